@@ -1,0 +1,143 @@
+"""How a model holds the class distribution: a persistent buffer that takes its size from what it is given."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ltmm.class_distribution import ClassDistribution, ClassDistributionError, missing_distribution_error
+
+__all__ = ['ClassDistributionBuffer', 'UsesClassDistribution']
+
+
+class ClassDistributionBuffer(nn.Module):
+    """The class distribution as buffers, so that a checkpoint carries its own prior.
+
+    Empty until :meth:`set` is called or a state dict that holds a distribution is loaded.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer('instance_counts', torch.zeros(0, dtype=torch.int64))
+        self.register_buffer('image_counts', torch.zeros(0, dtype=torch.int64))
+        self.register_buffer('num_images', torch.zeros((), dtype=torch.int64))
+        self._value: ClassDistribution | None = None
+        self.pinned = False  # counts given explicitly: a checkpoint does not replace them
+
+    def set(self, distribution: ClassDistribution) -> None:
+        """Take over the counts of ``distribution``."""
+        device = self.num_images.device
+        self.instance_counts = torch.tensor(distribution.instance_counts, device=device)
+        self.image_counts = torch.tensor(distribution.image_counts, device=device)
+        self.num_images = torch.tensor(distribution.num_images, device=device)
+        self._value = distribution
+
+    def get(self) -> ClassDistribution | None:
+        """The distribution, or None while there is none."""
+        if self._value is None and len(self.instance_counts):
+            self._value = ClassDistribution(
+                self.instance_counts.cpu().numpy(), self.image_counts.cpu().numpy(), int(self.num_images)
+            )
+        return self._value
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        if self.pinned:
+            state_dict.update({prefix + name: value for name, value in self.named_buffers()})
+        for name in ('instance_counts', 'image_counts'):
+            value = state_dict.get(prefix + name)
+            if value is not None:
+                setattr(self, name, torch.zeros_like(value, device=self.num_images.device))
+        self._value = None
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def extra_repr(self) -> str:
+        """Shown in ``print(model)``."""
+        return repr(self.get())
+
+
+class UsesClassDistribution:
+    """Mixin of an ``nn.Module`` whose behaviour depends on the class distribution.
+
+    The distribution arrives by ``class_counts`` in the config, from :class:`ltmm.engine.ClassDistributionHook` before
+    training, or with a checkpoint. A subclass turns it into what it needs in :meth:`on_class_distribution`, which is
+    called whenever a distribution arrives.
+    """
+
+    def init_class_distribution(
+        self,
+        class_counts: Sequence[int] | dict[str, int] | str | None = None,
+        num_classes: int | None = None,
+    ) -> None:
+        """To be called in ``__init__``, after ``nn.Module.__init__``.
+
+        Args:
+            class_counts: what :meth:`ltmm.ClassDistribution.build` takes; None waits for hook or checkpoint.
+            num_classes: C that every distribution must have, where the module knows it.
+        """
+        self.class_distribution = ClassDistributionBuffer()
+        self._num_classes = num_classes
+        if class_counts is not None:
+            self._accept(ClassDistribution.build(class_counts))
+            self.class_distribution.pinned = True
+
+    def set_class_distribution(self, distribution: ClassDistribution) -> None:
+        """Take the distribution of the training data; counts given explicitly in the config stay."""
+        if self.class_distribution.pinned:
+            self._check_num_classes(distribution, 'the training data')
+        else:
+            self._accept(distribution)
+
+    def get_class_distribution(self) -> ClassDistribution:
+        """The distribution.
+
+        Raises:
+            RuntimeError: there is none yet; the message says how to give one.
+        """
+        distribution = self.class_distribution.get()
+        if distribution is None:
+            raise missing_distribution_error(type(self).__name__)
+        return distribution
+
+    def on_class_distribution(self, distribution: ClassDistribution) -> None:
+        """Derive tensors from ``distribution``; nothing by default."""
+
+    def register_derived(self, name: str, value: np.ndarray | Tensor) -> None:
+        """Hold a float64 tensor derived from the distribution: it moves with the module and is not saved.
+
+        Cast it to the logits where it is used (``self.log_prior.to(cls_score)``).
+        """
+        device = self.class_distribution.num_images.device
+        value = torch.as_tensor(value, dtype=torch.float64, device=device)
+        self.register_buffer(name, value, persistent=False)
+
+    def _accept(self, distribution: ClassDistribution) -> None:
+        self._check_num_classes(distribution, '`class_counts`')
+        self.class_distribution.set(distribution)
+        self.on_class_distribution(distribution)
+
+    def _check_num_classes(self, distribution: ClassDistribution, source: str) -> None:
+        expected = self._num_classes
+        if self.class_distribution.pinned:
+            expected = self.class_distribution.get().num_classes
+        got = distribution.num_classes
+        if expected is not None and got != expected:
+            hint = ' Leave the background class out: counts are of the foreground classes only.'
+            raise ClassDistributionError(
+                f'{type(self).__name__}: expected {source} to have {expected} entries, but got {got}.'
+                + (hint if got == expected + 1 else '')
+            )
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        # children load after their parent, so the distribution is read from the state dict itself
+        own = {k: v for k, v in state_dict.items() if k.startswith(prefix + 'class_distribution.')}
+        distribution = ClassDistribution.from_state_dict(own)
+        if distribution is None or self.class_distribution.pinned:
+            return
+        if self._num_classes not in (None, distribution.num_classes):  # a new head on old features keeps its own
+            for key in own:
+                del state_dict[key]
+            return
+        self.on_class_distribution(distribution)
