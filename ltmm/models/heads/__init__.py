@@ -1,0 +1,3 @@
+from .long_tail_cls_head import LongTailClsHead
+
+__all__ = ['LongTailClsHead']
