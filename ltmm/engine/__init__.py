@@ -1,0 +1,2 @@
+from .hooks import *
+from .optimizers import *

@@ -1,0 +1,122 @@
+"""Checkpoints that are whole or not there, and that load without trust."""
+
+import os
+import tempfile
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
+
+from ltmm.registry import HOOKS
+
+__all__ = ['AtomicLocalBackend', 'SafeCheckpointHook']
+
+
+@register_backend('ltmm.atomic')
+class AtomicLocalBackend(LocalBackend):
+    """The local disk, where a file appears under its name only when all of it is written."""
+
+    def put(self, obj: bytes | memoryview, filepath: str | os.PathLike) -> None:
+        """Write ``obj`` beside ``filepath``, then move it there.
+
+        Raises:
+            OSError: the disk is full or not writable; what stood under ``filepath`` is untouched.
+        """
+        folder = os.path.dirname(os.path.abspath(filepath))
+        os.makedirs(folder, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix='.' + os.path.basename(filepath), dir=folder)
+        try:
+            with os.fdopen(handle, 'wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, filepath)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """MMEngine's CheckpointHook, with three promises kept.
+
+    A checkpoint is written whole or not at all; an old one is deleted only after the new one is on disk; and the file
+    holds nothing but tensors and plain Python values, so that ``torch.load(..., weights_only=True)`` reads it.
+
+    Args:
+        *args: see :class:`mmengine.hooks.CheckpointHook`.
+        **kwargs: see :class:`mmengine.hooks.CheckpointHook`.
+
+    Raises:
+        OSError: the checkpoint could not be written; the message names the previous one, which still loads.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if kwargs.get('backend_args') is None and kwargs.get('file_client_args') is None:
+            kwargs['backend_args'] = dict(backend='ltmm.atomic')
+        super().__init__(*args, **kwargs)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Turn what only pickle can hold into tensors and plain values."""
+        for key in ('meta', 'message_hub', 'param_schedulers', 'optimizer'):
+            if key in checkpoint:
+                checkpoint[key] = _to_plain(checkpoint[key])
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """The way back, for resuming."""
+        scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
+        for name, value in scalars.items():
+            if isinstance(value, dict):
+                scalars[name] = HistoryBuffer(value['history'].tolist(), value['counts'].tolist())
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        stale, previous = None, self.last_ckpt
+        if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                stale = self.keep_ckpt_ids.popleft()
+            self.keep_ckpt_ids.append(step)  # the parent now finds nothing to delete
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        try:
+            super()._save_checkpoint_with_step(runner, step, meta)
+        except OSError as e:
+            raise OSError(
+                e.errno,
+                f'Cannot write the checkpoint {self.filename_tmpl.format(step)}: {e.strerror}. '
+                + (f'The previous one, {previous}, is whole: free some space and resume.' if previous else ''),
+                self.out_dir,
+            ) from e
+        if stale is not None and is_main_process():
+            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(stale))
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+
+
+def _to_plain(value: Any) -> Any:
+    """``value`` with containers rebuilt, numpy scalars and arrays as Python numbers and tensors."""
+    if isinstance(value, HistoryBuffer):
+        history, counts = value.data
+        return dict(history=torch.from_numpy(np.array(history)), counts=torch.from_numpy(np.array(counts)))
+    if isinstance(value, (dict, OrderedDict)):
+        return {_to_plain(k): _to_plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return (
+            type(value)(_to_plain(v) for v in value) if type(value) in (list, tuple) else tuple(map(_to_plain, value))
+        )
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    return value
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

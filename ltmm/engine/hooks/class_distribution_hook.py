@@ -1,0 +1,104 @@
+"""The road from the training data to everyone who needs to know who is frequent."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop, Runner
+from torch import nn
+
+from ltmm.class_distribution import ClassDistribution
+from ltmm.models.fits import check_losses_fit
+from ltmm.models.prior import ClassDistributionBuffer
+from ltmm.registry import HOOKS
+
+__all__ = ['ClassDistributionHook']
+
+
+@HOOKS.register_module()
+class ClassDistributionHook(Hook):
+    """Counts the training set and hands the counts to losses, heads and metrics.
+
+    Before training, the training set is counted once and every module and metric with a ``set_class_distribution``
+    method gets the result; a model without such a module gets a buffer of its own, so that every checkpoint carries
+    the prior it was trained under. Before a test or a validation without training, the distribution comes out of the
+    checkpoint.
+
+    Args:
+        class_counts: counts to use instead of the training set's, as :meth:`ltmm.ClassDistribution.build` takes them.
+        max_table_rows: classes in the table that is logged at the start of training; 0 for none.
+
+    Raises:
+        ClassDistributionError: a module was built for another number of classes than the training set has.
+        TypeError: a loss stands in a head it does not fit, or the dataset's labels cannot be read.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(
+        self, class_counts: Sequence[int] | dict[str, int] | str | None = None, max_table_rows: int = 20
+    ) -> None:
+        self.class_counts = class_counts
+        self.max_table_rows = max_table_rows
+        self.distribution: ClassDistribution | None = None
+
+    def before_run(self, runner: Runner) -> None:
+        """Count the training set, where there is one, before weights are loaded."""
+        model = _unwrapped(runner.model)
+        check_losses_fit(model)
+        if not any(isinstance(module, ClassDistributionBuffer) for module in model.modules()):
+            model.add_module('class_distribution', ClassDistributionBuffer())
+        if not isinstance(runner._train_loop, BaseLoop):  # a test: the checkpoint brings the distribution
+            return
+        self.distribution = self._of_training_data(runner)
+        self._hand_out(runner)
+        if self.max_table_rows:
+            runner.logger.info(f'Training data: {self.distribution.table(self.max_table_rows)}')
+
+    def before_train(self, runner: Runner) -> None:
+        """The training data have the last word over a checkpoint that was loaded or resumed."""
+        loaded = ClassDistribution.from_state_dict(_unwrapped(runner.model).state_dict())
+        if runner._resume and loaded is not None and loaded != self.distribution:
+            runner.logger.warning(
+                f'The training data differ from those of the resumed checkpoint: now {self.distribution.summary()}; '
+                f'then {loaded.summary()}. The run goes on with the present ones.'
+            )
+        self._hand_out(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """Without training: hand out what the checkpoint carries."""
+        self._hand_out_from_checkpoint(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        """Hand out what the checkpoint carries."""
+        self._hand_out_from_checkpoint(runner)
+
+    def _of_training_data(self, runner: Runner) -> ClassDistribution:
+        dataset = runner.train_dataloader.dataset
+        if self.class_counts is None:
+            return ClassDistribution.from_dataset(dataset)
+        return ClassDistribution.build(self.class_counts, getattr(dataset, 'metainfo', {}).get('classes'))
+
+    def _hand_out_from_checkpoint(self, runner: Runner) -> None:
+        if self.distribution is None:
+            self.distribution = ClassDistribution.from_state_dict(_unwrapped(runner.model).state_dict())
+            if self.distribution is not None:
+                self._hand_out(runner)
+
+    def _hand_out(self, runner: Runner) -> None:
+        """Give the distribution to all who take one."""
+        for module in _unwrapped(runner.model).modules():
+            if hasattr(module, 'set_class_distribution'):
+                module.set_class_distribution(self.distribution)
+        top = getattr(_unwrapped(runner.model), 'class_distribution', None)
+        if isinstance(top, ClassDistributionBuffer) and not top.pinned:
+            top.set(self.distribution)
+        for loop in (runner._val_loop, runner._test_loop):
+            for metric in loop.evaluator.metrics if isinstance(loop, BaseLoop) else ():
+                if hasattr(metric, 'set_class_distribution'):
+                    metric.set_class_distribution(self.distribution)
+
+
+def _unwrapped(model: Any) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model

@@ -1,0 +1,64 @@
+import errno
+import os
+
+import pytest
+import torch
+from mmengine.runner import Runner
+from toy import toy_config
+
+from ltmm.engine import AtomicLocalBackend
+
+
+def test_checkpoints_hold_nothing_that_needs_trust(tmp_path):
+    Runner.from_cfg(toy_config(tmp_path, **{'train_cfg.max_epochs': 2})).train()
+    checkpoint = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)
+    history = checkpoint['message_hub']['log_scalars']['train/loss']['history']
+    assert history.shape == (16,)
+
+
+def test_log_history_survives_a_resume(tmp_path):
+    Runner.from_cfg(toy_config(tmp_path, **{'train_cfg.max_epochs': 2})).train()
+    runner = Runner.from_cfg(toy_config(tmp_path, **{'train_cfg.max_epochs': 3}, resume=True, experiment_name='more'))
+    runner.train()
+    assert len(runner.message_hub.get_scalar('train/loss').data[0]) == 24
+
+
+@pytest.mark.parametrize('max_keep_ckpts', [1, 2])
+def test_a_full_disk_leaves_the_previous_checkpoint_loadable(tmp_path, monkeypatch, max_keep_ckpts):
+    fsync = os.fsync
+    written = []
+
+    def full_after_two(descriptor):
+        written.append(descriptor)
+        if len(written) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, 'fsync', full_after_two)
+    cfg = toy_config(tmp_path, **{'default_hooks.checkpoint.max_keep_ckpts': max_keep_ckpts})
+    with pytest.raises(OSError, match=r'epoch_3.pth: No space left.*epoch_2.pth, is whole: free some space'):
+        Runner.from_cfg(cfg).train()
+    files = sorted(path.name for path in tmp_path.iterdir() if 'epoch' in path.name)
+    assert files == ['epoch_1.pth', 'epoch_2.pth'][2 - max_keep_ckpts :]  # and no half-written one
+    assert torch.load(tmp_path / 'epoch_2.pth', weights_only=True)['meta']['epoch'] == 2
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('epoch_2.pth')
+
+    monkeypatch.undo()
+    Runner.from_cfg(toy_config(tmp_path, resume=True, experiment_name='resumed')).train()
+    assert torch.load(tmp_path / 'epoch_4.pth', weights_only=True)['meta']['epoch'] == 4
+
+
+def test_old_checkpoints_are_removed_after_the_new_one(tmp_path):
+    Runner.from_cfg(toy_config(tmp_path, **{'default_hooks.checkpoint.max_keep_ckpts': 1})).train()
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_4.pth']
+
+
+def test_a_failed_write_keeps_what_stood_there(tmp_path):
+    target = tmp_path / 'file'
+    target.write_bytes(b'old')
+    with pytest.raises(TypeError):
+        AtomicLocalBackend().put('not bytes', target)
+    assert target.read_bytes() == b'old'
+    assert os.listdir(tmp_path) == ['file']
+    AtomicLocalBackend().put(b'new', target)
+    assert target.read_bytes() == b'new'

@@ -1,0 +1,28 @@
+import pytest
+import torch
+from mmengine.runner import Runner
+from toy import toy_config
+
+from ltmm.engine import InvalidLossHook
+
+
+def test_a_nan_loss_stops_at_its_batch_and_names_the_samples(tmp_path):
+    runner = Runner.from_cfg(toy_config(tmp_path))
+    head_loss, seen = runner.model.head.loss_module.unreduced, []
+
+    def nan_in_the_tenth_batch(score, label):
+        seen.append(len(label))
+        return head_loss(score, label) * (float('nan') if len(seen) == 10 else 1)
+
+    runner.model.head.loss_module.unreduced = nan_in_the_tenth_batch
+    with pytest.raises(
+        FloatingPointError, match=r'epoch 2, iteration 10: .*nan.*Images of the batch: \[\d+(, \d+){7}\]'
+    ):
+        runner.train()
+    state = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['state_dict']
+    assert all(value.isfinite().all() for value in state.values())
+
+
+def test_interval_must_be_positive():
+    with pytest.raises(ValueError, match='at least 1, but got 0'):
+        InvalidLossHook(interval=0)

@@ -1,0 +1,19 @@
+import pytest
+import torch
+from mmengine.runner import Runner
+from toy import toy_config
+
+
+@pytest.mark.parametrize('classifier', ['ltmm.Linear', 'ltmm.NormedLinear'])
+def test_training_in_bfloat16_learns_and_keeps_float32_weights(tmp_path, classifier):
+    cfg = toy_config(
+        tmp_path, **{'optim_wrapper.type': 'ltmm.CPUAmpOptimWrapper', 'model.head.classifier': dict(type=classifier)}
+    )
+    runner = Runner.from_cfg(cfg)
+    dtypes = []
+    runner.model.head.fc.register_forward_hook(lambda module, args, out: dtypes.append(out.dtype))
+    runner.train()
+    losses = runner.message_hub.get_scalar('train/loss').data[0]
+    assert dtypes[0] == torch.bfloat16
+    assert losses[-8:].mean() < losses[:8].mean()
+    assert {p.dtype for p in runner.model.parameters()} == {torch.float32}
