@@ -1,0 +1,98 @@
+"""What ``tools/train.py`` and ``tools/test.py`` share: arguments, config, distributed start, runner."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from ltmm.class_distribution import ClassDistributionError
+
+from .environment import EnvironmentProblem, check_environment
+
+__all__ = ['build_runner', 'common_parser', 'exit_readably', 'load_config']
+
+
+def common_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the arguments that training and test have in common in the OpenMMLab family."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints; ./work_dirs/<config name> by default')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (bfloat16 on the CPU)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings that replace those of the config: key=value, nested by dots; lists as key="[a,b]"',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config of the command line, checked against what is installed and writable.
+
+    Raises:
+        FileNotFoundError: no such config file.
+        EnvironmentProblem: a package the config needs is missing or does not fit; the message has the remedy.
+        PermissionError: the work directory cannot be written.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    check_environment(detection=cfg.get('default_scope') == 'mmdet')
+    _check_writable(Path(cfg.work_dir))
+    return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The runner of a config; on a machine without a GPU, several processes talk through gloo."""
+    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
+        # MMEngine's launcher asks for CUDA; with a process group already there it takes that one
+        torch.distributed.init_process_group('gloo')
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+@contextmanager
+def exit_readably() -> Iterator[None]:
+    """End with one line instead of a traceback when what was asked for cannot be, through no fault of the code.
+
+    ``LTMM_TRACEBACK=1`` in the environment shows the traceback all the same.
+    """
+    try:
+        yield
+    except (ClassDistributionError, EnvironmentProblem, FloatingPointError, OSError) as e:
+        if os.environ.get('LTMM_TRACEBACK'):
+            raise
+        sys.exit(f'{type(e).__name__}: {e}')
+
+
+def _check_writable(work_dir: Path) -> None:
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=work_dir):
+            pass
+    except OSError as e:
+        raise PermissionError(
+            f'Cannot write to the work directory {work_dir} ({e.strerror}). Choose another with --work-dir.'
+        ) from None

@@ -1,0 +1,33 @@
+"""Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
+
+from pathlib import Path
+
+import mmengine
+from mmengine.evaluator import DumpResults
+
+import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
+from ltmm.utils.launch import build_runner, common_parser, exit_readably, load_config
+
+
+def main() -> None:
+    parser = common_parser('Evaluate a checkpoint.')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', help='write the metrics to this .json file, or the predictions to this .pkl file')
+    args = parser.parse_args()
+    if args.out and Path(args.out).suffix not in ('.json', '.pkl'):
+        parser.error(f'--out takes a .json file (metrics) or a .pkl file (predictions), but got {args.out}')
+    cfg = load_config(args)
+    cfg.load_from = args.checkpoint
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    runner = build_runner(cfg)
+    if args.out and args.out.endswith('.pkl'):
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    metrics = runner.test()
+    if args.out and args.out.endswith('.json') and runner.rank == 0:
+        mmengine.dump(metrics, args.out, indent=2)
+
+
+if __name__ == '__main__':
+    with exit_readably():
+        main()
