@@ -1,6 +1,6 @@
 """How a model holds the class distribution: a persistent buffer that takes its size from what it is given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,18 +73,22 @@ class UsesClassDistribution:
         """To be called in ``__init__``, after ``nn.Module.__init__``.
 
         Args:
-            class_counts: what :meth:`ltmm.ClassDistribution.build` takes; None waits for hook or checkpoint.
+            class_counts: what :meth:`ltmm.ClassDistribution.build` takes; None waits for hook or checkpoint. Counts by
+                class name are put in label order when the hook brings the names.
             num_classes: C that every distribution must have, where the module knows it.
         """
         self.class_distribution = ClassDistributionBuffer()
         self._num_classes = num_classes
-        if class_counts is not None:
+        self._counts_by_name = class_counts if isinstance(class_counts, Mapping) else None
+        if class_counts is not None and self._counts_by_name is None:
             self._accept(ClassDistribution.build(class_counts))
             self.class_distribution.pinned = True
 
     def set_class_distribution(self, distribution: ClassDistribution) -> None:
         """Take the distribution of the training data; counts given explicitly in the config stay."""
-        if self.class_distribution.pinned:
+        if self._counts_by_name is not None and distribution.class_names:
+            self._accept(ClassDistribution.build(self._counts_by_name, distribution.class_names))
+        elif self.class_distribution.pinned:
             self._check_num_classes(distribution, 'the training data')
         else:
             self._accept(distribution)

@@ -75,3 +75,16 @@ def test_a_checkpoint_of_other_classes_does_not_replace_the_distribution():
     loss.set_class_distribution(ClassDistribution(COUNTS))
     loss.load_state_dict(BalancedSoftmaxLoss(class_counts=[1] * 4).state_dict(), strict=False)
     assert loss.get_class_distribution() == ClassDistribution(COUNTS)
+
+
+def test_counts_by_name_take_the_order_of_the_data():
+    loss = BalancedSoftmaxLoss(class_counts=dict(fox=5, dog=50, cat=20))
+    loss.set_class_distribution(ClassDistribution([1, 1, 1], class_names=['dog', 'cat', 'fox']))
+    assert loss.get_class_distribution() == ClassDistribution(COUNTS)
+    with pytest.raises(ClassDistributionError, match="'fox' .*Valid names: dog, cat, emu"):
+        loss.set_class_distribution(ClassDistribution([1, 1, 1], class_names=['dog', 'cat', 'emu']))
+
+
+def test_counts_by_name_are_of_no_use_without_the_names():
+    with pytest.raises(RuntimeError, match='ClassDistributionHook'):
+        BalancedSoftmaxLoss(class_counts=dict(fox=5, dog=50))(torch.zeros(1, 2), torch.tensor([0]))

@@ -1,46 +1,19 @@
 """Checkpoints that are whole or not there, and that load without trust."""
 
-import os
-import tempfile
 from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
 from ltmm.registry import HOOKS
+from ltmm.utils import atomic_backend  # noqa: F401  (registers 'ltmm.atomic')
 
-__all__ = ['AtomicLocalBackend', 'SafeCheckpointHook']
-
-
-@register_backend('ltmm.atomic')
-class AtomicLocalBackend(LocalBackend):
-    """The local disk, where a file appears under its name only when all of it is written."""
-
-    def put(self, obj: bytes | memoryview, filepath: str | os.PathLike) -> None:
-        """Write ``obj`` beside ``filepath``, then move it there.
-
-        Raises:
-            OSError: the disk is full or not writable; what stood under ``filepath`` is untouched.
-        """
-        folder = os.path.dirname(os.path.abspath(filepath))
-        os.makedirs(folder, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix='.' + os.path.basename(filepath), dir=folder)
-        try:
-            with os.fdopen(handle, 'wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, filepath)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+__all__ = ['SafeCheckpointHook']
 
 
 @HOOKS.register_module()
@@ -114,9 +87,3 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value.copy())
     return value
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -6,8 +6,6 @@ import torch
 from mmengine.runner import Runner
 from toy import toy_config
 
-from ltmm.engine import AtomicLocalBackend
-
 
 def test_checkpoints_hold_nothing_that_needs_trust(tmp_path):
     Runner.from_cfg(toy_config(tmp_path, **{'train_cfg.max_epochs': 2})).train()
@@ -51,14 +49,3 @@ def test_a_full_disk_leaves_the_previous_checkpoint_loadable(tmp_path, monkeypat
 def test_old_checkpoints_are_removed_after_the_new_one(tmp_path):
     Runner.from_cfg(toy_config(tmp_path, **{'default_hooks.checkpoint.max_keep_ckpts': 1})).train()
     assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_4.pth']
-
-
-def test_a_failed_write_keeps_what_stood_there(tmp_path):
-    target = tmp_path / 'file'
-    target.write_bytes(b'old')
-    with pytest.raises(TypeError):
-        AtomicLocalBackend().put('not bytes', target)
-    assert target.read_bytes() == b'old'
-    assert os.listdir(tmp_path) == ['file']
-    AtomicLocalBackend().put(b'new', target)
-    assert target.read_bytes() == b'new'
