@@ -1,0 +1,3 @@
+from .functional import *
+from .metrics import *
+from .per_class_report import PerClassReport

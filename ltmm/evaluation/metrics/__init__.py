@@ -1,0 +1,6 @@
+from ltmm.utils.environment import mmdet_is_usable
+
+from .long_tail_metric import LongTailMetric
+
+if mmdet_is_usable():
+    from .lvis_metric import LVISMetric

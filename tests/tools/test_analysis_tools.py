@@ -1,0 +1,133 @@
+import csv
+import json
+import runpy
+
+import numpy as np
+import pytest
+from toy import COUNTS, ROOT, toy_config
+
+from ltmm import ClassDistribution
+from ltmm.evaluation import PerClassReport, class_scores
+from ltmm.utils.environment import mmdet_is_usable
+
+
+def tool(name, *args):
+    runpy.run_path(str(ROOT / f'tools/analysis_tools/{name}.py'))['main'](list(map(str, args)))
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / 'toy_config.py'
+    toy_config(tmp_path).dump(path)
+    return path
+
+
+# ---------------------------------------------------------------------- class_distribution.py
+
+
+def test_class_distribution_prints_the_table_and_writes_three_files(config, tmp_path, capsys):
+    picture, table, counts = (tmp_path / f'classes.{suffix}' for suffix in ('png', 'csv', 'json'))
+    tool('class_distribution', config, '--out', picture, '--csv', table, '--json', counts)
+    assert f'3 classes, {sum(COUNTS)} images' in capsys.readouterr().out
+    assert picture.stat().st_size > 5000
+    rows = list(csv.DictReader(table.open()))
+    assert [int(row['images']) for row in rows] == list(COUNTS)
+    assert [row['shot'] for row in rows] == ['medium', 'few', 'few']
+    assert ClassDistribution.build(str(counts)).instance_counts.tolist() == list(COUNTS)
+
+
+def test_class_distribution_takes_overrides(config, capsys):
+    tool('class_distribution', config, '--cfg-options', 'train_dataloader.dataset.counts=(5,4,3)')
+    assert '3 classes, 12 images' in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not mmdet_is_usable(), reason='needs mmdet and the compiled ops of mmcv')
+def test_class_distribution_of_a_detection_config(tmp_path, capsys):
+    boxes = [(1, 1), (1, 1), (1, 2), (2, 1)]  # image, category
+    annotations = dict(
+        images=[dict(id=i, file_name=f'{i}.jpg', width=64, height=64) for i in (1, 2)],
+        categories=[dict(id=1, name='cat'), dict(id=2, name='dog')],
+        annotations=[
+            dict(id=i, image_id=image, category_id=category, bbox=[1, 1, 9, 9], area=81, iscrowd=0)
+            for i, (image, category) in enumerate(boxes, 1)
+        ],
+    )
+    (tmp_path / 'train.json').write_text(json.dumps(annotations))
+    dataset = dict(
+        type='CocoDataset',
+        data_root=str(tmp_path),
+        ann_file='train.json',
+        data_prefix=dict(img=''),
+        metainfo=dict(classes=('cat', 'dog')),
+    )
+    path = tmp_path / 'detector.py'
+    path.write_text(f"default_scope = 'mmdet'\ntrain_dataloader = dict(dataset={dataset})\n")
+    tool('class_distribution', path, '--out', tmp_path / 'classes.png')
+    assert '2 classes, 2 images, 4 instances' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('val_dataloader = None', 'ValueError: Expected .* to have a train_dataloader, but it has none'),
+        (
+            "train_dataloader = dict(dataset=dict(type='mmpretrain.CustomDataset', ann_file='none.txt'))",
+            'FileNotFoundError: .*none.txt',
+        ),
+    ],
+)
+def test_class_distribution_ends_with_one_line(tmp_path, text, message):
+    path = tmp_path / 'config.py'
+    path.write_text(text)
+    with pytest.raises(SystemExit, match=message):
+        tool('class_distribution', path)
+    with pytest.raises(SystemExit, match='FileNotFoundError'):
+        tool('class_distribution', tmp_path / 'nowhere.py')
+
+
+# ---------------------------------------------------------------------- compare_runs.py
+
+
+@pytest.fixture
+def work_dirs(tmp_path):
+    """Two work dirs with one evaluation each."""
+    distribution = ClassDistribution([300, 50, 5])
+    label = np.arange(30) % 3
+    for name, wrong in (('ce', [2, 5, 8, 11, 1]), ('balanced', [0, 2])):
+        pred = label.copy()
+        pred[wrong] = (label[wrong] + 1) % 3
+        report = PerClassReport.from_scores(class_scores(pred, label, 3), distribution, distribution.shots())
+        path = tmp_path / name / '20260101_000000' / 'per_class.csv'
+        path.parent.mkdir(parents=True)
+        path.write_text(report.to_csv())
+    return [tmp_path / 'ce', tmp_path / 'balanced']
+
+
+def test_compare_prints_the_table_and_writes_picture_and_csv(work_dirs, tmp_path, capsys):
+    tool('compare_runs', *work_dirs, '--out', tmp_path / 'runs.png', '--csv', tmp_path / 'runs.csv')
+    head, ce, balanced = capsys.readouterr().out.splitlines()[:3]
+    assert head.split()[:5] == ['run', 'top1', 'many', 'medium', 'few']
+    assert ce.split() == ['ce', '83.33', '100.00*', '90.00', '60.00', '83.33', '60.00']
+    assert balanced.split() == ['balanced', '93.33*', '90.00', '100.00*', '90.00*', '93.33*', '90.00*']
+    assert (tmp_path / 'runs.png').stat().st_size > 5000
+    assert (tmp_path / 'runs.csv').read_text().splitlines()[-1] == '2,2,5,few,10,60.0000,90.0000'
+
+
+def test_compare_with_names_in_markdown(work_dirs, capsys):
+    tool('compare_runs', *work_dirs, '--markdown', '--names', 'A', 'B')
+    assert [line.split(' | ')[0] for line in capsys.readouterr().out.splitlines()] == ['| run', '| ---', '| A', '| B']
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (['nowhere'], 'FileNotFoundError: Expected per_class.csv in nowhere, but there is no such folder'),
+        (['{ce}', '--names', 'A', 'B'], 'ValueError: Expected a name for each of the 1 runs, but got 2'),
+        (['{ce}', '--csv-name', 'other.csv'], 'FileNotFoundError: Expected other.csv in .* but there is none'),
+        (['{config}'], 'ValueError: Expected .*toy_config.py to have the columns'),
+        (['{ce}', '--out', '{config}/x.png'], 'FileExistsError|NotADirectoryError'),
+    ],
+)
+def test_compare_ends_with_one_line(work_dirs, config, args, message):
+    with pytest.raises(SystemExit, match=message):
+        tool('compare_runs', *(arg.format(ce=work_dirs[0], config=config) for arg in args))
