@@ -79,8 +79,9 @@ class UsesClassDistribution:
         """
         self.class_distribution = ClassDistributionBuffer()
         self._num_classes = num_classes
-        self._counts_by_name = class_counts if isinstance(class_counts, Mapping) else None
-        if class_counts is not None and self._counts_by_name is None:
+        is_by_name = isinstance(class_counts, Mapping) and 'instance_counts' not in class_counts
+        self._counts_by_name = class_counts if is_by_name else None
+        if class_counts is not None and not is_by_name:
             self._accept(ClassDistribution.build(class_counts))
             self.class_distribution.pinned = True
 

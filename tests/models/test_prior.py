@@ -88,3 +88,8 @@ def test_counts_by_name_take_the_order_of_the_data():
 def test_counts_by_name_are_of_no_use_without_the_names():
     with pytest.raises(RuntimeError, match='ClassDistributionHook'):
         BalancedSoftmaxLoss(class_counts=dict(fox=5, dog=50))(torch.zeros(1, 2), torch.tensor([0]))
+
+
+def test_counts_of_a_detection_set_as_a_dictionary():
+    counts = ClassDistribution([9, 4], [5, 3], num_images=7).to_dict()
+    assert BalancedSoftmaxLoss(class_counts=counts).get_class_distribution() == ClassDistribution.build(counts)

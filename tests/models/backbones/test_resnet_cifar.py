@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from ltmm.models.backbones import ResNetCIFAR
+from ltmm.registry import MODELS
+
+
+@pytest.mark.parametrize(('depth', 'parameters'), [(20, 269_072), (32, 463_504), (44, 657_936), (56, 852_368)])
+def test_has_as_many_parameters_as_the_paper_says(depth, parameters):
+    """He et al.'s table 6 says 0.27M, 0.46M, 0.66M, 0.85M, with 650 in the classifier."""
+    assert sum(p.numel() for p in ResNetCIFAR(depth).parameters()) == parameters
+
+
+def test_features_are_a_tuple_of_one_vector_an_image():
+    features = MODELS.build(dict(type='ltmm.ResNetCIFAR', depth=8))(torch.randn(2, 3, 32, 32))
+    assert [f.shape for f in features] == [(2, 64)]
+
+
+def test_other_widths_and_colours():
+    net = ResNetCIFAR(8, channels=(4, 6, 12), in_channels=1)
+    assert net(torch.randn(2, 1, 28, 28))[0].shape == (2, 12)
+
+
+def test_only_the_first_block_of_the_later_stages_halves_the_resolution():
+    net = ResNetCIFAR(20)
+    strides = [[block.stride for block in getattr(net, f'layer{stage}')] for stage in (1, 2, 3)]
+    assert strides == [[1, 1, 1], [2, 1, 1], [2, 1, 1]]
+
+
+def test_shortcut_takes_every_second_pixel_and_fills_new_channels_with_zeros():
+    block = ResNetCIFAR(8).layer2[0]
+    x = torch.randn(2, 16, 8, 8)
+    shortcut = block.shortcut(x)
+    assert shortcut.shape == (2, 32, 4, 4)
+    torch.testing.assert_close(shortcut[:, 8:24], x[:, :, ::2, ::2])
+    assert not shortcut[:, :8].any() and not shortcut[:, 24:].any()
+
+
+def test_shortcut_fills_an_odd_number_of_new_channels():
+    assert ResNetCIFAR(8, channels=(4, 7, 12)).layer2[0].shortcut(torch.randn(1, 4, 8, 8)).shape == (1, 7, 4, 4)
+
+
+def test_convolutions_start_as_kaiming_normal_by_fan_in():
+    net = ResNetCIFAR(32)
+    net.init_weights()
+    weight = net.layer3[0].conv2.weight
+    assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.03)
+    assert abs(weight.mean().item()) < 1e-3
+
+
+def test_every_parameter_gets_a_gradient():
+    net = ResNetCIFAR(14)
+    net(torch.randn(4, 3, 32, 32))[0].square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.parametrize('depth', [2, 18, 34, 55])
+def test_refuses_a_depth_that_is_not_6n_plus_2(depth):
+    with pytest.raises(ValueError, match=rf'Expected `depth` to be 6 n \+ 2 .* but got {depth}'):
+        ResNetCIFAR(depth)
