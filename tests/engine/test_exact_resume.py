@@ -21,10 +21,22 @@ def assert_same_training_state(one: dict, other: dict) -> None:
     assert one['meta']['iter'] == other['meta']['iter']
 
 
-@pytest.mark.parametrize('num_workers', [0, 2])
-@pytest.mark.parametrize('seed', [0, None])
-def test_resume_equals_never_stopped(tmp_path, num_workers, seed):
-    options = {'train_dataloader.num_workers': num_workers, 'randomness.seed': seed}
+@pytest.mark.parametrize(
+    'num_workers, seed, sampler',
+    [
+        (0, 0, dict(type='DefaultSampler', shuffle=True)),
+        (2, None, dict(type='DefaultSampler', shuffle=True)),
+        (0, None, dict(type='ltmm.ClassAwareSampler')),
+        (0, 0, dict(type='ltmm.ProgressivelyBalancedSampler', total_epochs=4)),
+        (0, 0, dict(type='ltmm.RepeatFactorSampler', threshold=0.5, length=64)),
+    ],
+)
+def test_resume_equals_never_stopped(tmp_path, num_workers, seed, sampler):
+    options = {
+        'train_dataloader.num_workers': num_workers,
+        'train_dataloader.sampler': dict(sampler, _delete_=True),
+        'randomness.seed': seed,
+    }
     runner = Runner.from_cfg(toy_config(tmp_path / 'straight', **options))
     runner.train()
 

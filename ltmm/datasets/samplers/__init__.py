@@ -1,0 +1,13 @@
+from .class_aware_sampler import ClassAwareSampler
+from .effective_number_sampler import EffectiveNumberSampler
+from .power_sampler import PowerSampler
+from .progressively_balanced_sampler import ProgressivelyBalancedSampler
+from .repeat_factor_sampler import RepeatFactorSampler
+
+__all__ = [
+    'ClassAwareSampler',
+    'EffectiveNumberSampler',
+    'PowerSampler',
+    'ProgressivelyBalancedSampler',
+    'RepeatFactorSampler',
+]

@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+COUNTS = [5000, 200, 0, 20, 1]
+
+
+@pytest.mark.parametrize('beta', [0.9, 0.999, 0.9999])
+def test_probability_is_the_sum_of_the_sample_weights_of_a_class(build, beta):
+    weight = [1 / sum(beta**i for i in range(n)) if n else 0 for n in COUNTS]
+    naive = np.array(COUNTS) * weight
+    sampler = build(COUNTS, type='ltmm.EffectiveNumberSampler', beta=beta)
+    np.testing.assert_allclose(sampler.class_probability(), naive / naive.sum(), rtol=1e-9)
+
+
+def test_beta_near_one_is_class_balanced(build):
+    sampler = build([300, 20, 1], type='ltmm.EffectiveNumberSampler', beta=1 - 1e-9)
+    np.testing.assert_allclose(sampler.class_probability(), 1 / 3, rtol=1e-5)
+
+
+def test_beta_zero_is_reported_as_plain_shuffling(build, logged):
+    build(COUNTS, type='ltmm.EffectiveNumberSampler', beta=0)
+    assert 'with beta=0 no class has a larger effective number than another' in logged[0]
+    assert 'Take beta near 1 - 1 / 5000' in logged[0]
+
+
+@pytest.mark.parametrize('beta', [1, 1.5, -0.1])
+def test_beta_outside_its_range_is_refused(build, beta):
+    with pytest.raises(ValueError, match=rf'Expected `beta` to be in \[0, 1\), but got {beta}'):
+        build(COUNTS, type='ltmm.EffectiveNumberSampler', beta=beta)
