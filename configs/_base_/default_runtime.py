@@ -1,4 +1,6 @@
 # What every ltmm experiment runs under: MMEngine's default hooks, and those that make long-tailed training exact.
+_base_ = './ltmm_hooks.py'
+
 default_scope = 'mmpretrain'
 
 default_hooks = dict(
@@ -8,12 +10,6 @@ default_hooks = dict(
     checkpoint=dict(type='ltmm.SafeCheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
-custom_hooks = [
-    dict(type='ltmm.ClassDistributionHook'),
-    dict(type='ltmm.EpochSeedHook'),
-    dict(type='ltmm.InvalidLossHook'),
-    dict(type='ltmm.CheckpointCompatibilityHook'),
-]
 
 env_cfg = dict(
     cudnn_benchmark=False,
@@ -25,4 +21,3 @@ visualizer = dict(type='Visualizer', vis_backends=vis_backends)
 log_level = 'INFO'
 load_from = None
 resume = False
-randomness = dict(seed=0, deterministic=False)

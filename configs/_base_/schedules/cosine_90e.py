@@ -1,0 +1,7 @@
+# The schedule of Decoupling (Kang et al., ICLR 2020), batch 512; its code steps the cosine one epoch earlier.
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.2, momentum=0.9, weight_decay=5e-4))
+param_scheduler = dict(type='CosineAnnealingLR')
+train_cfg = dict(by_epoch=True, max_epochs=90, val_interval=10)
+val_cfg = dict()
+test_cfg = dict()
+auto_scale_lr = dict(base_batch_size=512)

@@ -1,0 +1,2 @@
+_base_ = './ce_r8.py'
+model = dict(head=dict(loss=dict(_delete_=True, type='ltmm.BalancedSoftmaxLoss')))

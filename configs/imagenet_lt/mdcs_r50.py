@@ -1,0 +1,2 @@
+_base_ = './mdcs_rx50.py'
+model = dict(backbone=dict(type='ltmm.MultiExpertResNet'))

@@ -1,0 +1,2 @@
+_base_ = './ride_r50.py'
+model = dict(head=dict(loss=dict(_delete_=True, type='ltmm.SADELoss', tau=1.0)))

@@ -1,0 +1,116 @@
+import gzip
+import shutil
+import struct
+from hashlib import md5
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ltmm.datasets import FashionMNIST
+from ltmm.datasets.fashion_mnist import FILES, read_idx
+from ltmm.registry import DATASETS
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+LABELS = dict(train=[9, 0, 2, 2, 1], test=[4, 4, 4, 0, 9])
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('LTMM_DATA_ROOT', raising=False)
+    monkeypatch.setattr(FashionMNIST, 'folders', FashionMNIST.folders[:-1])  # without the system's
+
+
+def idx(array) -> bytes:
+    array = np.asarray(array, np.uint8)
+    return struct.pack(f'>HBB{array.ndim}I', 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_set(folder, packed: bool) -> None:
+    Path(folder).mkdir(parents=True)
+    for split, (images, labels) in FILES.items():
+        for name, array in ((images, IMAGES), (labels, LABELS[split])):
+            data = idx(array)
+            Path(folder, name + '.gz' * packed).write_bytes(gzip.compress(data) if packed else data)
+
+
+@pytest.mark.parametrize('packed', [True, False])
+@pytest.mark.parametrize('place', ['data/fashion_mnist', 'sets/fashion-mnist', 'data/FashionMNIST/raw'])
+def test_found_in_the_usual_places(place, packed, monkeypatch):
+    monkeypatch.setenv('LTMM_DATA_ROOT', 'sets')
+    write_set(place, packed)
+    dataset = DATASETS.build(dict(type='ltmm.FashionMNIST', download=False))
+    records = [dataset.get_data_info(i) for i in range(len(dataset))]
+    assert [record['gt_label'] for record in records] == LABELS['train']
+    assert (np.stack([record['img'] for record in records]) == IMAGES).all()
+
+
+@pytest.mark.parametrize('test_mode', [True, False])
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_the_split_decides_not_the_test_mode(split, test_mode):
+    write_set('data/fashion_mnist', packed=True)
+    dataset = FashionMNIST(split=split, test_mode=test_mode)
+    assert dataset.get_gt_labels().tolist() == LABELS[split]
+
+
+def test_images_can_be_changed_in_place():
+    write_set('data/fashion_mnist', packed=False)
+    for serialize in (True, False):
+        FashionMNIST(serialize_data=serialize).get_data_info(0)['img'][0, 0] = 1
+
+
+def test_downloads_packed_files_whole(monkeypatch):
+    write_set('server', packed=True)
+    with_sum = [
+        [name + '.gz', md5(Path('server', name + '.gz').read_bytes()).hexdigest()] for name in sum(FILES.values(), ())
+    ]
+    monkeypatch.setattr(FashionMNIST, 'url_prefix', Path('server').absolute().as_uri() + '/')
+    monkeypatch.setattr(FashionMNIST, 'train_list', with_sum[:2])
+    monkeypatch.setattr(FashionMNIST, 'test_list', with_sum[2:])
+    assert len(FashionMNIST()) == 5
+    assert sorted(path.name for path in Path('data/fashion_mnist').iterdir()) == sorted(name for name, _ in with_sum)
+    shutil.rmtree('data')
+    Path('server', 't10k-labels-idx1-ubyte.gz').unlink()  # the last one fails
+    with pytest.raises(FileNotFoundError, match=r'fetch_fashion_mnist\.py'):
+        FashionMNIST()
+    assert not Path('data/fashion_mnist').exists()
+
+
+def test_all_four_files_are_needed():
+    write_set('data/fashion_mnist', packed=True)
+    Path('data/fashion_mnist/t10k-labels-idx1-ubyte.gz').unlink()
+    with pytest.raises(FileNotFoundError, match='no t10k-labels-idx1-ubyte in any of'):
+        FashionMNIST(download=False)
+
+
+@pytest.mark.parametrize(
+    ('name', 'data', 'message'),
+    [
+        ('x.gz', gzip.compress(idx([1, 2, 3]))[:-6], 'end-of-stream|end of file'),
+        ('x.gz', b'not packed', 'Not a gzipped file'),
+        ('x', idx(IMAGES)[:-1], 'cannot reshape'),
+        ('x', b'\0\0', 'unpack'),
+        ('x', b'\0\0\x0d\x01' + bytes(8), 'not an idx file of unsigned bytes'),
+    ],
+)
+def test_damaged_files_are_refused(name, data, message):
+    Path(name).write_bytes(data)
+    with pytest.raises(OSError, match=rf'/{name} is damaged \(.*({message})'):
+        read_idx(Path(name))
+
+
+def test_another_number_of_labels_than_images():
+    write_set('data/fashion_mnist', packed=False)
+    Path('data/fashion_mnist/train-labels-idx1-ubyte').write_bytes(idx([1, 2]))
+    with pytest.raises(OSError, match='5 images, but 2 labels'):
+        FashionMNIST()
+
+
+def test_real_fashion_mnist(monkeypatch):
+    monkeypatch.undo()
+    try:
+        dataset = FashionMNIST(split='test', download=False)
+    except FileNotFoundError:
+        pytest.skip('Fashion-MNIST is not in data/')
+    assert np.bincount(dataset.get_gt_labels()).tolist() == [1000] * 10

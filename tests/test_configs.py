@@ -1,0 +1,108 @@
+"""Every config can be read, holds names that exist, builds its model, and is as short as the house wants it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
+
+import ltmm.registry
+from ltmm.registry import MODELS
+from ltmm.utils.environment import mmdet_is_usable
+
+ROOT = Path(__file__).parents[1]
+DETECTION = ('foda_lt', 'lvis')
+CONFIGS = sorted(path for path in (ROOT / 'configs').glob('*/*.py') if path.parent.name != '_base_')
+FOLDERS = sorted({path.parent for path in CONFIGS})
+
+
+def needs_mmdet(path: Path) -> pytest.MarkDecorator:
+    unusable = path.parent.name in DETECTION and not mmdet_is_usable()
+    return pytest.mark.skipif(unusable, reason='needs mmdet and the compiled ops of mmcv')
+
+
+def each(paths: list[Path]) -> list:
+    return [pytest.param(path, id=str(path.relative_to(ROOT / 'configs')), marks=needs_mmdet(path)) for path in paths]
+
+
+def types(node: Any) -> Iterator[str]:
+    """All values of 'type' in a config."""
+    if isinstance(node, dict):
+        yield from (str(value) for key, value in node.items() if key == 'type')
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from types(child)
+
+
+@pytest.mark.parametrize('path', each(CONFIGS))
+def test_names_of_ours_exist(path):
+    registries = [getattr(ltmm.registry, name) for name in ltmm.registry.__all__]
+    names = {name.partition('.')[2] for name in types(Config.fromfile(path).to_dict()) if name.startswith('ltmm.')}
+    assert names
+    assert [name for name in sorted(names) if all(registry.get(name) is None for registry in registries)] == []
+
+
+@pytest.mark.parametrize('path', each(CONFIGS))
+def test_model_builds(path):
+    cfg = Config.fromfile(path)
+    if 'data_preprocessor' in cfg:  # as the Runner does
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+    if path.stem.startswith('ce_'):  # the networks that all other configs of the folder inherit
+        images = torch.zeros(1, len(cfg.data_preprocessor.mean), 32, 32)
+        assert model.eval()(images).shape == (1, cfg.data_preprocessor.num_classes)
+
+
+@pytest.mark.parametrize('path', each([path for path in CONFIGS if path.parent.name not in DETECTION]))
+def test_at_most_25_lines(path):
+    assert len(path.read_text().splitlines()) <= 25
+
+
+@pytest.mark.parametrize('folder', FOLDERS, ids=lambda folder: folder.name)
+def test_readme_and_metafile_name_every_config(folder):
+    readme = (folder / 'README.md').read_text()
+    models = yaml.safe_load((folder / 'metafile.yml').read_text())['Models']
+    configs = [str(path.relative_to(ROOT)) for path in folder.glob('*.py')]
+    assert sorted(model['Config'] for model in models) == sorted(configs)
+    assert [config for config in configs if Path(config).name not in readme] == []
+
+
+def test_cifar_schedule_is_that_of_the_authors():
+    cfg = Config.fromfile(ROOT / 'configs/cifar100_lt/ce_r32.py')
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=cfg.optim_wrapper.optimizer.lr)
+    schedulers = [PARAM_SCHEDULERS.build(dict(s, optimizer=optimizer)) for s in cfg.param_scheduler]
+    for epoch in range(1, cfg.train_cfg.max_epochs + 1):
+        if epoch <= 5:  # github.com/kaidic/LDAM-DRW @2536330, adjust_learning_rate
+            expected = 0.1 * epoch / 5
+        else:
+            expected = 0.1 * (0.0001 if epoch > 180 else 0.01 if epoch > 160 else 1)
+        assert optimizer.param_groups[0]['lr'] == pytest.approx(expected), epoch
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+
+
+def test_places_backbone_learns_at_a_hundredth_of_the_rate():
+    cfg = Config.fromfile(ROOT / 'configs/places_lt/ce_r152.py')
+    model = torch.nn.ModuleDict(dict(backbone=torch.nn.Linear(1, 1), head=torch.nn.Linear(1, 1)))
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    rates = {id(group['params'][0]): group['lr'] for group in wrapper.param_groups}
+    assert rates[id(model.backbone.weight)] == pytest.approx(0.001)
+    assert rates[id(model.head.weight)] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize('factor', [50, 10])
+def test_other_imbalance_factors_change_nothing_else(factor):
+    base, variant = (
+        Config.fromfile(ROOT / f'configs/cifar100_lt/{name}.py').to_dict() for name in ('ce_r32', f'ce_r32_if{factor}')
+    )
+    assert variant['train_dataloader']['dataset'].pop('imbalance_factor') == factor
+    assert base['train_dataloader']['dataset'].pop('imbalance_factor') == 100
+    assert variant == base

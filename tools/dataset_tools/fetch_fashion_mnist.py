@@ -1,0 +1,69 @@
+"""Make sure that Fashion-MNIST (31 MB) is there: python tools/dataset_tools/fetch_fashion_mnist.py
+
+Looks in $LTMM_DATA_ROOT, data/ and Debian's system folder, then downloads it from its home; where that is out of reach,
+takes Debian's package dataset-fashion-mnist from the package registry, without having to be root.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ltmm.datasets import FashionMNIST
+from ltmm.datasets.files import data_roots, install
+
+PACKAGE = 'dataset-fashion-mnist'
+
+
+def fetch_from_debian(folder: str) -> None:
+    """Put the four files of Debian's package into ``folder``.
+
+    Raises:
+        OSError: no apt-get here.
+        RuntimeError: the package cannot be had; with what apt-get said last.
+    """
+    with TemporaryDirectory() as temporary:
+        own = Path(temporary)
+        own.joinpath('lists/partial').mkdir(parents=True)
+        apt = ['apt-get', '-q', '-o', 'APT::Sandbox::User=root']
+        own_lists = ['-o', f'Dir::State::lists={own}/lists', '-o', f'Dir::Cache={own}']
+        try:
+            _run(*apt, 'download', PACKAGE, folder=own)
+        except RuntimeError:  # no package lists on this machine yet: take them into a folder of our own
+            _run(*apt, *own_lists, 'update', folder=own)
+            _run(*apt, *own_lists, 'download', PACKAGE, folder=own)
+        _run('dpkg-deb', '-x', str(next(own.glob('*.deb'))), 'unpacked', folder=own)
+        for file in own.glob('unpacked/**/*-ubyte.gz'):
+            shutil.copy(file, folder)
+
+
+def _run(*command: str, folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f'{" ".join(command)}: {done.stderr.strip()}')
+
+
+def main() -> int:
+    """0 where the data are there at the end."""
+    try:
+        FashionMNIST(lazy_init=True).make_available()
+    except FileNotFoundError as not_there:
+        print(f'Taking the package {PACKAGE} from the Debian registry ...', flush=True)
+        try:
+            install(data_roots()[0] / FashionMNIST.folders[0], fetch_from_debian)
+        except (OSError, RuntimeError) as error:
+            print(
+                f'{not_there}\nDebian failed, too: {error}\n'
+                f"As root, 'apt-get install {PACKAGE}' does it; or copy the four *-ubyte.gz files there yourself.",
+                file=sys.stderr,
+            )
+            return 1
+    for split in ('train', 'test'):
+        dataset = FashionMNIST(split=split, download=False)
+        print(f'Fashion-MNIST {split}: {len(dataset):,} images in {dataset.data_prefix["root"]}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
