@@ -1,7 +1,11 @@
 """Long-tailed recognition for the OpenMMLab 2.x family."""
 
-from ltmm import registry
-from ltmm.class_distribution import ClassDistribution
-from ltmm.version import __version__
+from ltmm.utils.environment import check_installed
+
+check_installed('torch', 'mmengine')  # one readable line in place of an ImportError from the depths
+
+from ltmm import registry  # noqa: E402  (makes scope 'ltmm' known to MMEngine)
+from ltmm.class_distribution import ClassDistribution  # noqa: E402
+from ltmm.version import __version__  # noqa: E402
 
 __all__ = ['ClassDistribution', '__version__']

@@ -1,0 +1,31 @@
+PYTHON ?= python3
+ENV_PYTHON := .venv/bin/python
+
+.PHONY: help install test test-fast lint format quickstart clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
+
+install: ## set up .venv with the tested versions: 8 minutes the first time on a machine, 2 after that
+	@$(PYTHON) tools/setup_env.py
+
+test: install ## run all tests; ARGS="..." goes to pytest
+	$(ENV_PYTHON) -m pytest $(ARGS)
+
+test-fast: install ## run the tests that are not marked slow
+	$(ENV_PYTHON) -m pytest -m 'not slow' $(ARGS)
+
+lint: install ## check style, without changing anything
+	$(ENV_PYTHON) -m ruff check
+	$(ENV_PYTHON) -m ruff format --check
+
+format: install ## put the code into the house's style
+	$(ENV_PYTHON) -m ruff check --fix
+	$(ENV_PYTHON) -m ruff format
+
+quickstart: install ## train on real images and see who wins on the tail: 5 minutes after the set-up
+	$(ENV_PYTHON) tools/quickstart.py
+
+clean: ## remove .venv and what tools left here; the cache of mmcv's ops stays
+	rm -rf .venv build dist *.egg-info ltmm/.mim .pytest_cache .ruff_cache
+	find ltmm tools tests -name __pycache__ -prune -exec rm -rf {} +

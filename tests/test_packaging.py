@@ -1,0 +1,196 @@
+import configparser
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+PINS = dict(re.findall(r'^([\w.-]+)==([\w.+]+)', (ROOT / 'constraints.txt').read_text(), re.MULTILINE))
+SHIPPED = ('configs/_base_/default_runtime.py', 'tools/train.py', 'model-index.yml')
+
+
+def requirements():
+    config = configparser.ConfigParser()
+    config.read(ROOT / 'setup.cfg')
+    sections = [config['options']['install_requires'], *config['options.extras_require'].values()]
+    return [Requirement(line) for section in sections for line in section.strip().split('\n')]
+
+
+@pytest.mark.parametrize('requirement', requirements(), ids=lambda requirement: requirement.name)
+def test_tested_version_is_pinned_and_in_range(requirement):
+    assert requirement.specifier.contains(PINS[requirement.name])
+
+
+def test_model_index_names_every_metafile_and_no_other():
+    imports = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
+    assert sorted(imports) == sorted(str(path.relative_to(ROOT)) for path in ROOT.glob('configs/*/metafile.yml'))
+
+
+def test_every_folder_of_code_is_a_package():
+    folders = {path.parent for path in (ROOT / 'ltmm').rglob('*.py') if '.mim' not in path.parts}
+    assert [folder for folder in folders if not (folder / '__init__.py').exists()] == []
+
+
+def python_with_our_packages(folder):
+    """A fresh virtual environment that sees what is installed for this one, except ltmm."""
+    venv.create(folder)
+    (site_packages,) = folder.glob('lib/python*/site-packages')
+    ours = [path for path in sys.path if path.endswith(('site-packages', 'dist-packages'))]
+    (site_packages / 'ours.pth').write_text('\n'.join(ours))  # .pth files of theirs, as ltmm's, are not read
+    return folder / 'bin' / 'python'
+
+
+def run(*command, cwd):
+    result = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def pip_install(python, *args):
+    """``pip install`` for that Python, of one package and with nothing from the network."""
+    options = ('--ignore-installed', '--no-deps', '--no-build-isolation')
+    run(sys.executable, '-m', 'pip', '--python', python, 'install', *options, *args, cwd=ROOT)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of what a fresh clone has of the package."""
+    checkout = tmp_path / 'checkout'
+    checkout.mkdir()
+    for name in ('ltmm', 'configs', 'tools'):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns('.mim', '__pycache__'))
+    for name in ('setup.cfg', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'model-index.yml', 'constraints.txt'):
+        shutil.copy(ROOT / name, checkout / name)
+    for name in ('README.md', 'LICENSE'):
+        (checkout / name).touch()
+    return checkout
+
+
+def config_resolves(python, cwd):
+    """A config outside the checkout inherits one of ltmm's; returns the folder ltmm was imported from."""
+    (cwd / 'mine.py').write_text("_base_ = ['ltmm::_base_/default_runtime.py']\nlog_level = 'ERROR'\n")
+    code = (
+        'import ltmm; from mmengine.config import Config; cfg = Config.fromfile("mine.py");'
+        'assert cfg.default_hooks and cfg.log_level == "ERROR"; print(ltmm.__path__[0])'
+    )
+    return Path(run(python, '-c', code, cwd=cwd).splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_pip_install_ships_configs_and_tools(checkout, tmp_path):
+    python = python_with_our_packages(tmp_path / 'env')
+    pip_install(python, checkout)
+    package = config_resolves(python, tmp_path)
+    assert package.is_relative_to(tmp_path / 'env')
+    for name in SHIPPED:
+        assert (package / '.mim' / name).read_bytes() == (ROOT / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_editable_install_links_configs_and_tools(checkout, tmp_path):
+    python = python_with_our_packages(tmp_path / 'env')
+    pip_install(python, '--editable', checkout)
+    package = config_resolves(python, tmp_path)
+    assert package == checkout / 'ltmm'
+    for name in SHIPPED:
+        assert (package / '.mim' / name).samefile(checkout / name)
+
+
+@pytest.mark.slow
+def test_wheel_of_the_sdist_equals_the_wheel_of_the_checkout(checkout, tmp_path):
+    build = 'import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))'
+    direct = run(sys.executable, '-c', build, 'build_wheel', tmp_path, cwd=checkout).splitlines()[-1]
+    sdist = run(sys.executable, '-c', build, 'build_sdist', tmp_path, cwd=checkout).splitlines()[-1]
+    shutil.unpack_archive(tmp_path / sdist, tmp_path / 'sdist')
+    (unpacked,) = (tmp_path / 'sdist').iterdir()
+    (tmp_path / 'second').mkdir()
+    run(sys.executable, '-c', build, 'build_wheel', tmp_path / 'second', cwd=unpacked)
+    names = [set(zipfile.ZipFile(folder / direct).namelist()) for folder in (tmp_path, tmp_path / 'second')]
+    assert names[0] == names[1]
+    assert {f'ltmm/.mim/{name}' for name in SHIPPED} <= names[0]
+    assert not [name for name in names[0] if name.startswith(('tests', 'tools', 'configs')) or name.endswith('.pyc')]
+
+
+@pytest.fixture
+def setup_env(tmp_path, monkeypatch):
+    """The namespace of tools/setup_env.py, at work in an empty folder."""
+    monkeypatch.setenv('LTMM_CACHE', str(tmp_path / 'cache'))
+    namespace = runpy.run_path(ROOT / 'tools' / 'setup_env.py')
+    scope = namespace['main'].__globals__
+    scope.update(VENV=tmp_path / '.venv', STATE=tmp_path / '.venv' / 'ltmm-setup', PYTHON=Path(sys.executable))
+    scope.update(LOG=tmp_path / 'setup.log', torch_and_device=lambda: ('2.11.0+cu130', 'cpu'))
+    return scope
+
+
+def test_ops_are_built_once_for_each_combination(setup_env, tmp_path):
+    built = []
+
+    def pip(command, *args, **env):
+        folder = Path(args[args.index('-w') + 1])
+        (folder / 'onedl_mmcv.whl').write_text(f'build {len(built)}')
+        built.append(env['MMCV_WITH_OPS'])
+
+    setup_env['pip'] = pip
+    first, again = setup_env['mmcv_wheel'](), setup_env['mmcv_wheel']()
+    assert first == again and first.read_text() == 'build 0' and built == ['1']
+    assert first.is_relative_to(tmp_path / 'cache')
+    setup_env['torch_and_device'] = lambda: ('2.12.0+cu130', 'cpu')
+    other = setup_env['mmcv_wheel']()
+    assert other != first and built == ['1', '1']
+    assert sorted(path.name for path in other.parent.iterdir()) == ['onedl_mmcv.whl']
+
+
+def test_build_that_dies_leaves_nothing_behind(setup_env, tmp_path):
+    def pip(command, *args, **env):
+        Path(args[args.index('-w') + 1], 'onedl_mmcv.whl').write_text('half')
+        raise KeyboardInterrupt
+
+    setup_env['pip'] = pip
+    with pytest.raises(KeyboardInterrupt):
+        setup_env['mmcv_wheel']()
+    assert list((tmp_path / 'cache').rglob('*.whl')) == []
+
+
+def test_failed_command_shows_its_last_lines_and_the_log(setup_env, capsys):
+    code = 'print("the reason"); raise SystemExit(3)'
+    with pytest.raises(SystemExit, match=r'Set-up stopped: a command failed after 0 min \d+ s .*setup\.log'):
+        setup_env['run'](sys.executable, '-c', code)
+    assert capsys.readouterr().out.endswith('the reason\n')
+
+
+@pytest.mark.parametrize(
+    'break_it, message',
+    [
+        (lambda scope: scope['VENV'].mkdir(), '`make install` did not make it: move it away'),
+        (lambda scope: scope.update(GIGABYTES=10**9), 'GB of free disk space, and 1000000000 GB are needed'),
+        (lambda scope: scope['os'].environ.update(CXX='no-such-compiler'), r'g\+\+ is missing.*apt install g\+\+'),
+    ],
+)
+def test_machine_that_lacks_something(setup_env, monkeypatch, break_it, message):
+    monkeypatch.setenv('CXX', 'g++')  # put back after the test
+    break_it(setup_env)
+    with pytest.raises(SystemExit, match=message):
+        setup_env['check_machine']()
+
+
+@pytest.mark.parametrize('changed', [False, True])
+def test_second_set_up_does_nothing_unless_its_inputs_changed(setup_env, monkeypatch, capsys, changed):
+    monkeypatch.setitem(setup_env, 'check_machine', lambda: pytest.fail('it started over'))
+    setup_env['VENV'].mkdir()
+    python = setup_env['platform'].python_version()
+    setup_env['STATE'].write_text(f'{ROOT} Python {python}\n{setup_env["digest_of_inputs"]()}')
+    if changed:
+        monkeypatch.setitem(setup_env, 'INPUTS', ('setup.cfg',))
+        with pytest.raises(pytest.fail.Exception, match='it started over'):
+            setup_env['main']()
+    else:
+        setup_env['main']()
+        assert capsys.readouterr().out == ''

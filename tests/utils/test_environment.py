@@ -1,0 +1,172 @@
+import re
+import subprocess
+import sys
+
+import pytest
+
+from ltmm.utils import environment
+from ltmm.utils.collect_env import collect_env
+from ltmm.utils.environment import EnvironmentProblem, check_environment, mmdet_is_usable
+
+needs_mmdet = pytest.mark.skipif(not mmdet_is_usable(), reason='mmdet, or mmcv with compiled ops, is not installed')
+
+
+@pytest.fixture
+def no_module(monkeypatch):
+    """A function that makes a module look as if it were not installed."""
+    return lambda name: monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.fixture
+def broken_module(monkeypatch):
+    """A function that lets the import of a module fail with an error."""
+
+    def break_it(name, error):
+        real = environment.import_module
+
+        def import_module(wanted):
+            if wanted == name:
+                raise error
+            return real(wanted)
+
+        monkeypatch.setattr(environment, 'import_module', import_module)
+
+    return break_it
+
+
+def one_line(detection):
+    """The message of the problem that is found, which is one line."""
+    with pytest.raises(EnvironmentProblem) as caught:
+        check_environment(detection)
+    assert '\n' not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_whole_environment_passes():
+    check_environment(detection=False)
+
+
+@needs_mmdet
+def test_a_whole_environment_passes_for_detection():
+    check_environment(detection=True)
+
+
+@pytest.mark.parametrize(
+    'module, distribution',
+    [
+        ('torch', 'torch'),
+        ('torchvision', 'torchvision'),
+        ('mmengine', 'onedl-mmengine'),
+        ('mmcv', 'onedl-mmcv'),
+        ('mmpretrain', 'onedl-mmpretrain'),
+    ],
+)
+def test_missing_package_of_classification(monkeypatch, no_module, module, distribution):
+    monkeypatch.setattr(environment.metadata, 'packages_distributions', dict)
+    no_module(module)
+    message = one_line(detection=False)
+    assert message.startswith(f'{module} is not installed. Install it: python')
+    assert re.search(rf"-m pip install --upgrade '{distribution}[<>=.,\d]+'$", message)
+
+
+@needs_mmdet
+@pytest.mark.parametrize('module', ['mmdet', 'pycocotools', 'lvis'])
+def test_missing_package_of_detection(no_module, module):
+    no_module(module)
+    check_environment(detection=False)
+    assert one_line(detection=True).startswith(f'{module} is not installed.')
+
+
+@pytest.mark.parametrize('module', ['torch', 'mmengine', 'mmcv', 'mmpretrain'])
+@pytest.mark.parametrize('version', ['0.0.1', '99.0'])
+def test_version_out_of_range(monkeypatch, module, version):
+    monkeypatch.setattr(sys.modules[module], '__version__', version)
+    assert re.match(rf'Expected {module} [<>=.,\d]+, but found {version}\. Install what fits: ', one_line(False))
+
+
+def test_torch_with_a_local_version_is_in_range(monkeypatch):
+    monkeypatch.setattr(sys.modules['torch'], '__version__', '2.11.0+cu130')
+    check_environment(detection=False)
+
+
+def test_torchvision_of_another_torch(broken_module):
+    broken_module('torchvision', RuntimeError('operator torchvision::nms does not exist'))
+    message = one_line(detection=False)
+    assert 'torchvision is installed but cannot be imported (RuntimeError: operator torchvision::nms' in message
+    assert re.search(r"--upgrade 'torch[<>=.,\d]+' 'torchvision[<>=.,\d]+'$", message)
+
+
+def test_mmcv_without_compiled_ops(monkeypatch):
+    monkeypatch.setattr(environment.PathFinder, 'find_spec', lambda *args: None)
+    check_environment(detection=False)
+    message = one_line(detection=True)
+    assert message.startswith('mmcv is installed without its compiled ops, which detection needs. Build them')
+    assert 'MMCV_WITH_OPS=1' in message
+    assert not mmdet_is_usable.__wrapped__()
+
+
+@needs_mmdet
+def test_compiled_ops_of_another_torch(broken_module):
+    broken_module('mmcv._ext', ImportError('_ext.so: undefined symbol: _ZN3c10'))
+    assert "mmcv's compiled ops do not fit the installed torch (ImportError: _ext.so: undefined" in one_line(True)
+
+
+@needs_mmdet
+def test_mmdet_that_refuses_this_mmcv(broken_module):
+    broken_module('mmdet', AssertionError('MMCV==2.3.6 is used but incompatible. Please install mmcv<2.2.0.'))
+    message = one_line(detection=True)
+    assert 'mmdet is installed but cannot be imported (AssertionError: MMCV==2.3.6 is used but incompatible.' in message
+
+
+def test_mmdet_is_not_usable_where_it_is_missing_or_breaks(no_module, broken_module):
+    broken_module('mmdet.models', ImportError('libGL.so.1: cannot open shared object file'))
+    assert not mmdet_is_usable.__wrapped__()
+    no_module('mmdet')
+    assert not mmdet_is_usable.__wrapped__()
+
+
+def test_remedy_keeps_to_the_installed_line(monkeypatch):
+    monkeypatch.setattr(environment.metadata, 'packages_distributions', lambda: dict(mmcv=['mmcv-lite']))
+    monkeypatch.setattr(sys.modules['mmcv'], '__version__', '1.7.0')
+    assert "pip install --upgrade 'mmcv-lite<2.4,>=2.1'" in one_line(detection=False)
+
+
+def test_ranges_of_a_mere_checkout_are_those_of_setup_cfg(monkeypatch):
+    def not_installed(name):
+        raise environment.metadata.PackageNotFoundError(name)
+
+    installed = {requirement.name: requirement.specifier for requirement in environment._requirements()}
+    monkeypatch.setattr(environment.metadata, 'requires', not_installed)
+    from_file = {requirement.name: requirement.specifier for requirement in environment._requirements.__wrapped__()}
+    assert {'torch', 'torchvision', 'onedl-mmcv', 'lvis'} <= set(from_file)
+    assert from_file == installed
+
+
+@pytest.mark.parametrize('module', ['torch', 'mmengine'])
+def test_import_ltmm_says_what_is_missing(module):
+    code = f'import sys; sys.modules["{module}"] = None; import ltmm'
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert f'EnvironmentProblem: {module} is not installed. Install it:' in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_classification_works_without_mmdet_and_compiled_ops():
+    code = (
+        'import sys; sys.modules["mmdet"] = sys.modules["mmcv._ext"] = None;'
+        'import torch, ltmm; from ltmm.registry import MODELS;'
+        'from ltmm.utils.environment import check_environment; check_environment(detection=False);'
+        'loss = MODELS.build(dict(type="ltmm.BalancedSoftmaxLoss", class_counts=[9, 1]));'
+        'print(loss(torch.zeros(1, 2), torch.tensor([1])).item())'
+    )
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) == pytest.approx(2.302585)  # -log(0.1)
+
+
+def test_collect_env_ends_with_two_verdicts(no_module):
+    no_module('lvis')
+    info = collect_env()
+    assert list(info)[-2:] == ['classification works', 'detection works']
+    assert info['classification works'] == 'yes'
+    assert info['detection works'].startswith('no. ')
+    assert info['mmengine'].endswith(sys.modules['mmengine'].__version__)

@@ -1,0 +1,182 @@
+"""Set up .venv with the tested versions of constraints.txt; ``make install`` runs it with a bare Python >= 3.10.
+
+The compiled ops of mmcv take minutes to build. They are built once for a machine and kept in LTMM_CACHE, by default
+``~/.cache/ltmm``, in one folder for each combination of mmcv, torch, Python, platform and GPU.
+"""
+
+from __future__ import annotations  # an older Python has to get as far as the check of its version
+
+import hashlib
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / '.venv'
+PYTHON = VENV / 'bin' / 'python'
+STATE = VENV / 'ltmm-setup'  # what the environment was made from; 'unfinished' while it is being made
+LOG = ROOT / 'build' / 'setup.log'
+CACHE = Path(os.environ.get('LTMM_CACHE') or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache', 'ltmm')).expanduser()
+INPUTS = ('constraints.txt', 'setup.cfg', 'setup.py', 'pyproject.toml', 'tools/setup_env.py')
+PLATFORM = '_'.join([sys.implementation.cache_tag, sysconfig.get_platform(), *platform.libc_ver()])
+GIGABYTES = 8
+STEPS = 5
+
+
+def main() -> None:
+    if sys.version_info < (3, 10):  # noqa: UP036 (this is the check)
+        sys.exit(f'ltmm needs Python >= 3.10, but {sys.executable} is {platform.python_version()}: use make PYTHON=...')
+    place, digest = f'{ROOT} Python {platform.python_version()}', digest_of_inputs()
+    old_place, _, old_digest = STATE.read_text().partition('\n') if STATE.exists() else ('', '', '')
+    if (place, digest) == (old_place, old_digest) and PYTHON.exists():
+        return
+    check_machine()
+    start = time.monotonic()
+    LOG.parent.mkdir(exist_ok=True)
+    LOG.write_bytes(b'')
+    print(f'Setting up {VENV}: about 8 minutes on 2 idle cores the first time on a machine, 2 after that. Log: {LOG}')
+    if place != old_place or not PYTHON.exists():
+        shutil.rmtree(VENV, ignore_errors=True)
+        VENV.mkdir()
+    STATE.write_text('unfinished')
+
+    with step(1, 'virtual environment and build tools, seconds'):
+        run(sys.executable, '-m', 'venv', VENV)
+        pip('install', 'setuptools', 'wheel', 'packaging', 'ninja', 'psutil')
+    with step(2, 'torch and torchvision, 1 to 2 minutes, 5 GB'):
+        pip('install', 'torch', 'torchvision')
+    wheel = mmcv_wheel()
+    with step(4, 'MMEngine, mmcv, mmpretrain, mmdet, development tools and ltmm, 1 minute'):
+        pip('install', '--force-reinstall', '--no-deps', wheel)
+        pip('install', '--no-build-isolation', '--editable', '.[mminstall,det,dev]')
+        if subprocess.run([PYTHON, '-c', 'import cv2'], capture_output=True).returncode:
+            # two opencv packages share one folder; without libGL the headless one has to be the last
+            pip('install', '--force-reinstall', '--no-deps', 'opencv-python-headless')
+    with step(5, 'try to import all of it, seconds'):
+        run(PYTHON, '-c', 'from ltmm.utils.environment import check_environment; check_environment(detection=True)')
+    STATE.write_text(f'{place}\n{digest}')
+    print(f'Ready in {elapsed(start)}. Use .venv/bin/python, or: . .venv/bin/activate')
+
+
+def digest_of_inputs() -> str:
+    return hashlib.sha256(b''.join((ROOT / name).read_bytes() for name in INPUTS)).hexdigest()
+
+
+def check_machine() -> None:
+    """Stop with one line where something is missing that pip cannot bring."""
+    if VENV.exists() and not STATE.exists():
+        sys.exit(f'{VENV} is there, but `make install` did not make it: move it away and try again.')
+    if importlib.util.find_spec('ensurepip') is None:
+        sys.exit("Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv")
+    free = shutil.disk_usage(ROOT).free / 1e9
+    if not VENV.exists() and free < GIGABYTES:
+        sys.exit(f'{ROOT} has {free:.1f} GB of free disk space, and {GIGABYTES} GB are needed.')
+    if any(CACHE.glob(f'{ops_name(tested("torch") + "*", "*")}/*.whl')):
+        return
+    if shutil.which(os.environ.get('CXX', 'g++')) is None:
+        sys.exit('g++ is missing, which builds the compiled ops of mmcv. On Debian and Ubuntu: apt install g++')
+    if not Path(sysconfig.get_path('include'), 'Python.h').exists():
+        sys.exit("Python's headers (Python.h) are missing. On Debian and Ubuntu: apt install python3-dev")
+
+
+def mmcv_wheel() -> Path:
+    """The wheel of mmcv with its compiled ops, out of the cache or built into it."""
+    torch, device = torch_and_device()
+    folder = CACHE / ops_name(torch, device)
+    for wheel in folder.glob('*.whl'):
+        with step(3, f'compiled ops of mmcv, found in {folder}'):
+            return wheel
+    jobs = max(1, min(len(os.sched_getaffinity(0)), memory_in_gigabytes() // 2))
+    env = dict(CFLAGS='-g0', MMCV_WITH_OPS='1', MAX_JOBS=str(jobs))
+    if device == 'cpu':
+        env['CUDA_VISIBLE_DEVICES'] = ''  # mmcv looks for nvcc where it sees a GPU
+    folder.mkdir(parents=True, exist_ok=True)
+    duration = '4 to 7 minutes on 2 idle cores' if device == 'cpu' else '10 minutes on 16 idle cores'
+    with step(3, f'compiled ops of mmcv ({device}), once for this machine, {duration}, {jobs} jobs at a time'):
+        with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+            pip('wheel', '--no-build-isolation', '--no-deps', '--no-cache-dir', '-w', unfinished, 'onedl-mmcv', **env)
+            (wheel,) = Path(unfinished).glob('*.whl')
+            return wheel.replace(folder / wheel.name)  # all of it at once
+
+
+def torch_and_device() -> tuple[str, str]:
+    """The version of the installed torch, and what mmcv's ops are to be built for: 'cpu', or CUDA and the GPU's kind.
+
+    A GPU without the CUDA toolkit gets the ops of the CPU.
+    """
+    code = (
+        'import os, torch; from torch.utils.cpp_extension import CUDA_HOME; print(torch.__version__);'
+        'cuda = torch.cuda.is_available() and CUDA_HOME and os.path.exists(os.path.join(CUDA_HOME, "bin", "nvcc"));'
+        'print("cu{}_sm{}{}".format(torch.version.cuda, *torch.cuda.get_device_capability()) if cuda else "cpu")'
+    )
+    result = subprocess.run([PYTHON, '-c', code], capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f'Set-up stopped: torch cannot be imported.\n{result.stderr}')
+    torch, device = result.stdout.split()
+    return torch, device
+
+
+def ops_name(torch: str, device: str) -> str:
+    """Name of the cache's folder for one combination; ``device`` is 'cpu' or CUDA's version and the GPU's."""
+    return f'mmcv{tested("onedl-mmcv")}_torch{torch}_{PLATFORM}_{device}'
+
+
+def tested(package: str) -> str:
+    """The version of a package in constraints.txt."""
+    return re.search(rf'^{package}==([^\s;]+)', (ROOT / 'constraints.txt').read_text(), re.MULTILINE).group(1)
+
+
+def memory_in_gigabytes() -> int:
+    return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 10**9
+
+
+@contextmanager
+def step(number: int, what: str) -> Iterator[None]:
+    """Say what is done and how long it takes, and then how long it took."""
+    start = time.monotonic()
+    print(f'[{number}/{STEPS}] {what} ...', flush=True)
+    yield
+    print(f'      done in {elapsed(start)}', flush=True)
+
+
+def elapsed(start: float) -> str:
+    return '{} min {} s'.format(*divmod(round(time.monotonic() - start), 60))
+
+
+def pip(command: str, *args: str | Path, **env: str) -> None:
+    """A pip command in the environment, with the tested versions."""
+    run(PYTHON, '-m', 'pip', command, '--no-input', '-c', ROOT / 'constraints.txt', *args, **env)
+
+
+def run(*command: str | Path, **env: str) -> None:
+    """Run a command with its output in the log; say every minute that it still runs, and stop if it fails."""
+    start = time.monotonic()
+    env = {**os.environ, **env}
+    env.pop('PYTHONPATH', None)
+    with LOG.open('ab') as log:
+        log.write(f'$ {" ".join(map(str, command))}\n'.encode())
+        log.flush()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env=env)
+        while True:
+            try:
+                code = process.wait(timeout=60)
+                break
+            except subprocess.TimeoutExpired:
+                print(f'      {elapsed(start)} so far', flush=True)
+    if code:
+        print('\n'.join(LOG.read_text(errors='replace').splitlines()[-30:]), flush=True)
+        sys.exit(f'Set-up stopped: a command failed after {elapsed(start)} (above; all of it in {LOG}).')
+
+
+if __name__ == '__main__':
+    main()
