@@ -1,0 +1,147 @@
+"""LVIS annotation files, read with every mistake in them named."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from mmengine.fileio import get_local_path
+
+__all__ = ['AnnotationFileError', 'category_ids', 'read_lvis_annotations']
+
+FIELDS = dict(
+    images=('id', 'width', 'height'),
+    annotations=('id', 'image_id', 'category_id', 'bbox', 'area'),
+    categories=('id', 'name'),
+)
+FEDERATED_FIELDS = ('neg_category_ids', 'not_exhaustive_category_ids')
+
+
+class AnnotationFileError(ValueError):
+    """An annotation file that cannot be read, or contradicts itself."""
+
+
+def read_lvis_annotations(
+    ann_file: str, backend_args: dict | None = None, federated: bool = False, masks: bool = False
+) -> dict:
+    """The content of an LVIS (v0.5, v1, or of the same layout) annotation file.
+
+    Args:
+        ann_file: path of the json file.
+        backend_args: of MMEngine's file backend, for files that are not on a local disk.
+        federated: the images must say which classes were looked for (``neg_category_ids``) and which were not
+            annotated exhaustively (``not_exhaustive_category_ids``), as LVIS's evaluation needs.
+        masks: the annotations must have a ``segmentation``.
+
+    Raises:
+        FileNotFoundError: no such file; says where LVIS comes from.
+        AnnotationFileError: not JSON (a truncated file, say), missing parts or fields, duplicated ids, or annotations
+            of an unknown image or category. Names the file, the first culprit and how many there are.
+    """
+    try:
+        with get_local_path(ann_file, backend_args=backend_args) as path, open(path, encoding='utf-8') as file:
+            content = json.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f'Annotation file {ann_file} does not exist. LVIS is found at https://www.lvisdataset.org/dataset. Say '
+            'where your data are by LTMM_DATA_ROOT=FOLDER in the environment, or by --cfg-options '
+            'train_dataloader.dataset.data_root=FOLDER (likewise val_dataloader, test_dataloader, and '
+            'val_evaluator.ann_file, test_evaluator.ann_file).'
+        ) from None
+    except ValueError as e:  # JSONDecodeError, UnicodeDecodeError
+        raise AnnotationFileError(f'{ann_file} is not a whole JSON file ({e}). Fetch it again.') from None
+    _check(content, ann_file, federated, masks)
+    return content
+
+
+def category_ids(content: Mapping, ann_file: str, classes: Sequence[str] | None = None) -> dict[str, int]:
+    """Category id of each class, in label order.
+
+    Args:
+        content: of the annotation file.
+        ann_file: its path, for the message.
+        classes: names of the categories, in label order; all categories by id when left out. Where there are as many
+            as categories, a name that the file does not have stands for the category in its place (mmdet spells one
+            of LVIS's names better).
+
+    Raises:
+        AnnotationFileError: ``classes`` names what is no category of the file, or one twice.
+    """
+    by_name = {cat['name']: cat['id'] for cat in sorted(content['categories'], key=lambda cat: cat['id'])}
+    if classes is None:
+        return by_name
+    names = list(by_name)
+    if len(classes) == len(names):
+        classes = [name if name in by_name else names[label] for label, name in enumerate(classes)]
+    unknown = [name for name in classes if name not in by_name]
+    if unknown or len(set(classes)) < len(classes):
+        first = unknown[0] if unknown else next(name for name in classes if classes.count(name) > 1)
+        raise AnnotationFileError(
+            f'Expected the {len(classes)} classes to be categories of {ann_file}, each once, but {first!r} is not. '
+            f'The file has {len(names)} categories: {", ".join(names[:5])}, ... . '
+            'ltmm.LVISDataset takes the names from the file when `metainfo` names no classes.'
+        )
+    return {name: by_name[name] for name in classes}
+
+
+def _check(content: dict, ann_file: str, federated: bool, masks: bool) -> None:
+    for part, fields in FIELDS.items():
+        records = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+            raise AnnotationFileError(
+                f'Expected {ann_file} to be a dictionary with lists of images, annotations and categories, '
+                f'but `{part}` is missing or no list of dictionaries.'
+            )
+        for field in fields:
+            _refuse(
+                (record for record in records if field not in record), f'{part} without the field {field!r}', ann_file
+            )
+        _refuse_duplicates((record['id'] for record in records), f'ids of {part}', ann_file)
+    images, annotations, categories = (content[part] for part in FIELDS)
+    _refuse_duplicates((cat['name'] for cat in categories), 'names of categories', ann_file)
+    _refuse(
+        (image for image in images if not (image.get('coco_url') or image.get('file_name'))),
+        "images without the field 'coco_url' or 'file_name'",
+        ann_file,
+    )
+    if federated:
+        for field in FEDERATED_FIELDS:
+            _refuse(
+                (image for image in images if field not in image),
+                f"images without the field {field!r}, which LVIS's evaluation needs (mmdet.CocoMetric does not)",
+                ann_file,
+            )
+    if masks:
+        _refuse(
+            (ann for ann in annotations if not ann.get('segmentation')),
+            "annotations without the field 'segmentation', which metric='segm' needs",
+            ann_file,
+        )
+    for field, part, records in (('image_id', 'images', images), ('category_id', 'categories', categories)):
+        known = {record['id'] for record in records}
+        _refuse(
+            (ann for ann in annotations if ann[field] not in known),
+            f'annotations whose {field!r} is the id of none of the {part}',
+            ann_file,
+        )
+    _refuse(
+        (ann for ann in annotations if len(ann['bbox']) != 4), 'annotations whose bbox is not [x, y, w, h]', ann_file
+    )
+
+
+def _refuse(culprits: Iterable[Mapping], what: str, ann_file: str) -> None:
+    """Raise where there are culprits."""
+    culprits = list(culprits)
+    if culprits:
+        shown = {key: value for key, value in culprits[0].items() if key != 'segmentation'}
+        raise AnnotationFileError(f'{ann_file} has {len(culprits)} {what}; the first is {_cut(str(shown))}.')
+
+
+def _refuse_duplicates(values: Iterable, what: str, ann_file: str) -> None:
+    """Raise where a value occurs twice."""
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise AnnotationFileError(f'{ann_file} has {len(twice)} {what} that occur more than once, {twice[0]!r} first.')
+
+
+def _cut(text: str, length: int = 200) -> str:
+    return text if len(text) <= length else text[:length] + ' ...'

@@ -1,0 +1,325 @@
+import json
+import pickle
+import sys
+
+import pytest
+import torch
+from mmengine.runner import Runner
+from toy import run_tool
+from toy_lvis import CATEGORY_IDS, CLASSES, SIZE, detector_config, lvis_content, write_lvis
+
+from ltmm.class_distribution import ClassDistribution, ClassDistributionError
+from ltmm.datasets.lvis_annotations import AnnotationFileError
+from ltmm.evaluation import LVISMetric
+
+FIGURES = {'AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf'}
+
+
+def write(folder, content):
+    path = folder / 'annotations.json'
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def metric_on(folder, content=None, classes=CLASSES, **options):
+    metric = LVISMetric(write(folder, content or lvis_content()), **options)
+    metric.dataset_meta = dict(classes=classes)
+    return metric
+
+
+def sample(image_id, boxes=(), labels=(), scores=None, masks=False, **pred):
+    """What a detector gives for an image."""
+    instances = dict(
+        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        labels=torch.tensor(labels, dtype=torch.long),
+        scores=torch.tensor([0.9] * len(labels) if scores is None else scores),
+        **pred,
+    )
+    if masks:
+        instances['masks'] = torch.zeros(len(labels), SIZE, SIZE, dtype=torch.bool)
+        for mask, (x1, y1, x2, y2) in zip(instances['masks'], boxes):
+            mask[y1:y2, x1:x2] = True
+    return dict(img_id=image_id, pred_instances=instances)
+
+
+def perfect(content, masks=False):
+    """All objects, and nothing else."""
+    samples = []
+    for image in content['images']:
+        objects = [a for a in content['annotations'] if a['image_id'] == image['id']]
+        boxes = [[x, y, x + w, y + h] for x, y, w, h in (a['bbox'] for a in objects)]
+        samples.append(sample(image['id'], boxes, [CATEGORY_IDS.index(a['category_id']) for a in objects], masks=masks))
+    return samples
+
+
+def evaluate(metric, samples):
+    metric.process(None, samples)
+    return metric.evaluate(len(samples))
+
+
+def test_perfect_boxes_and_masks(tmp_path):
+    content = lvis_content()
+    figures = evaluate(metric_on(tmp_path, content, metric=['bbox', 'segm']), perfect(content, masks=True))
+    assert figures.keys() == {f'lvis/{iou_type}_{name}' for iou_type in ('bbox', 'segm') for name in FIGURES}
+    for name in ('AP', 'APr', 'APc', 'APf'):
+        assert figures[f'lvis/bbox_{name}'] == figures[f'lvis/segm_{name}'] == pytest.approx(1)
+    assert figures['lvis/bbox_APl'] == -1
+
+
+def test_no_detections_at_all_give_zeros_and_not_an_empty_dictionary(tmp_path):
+    content = lvis_content()
+    figures = evaluate(metric_on(tmp_path, content), [sample(image['id']) for image in content['images']])
+    assert figures['lvis/bbox_AP'] == figures['lvis/bbox_APr'] == 0
+
+
+def test_images_that_were_not_tested_are_no_misses(tmp_path):
+    content = lvis_content()
+    figures = evaluate(metric_on(tmp_path, content), perfect(content)[1:3])
+    assert figures['lvis/bbox_AP'] == pytest.approx(1)
+    assert figures['lvis/bbox_APr'] == -1  # no object of the rare class is in these two
+
+
+def test_an_image_that_filled_up_a_batch_counts_once(tmp_path):
+    content = lvis_content()
+    samples = perfect(content)
+    samples[1]['pred_instances']['scores'] *= 0.5
+    once = evaluate(metric_on(tmp_path, content), samples)
+    assert evaluate(metric_on(tmp_path, content), [*samples, samples[0], samples[1]]) == once
+
+
+@pytest.mark.parametrize('world_size', [2, 3])
+def test_interleaved_ranks_equal_one_process(tmp_path, world_size):
+    content = lvis_content()
+    samples = perfect(content)
+    for i, s in enumerate(samples):
+        s['pred_instances']['scores'] *= 1 - 0.1 * i
+        s['pred_instances']['bboxes'] += i
+    expected = evaluate(metric_on(tmp_path, content), samples)
+    padded = [*samples, *samples][: -(-len(samples) // world_size) * world_size]
+    metrics = [metric_on(tmp_path, content) for _ in range(world_size)]
+    for rank, metric in enumerate(metrics):
+        metric.process(None, padded[rank::world_size])
+    gathered = pickle.loads(pickle.dumps([r for row in zip(*(metric.results for metric in metrics)) for r in row]))
+    figures = metrics[0].compute_metrics(gathered[: len(samples)])
+    assert {f'lvis/{name}': value for name, value in figures.items()} == expected
+    assert 0.1 < expected['lvis/bbox_AP'] < 0.9
+
+
+def test_detections_of_classes_nobody_looked_for_do_not_count(tmp_path):
+    content = lvis_content()
+    right = perfect(content)
+    (pred,) = (s['pred_instances'] for s in right if s['img_id'] == 10)  # holds kite and oar
+    pred['bboxes'] = torch.cat([torch.tensor([[50.0, 50, 60, 60]]), pred['bboxes']])
+    pred['labels'] = torch.cat([torch.tensor([2]), pred['labels']])  # there is no mug
+    pred['scores'] = torch.cat([torch.tensor([0.99]), pred['scores']])
+    assert evaluate(metric_on(tmp_path, content), right)['lvis/bbox_APc'] < 0.9
+    content['images'][0]['neg_category_ids'].remove(CATEGORY_IDS[2])
+    assert evaluate(metric_on(tmp_path, content), right)['lvis/bbox_APc'] == pytest.approx(1)
+
+
+def test_only_the_300_best_of_an_image_count(tmp_path):
+    content = lvis_content(num_images=1)
+    (right,) = perfect(content)
+    boxes = [[40, 40, 44, 44]] * 300 + right['pred_instances']['bboxes'].tolist()
+    labels = [0] * 300 + right['pred_instances']['labels'].tolist()
+    scores = [0.9] * 300 + [0.1] * (len(labels) - 300)
+    assert evaluate(metric_on(tmp_path, content), [sample(10, boxes, labels, scores)])['lvis/bbox_AP'] == 0
+    scores[0] = 0.05  # now the first of the objects is among them
+    assert evaluate(metric_on(tmp_path, content), [sample(10, boxes, labels, scores)])['lvis/bbox_AP'] > 0
+
+
+def test_labels_are_categories_by_name(tmp_path):
+    content = lvis_content()
+    classes = ('oar', 'mug', 'ladder', 'kite')
+    samples = perfect(content)
+    for s in samples:
+        s['pred_instances']['labels'] = 3 - s['pred_instances']['labels']
+    assert evaluate(metric_on(tmp_path, content, classes), samples)['lvis/bbox_AP'] == pytest.approx(1)
+
+
+def test_classes_that_are_left_out_of_the_test_set_have_no_ap(tmp_path):
+    content = lvis_content()
+    samples = [
+        sample(s['img_id'], s['pred_instances']['bboxes'][keep].tolist(), [0] * int(keep.sum()))
+        for s in perfect(content)
+        for keep in [s['pred_instances']['labels'] == 3]
+    ]
+    figures = evaluate(metric_on(tmp_path, content, ('oar',)), samples)
+    assert figures['lvis/bbox_AP'] == figures['lvis/bbox_APr'] == pytest.approx(1)
+    assert figures['lvis/bbox_APf'] == -1
+
+
+def test_mask_scores_rank_masks(tmp_path):
+    content = lvis_content(num_images=2)
+    right = perfect(content, masks=True)
+    for s in right:  # a false positive above all others by its box score, and below by its mask score
+        pred = s['pred_instances']
+        pred['bboxes'] = torch.cat([pred['bboxes'], torch.tensor([[50.0, 50, 60, 60]])])
+        pred['labels'] = torch.cat([pred['labels'], torch.tensor([0])])
+        pred['masks'] = torch.cat([pred['masks'], torch.ones(1, SIZE, SIZE, dtype=torch.bool)])
+        pred['scores'] = torch.cat([pred['scores'], torch.tensor([0.99])])
+        pred['mask_scores'] = torch.cat([pred['scores'][:-1], torch.tensor([0.01])])
+    figures = evaluate(metric_on(tmp_path, content, metric=['bbox', 'segm']), right)
+    assert figures['lvis/segm_AP'] == pytest.approx(1)
+    assert figures['lvis/bbox_AP'] < 0.9
+
+
+# ------------------------------------------------------------------ who is frequent
+
+
+def without_frequency():
+    content = lvis_content()
+    for category in content['categories']:
+        del category['frequency']
+    return content
+
+
+def test_groups_come_from_the_training_data_where_the_file_does_not_say(tmp_path):
+    content = without_frequency()
+    metric = metric_on(tmp_path, content)
+    metric.set_class_distribution(ClassDistribution([500, 90, 101, 9], class_names=CLASSES))  # f c f r
+    misses_mug = perfect(content)
+    for s in misses_mug:
+        keep = s['pred_instances']['labels'] != 2
+        s['pred_instances'] = {k: v[keep] for k, v in s['pred_instances'].items()}
+    figures = evaluate(metric, misses_mug)
+    assert figures['lvis/bbox_APr'] == figures['lvis/bbox_APc'] == pytest.approx(1)
+    assert figures['lvis/bbox_APf'] == pytest.approx(0.5)
+
+
+def test_the_annotation_file_goes_before_the_training_data(tmp_path):
+    metric = metric_on(tmp_path)
+    metric.set_class_distribution(ClassDistribution([5, 5, 500, 500], class_names=CLASSES))
+    assert evaluate(metric, perfect(lvis_content())[:1])['lvis/bbox_APr'] == pytest.approx(1)
+
+
+def test_nobody_says_who_is_frequent(tmp_path):
+    metric = metric_on(tmp_path, without_frequency())
+    with pytest.raises(RuntimeError, match=r'which classes are rare.*no `frequency`.*ClassDistributionHook'):
+        metric.process(None, perfect(lvis_content())[:1])
+
+
+def test_training_classes_in_another_order_or_number_are_refused(tmp_path):
+    metric = metric_on(tmp_path)
+    with pytest.raises(
+        ClassDistributionError, match=r"class 1 is 'mug' in training and 'ladder' in "
+    ):
+        metric.set_class_distribution(ClassDistribution([4, 3, 2, 1], class_names=['kite', 'mug', 'ladder', 'oar']))
+    with pytest.raises(ClassDistributionError, match=r'to have the 4 classes of the test set, .* but they have 3'):
+        metric.set_class_distribution(ClassDistribution([4, 3, 2], class_names=['kite', 'ladder', 'mug']))
+    metric.set_class_distribution(ClassDistribution([4, 3, 2, 1], class_names=['Kite', 'ladder', 'mug', 'oar']))
+
+
+# ------------------------------------------------------------------ mistakes
+
+
+def test_masks_of_a_model_without_masks(tmp_path):
+    metric = metric_on(tmp_path, metric='segm')
+    with pytest.raises(ValueError, match=r"metric='segm'\): the model gives no masks"):
+        metric.process(None, perfect(lvis_content()))
+
+
+def test_image_of_another_file(tmp_path):
+    with pytest.raises(ValueError, match=r'image 999 is not in .*annotations.json'):
+        metric_on(tmp_path).process(None, [sample(999)])
+
+
+def test_label_of_a_model_with_more_classes(tmp_path):
+    with pytest.raises(ValueError, match=r'found class 4 in image 10, but the test set has 4 classes'):
+        metric_on(tmp_path).process(None, [sample(10, [[0, 0, 5, 5]], [4])])
+
+
+def test_classes_that_the_file_does_not_have(tmp_path):
+    with pytest.raises(AnnotationFileError, match="each once, but 'boat' is not"):
+        metric_on(tmp_path, classes=('kite', 'boat'))
+
+
+def test_no_annotation_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match='nowhere.json does not exist'):
+        LVISMetric(str(tmp_path / 'nowhere.json'))
+
+
+@pytest.mark.parametrize(
+    'part, field, metric',
+    [
+        ('images', 'neg_category_ids', 'bbox'),
+        ('images', 'not_exhaustive_category_ids', 'bbox'),
+        ('annotations', 'segmentation', 'segm'),
+    ],
+)
+def test_a_coco_file_lacks_what_lvis_needs(tmp_path, part, field, metric):
+    content = lvis_content()
+    for record in content[part]:
+        del record[field]
+    with pytest.raises(AnnotationFileError, match=f'{len(content[part])} {part} without the field .{field}'):
+        LVISMetric(write(tmp_path, content), metric=metric)
+
+
+def test_unknown_frequency_letter(tmp_path):
+    content = lvis_content()
+    content['categories'][1]['frequency'] = 'x'
+    with pytest.raises(AnnotationFileError, match="not 'r', 'c' or 'f'; the first is category 5 with 'x'"):
+        LVISMetric(write(tmp_path, content))
+
+
+@pytest.mark.parametrize('metric', ['proposal', [], ['bbox', 'mask']])
+def test_unknown_metric(tmp_path, metric):
+    with pytest.raises(ValueError, match="Expected `metric` to be 'bbox', 'segm' or both"):
+        LVISMetric(write(tmp_path, lvis_content()), metric=metric)
+
+
+def test_without_the_lvis_package(tmp_path, monkeypatch):
+    for name in ('lvis', 'ltmm.evaluation.lvis_eval'):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delattr('ltmm.evaluation.lvis_eval', raising=False)
+    with pytest.raises(ImportError, match='LVISMetric needs the package lvis'):
+        LVISMetric(write(tmp_path, lvis_content()))
+
+
+def test_no_image_was_tested(tmp_path):
+    with pytest.raises(ValueError, match='the test set is empty'):
+        metric_on(tmp_path).compute_metrics([])
+
+
+# ------------------------------------------------------------------ end to end
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_lvis(tmp_path / 'data', lvis_content())
+    return tmp_path / 'data'
+
+
+@pytest.mark.slow
+def test_eql_trains_and_is_tested_from_its_checkpoint(tmp_path, data):
+    cfg = detector_config(tmp_path / 'run', data, **{'train_cfg.max_epochs': 10, 'train_cfg.val_interval': 10})
+    cfg.val_evaluator.metric = cfg.test_evaluator.metric = ['bbox', 'segm']
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.model.roi_head.bbox_head.loss_cls.is_tail.tolist() == [0, 1, 0, 1]
+    trained = runner.val_loop.run()
+    assert trained['lvis/bbox_AP'] > 0 and trained['lvis/segm_AP'] > 0
+    log = (tmp_path / 'run').glob('*/*.log').__next__().read_text()
+    assert 'APr     APc     APf' in log and '8 images; classes: 2 frequent, 1 common, 1 rare' in log
+    checkpoint = tmp_path / 'run/epoch_10.pth'
+    assert torch.load(checkpoint, weights_only=True)['state_dict']
+    cfg.dump(tmp_path / 'cfg.py')
+    test = run_tool('tools/test.py', tmp_path / 'cfg.py', checkpoint, '--work-dir', tmp_path / 'test')
+    assert test.returncode == 0, test.stderr[-3000:]
+    assert f'lvis/bbox_AP: {trained["lvis/bbox_AP"]:.4f}' in test.stdout + test.stderr
+
+
+@pytest.mark.slow
+def test_a_subset_by_cfg_options_is_scored_as_a_subset(tmp_path, data):
+    cfg = detector_config(tmp_path / 'run', data, **{'test_dataloader.dataset.indices': 3})
+    runner = Runner.from_cfg(cfg)
+    runner.test()
+    assert '3 images' in (tmp_path / 'run').glob('*/*.log').__next__().read_text()
+
+
+@pytest.mark.slow
+def test_head_of_another_width_than_the_data_is_refused_before_training(tmp_path, data):
+    cfg = detector_config(tmp_path / 'run', data, **{'model.roi_head.bbox_head.num_classes': 5})
+    with pytest.raises(ClassDistributionError, match='EQLLoss: expected `class_counts` to have 5 entries, but got 4'):
+        Runner.from_cfg(cfg).train()
+    assert not list((tmp_path / 'run').glob('*.pth'))

@@ -1,0 +1,169 @@
+import math
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
+from torch import nn
+from toy_lvis import CLASSES, box_head
+
+import ltmm  # noqa: F401
+from ltmm.class_distribution import ClassDistribution
+from ltmm.models.fits import check_losses_fit
+from ltmm.registry import MODELS as LTMM_MODELS
+
+C = len(CLASSES)
+DISTRIBUTION = ClassDistribution([40, 20, 5, 0], num_images=60)
+CROSS_ENTROPY = dict(type='CrossEntropyLoss')
+EITHER_HEAD = pytest.mark.parametrize('type', ['ltmm.Shared2FCBBoxHead', 'mmdet.Shared2FCBBoxHead'])
+
+
+@pytest.fixture(autouse=True)
+def in_scope_mmdet():
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
+
+
+@LTMM_MODELS.register_module()
+class DenseOnlyLoss(nn.Module):
+    """A loss that is not made for box heads."""
+
+    fits = ('dense',)
+
+
+def build(**options):
+    head = MODELS.build(box_head(**options))
+    head.init_weights()
+    if hasattr(head.loss_cls, 'set_class_distribution'):
+        head.loss_cls.set_class_distribution(DISTRIBUTION)
+    return head
+
+
+def loss_of(head, labels, weights=None):
+    """The head's losses on random proposals with these labels, and its logits."""
+    labels = torch.tensor(labels)
+    num = len(labels)
+    torch.manual_seed(0)
+    cls_score, bbox_pred = head(torch.randn(num, 8, 7, 7))
+    targets = (labels, torch.ones(num) if weights is None else weights, torch.zeros(num, 4), torch.ones(num, 4))
+    return head.loss(cls_score, bbox_pred, torch.zeros(num, 5), *targets), cls_score
+
+
+@pytest.mark.parametrize('name', ['Shared2FCBBoxHead', 'Shared4Conv1FCBBoxHead', 'ConvFCBBoxHead'])
+def test_width_and_bias_come_from_the_loss(name):
+    head = build(type=f'ltmm.{name}', **(dict(num_cls_fcs=1) if name == 'ConvFCBBoxHead' else {}))
+    assert head.fc_cls.out_features == C
+    torch.testing.assert_close(head.fc_cls.bias, torch.full((C,), -math.log(0.999 / 0.001)))
+    assert head.fc_cls.weight.std() < 0.02 and (head.fc_reg.bias == 0).all()
+
+
+def test_a_loss_without_prior_leaves_mmdets_head_as_it_is():
+    head = build(loss_cls=CROSS_ENTROPY)
+    assert head.fc_cls.out_features == C + 1 and (head.fc_cls.bias == 0).all()
+
+
+def test_an_explicit_init_cfg_replaces_the_prior_bias():
+    head = build(init_cfg=[dict(type='Normal', std=0.01, override=dict(name='fc_cls'))])
+    assert (head.fc_cls.bias == 0).all()
+
+
+def test_a_loss_that_does_not_fit_is_refused_when_the_head_is_built():
+    with pytest.raises(
+        TypeError, match=r"DenseOnlyLoss does not fit its head \(Shared2FCBBoxHead.*It fits: mmdet's de"
+    ):
+        build(loss_cls=dict(type='ltmm.DenseOnlyLoss'))
+
+
+def test_eql_in_a_dense_head_is_refused_before_training():
+    loss = dict(type='ltmm.EQLLoss', lambda_=0.1)
+    head = MODELS.build(dict(type='RetinaHead', num_classes=C, in_channels=8, feat_channels=8, loss_cls=CROSS_ENTROPY))
+    head.loss_cls = MODELS.build(loss)
+    with pytest.raises(TypeError, match=r"EQLLoss does not fit bbox_head \(RetinaHead, one of mmdet's dense heads"):
+        check_losses_fit(nn.ModuleDict(dict(bbox_head=head)))
+
+
+@EITHER_HEAD
+def test_trains_on_the_loss_of_its_logits(type):
+    head = build(type=type)
+    losses, cls_score = loss_of(head, [0, 1, 3, C, C, C])
+    assert set(losses) == {'loss_cls', 'acc_classes', 'loss_bbox'}
+    torch.testing.assert_close(losses['loss_cls'], head.loss_cls(cls_score, torch.tensor([0, 1, 3, C, C, C])))
+    losses['loss_cls'].backward()
+    assert head.fc_cls.weight.grad.abs().sum() > 0
+
+
+def test_rows_without_weight_neither_count_nor_divide():
+    head = build()
+    weights = torch.tensor([1.0, 1, 0, 1, 0, 0])
+    losses, cls_score = loss_of(head, [0, 1, 3, C, C, C], weights)
+    kept = weights > 0
+    torch.testing.assert_close(losses['loss_cls'], head.loss_cls(cls_score[kept], torch.tensor([0, 1, C])))
+
+
+def test_a_batch_without_proposals_keeps_the_classifier_in_the_graph():
+    head = build()
+    losses, _ = loss_of(head, torch.zeros(0, dtype=torch.long).tolist())
+    assert losses['loss_cls'] == 0
+    losses['loss_cls'].backward()
+    assert (head.fc_cls.weight.grad == 0).all()
+
+
+@EITHER_HEAD
+def test_predicts_sigmoids_and_loses_no_class(type):
+    head = build(type=type, reg_class_agnostic=True)
+    corner = 20.0 * torch.arange(C)
+    rois = torch.stack([torch.zeros(C), corner, corner, corner + 10, corner + 10], dim=1)  # (K, 5), apart
+    cls_score = torch.eye(C) * 4 - 2
+    (found,) = head.predict_by_feat(
+        (rois,),
+        (cls_score,),
+        (torch.zeros(C, 4),),
+        [dict(img_shape=(100, 100), scale_factor=(1.0, 1.0))],
+        ConfigDict(score_thr=0.5, nms=dict(type='nms', iou_threshold=0.5), max_per_img=10),
+    )
+    assert sorted(found.labels.tolist()) == list(range(C))
+    torch.testing.assert_close(found.scores, torch.full((C,), torch.tensor(2.0).sigmoid()))
+    assert found.bboxes[found.labels == C - 1].tolist() == [[60, 60, 70, 70]]
+
+
+def test_cascade_trains_a_loss_a_stage_and_predicts():
+    stages = 2
+    cascade = MODELS.build(
+        dict(
+            type='CascadeRoIHead',
+            num_stages=stages,
+            stage_loss_weights=[1, 0.5],
+            bbox_roi_extractor=dict(
+                type='SingleRoIExtractor',
+                roi_layer=dict(type='RoIAlign', output_size=7),
+                out_channels=8,
+                featmap_strides=[4],
+            ),
+            bbox_head=[box_head(reg_class_agnostic=True) for _ in range(stages)],
+            train_cfg=[
+                ConfigDict(
+                    assigner=dict(type='MaxIoUAssigner', pos_iou_thr=iou, neg_iou_thr=iou, min_pos_iou=iou),
+                    sampler=dict(type='RandomSampler', num=16, pos_fraction=0.5, add_gt_as_proposals=True),
+                    pos_weight=-1,
+                )
+                for iou in (0.5, 0.6)
+            ],
+            test_cfg=ConfigDict(score_thr=1e-6, nms=dict(type='nms', iou_threshold=0.5), max_per_img=50),
+        )
+    )
+    cascade.init_weights()
+    for head in cascade.bbox_head:
+        head.loss_cls.set_class_distribution(DISTRIBUTION)
+    meta = dict(img_shape=(64, 64), ori_shape=(64, 64), scale_factor=(1.0, 1.0), pad_shape=(64, 64))
+    boxes = torch.tensor([[4.0, 4, 30, 30], [20, 10, 60, 50]])
+    features, proposals = (torch.randn(1, 8, 16, 16),), InstanceData(bboxes=boxes + 2, scores=torch.ones(2))
+    sample = DetDataSample(metainfo=meta, gt_instances=InstanceData(bboxes=boxes, labels=torch.tensor([0, 3])))
+    losses = cascade.loss(features, [proposals.clone()], [sample])
+    assert {'s0.loss_cls', 's1.loss_cls', 's0.acc_classes', 's1.acc_classes'} <= set(losses)
+    losses['s1.loss_cls'].backward()
+    assert cascade.bbox_head[1].fc_cls.weight.grad.abs().sum() > 0
+    (found,) = cascade.predict(features, [proposals.clone()], [sample])
+    assert set(found.labels.tolist()) == set(range(C)) and found.scores.max() < 0.01  # the prior, not a softmax
