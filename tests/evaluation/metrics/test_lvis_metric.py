@@ -201,9 +201,7 @@ def test_nobody_says_who_is_frequent(tmp_path):
 
 def test_training_classes_in_another_order_or_number_are_refused(tmp_path):
     metric = metric_on(tmp_path)
-    with pytest.raises(
-        ClassDistributionError, match=r"class 1 is 'mug' in training and 'ladder' in "
-    ):
+    with pytest.raises(ClassDistributionError, match=r"class 1 is 'mug' in training and 'ladder' in "):
         metric.set_class_distribution(ClassDistribution([4, 3, 2, 1], class_names=['kite', 'mug', 'ladder', 'oar']))
     with pytest.raises(ClassDistributionError, match=r'to have the 4 classes of the test set, .* but they have 3'):
         metric.set_class_distribution(ClassDistribution([4, 3, 2], class_names=['kite', 'ladder', 'mug']))
