@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from ltmm.utils.errors import InputError
+
 __all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'missing_distribution_error']
 
 WEIGHT_KINDS = ('inverse', 'sqrt_inverse', 'effective_number')
 SHOT_NAMES = ('many', 'medium', 'few')
 
 
-class ClassDistributionError(ValueError):
+class ClassDistributionError(InputError):
     """Class counts that cannot be what they are said to be."""
 
 
@@ -218,7 +220,7 @@ class ClassDistribution:
         Args:
             kind: ``'inverse'`` (1/n), ``'sqrt_inverse'`` (1/sqrt n) or ``'effective_number'`` (needs ``beta``).
             beta: see :meth:`effective_number`.
-            power: replaces the exponent of ``'inverse'``: 1/n^power.
+            power: replaces the exponent of ``'inverse'``: 1/n^power; at least 0.
         """
         if kind not in WEIGHT_KINDS:
             raise ValueError(f'Expected `kind` to be one of {sorted(WEIGHT_KINDS)}, but got {kind!r}.')
@@ -226,6 +228,8 @@ class ClassDistribution:
             raise ValueError(f"`beta` belongs to kind='effective_number', but got kind={kind!r} and beta={beta}.")
         if power is not None and kind != 'inverse':
             raise ValueError(f"`power` belongs to kind='inverse', but got kind={kind!r} and power={power}.")
+        if power is not None and not 0 <= power < np.inf:
+            raise ValueError(f'Expected `power` to be at least 0, but got {power}.')
         if kind == 'effective_number':
             scarcity = self.effective_number(beta)
         else:

@@ -1,9 +1,7 @@
 """Train any config: ``python tools/train.py configs/cifar100_lt/ce_r32.py``."""
 
-from mmengine.config import Config
-
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
-from ltmm.utils.launch import build_runner, common_parser, exit_readably, load_config
+from ltmm.utils.launch import build_runner, common_parser, exit_readably, load_config, use_amp
 
 
 def main() -> None:
@@ -26,22 +24,12 @@ def main() -> None:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
-        _use_amp(cfg)
+        use_amp(cfg)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             parser.error('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config')
         cfg.auto_scale_lr.enable = True
     build_runner(cfg).train()
-
-
-def _use_amp(cfg: Config) -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    else:
-        cfg.optim_wrapper.type = 'ltmm.CPUAmpOptimWrapper'
 
 
 if __name__ == '__main__':

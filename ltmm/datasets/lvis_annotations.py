@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mmengine.fileio import get_local_path
 
+from ltmm.utils.errors import InputError
+
 __all__ = ['AnnotationFileError', 'category_ids', 'read_lvis_annotations']
 
 FIELDS = dict(
@@ -16,7 +18,7 @@ FIELDS = dict(
 FEDERATED_FIELDS = ('neg_category_ids', 'not_exhaustive_category_ids')
 
 
-class AnnotationFileError(ValueError):
+class AnnotationFileError(InputError):
     """An annotation file that cannot be read, or contradicts itself."""
 
 

@@ -13,11 +13,10 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ltmm.class_distribution import ClassDistributionError
-
 from .environment import EnvironmentProblem, check_environment
+from .errors import InputError
 
-__all__ = ['build_runner', 'common_parser', 'exit_readably', 'load_config']
+__all__ = ['build_runner', 'common_parser', 'exit_readably', 'load_config', 'use_amp']
 
 
 def common_parser(description: str) -> argparse.ArgumentParser:
@@ -46,7 +45,11 @@ def load_config(args: argparse.Namespace) -> Config:
         PermissionError: the work directory cannot be written.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
+    try:
+        cfg = Config.fromfile(args.config)
+    except ImportError:  # a base in mmdet, say
+        check_environment(detection=True)
+        raise
     cfg.launcher = args.launcher
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
@@ -61,9 +64,10 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def build_runner(cfg: Config) -> Runner:
     """The runner of a config; on a machine without a GPU, several processes talk through gloo."""
-    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
+    if cfg.get('launcher') == 'pytorch' and not torch.cuda.is_available():
         # MMEngine's launcher asks for CUDA; with a process group already there it takes that one
-        torch.distributed.init_process_group('gloo')
+        if not torch.distributed.is_initialized():
+            torch.distributed.init_process_group('gloo')
         cfg.model_wrapper_cfg = dict(
             type='MMDistributedDataParallel',
             device_ids=None,
@@ -73,15 +77,27 @@ def build_runner(cfg: Config) -> Runner:
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
+def use_amp(cfg: Config) -> None:
+    """Let a config train in automatic mixed precision: float16 on a GPU, bfloat16 on the CPU."""
+    if torch.cuda.is_available():
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        cfg.optim_wrapper.type = 'ltmm.CPUAmpOptimWrapper'
+
+
 @contextmanager
-def exit_readably() -> Iterator[None]:
+def exit_readably(*also: type[Exception]) -> Iterator[None]:
     """End with one line instead of a traceback when what was asked for cannot be, through no fault of the code.
 
     ``LTMM_TRACEBACK=1`` in the environment shows the traceback all the same.
+
+    Args:
+        also: further errors by which a tool says so.
     """
     try:
         yield
-    except (ClassDistributionError, EnvironmentProblem, FloatingPointError, OSError) as e:
+    except (EnvironmentProblem, FloatingPointError, InputError, OSError, *also) as e:
         if os.environ.get('LTMM_TRACEBACK'):
             raise
         sys.exit(f'{type(e).__name__}: {e}')

@@ -4,7 +4,9 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 
+from ltmm.models.layers.per_expert import single_name
 from ltmm.registry import HOOKS
+from ltmm.utils.errors import InputError
 
 __all__ = ['CheckpointCompatibilityHook']
 
@@ -18,7 +20,7 @@ class CheckpointCompatibilityHook(Hook):
     ``load_from`` before training, where a new head on old features is meant, it is a warning.
 
     Raises:
-        ValueError: lists the first layers that differ, with both shapes.
+        InputError: lists the first layers that differ, with both shapes.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -27,10 +29,11 @@ class CheckpointCompatibilityHook(Hook):
         own = {name: tensor for name, tensor in model.state_dict().items() if '.class_distribution.' not in f'.{name}'}
         loaded = checkpoint.get('state_dict', checkpoint)
         loaded = {name.removeprefix('module.'): tensor for name, tensor in loaded.items()}
+        own = {name if name in loaded else single_name(name): tensor for name, tensor in own.items()}
         differing = [name for name in own if name in loaded and own[name].shape != loaded[name].shape]
         is_test = not isinstance(runner._train_loop, BaseLoop)
         if not own.keys() & loaded.keys():
-            raise ValueError('Expected a checkpoint of this model, but none of its parameters is in the file.')
+            raise InputError('Expected a checkpoint of this model, but none of its parameters is in the file.')
         if not differing:
             return
         rows = '; '.join(
@@ -41,5 +44,5 @@ class CheckpointCompatibilityHook(Hook):
             'Was it trained with another number of classes?'
         )
         if is_test or runner._resume:
-            raise ValueError(message)
+            raise InputError(message)
         runner.logger.warning(message + ' These keep their initial values.')
