@@ -6,6 +6,7 @@ __all__ = ['HEAD_KINDS', 'check_losses_fit', 'head_kind']
 
 HEAD_KINDS = {
     'cls': "mmpretrain's classification heads",
+    'experts': 'ltmm.MultiExpertClsHead',
     'roi': "mmdet's RoI box heads (Shared2FCBBoxHead, ConvFCBBoxHead, ...)",
     'dense': "mmdet's dense heads (RetinaHead, ATSSHead, FCOSHead, ...)",
     'detr': "mmdet's DETR heads",
@@ -15,7 +16,10 @@ HEAD_KINDS = {
 def head_kind(head: nn.Module) -> str | None:
     """The kind of a head, a key of :data:`HEAD_KINDS`, by the classes it derives from; None for any other module."""
     names = {cls.__name__ for cls in type(head).__mro__}
-    for kind, base in (('detr', 'DETRHead'), ('dense', 'BaseDenseHead'), ('roi', 'BBoxHead'), ('cls', 'ClsHead')):
+    bases = dict(
+        detr='DETRHead', dense='BaseDenseHead', roi='BBoxHead', experts='MultiExpertClsHead', cls='ClsHead'
+    )  # the special before the general
+    for kind, base in bases.items():
         if base in names:
             return kind
     return None
@@ -24,18 +28,42 @@ def head_kind(head: nn.Module) -> str | None:
 def check_losses_fit(model: nn.Module) -> None:
     """Refuse a loss in a head it was not made for.
 
-    A loss says what it fits in ``fits``, a tuple of keys of :data:`HEAD_KINDS`; losses without it are not checked.
+    A loss says what it fits in ``fits``, a tuple of keys of :data:`HEAD_KINDS`; losses without it are not checked. One
+    that takes cosines says ``needs_cosine = True``; a classifier layer that gives them says ``is_cosine = True``, and
+    both may have a ``scale``. Losses inside of losses are checked too.
 
     Raises:
-        TypeError: names head and loss, and lists the heads that fit.
+        TypeError: names head and loss, and lists the heads that fit; or a loss of cosines has no cosine layer.
+        ValueError: cosines would be scaled by the layer and again by the loss.
     """
     for name, head in model.named_modules():
         kind = head_kind(head)
         for attribute in ('loss_cls', 'loss_module') if kind else ():
             loss = getattr(head, attribute, None)
-            fits = getattr(loss, 'fits', None)
-            if fits is not None and kind not in fits:
-                raise TypeError(
-                    f'{type(loss).__name__} does not fit {name or "its head"} ({type(head).__name__}, '
-                    f'one of {HEAD_KINDS[kind]}). It fits: {"; ".join(HEAD_KINDS[fit] for fit in fits)}.'
-                )
+            for part in loss.modules() if isinstance(loss, nn.Module) else ():
+                fits = getattr(part, 'fits', None)
+                if fits is not None and kind not in fits:
+                    raise TypeError(
+                        f'{type(part).__name__} does not fit {name or "its head"} ({type(head).__name__}, '
+                        f'one of {HEAD_KINDS[kind]}). It fits: {"; ".join(HEAD_KINDS[fit] for fit in fits)}.'
+                    )
+                if getattr(part, 'needs_cosine', False):
+                    _check_cosine(name, head, part)
+
+
+def _check_cosine(name: str, head: nn.Module, loss: nn.Module) -> None:
+    """Refuse a loss of cosines in a head without them, and a scale that is given twice."""
+    layers = [layer for layer in head.modules() if getattr(layer, 'is_cosine', False)]
+    where = f'{name or "its head"} ({type(head).__name__})'
+    if not layers:
+        raise TypeError(
+            f'{type(loss).__name__} takes cosines, but no layer of {where} gives them. '
+            "Use classifier=dict(type='ltmm.NormedLinear') in ltmm.LongTailClsHead, or say `is_cosine = True` in the "
+            'class of your own cosine layer.'
+        )
+    for layer in layers:
+        if getattr(layer, 'scale', 1) != 1 and loss.scale != 1:
+            raise ValueError(
+                f'{where}: the cosines are scaled twice, by {type(layer).__name__}(scale={layer.scale}) and by '
+                f'{type(loss).__name__}(scale={loss.scale}). Leave the scale of the layer at 1.'
+            )

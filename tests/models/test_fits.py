@@ -3,6 +3,7 @@ from mmpretrain.models.heads import LinearClsHead
 from torch import nn
 
 from ltmm.models.fits import check_losses_fit, head_kind
+from ltmm.registry import MODELS
 
 
 class RoILoss(nn.Module):
@@ -26,3 +27,39 @@ def test_losses_that_say_nothing_are_not_checked():
 
 def test_other_modules_have_no_kind():
     assert head_kind(nn.Linear(1, 1)) is None
+
+
+def cls_head(loss: dict, classifier: dict) -> nn.Module:
+    return MODELS.build(
+        dict(type='ltmm.LongTailClsHead', num_classes=3, in_channels=4, classifier=classifier, loss=loss)
+    )
+
+
+LDAM = dict(type='ltmm.LDAMLoss')
+DEFERRED_LDAM = dict(type='ltmm.DeferredReweighting', loss=LDAM, start_epoch=1, kind='inverse')
+COSINE = dict(type='ltmm.NormedLinear')
+
+
+@pytest.mark.parametrize('loss', [LDAM, DEFERRED_LDAM], ids=['alone', 'inside'])
+def test_a_loss_of_cosines_on_a_plain_head_is_refused_at_build(loss):
+    message = r"LDAMLoss takes cosines, but no layer of its head \(LongTailClsHead\) gives them.*'ltmm.NormedLinear'"
+    with pytest.raises(TypeError, match=message):
+        cls_head(loss, dict(type='ltmm.Linear'))
+
+
+@pytest.mark.parametrize('loss', [LDAM, DEFERRED_LDAM], ids=['alone', 'inside'])
+def test_cosines_scaled_twice_are_refused_at_build(loss):
+    message = r'scaled twice, by NormedLinear\(scale=16\) and by LDAMLoss\(scale=30.0\)'
+    with pytest.raises(ValueError, match=message):
+        cls_head(loss, dict(COSINE, scale=16))
+
+
+def test_cosines_scaled_once_are_right():
+    cls_head(LDAM, COSINE)
+    cls_head(dict(LDAM, scale=1.0), dict(COSINE, scale=30))
+    cls_head(dict(type='ltmm.BalancedSoftmaxLoss'), dict(COSINE, scale=30))
+
+
+def test_a_loss_inside_another_is_checked_too():
+    with pytest.raises(TypeError, match='EQLLoss does not fit its head'):
+        cls_head(dict(DEFERRED_LDAM, loss=dict(type='ltmm.EQLLoss', lambda_=0.1)), COSINE)

@@ -38,7 +38,7 @@ def test_explicit_counts_stay_when_data_or_checkpoint_bring_others():
     loss.set_class_distribution(ClassDistribution([1, 2, 3]))
     loss.load_state_dict(BalancedSoftmaxLoss(class_counts=[7, 7, 7]).state_dict())
     assert loss.get_class_distribution() == ClassDistribution(COUNTS)
-    torch.testing.assert_close(loss.log_prior, torch.tensor(ClassDistribution(COUNTS).log_prior))
+    torch.testing.assert_close(loss.offset, torch.tensor(ClassDistribution(COUNTS).log_prior))
 
 
 def test_training_data_replace_what_a_checkpoint_brought():
@@ -64,7 +64,7 @@ def test_data_with_another_number_of_classes_than_the_explicit_counts():
 
 def test_derived_tensors_follow_the_module_and_are_not_saved():
     loss = BalancedSoftmaxLoss(class_counts=COUNTS).to('meta')
-    assert loss.log_prior.device.type == 'meta'
+    assert loss.offset.device.type == 'meta'
     assert set(loss.state_dict()) == {
         f'class_distribution.{k}' for k in ('instance_counts', 'image_counts', 'num_images')
     }

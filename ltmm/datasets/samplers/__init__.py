@@ -1,4 +1,5 @@
 from .class_aware_sampler import ClassAwareSampler
+from .deferred_sampler import DeferredSampler
 from .effective_number_sampler import EffectiveNumberSampler
 from .power_sampler import PowerSampler
 from .progressively_balanced_sampler import ProgressivelyBalancedSampler
@@ -6,6 +7,7 @@ from .repeat_factor_sampler import RepeatFactorSampler
 
 __all__ = [
     'ClassAwareSampler',
+    'DeferredSampler',
     'EffectiveNumberSampler',
     'PowerSampler',
     'ProgressivelyBalancedSampler',

@@ -25,6 +25,8 @@ class NormedLinear(nn.Module):
         scale: s; 1 leaves the scale to the loss.
     """
 
+    is_cosine = True
+
     def __init__(self, in_features: int, out_features: int, scale: float = 1.0) -> None:
         super().__init__()
         if scale <= 0:

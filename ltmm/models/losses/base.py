@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ltmm.models.prior import UsesClassDistribution
 
-__all__ = ['ClassPriorLoss', 'reduce_loss']
+__all__ = ['ClassPriorLoss', 'ClassificationLoss', 'reduce_loss']
 
 REDUCTIONS = ('none', 'mean', 'sum')
 
@@ -39,38 +39,33 @@ def reduce_loss(
     return loss.sum() / max(loss.size(0) if avg_factor is None else avg_factor, 1)
 
 
-class ClassPriorLoss(UsesClassDistribution, nn.Module):
-    """Base of the losses for (N, C) logits that depend on the class distribution.
+class ClassificationLoss(nn.Module):
+    """Base of the losses for (N, C) logits: checks, float32 under AMP, reduction.
 
-    A subclass writes :meth:`unreduced`, and derives its tensors in :meth:`on_class_distribution`.
+    A subclass writes :meth:`unreduced`.
 
     Args:
         loss_weight: factor of the loss.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        class_counts: training images per class, as a list or ``{class name: count}``; taken from the training data
-            when left out.
-        num_classes: C, where it is to be checked at build.
     """
 
     accepts_soft_labels = False
+    fits = ('cls',)
 
-    def __init__(
-        self,
-        loss_weight: float = 1.0,
-        reduction: str = 'mean',
-        class_counts: Sequence[int] | dict[str, int] | str | None = None,
-        num_classes: int | None = None,
-    ) -> None:
+    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ValueError(f'Expected `reduction` to be one of {sorted(REDUCTIONS)}, but got {reduction!r}.')
         self.loss_weight = loss_weight
         self.reduction = reduction
-        self.init_class_distribution(class_counts, num_classes)
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
         """The loss of each sample, (N,), from float32 or float64 logits."""
         raise NotImplementedError(f'{type(self).__name__} must define unreduced(cls_score, label).')
+
+    def reduce(self, loss: Tensor, weight: Tensor | None, reduction: str, avg_factor: float | None) -> Tensor:
+        """See :func:`reduce_loss`."""
+        return reduce_loss(loss, weight, reduction, avg_factor)
 
     def forward(
         self,
@@ -90,7 +85,7 @@ class ClassPriorLoss(UsesClassDistribution, nn.Module):
             reduction_override: replaces ``reduction`` in this call.
 
         Raises:
-            RuntimeError: no class distribution has arrived.
+            RuntimeError: the loss needs the class distribution, and none has arrived.
             ValueError: C of the logits is not that of the distribution, or soft labels are not supported.
         """
         self._check(cls_score, label)
@@ -98,14 +93,12 @@ class ClassPriorLoss(UsesClassDistribution, nn.Module):
             cls_score = cls_score.float()
         with torch.autocast(cls_score.device.type, enabled=False):
             loss = self.unreduced(cls_score, label)  # (N,)
-        return self.loss_weight * reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)
+        return self.loss_weight * self.reduce(loss, weight, reduction_override or self.reduction, avg_factor)
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:
-        num_classes = self.get_class_distribution().num_classes
-        if cls_score.dim() != 2 or cls_score.size(1) != num_classes:
+        if cls_score.dim() != 2:
             raise ValueError(
-                f'{type(self).__name__}: expected logits of shape (N, {num_classes}), the number of classes in the '
-                f'training data, but got {tuple(cls_score.shape)}.'
+                f'{type(self).__name__}: expected logits of shape (N, C), but got {tuple(cls_score.shape)}.'
             )
         if label.dim() == 2 and not self.accepts_soft_labels:
             raise ValueError(
@@ -116,3 +109,36 @@ class ClassPriorLoss(UsesClassDistribution, nn.Module):
     def extra_repr(self) -> str:
         """Shown in ``print(model)``."""
         return f'loss_weight={self.loss_weight}, reduction={self.reduction!r}'
+
+
+class ClassPriorLoss(UsesClassDistribution, ClassificationLoss):
+    """Base of the losses for (N, C) logits that depend on the class distribution.
+
+    A subclass writes :meth:`unreduced`, and derives its tensors in :meth:`on_class_distribution`.
+
+    Args:
+        loss_weight: factor of the loss.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        class_counts: training images per class, as a list or ``{class name: count}``; taken from the training data
+            when left out.
+        num_classes: C, where it is to be checked at build.
+    """
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        reduction: str = 'mean',
+        class_counts: Sequence[int] | dict[str, int] | str | None = None,
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__(loss_weight, reduction)
+        self.init_class_distribution(class_counts, num_classes)
+
+    def _check(self, cls_score: Tensor, label: Tensor) -> None:
+        num_classes = self.get_class_distribution().num_classes
+        super()._check(cls_score, label)
+        if cls_score.size(1) != num_classes:
+            raise ValueError(
+                f'{type(self).__name__}: expected logits of shape (N, {num_classes}), the number of classes in the '
+                f'training data, but got {tuple(cls_score.shape)}.'
+            )

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
-from ltmm.models.losses.balanced_softmax_loss import BalancedSoftmaxLoss, balanced_softmax_loss
+from ltmm.models.losses.balanced_softmax_loss import BalancedSoftmaxLoss
 from ltmm.registry import MODELS
 
 COUNTS = [500, 60, 20, 3]
@@ -102,8 +102,3 @@ def test_without_a_distribution_the_error_says_both_ways_to_give_one():
 def test_counts_of_another_number_of_classes_are_refused_at_build():
     with pytest.raises(ClassDistributionError, match='expected `class_counts` to have 5 entries, but got 4'):
         MODELS.build(dict(type='ltmm.BalancedSoftmaxLoss', class_counts=COUNTS, num_classes=5))
-
-
-def test_pure_function_gives_one_value_a_sample():
-    log_prior = torch.tensor(COUNTS).float().log()
-    assert balanced_softmax_loss(torch.randn(5, 4), LABEL, log_prior).shape == (5,)

@@ -1,0 +1,40 @@
+from .adjusted_ce_loss import AdjustedCrossEntropyLoss
+from .balanced_softmax_loss import BalancedSoftmaxLoss
+from .base import ClassificationLoss, ClassPriorLoss, reduce_loss
+from .cdt_loss import CDTLoss
+from .class_balanced_loss import ClassBalancedLoss
+from .deferred_reweighting import DeferredReweighting
+from .eql_loss import EQLLoss
+from .expert import BalPoELoss, ExpertLoss, MDCSLoss, RIDEDistillLoss, RIDELoss, SADELoss
+from .ldam_loss import LDAMLoss
+from .logit_adjustment_loss import LogitAdjustmentLoss
+from .reweighted_loss import ReweightedLoss
+from .roi_cls_loss import RoIClsLoss
+from .sigmoid_focal_loss import SigmoidFocalLoss
+from .softmax_focal_loss import SoftmaxFocalLoss
+from .vs_loss import VSLoss
+
+__all__ = [
+    'AdjustedCrossEntropyLoss',
+    'BalPoELoss',
+    'BalancedSoftmaxLoss',
+    'CDTLoss',
+    'ClassBalancedLoss',
+    'ClassPriorLoss',
+    'ClassificationLoss',
+    'DeferredReweighting',
+    'EQLLoss',
+    'ExpertLoss',
+    'LDAMLoss',
+    'LogitAdjustmentLoss',
+    'MDCSLoss',
+    'RIDEDistillLoss',
+    'RIDELoss',
+    'ReweightedLoss',
+    'RoIClsLoss',
+    'SADELoss',
+    'SigmoidFocalLoss',
+    'SoftmaxFocalLoss',
+    'VSLoss',
+    'reduce_loss',
+]

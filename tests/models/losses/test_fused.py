@@ -1,0 +1,42 @@
+import pytest
+import torch
+from torch import Tensor
+
+from ltmm.models.losses.fused import fused_loss
+
+
+def cubes(score: Tensor) -> Tensor:
+    """Sum of the cubes of each row."""
+    return (score**3).sum(1)
+
+
+def with_grad(score: Tensor) -> tuple[Tensor, Tensor]:
+    assert not torch.is_grad_enabled()
+    return cubes(score), 3 * score**2
+
+
+def test_first_and_second_derivatives_are_right():
+    score = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda z: fused_loss(z, cubes, with_grad), score)
+    assert torch.autograd.gradgradcheck(lambda z: fused_loss(z, cubes, with_grad), score)
+
+
+def test_the_given_gradient_times_the_factor_is_used():
+    score = torch.ones(2, 3, requires_grad=True)
+    fused_loss(score, cubes, lambda z: (cubes(z), torch.full_like(z, 7)), factor=0.5).sum().backward()
+    torch.testing.assert_close(score.grad, torch.full((2, 3), 3.5))
+
+
+@pytest.mark.parametrize('requires_grad', [True, False])
+def test_without_a_need_for_gradients_none_is_computed(requires_grad):
+    score = torch.ones(2, 3, requires_grad=requires_grad)
+    with torch.set_grad_enabled(not requires_grad):
+        assert fused_loss(score, cubes, None).tolist() == [3, 3]
+
+
+def test_backward_can_run_twice():
+    score = torch.ones(2, 3, requires_grad=True)
+    loss = fused_loss(score, cubes, with_grad).sum()
+    loss.backward(retain_graph=True)
+    loss.backward()
+    torch.testing.assert_close(score.grad, torch.full((2, 3), 6.0))
