@@ -1,5 +1,7 @@
 from ltmm.utils.environment import mmdet_is_usable
 
+from .calibration_metric import CalibrationMetric
+from .expert_metric import ExpertMetric
 from .long_tail_metric import LongTailMetric
 
 if mmdet_is_usable():

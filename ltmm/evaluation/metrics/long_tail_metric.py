@@ -6,28 +6,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from ltmm.class_distribution import ClassDistribution, ClassDistributionError, missing_distribution_error
-from ltmm.evaluation.functional import (
-    class_scores,
-    geometric_mean,
-    harmonic_mean,
-    label_ranks,
-    shots_by_convention,
-)
+from ltmm.class_distribution import ClassDistribution, missing_distribution_error
+from ltmm.evaluation.functional import class_scores, geometric_mean, harmonic_mean, label_ranks
 from ltmm.evaluation.per_class_report import PerClassReport
 from ltmm.registry import METRICS
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 
-__all__ = ['LongTailMetric']
+from .shot_metric import EMPTY_GROUP, ShotMetric
 
-EMPTY_GROUP = -1.0
+__all__ = ['LongTailMetric']
 
 
 @METRICS.register_module()
-class LongTailMetric(BaseMetric):
+class LongTailMetric(ShotMetric):
     """What a single-label classifier can do on many-, medium- and few-shot classes.
 
     Figures are in percent: ``top1``, ``top5`` over all images; ``many``, ``medium``, ``few``, the mean recall of the
@@ -75,66 +68,22 @@ class LongTailMetric(BaseMetric):
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
         self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
         if not self.topk or min(self.topk) < 1:
             raise ValueError(f'Expected `topk` to be positive, but got {topk}.')
         if not 0 < recall_floor < 1:
             raise ValueError(f'Expected `recall_floor` to be in (0, 1), but got {recall_floor}.')
-        self.grouping = dict(convention=convention, thresholds=thresholds, num_many=num_many, num_few=num_few)
-        self.class_counts = class_counts
         self.recall_floor = recall_floor
         self.csv_name = csv_name
-        self.distribution: ClassDistribution | None = None
-        if class_counts is not None:
-            self._accept(ClassDistribution.build(class_counts))
-
-    # ------------------------------------------------------------------ who is frequent
-
-    @BaseMetric.dataset_meta.setter
-    def dataset_meta(self, dataset_meta: dict) -> None:
-        """Take the class names of the test set."""
-        self._dataset_meta = dataset_meta
-        if self.distribution is not None:
-            self._accept(self.distribution)
-
-    def set_class_distribution(self, distribution: ClassDistribution) -> None:
-        """Take the distribution of the training data; counts given explicitly in the config stay."""
-        if self.class_counts is None:
-            self._accept(distribution)
-        elif len(distribution) != len(self.distribution):
-            raise ClassDistributionError(
-                f'LongTailMetric: expected `class_counts` to have {len(distribution)} entries, the number of classes '
-                f'in the training data, but got {len(self.distribution)}.'
-            )
-
-    @property
-    def _class_names(self) -> tuple[str, ...]:
-        return tuple((self.dataset_meta or {}).get('classes') or ())
+        super().__init__(convention, thresholds, num_many, num_few, class_counts, collect_device, prefix)
 
     def _accept(self, distribution: ClassDistribution) -> None:
-        num_classes, names = len(distribution), self._class_names
-        if names and len(names) != num_classes:
-            raise ClassDistributionError(
-                f'LongTailMetric: expected counts of the {len(names)} classes of the test set, but the class '
-                f'distribution has {num_classes} classes. Training and test set must have the same classes.'
-            )
-        if names and self.class_counts is not None:  # counts by name come in the label order of the test set
-            distribution = ClassDistribution.build(self.class_counts, names)
-        trained = distribution.class_names
-        if names and trained and names != trained and set(names) == set(trained):
-            i = next(i for i in range(num_classes) if names[i] != trained[i])
-            raise ClassDistributionError(
-                f'LongTailMetric: expected training and test set to have their classes in the same order, '
-                f'but class {i} is {trained[i]!r} in training and {names[i]!r} in the test set.'
-            )
-        if max(self.topk) > num_classes:
+        super()._accept(distribution)
+        if max(self.topk) > len(distribution):
             raise ValueError(
-                f'Expected `topk` to be at most the number of classes, {num_classes}, but got {self.topk}. '
+                f'Expected `topk` to be at most the number of classes, {len(distribution)}, but got {self.topk}. '
                 'Set topk=(1,) in val_evaluator and test_evaluator.'
             )
-        self.shots = shots_by_convention(distribution, **self.grouping)
-        self.distribution = distribution
 
     # ------------------------------------------------------------------ batches
 
@@ -150,12 +99,7 @@ class LongTailMetric(BaseMetric):
         num_classes = len(self.distribution)
         label = self._labels(data_samples, 'gt_label')  # (N,)
         if 'pred_score' in data_samples[0]:
-            scores = torch.stack([sample['pred_score'] for sample in data_samples])  # (N, C)
-            if scores.shape != (len(label), num_classes):
-                raise ValueError(
-                    f'Expected `pred_score` of {num_classes} classes, as in the training data, '
-                    f'but got shape {tuple(scores.shape[1:])}.'
-                )
+            scores = self._scores(data_samples)  # (N, C)
             label = label.to(scores.device)
             pred, rank = scores.argmax(1), label_ranks(scores, label.clamp(0, num_classes - 1))
             broken = scores.isnan().any(1)
@@ -168,37 +112,10 @@ class LongTailMetric(BaseMetric):
             pred = self._labels(data_samples, 'pred_label').to(label.device)
             rank, broken = (pred != label).long(), torch.zeros_like(label)
         table = torch.stack([label, pred, rank, broken.long()], dim=1).cpu()  # (N, 4), one transfer a batch
-        self._check(table, data_samples)
+        self._refuse_nan(table[:, 3], data_samples)
+        self._refuse_outside(table[:, 0], 'gt_label', num_classes, data_samples)
+        self._refuse_outside(table[:, 1], 'pred_label', num_classes, data_samples)
         self.results.extend(map(tuple, table[:, :3].tolist()))
-
-    @staticmethod
-    def _labels(data_samples: Sequence[dict], key: str) -> torch.Tensor:
-        values = [sample[key].reshape(-1) for sample in data_samples if key in sample]
-        if len(values) != len(data_samples) or any(len(value) != 1 for value in values):
-            bad = next(sample for sample in data_samples if key not in sample or sample[key].numel() != 1)
-            found = f'{bad[key].numel()} labels' if key in bad else f'the keys {sorted(bad)}'
-            raise ValueError(
-                f'Expected one `{key}` an image, but {_name_of(bad)} has {found}. '
-                'LongTailMetric is for single-label classification.'
-            )
-        return torch.cat(values)  # (N,)
-
-    def _check(self, table: torch.Tensor, data_samples: Sequence[dict]) -> None:
-        num_classes = len(self.distribution)
-        if broken := table[:, 3].nonzero().flatten().tolist():
-            raise ValueError(
-                f'Expected scores that are numbers, but those of {len(broken)} of {len(data_samples)} images in the '
-                f'batch are NaN: {", ".join(_name_of(data_samples[i]) for i in broken[:10])}. '
-                'Has the training diverged, or is the checkpoint of another model?'
-            )
-        for column, key in enumerate(('gt_label', 'pred_label')):
-            outside = (table[:, column] < 0) | (table[:, column] >= num_classes)
-            if outside.any():
-                i = int(outside.nonzero()[0])
-                raise ValueError(
-                    f'Expected `{key}` to be in [0, {num_classes}), but {_name_of(data_samples[i])} has '
-                    f'{int(table[i, column])}.'
-                )
 
     # ------------------------------------------------------------------ figures
 
@@ -247,10 +164,3 @@ class LongTailMetric(BaseMetric):
             AtomicLocalBackend().put(report.to_csv().encode(), path)
         except OSError as e:
             logger.warning(f'Cannot write the figures of each class to {path}: {e.strerror}.')
-
-
-def _name_of(sample: dict) -> str:
-    """What tells an image from the others: its path or index."""
-    if sample.get('img_path'):
-        return str(sample['img_path'])
-    return f'sample {sample.get("sample_idx", "?")}'

@@ -1,4 +1,18 @@
+from .identity import IdentityBackbone
+from .multi_expert import MultiExpertBackbone
+from .multi_expert_resnet import MultiExpertResNet, MultiExpertResNeXt
+from .multi_expert_resnet_cifar import MultiExpertResNetCIFAR
 from .resnet import ResNet
 from .resnet_cifar import ResNetCIFAR
+from .shike_resnet_cifar import SHIKEResNetCIFAR
 
-__all__ = ['ResNet', 'ResNetCIFAR']
+__all__ = [
+    'IdentityBackbone',
+    'MultiExpertBackbone',
+    'MultiExpertResNeXt',
+    'MultiExpertResNet',
+    'MultiExpertResNetCIFAR',
+    'ResNet',
+    'ResNetCIFAR',
+    'SHIKEResNetCIFAR',
+]

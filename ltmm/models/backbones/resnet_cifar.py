@@ -2,37 +2,85 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 
-__all__ = ['ResNetCIFAR']
+__all__ = ['ResNetCIFAR', 'blocks_per_stage', 'fast_layout', 'make_stage']
+
+SHORTCUTS = ('A', 'B')
+
+
+class PadShortcut(nn.Module):
+    """Option A: every ``stride``-th pixel, new channels zero, half of them on each side; no parameters."""
+
+    def __init__(self, new_channels: int, stride: int) -> None:
+        super().__init__()
+        self.new_channels, self.stride = new_channels, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C + new_channels, H/stride, W/stride)."""
+        side = self.new_channels // 2
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, side, self.new_channels - side))
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around an option-A shortcut: every second pixel, new channels zero, no parameters."""
+    """Two 3x3 convolutions around a shortcut, which is the input itself where the shape stays."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, shortcut: str) -> None:
         super().__init__()
-        self.stride, self.new_channels = stride, channels - in_channels
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
+        if stride == 1 and in_channels == channels:
+            self.shortcut = nn.Identity()
+        elif shortcut == 'A':
+            self.shortcut = PadShortcut(channels - in_channels, stride)
+        else:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H/stride, W/stride)."""
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x), inplace=True)
 
-    def shortcut(self, x: Tensor) -> Tensor:
-        """The input in the shape of the output."""
-        if self.stride == 1 and not self.new_channels:
-            return x
-        side = self.new_channels // 2
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, side, self.new_channels - side))
+
+def make_stage(in_channels: int, channels: int, num_blocks: int, stride: int, shortcut: str) -> nn.Sequential:
+    """A stage of basic blocks, the first of which changes width and resolution.
+
+    Args:
+        in_channels: width of the input.
+        channels: width of the output.
+        num_blocks: blocks.
+        stride: of the first block.
+        shortcut: where the shape changes: ``'A'``, without parameters, or ``'B'``, a 1x1 convolution and batch norm.
+    """
+    if shortcut not in SHORTCUTS:
+        raise ValueError(f'Expected `shortcut` to be one of {sorted(SHORTCUTS)}, but got {shortcut!r}.')
+    first = BasicBlock(in_channels, channels, stride, shortcut)
+    return nn.Sequential(first, *(BasicBlock(channels, channels, 1, shortcut) for _ in range(num_blocks - 1)))
+
+
+def blocks_per_stage(depth: int) -> int:
+    """n of a CIFAR ResNet with 6 n + 2 layers.
+
+    Raises:
+        ValueError: a depth that is not 6 n + 2.
+    """
+    if depth < 8 or (depth - 2) % 6:
+        raise ValueError(f'Expected `depth` to be 6 n + 2 (8, 14, 20, 32, 44, 56, 110), but got {depth}.')
+    return (depth - 2) // 6
+
+
+def fast_layout(x: Tensor) -> Tensor:
+    """Images (N, C, H, W), on a CPU in the memory order in which it convolves small ones a fifth faster."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == 'cpu' else x
 
 
 @MODELS.register_module()
@@ -65,22 +113,16 @@ class ResNetCIFAR(BaseModule):
         ),
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if depth < 8 or (depth - 2) % 6:
-            raise ValueError(f'Expected `depth` to be 6 n + 2 (8, 14, 20, 32, 44, 56, 110), but got {depth}.')
+        num_blocks = blocks_per_stage(depth)
         self.conv1 = nn.Conv2d(in_channels, channels[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels[0])
-        num_blocks, width = (depth - 2) // 6, channels[0]
-        for stage, channel in enumerate(channels, 1):
-            blocks = []
-            for block in range(num_blocks):
-                blocks.append(BasicBlock(width, channel, stride=2 if stage > 1 and block == 0 else 1))
-                width = channel
-            self.add_module(f'layer{stage}', nn.Sequential(*blocks))
+        for stage, (width, channel) in enumerate(zip((channels[0], *channels), channels)):
+            self.add_module(f'layer{stage + 1}', make_stage(width, channel, num_blocks, 2 if stage else 1, 'A'))
         self.num_stages = len(channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Features (N, channels[-1]) of images (N, in_channels, H, W), in the tuple mmpretrain's heads expect."""
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.relu(self.bn1(self.conv1(fast_layout(x))), inplace=True)
         for stage in range(1, self.num_stages + 1):
             x = getattr(self, f'layer{stage}')(x)
         return (x.mean(dim=(2, 3)),)

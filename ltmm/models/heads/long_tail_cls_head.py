@@ -6,6 +6,7 @@ from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor
 
+from ltmm.models.fits import check_losses_fit
 from ltmm.models.prior import UsesClassDistribution
 from ltmm.registry import MODELS
 
@@ -30,6 +31,8 @@ class LongTailClsHead(UsesClassDistribution, ClsHead):
     Raises:
         ValueError: C is not positive.
         ClassDistributionError: training data with another number of classes.
+        TypeError: a loss that was made for other heads, or a loss of cosines with a classifier that gives none.
+        ValueError: cosines scaled by the classifier and again by the loss.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class LongTailClsHead(UsesClassDistribution, ClsHead):
         self.num_classes, self.in_channels = num_classes, in_channels
         self.fc = MMPRETRAIN_MODELS.build(dict(in_features=in_channels, out_features=num_classes, **classifier))
         self.init_class_distribution(class_counts, num_classes)
+        check_losses_fit(self)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Logits (N, C) of the last stage's features (N, D)."""

@@ -2,8 +2,11 @@ from torch import nn
 
 from ltmm.registry import MODELS
 
+from .nearest_mean import NearestMean
 from .normed_linear import NormedLinear
+from .per_expert import PerExpert
+from .scaled_linear import ScaledLinear
 
 MODELS.register_module('Linear', module=nn.Linear)
 
-__all__ = ['NormedLinear']
+__all__ = ['NearestMean', 'NormedLinear', 'PerExpert', 'ScaledLinear']

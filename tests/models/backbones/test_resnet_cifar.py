@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ltmm.models.backbones import ResNetCIFAR
+from ltmm.models.backbones.resnet_cifar import fast_layout
 from ltmm.registry import MODELS
 
 
@@ -23,7 +24,7 @@ def test_other_widths_and_colours():
 
 def test_only_the_first_block_of_the_later_stages_halves_the_resolution():
     net = ResNetCIFAR(20)
-    strides = [[block.stride for block in getattr(net, f'layer{stage}')] for stage in (1, 2, 3)]
+    strides = [[block.conv1.stride[0] for block in getattr(net, f'layer{stage}')] for stage in (1, 2, 3)]
     assert strides == [[1, 1, 1], [2, 1, 1], [2, 1, 1]]
 
 
@@ -58,3 +59,9 @@ def test_every_parameter_gets_a_gradient():
 def test_refuses_a_depth_that_is_not_6n_plus_2(depth):
     with pytest.raises(ValueError, match=rf'Expected `depth` to be 6 n \+ 2 .* but got {depth}'):
         ResNetCIFAR(depth)
+
+
+def test_the_memory_order_of_the_images_changes_no_value():
+    x = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(fast_layout(x), x, rtol=0, atol=0)
+    assert fast_layout(x).is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,3 @@
+from .cifar_auto_augment import CIFARAutoAugment
+
+__all__ = ['CIFARAutoAugment']

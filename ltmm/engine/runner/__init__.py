@@ -1,0 +1,3 @@
+from .expert_aggregation_loop import ExpertAggregationLoop
+
+__all__ = ['ExpertAggregationLoop']

@@ -1,0 +1,67 @@
+"""ResNet-32 and its kin for 32x32 images, with several experts."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import nn
+
+from ltmm.registry import MODELS
+
+from .multi_expert import MultiExpertBackbone
+from .resnet_cifar import blocks_per_stage, make_stage
+
+__all__ = ['MultiExpertResNetCIFAR']
+
+
+@MODELS.register_module()
+class MultiExpertResNetCIFAR(MultiExpertBackbone):
+    """:class:`ResNetCIFAR` of which the later stages exist once an expert.
+
+    RIDE, SADE and MDCS share the first stage and narrow the others, ``channels=(16, 24, 48)``, so that three experts
+    cost 1.7 times the parameters of one full network; BalPoE keeps the full width; TLC separates all stages,
+    ``expert_stages=(0, 1, 2)``; with ``separate_stem=True`` in addition the experts share nothing.
+
+    [0] Wang et al., Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021, arXiv 2010.01809.
+    [1] github.com/frank-xwang/RIDE-LongTailRecognition @ab8be5c, ``ResNet_s``.
+
+    Args:
+        depth: 6 n + 2 for n blocks a stage.
+        channels: widths of the three stages.
+        num_experts: E.
+        expert_stages: stages that every expert has for itself, counted from 0.
+        separate_stem: give every expert its own first convolution too.
+        shortcut: where the shape changes: ``'A'``, without parameters, or ``'B'``, a 1x1 convolution and batch norm.
+        stage_blocks: blocks of each stage; those of ``depth`` when left out.
+        in_channels: colours of the input image.
+        init_cfg: initialisation.
+
+    Raises:
+        ValueError: a depth that is not 6 n + 2, no expert, a stage that does not exist, or another number of widths
+            than of stages.
+    """
+
+    def __init__(
+        self,
+        depth: int = 32,
+        channels: Sequence[int] = (16, 32, 64),
+        num_experts: int = 3,
+        expert_stages: Sequence[int] = (1, 2),
+        separate_stem: bool = False,
+        shortcut: str = 'A',
+        stage_blocks: Sequence[int] | None = None,
+        in_channels: int = 3,
+        init_cfg: dict | list | None = dict(
+            type='Kaiming', layer='Conv2d', mode='fan_in', nonlinearity='relu', distribution='normal'
+        ),
+    ) -> None:
+        stage_blocks = stage_blocks or [blocks_per_stage(depth)] * 3
+        if len(stage_blocks) != len(channels):
+            raise ValueError(f'Expected `channels` of {len(stage_blocks)} stages, but got {tuple(channels)}.')
+        super().__init__(num_experts, len(channels), expert_stages, separate_stem, init_cfg)
+        self.add('conv1', partial(nn.Conv2d, in_channels, channels[0], 3, 1, 1, bias=False))
+        self.add('bn1', partial(nn.BatchNorm2d, channels[0]))
+        self.add('relu', partial(nn.ReLU, inplace=True))
+        widths = [channels[0], *channels]
+        for stage, num_blocks in enumerate(stage_blocks):
+            build = partial(make_stage, widths[stage], widths[stage + 1], num_blocks, 2 if stage else 1, shortcut)
+            self.add(f'layer{stage + 1}', build, stage)

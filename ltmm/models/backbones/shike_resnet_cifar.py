@@ -1,0 +1,61 @@
+"""SHIKE's network: experts that see shallow features in different depths."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from ltmm.registry import MODELS
+
+from .multi_expert_resnet_cifar import MultiExpertResNetCIFAR
+
+__all__ = ['SHIKEResNetCIFAR']
+
+
+def shallow_branch(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Convolutions that halve the resolution and double the width, with batch norm, until the width is reached.
+
+    ReLU follows the first one only.
+    """
+    layers: list[nn.Module] = []
+    while in_channels < out_channels:
+        layers += [nn.Conv2d(in_channels, 2 * in_channels, 3, 2, 1, bias=False), nn.BatchNorm2d(2 * in_channels)]
+        if len(layers) == 2:
+            layers.append(nn.ReLU(inplace=True))
+        in_channels *= 2
+    return nn.Sequential(*layers)
+
+
+@MODELS.register_module()
+class SHIKEResNetCIFAR(MultiExpertResNetCIFAR):
+    """Multiplies the last stage of each expert by shallow features: tail and head profit from different depths.
+
+    The first two stages are shared. Expert e takes the output of stage ``e % 2`` through a few convolutions of its own
+    to the shape of its last stage.
+
+    [0] Jin et al., Long-Tailed Visual Recognition via Self-Heterogeneous Integration with Knowledge Excavation,
+        CVPR 2023, arXiv 2304.01279.
+    [1] github.com/jinyan-06/SHIKE @2b04b62, ``ResNet_MoE``.
+
+    Args:
+        depth: 6 n + 2 for n blocks a stage.
+        channels: widths of the three stages; each twice that before.
+        num_experts: E.
+        kwargs: further arguments of :class:`MultiExpertResNetCIFAR`.
+
+    Raises:
+        ValueError: widths that do not double.
+    """
+
+    def __init__(
+        self, depth: int = 32, channels: Sequence[int] = (16, 32, 64), num_experts: int = 3, **kwargs: Any
+    ) -> None:
+        if tuple(channels) != tuple(channels[0] * 2**i for i in range(3)):
+            raise ValueError(f'Expected `channels` of three stages, each twice that before, but got {channels}.')
+        super().__init__(depth, channels, num_experts, expert_stages=(2,), shortcut='B', **kwargs)
+        self.shallow = nn.ModuleList(shallow_branch(channels[e % 2], channels[2]) for e in range(num_experts))
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """Features (E, N, D) of images (N, C, H, W)."""
+        *shared, deep = self.stage_maps(x)
+        return self.pool([d * branch(shared[e % 2][0]) for e, (d, branch) in enumerate(zip(deep, self.shallow))])

@@ -1,0 +1,3 @@
+from .distill_classifier import DistillClassifier
+
+__all__ = ['DistillClassifier']

@@ -1,0 +1,49 @@
+"""Linear classifier with a learnable scale a class."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ltmm.registry import MODELS
+
+__all__ = ['ScaledLinear', 'scaled_linear']
+
+
+def scaled_linear(x: Tensor, weight: Tensor, bias: Tensor | None, scale: Tensor) -> Tensor:
+    r""":math:`s \odot (W x + b)`, (N, C).
+
+    Args:
+        x: features, (N, D).
+        weight: W, (C, D).
+        bias: b, (C,), or None.
+        scale: s, (C,).
+    """
+    return scale * F.linear(x, weight, bias)
+
+
+@MODELS.register_module()
+class ScaledLinear(nn.Linear):
+    r"""Learnable weight scaling (LWS): the second stage learns how loud each class is, head and tail, and nothing else.
+
+    .. math:: z_c = s_c (w_c^\top x + b_c)
+
+    The scales start at 1. For LWS freeze ``head.fc.weight`` and ``head.fc.bias`` with :class:`ltmm.engine.FreezeHook`;
+    MiSLAS learns them too, at a smaller rate.
+
+    [0] Kang et al., Decoupling Representation and Classifier for Long-Tailed Recognition, ICLR 2020, arXiv 1910.09217.
+    [1] github.com/facebookresearch/classifier-balancing @f162ade, TauNormClassifier.py, which scales the bias too (the
+        paper does not). Equal to [1] on its own numbers (tests/conformance, ``decoupling_classifiers``).
+
+    Args:
+        in_features: D.
+        out_features: C.
+        bias: add b.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
+        self.scale = nn.Parameter(torch.ones(out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, C) of features (N, D)."""
+        return scaled_linear(x, self.weight, self.bias, self.scale)

@@ -1,0 +1,193 @@
+"""Several experts: networks, losses, aggregation."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ltmm.engine.runner.expert_aggregation_loop import AggregationLearner
+from ltmm.models.heads.expert_aggregation import evidential_weights
+from ltmm.models.losses.expert.sade_loss import inverse_prior
+from ltmm.registry import MODELS
+
+from ..frame import Case, adaptor
+
+IMAGENET_BLOCKS = 'layer1.0.conv3.weight'  # a key of bottleneck networks only
+
+
+# ---------------------------------------------------------------------- networks
+
+
+@adaptor('expert_backbone')
+@torch.no_grad()
+def expert_backbone(case: Case) -> dict[str, Tensor]:
+    state = {name: (i, shape) for i, name, shape in case.params['state']}
+    model = _network(state).double()
+    ours = model.state_dict()
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    for name, (i, shape) in state.items():
+        value = _filling(name, shape, i, case.params['amp'])
+        if name.startswith('rt_classifiers.'):  # the heads of SHIKE's second stage, which no output depends on
+            num_parameters += value.numel()
+            continue
+        parameter = ours[_our_name(name)]
+        parameter.copy_(value.T if value.T.shape == parameter.shape != value.shape else value)
+    case.check('params', num_parameters, case.params['params'])
+
+    size = case.params['size']
+    x = torch.arange(case.params['batch'] * 3 * size**2, dtype=torch.float64) * 0.11 + case.params['seed']
+    x = x.cos().view(-1, 3, size, size)
+    assert case.params['formula']  # says in words what `_filling` and the line above do
+    outputs = {}
+    for mode in ('eval', 'train'):
+        model.train(mode == 'train')
+        feats = model.backbone(x)
+        logits = model.head.expert_logits(feats)
+        found = dict(
+            output=model.head.aggregation(logits),
+            feat=feats[0].transpose(0, 1),
+            logits=logits.transpose(0, 1),
+            w=evidential_weights(logits).T,
+        )
+        outputs |= {f'{mode}_{name}': value for name, value in found.items() if f'{mode}_{name}' in case}
+    return outputs
+
+
+def _network(state: dict[str, tuple]) -> nn.Module:
+    """Our network for the names and shapes of the authors' state dict."""
+
+    def shape(name: str) -> list[int]:
+        return state[name][1]
+
+    def count(pattern: str) -> int:
+        """How many of the names ``pattern.format(0)``, ``pattern.format(1)``, ... there are."""
+        return next(i for i in range(len(state) + 1) if pattern.format(i) not in state)
+
+    classifiers = next(name for name in ('linears', 'classifiers') if f'{name}.0.weight' in state)
+    num_experts = count(classifiers + '.{}.weight')
+    num_stages = 4 if IMAGENET_BLOCKS in state else 3
+    expert_stages = [s for s in range(num_stages) if f'layer{s + 1}s.0.0.conv1.weight' in state]
+    stages = [f'layer{s + 1}s.0' if s in expert_stages else f'layer{s + 1}' for s in range(num_stages)]
+    channels = [shape(f'{stage}.0.conv1.weight')[0] for stage in stages]
+    blocks = [count(stage + '.{}.conv1.weight') for stage in stages]
+    backbone = dict(channels=channels, num_experts=num_experts, stage_blocks=blocks)
+    if 'shallow_exps.0.convs.StridedConv0.conv.0.weight' in state:
+        backbone |= dict(type='ltmm.SHIKEResNetCIFAR')
+    elif num_stages == 3:
+        backbone |= dict(type='ltmm.MultiExpertResNetCIFAR', expert_stages=expert_stages)
+    else:
+        backbone |= dict(type='ltmm.MultiExpertResNet', depth=50, expert_stages=expert_stages)
+
+    is_linear = f'{classifiers}.0.bias' in state
+    weight = shape(f'{classifiers}.0.weight')  # (C, D), but (D, C) of a cosine classifier
+    in_channels, num_classes = weight[::-1] if is_linear else weight
+    head = dict(
+        type='ltmm.MultiExpertClsHead',
+        in_channels=in_channels,
+        num_classes=num_classes,
+        num_experts=num_experts,
+        classifier=dict(type='ltmm.Linear') if is_linear else dict(type='ltmm.NormedLinear', scale=30.0),
+        loss=dict(type='ltmm.BalPoELoss', taus=[1.0] * num_experts),
+    )
+    if num_stages == len(expert_stages):  # TLC: all stages, and a prediction that depends on the batch
+        head['aggregation'] = dict(type='ltmm.EvidentialAggregation', normalize='batch')
+    return MODELS.build(dict(type='mmpretrain.ImageClassifier', backbone=backbone, head=head))
+
+
+def _our_name(name: str) -> str:
+    """The name of a parameter of the authors in our network."""
+    part, *rest = name.split('.')
+    if part in ('linears', 'classifiers'):
+        return '.'.join(['head.fc.experts', *rest])
+    if part == 'shallow_exps':  # shallow_exps.<e>.convs.StridedConv<k>.conv.<0 or 1>.<parameter>
+        expert, _, block, _, layer, parameter = rest
+        position = 3 * int(block.removeprefix('StridedConv')) + int(layer)  # a ReLU follows the first two layers
+        return f'backbone.shallow.{expert}.{position}.{parameter}'
+    if part.endswith('s'):
+        part, rest = part[:-1], ['experts', *rest]
+    return '.'.join(['backbone', part, *rest])
+
+
+def _filling(name: str, shape: list[int], position: int, amplitude: float) -> Tensor:
+    """The numbers the authors' network was filled with."""
+    wave = (torch.arange(math.prod(shape), dtype=torch.float64) * 0.37 + 1.3 * position).sin().view(shape)
+    if len(shape) == 4:
+        return wave * amplitude / math.prod(shape[1:]) ** 0.5
+    if len(shape) == 2:
+        return wave * amplitude / shape[0] ** 0.5
+    if name.endswith('running_var'):
+        return 1 + 0.3 * wave
+    return 0.1 * wave if name.endswith(('running_mean', 'bias')) else 1 + 0.2 * wave
+
+
+# ---------------------------------------------------------------------- losses
+
+
+def _total(case: Case, loss: nn.Module, label: Tensor, **kwargs: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of the terms of the loss, and its gradient by the logits."""
+    logits = case['logits'].requires_grad_()
+    value = sum(loss(logits, label, **kwargs).values())
+    value.backward()
+    return value, logits.grad
+
+
+@adaptor('ride')
+def ride(case: Case) -> dict[str, Tensor]:
+    settings = dict(
+        class_counts=case.arrays['class_counts'],
+        diversity_factor=case.params['diversity_factor'],
+        reweight_factor=case.params['reweight_factor'],
+        reweight_epoch=case.params['reweight_epoch'],
+    )
+    outputs = {}
+    for prefix, name in (('', 'ltmm.RIDELoss'), ('distill_', 'ltmm.RIDEDistillLoss')):
+        loss = MODELS.build(dict(type=name, **settings))
+        loss.set_epoch(case.params['epoch_1_based'] - 1, max_epochs=200)
+        case.check('drw_active', loss.epoch >= loss.reweight_epoch, case.params['drw_active'])
+        teacher = dict(teacher_logits=case['teacher_logits']) if prefix else {}
+        outputs[f'{prefix}loss'], outputs[f'{prefix}grad_logits'] = _total(case, loss, case['target'], **teacher)
+    return outputs
+
+
+@adaptor('sade')
+def sade(case: Case) -> dict[str, Tensor]:
+    loss = MODELS.build(dict(type='ltmm.SADELoss', tau=case.params['tau'], class_counts=case.arrays['class_counts']))
+    value, grad = _total(case, loss, case['target'])
+    prior = loss.get_class_distribution().prior
+    return dict(loss=value, grad_logits=grad, prior=prior, inverse_prior=inverse_prior(prior))
+
+
+@adaptor('sade_tta')
+def sade_tta(case: Case) -> dict[str, Tensor]:
+    steps = case['view_logits'].transpose(2, 3)  # (steps, 2 views, E, N, C)
+    learner = AggregationLearner(steps.size(2), case.params['lr'], case.params['weight_decay'])
+    trajectory = []
+    for first, second in steps:
+        learner.step(first, second)
+        trajectory.append(learner.parameter.detach().clone())
+    return dict(weight_trajectory=torch.stack(trajectory), final_softmax=learner.weights)
+
+
+@adaptor('balpoe')
+def balpoe(case: Case) -> dict[str, Tensor]:
+    loss = MODELS.build(
+        dict(type='ltmm.BalPoELoss', taus=case.params['tau_list'], class_counts=case.arrays['class_counts'])
+    )
+    value, grad = _total(case, loss, case['target'])
+    onehot = nn.functional.one_hot(case['target'], loss.bias.size(1)).to(case.dtype)
+    lam = case['lam']
+    mixed_value, mixed_grad = _total(case, loss, lam * onehot + (1 - lam) * onehot[case['perm']])
+    return dict(loss=value, grad_logits=grad, bias=loss.bias, mixup_loss=mixed_value, mixup_grad_logits=mixed_grad)
+
+
+@adaptor('mdcs')
+def mdcs(case: Case) -> dict[str, Tensor]:
+    settings = {'lambdas': 'powers', 'kl_weight': 'consistency_weight', 'warmup': 'ramp_epochs'}
+    given = {ours: case.params[name] for name, ours in settings.items() if name in case.params}
+    loss = MODELS.build(dict(type='ltmm.MDCSLoss', class_counts=case.arrays['class_counts'], **given))
+    loss.set_epoch(case.params['epoch_1_based'] - 1, max_epochs=400)
+    weak, strong = np.split(case.arrays['target'], 2)
+    case.check('target', weak, strong)
+    value, grad = _total(case, loss, torch.from_numpy(weak))
+    return dict(loss=value, grad_logits=grad)

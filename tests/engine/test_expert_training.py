@@ -1,0 +1,121 @@
+"""Trainings of several experts through the Runner: they resume exactly, run in half precision and on two processes."""
+
+import socket
+
+import pytest
+import torch
+from mmengine.runner import Runner
+from toy import Stopped, run_tool, toy_config
+
+FLIP = dict(type='RandomFlip', prob=0.5)
+PACK = dict(type='PackInputs', meta_keys=('sample_idx',))
+RIDE = dict(diversity_factor=-0.45, reweight_factor=0.05, reweight_epoch=3)
+LOSSES = dict(
+    ride=dict(type='ltmm.RIDELoss', **RIDE),
+    sade=dict(type='ltmm.SADELoss'),
+    balpoe=dict(type='ltmm.BalPoELoss'),
+    mdcs=dict(type='ltmm.MDCSLoss', ramp_epochs=4),
+    ride_distill=dict(type='ltmm.RIDEDistillLoss', **RIDE),
+)
+
+
+def expert_config(work_dir, name: str, **overrides):
+    cfg = toy_config(work_dir, **overrides)
+    cfg.model.backbone = dict(type='ltmm.MultiExpertResNetCIFAR', depth=8, channels=(4, 4, 8), num_experts=3)
+    cfg.model.head = dict(
+        type='ltmm.MultiExpertClsHead',
+        num_classes=3,
+        in_channels=8,
+        num_experts=3,
+        classifier=dict(type='ltmm.NormedLinear', scale=30.0),
+        loss=LOSSES[name],
+    )
+    cfg.test_evaluator = cfg.val_evaluator = [
+        dict(type='ltmm.LongTailMetric', topk=(1,)),
+        dict(type='ltmm.ExpertMetric'),
+    ]
+    if name == 'balpoe':
+        cfg.model.train_cfg = dict(augments=dict(type='Mixup', alpha=0.4))
+    if name == 'mdcs':
+        cfg.model.data_preprocessor.type = 'ltmm.MultiViewDataPreprocessor'
+        strong = [FLIP, dict(type='Cutout', shape=4, prob=1.0)]
+        views = dict(type='MultiView', num_views=[1, 1], transforms=[[FLIP], strong])
+        cfg.train_dataloader.dataset.pipeline = [views, PACK]
+    return cfg
+
+
+def with_teacher(cfg, tmp_path):
+    """The student of a teacher whose checkpoint is written beside."""
+    teacher = cfg.model.copy()
+    teacher['head'] = dict(teacher['head'], loss=LOSSES['ride'])
+    checkpoint = tmp_path / 'teacher' / 'epoch_1.pth'
+    if not checkpoint.exists():
+        Runner.from_cfg(expert_config(tmp_path / 'teacher', 'ride', **{'train_cfg.max_epochs': 1})).train()
+    cfg.model = dict(cfg.model, type='ltmm.DistillClassifier', teacher=teacher, teacher_checkpoint=str(checkpoint))
+    return cfg
+
+
+def prepared(work_dir, tmp_path, name, **overrides):
+    cfg = expert_config(work_dir, name, **overrides)
+    return with_teacher(cfg, tmp_path) if name == 'ride_distill' else cfg
+
+
+@pytest.mark.parametrize('name', ['ride', 'balpoe', 'mdcs', 'ride_distill'])
+def test_resume_equals_never_stopped(tmp_path, name):
+    """The third epoch starts the weights of RIDE; MDCS ramps up over all four."""
+    runner = Runner.from_cfg(prepared(tmp_path / 'straight', tmp_path, name))
+    metrics = runner.train() and runner.val_loop.run()
+    assert {f'expert/{e}_{group}' for e in range(3) for group in ('top1', 'many', 'medium', 'few')} <= set(metrics)
+    assert metrics['long_tail/top1'] > 50
+
+    stopped = prepared(tmp_path / 'stopped', tmp_path, name)
+    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=18))
+    with pytest.raises(Stopped):
+        Runner.from_cfg(stopped).train()
+    resumed = prepared(tmp_path / 'stopped', tmp_path, name, resume=True, experiment_name='resumed')
+    Runner.from_cfg(resumed).train()
+    straight, resumed = (torch.load(tmp_path / n / 'epoch_4.pth', weights_only=True) for n in ('straight', 'stopped'))
+    torch.testing.assert_close(resumed['state_dict'], straight['state_dict'], rtol=0, atol=0)
+    torch.testing.assert_close(resumed['optimizer'], straight['optimizer'], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('name', ['ride', 'sade', 'mdcs'])
+def test_trains_in_half_precision(tmp_path, name):
+    cfg = expert_config(tmp_path, name, **{'optim_wrapper.type': 'ltmm.CPUAmpOptimWrapper'})
+    runner = Runner.from_cfg(cfg)
+    runner.train()  # ltmm.InvalidLossHook stops at the first loss that is not finite
+    assert runner.epoch == 4
+
+
+def test_one_view_data_for_a_two_view_method_is_refused(tmp_path):
+    cfg = expert_config(tmp_path, 'mdcs')
+    cfg.train_dataloader.dataset.pipeline = [FLIP, PACK]
+    with pytest.raises(ValueError, match="MDCSLoss takes 2 views of each image: .*'MultiView'"):
+        Runner.from_cfg(cfg).train()
+
+
+def test_a_single_network_of_another_width_is_told_apart_when_it_starts_the_experts(tmp_path):
+    Runner.from_cfg(toy_config(tmp_path / 'single', **{'train_cfg.max_epochs': 1})).train()
+    for channels, differs in (((4, 4, 8), False), ((4, 4, 6), True)):
+        start = {'load_from': str(tmp_path / 'single' / 'epoch_1.pth'), 'train_cfg.max_epochs': 1}
+        cfg = expert_config(tmp_path / str(differs), 'sade', **start)
+        cfg.model.backbone.update(channels=channels, expert_stages=(0, 1, 2), separate_stem=True)
+        cfg.model.head.in_channels = channels[-1]
+        cfg.model.head.classifier = dict(type='ltmm.Linear')
+        Runner.from_cfg(cfg).train()
+        log = next((tmp_path / str(differs)).rglob('*.log')).read_text()
+        assert ('The checkpoint does not fit the model' in log) == differs
+
+
+@pytest.mark.slow
+def test_trains_on_two_processes_without_unused_parameters(tmp_path):
+    cfg = expert_config(tmp_path / 'two', 'sade', **{'train_cfg.max_epochs': 1})
+    cfg.find_unused_parameters = False
+    cfg.dump(tmp_path / 'two.py')
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = str(s.getsockname()[1])
+    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=port)
+    assert run.returncode == 0, run.stderr[-3000:]
+    state = torch.load(tmp_path / 'two' / 'epoch_1.pth', weights_only=True)
+    assert state['meta']['iter'] == 4

@@ -1,0 +1,89 @@
+import pytest
+import torch
+from mmpretrain.models.backbones import ResNet as MMPretrainResNet
+from mmpretrain.models.backbones import ResNeXt as MMPretrainResNeXt
+
+from ltmm.models.backbones import MultiExpertResNet, MultiExpertResNeXt
+from ltmm.registry import MODELS
+
+NARROW = (64, 128, 192, 384)
+
+
+def build(name, **options):
+    with torch.device('meta'):  # shapes only
+        return MODELS.build(dict(type=f'ltmm.{name}', **options))
+
+
+@pytest.mark.parametrize(
+    'name, options, num_classes, parameters',
+    [
+        ('MultiExpertResNet', dict(depth=50, channels=NARROW), 1000, 43_677_248),
+        ('MultiExpertResNet', dict(depth=50), 1000, 73_778_240),
+        ('MultiExpertResNet', dict(depth=50, channels=NARROW), 8142, 76_587_584),
+        ('MultiExpertResNet', dict(depth=50, num_experts=1), 1000, 25_556_032),
+        ('MultiExpertResNet', dict(depth=50, expert_stages=(3,)), 1000, 59_581_504),  # TLC
+        ('MultiExpertResNet', dict(depth=152), 365, 171_543_616),
+        ('MultiExpertResNeXt', dict(depth=50, channels=NARROW), 1000, 42_889_024),
+        ('MultiExpertResNeXt', dict(depth=50), 1000, 72_258_880),
+    ],
+)
+def test_has_the_parameters_of_the_authors_networks(name, options, num_classes, parameters):
+    net = build(name, **options)
+    width = 4 * options.get('channels', (64, 128, 256, 512))[-1]
+    classifiers = net.num_experts * width * num_classes
+    assert sum(p.numel() for p in net.parameters()) + classifiers == parameters
+
+
+@pytest.mark.parametrize(
+    'name, stages',
+    [
+        ('MultiExpertResNet', dict(layer1=215_808, layer2=1_219_584, layer3=12_358_656, layer4=25_265_664)),
+        ('MultiExpertResNeXt', dict(layer1=205_824, layer2=1_197_056, layer3=12_307_968, layer4=24_560_640)),
+    ],
+)
+def test_parameters_by_stage(name, stages):
+    net = build(name, depth=50, channels=NARROW)
+    assert {stage: sum(p.numel() for p in getattr(net, stage).parameters()) for stage in stages} == stages
+
+
+@pytest.mark.parametrize(
+    'multi, single', [(MultiExpertResNet, MMPretrainResNet), (MultiExpertResNeXt, MMPretrainResNeXt)]
+)
+def test_a_network_of_mmpretrain_starts_all_experts(multi, single):
+    single = single(50)
+    single.eval()
+    net = multi(50, num_experts=2).eval()
+    net.load_state_dict(single.state_dict(), strict=True)
+    x = torch.randn(1, 3, 32, 32)
+    expected = single(x)[0].mean((2, 3))
+    for features in net(x)[0]:
+        torch.testing.assert_close(features, expected)
+
+
+def test_pretrained_weights_start_all_experts(tmp_path):
+    single = MMPretrainResNet(18)
+    torch.save(dict(state_dict={f'backbone.{k}': v for k, v in single.state_dict().items()}), tmp_path / 'r18.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'r18.pth'), prefix='backbone.')
+    net = MultiExpertResNet(18, num_experts=2, init_cfg=init_cfg)
+    net.init_weights()
+    for expert in net.layer4.experts:
+        torch.testing.assert_close(expert.state_dict(), single.layer4.state_dict())
+
+
+def test_other_depths_and_widths_give_features_and_gradients():
+    net = MultiExpertResNet(10, channels=(8, 8, 12, 16), num_experts=2, expert_stages=(3,))
+    (features,) = net(torch.randn(2, 3, 64, 64))
+    features.square().sum().backward()
+    assert features.shape == (2, 2, 16)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_errors_at_build():
+    with pytest.raises(ValueError, match=r'`depth` to be one of \[10, 18, 34, 50, 101, 152\], but got 11'):
+        MultiExpertResNet(11)
+    with pytest.raises(ValueError, match=r'`depth` to be one of \[50, 101, 152\], but got 18'):
+        MultiExpertResNeXt(18)
+    with pytest.raises(ValueError, match=r'`channels` of 4 stages, but got \(16, 32\)'):
+        MultiExpertResNet(50, channels=(16, 32))
+    with pytest.raises(ValueError, match=r'different stages out of \(0, 1, 2, 3\), but got \(4,\)'):
+        MultiExpertResNet(50, expert_stages=(4,))

@@ -1,0 +1,130 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ltmm.models.backbones import MultiExpertResNetCIFAR, ResNetCIFAR
+from ltmm.models.layers import PerExpert
+from ltmm.registry import MODELS
+
+NARROW = (16, 24, 48)
+
+
+def num_parameters(backbone: dict, num_classes: int, with_bias: bool = False) -> int:
+    """Parameters of a backbone and its classifiers."""
+    net = MODELS.build(backbone)
+    num_experts, width = net(torch.zeros(1, 3, 32, 32))[0].shape[::2]
+    return sum(p.numel() for p in net.parameters()) + num_experts * num_classes * (width + with_bias)
+
+
+@pytest.mark.parametrize(
+    'options, c10, c100',
+    [
+        (dict(channels=NARROW, num_experts=2), 521_872, 530_512),  # RIDE, SADE, MDCS
+        (dict(channels=NARROW, num_experts=3), 770_896, 783_856),
+        (dict(channels=NARROW, num_experts=4), 1_019_920, 1_037_200),
+        (dict(channels=NARROW, num_experts=6), 1_517_968, 1_543_888),
+        (dict(num_experts=3), 1_344_784, 1_362_064),  # BalPoE
+        (dict(num_experts=3, expert_stages=(0, 1, 2)), 1_391_504, 1_408_784),  # TLC
+        (dict(num_experts=1), 464_144, 469_904),  # a single network with a cosine classifier
+        (dict(num_experts=3, expert_stages=(0, 1, 2), separate_stem=True), 3 * 464_144, 3 * 469_904),
+    ],
+)
+def test_has_the_parameters_of_the_authors_networks(options, c10, c100):
+    backbone = dict(type='ltmm.MultiExpertResNetCIFAR', **options)
+    assert num_parameters(backbone, 10) == c10
+    assert num_parameters(backbone, 100) == c100
+
+
+def test_parameters_by_stage():
+    net = MultiExpertResNetCIFAR(channels=NARROW, num_experts=3)
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in net.named_children()}
+    assert counts == dict(conv1=432, bn1=32, relu=0, layer1=23_360, layer2=151_776, layer3=593_856)
+
+
+@pytest.mark.parametrize('expert_stages', [(), (2,), (1,), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize('separate_stem', [False, True])
+def test_any_set_of_stages_can_be_separate(expert_stages, separate_stem):
+    net = MultiExpertResNetCIFAR(8, num_experts=2, expert_stages=expert_stages, separate_stem=separate_stem)
+    (features,) = net(torch.randn(3, 3, 32, 32))
+    assert features.shape == (2, 3, 64)
+    assert torch.equal(*features) == (not expert_stages and not separate_stem)
+    separate = {name for name, part in net.named_children() if isinstance(part, PerExpert)}
+    stem = {'conv1', 'bn1', 'relu'} if separate_stem else set()
+    assert separate == {f'layer{stage + 1}' for stage in expert_stages} | stem
+
+
+def test_all_separate_equals_separate_networks():
+    nets = [ResNetCIFAR(8) for _ in range(2)]
+    together = MultiExpertResNetCIFAR(8, num_experts=2, expert_stages=(0, 1, 2), separate_stem=True)
+    for e, net in enumerate(nets):
+        for name, part in together.named_children():
+            if name != 'relu':
+                part.experts[e].load_state_dict(getattr(net, name).state_dict())
+    x = torch.randn(4, 3, 32, 32)
+    torch.testing.assert_close(together(x)[0], torch.stack([net(x)[0] for net in nets]))
+
+
+@pytest.mark.parametrize('expert_stages', [(), (2,), (1, 2), (0, 1, 2)])
+def test_a_single_network_starts_all_experts(expert_stages):
+    single = ResNetCIFAR(8)
+    single.train()(torch.randn(8, 3, 32, 32))  # running statistics that are not the initial ones
+    net = MultiExpertResNetCIFAR(8, num_experts=3, expert_stages=expert_stages)
+    net.load_state_dict(single.state_dict(), strict=True)
+    x = torch.randn(2, 3, 32, 32)
+    for features in net.eval()(x)[0]:
+        torch.testing.assert_close(features, single.eval()(x)[0])
+
+
+def test_experts_start_differently_after_init_weights():
+    net = MultiExpertResNetCIFAR(8)
+    net.init_weights()
+    first, second, third = (expert[0].conv1.weight for expert in net.layer3.experts)
+    assert not torch.equal(first, second) and not torch.equal(second, third)
+    assert first.std().item() == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.05)
+
+
+def test_every_parameter_gets_a_gradient():
+    net = MultiExpertResNetCIFAR(8, channels=NARROW)
+    net(torch.randn(4, 3, 32, 32))[0].square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in net.parameters())
+
+
+def test_shared_statistics_are_moved_once_a_step():
+    net = MultiExpertResNetCIFAR(8)
+    net(torch.randn(4, 3, 32, 32))
+    assert net.bn1.num_batches_tracked == 1
+    assert [expert[0].bn1.num_batches_tracked for expert in net.layer2.experts] == [1, 1, 1]
+
+
+def test_runs_in_bfloat16():
+    net = MultiExpertResNetCIFAR(8, channels=NARROW)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        (features,) = net(torch.randn(4, 3, 32, 32))
+    features.float().sum().backward()
+    assert features.isfinite().all() and net.conv1.weight.grad.isfinite().all()
+
+
+def test_shortcut_b_is_a_convolution_with_batch_norm():
+    block = MultiExpertResNetCIFAR(8, shortcut='B', expert_stages=()).layer2[0]
+    x = torch.randn(2, 16, 8, 8)
+    conv, norm = block.eval().shortcut
+    expected = F.batch_norm(
+        F.conv2d(x, conv.weight, stride=2), norm.running_mean, norm.running_var, norm.weight, norm.bias
+    )
+    torch.testing.assert_close(block.shortcut(x), expected)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(num_experts=0), '`num_experts` to be at least 1, but got 0'),
+        (dict(expert_stages=(1, 3)), r'`expert_stages` to be different stages out of \(0, 1, 2\), but got \(1, 3\)'),
+        (dict(expert_stages=(1, 1)), r'different stages .* but got \(1, 1\)'),
+        (dict(depth=33), r'`depth` to be 6 n \+ 2'),
+        (dict(channels=(16, 32)), r'`channels` of 3 stages, but got \(16, 32\)'),
+        (dict(shortcut='C'), r"`shortcut` to be one of \['A', 'B'\], but got 'C'"),
+    ],
+)
+def test_errors_at_build(options, message):
+    with pytest.raises(ValueError, match=message):
+        MultiExpertResNetCIFAR(**{'depth': 8, **options})

@@ -1,0 +1,33 @@
+import pytest
+import torch
+from mmpretrain.structures import DataSample
+
+from ltmm.models.data_preprocessors import MultiViewDataPreprocessor
+from ltmm.registry import MODELS
+
+
+def processor(**options) -> MultiViewDataPreprocessor:
+    return MODELS.build(dict(type='ltmm.MultiViewDataPreprocessor', mean=[10.0] * 3, std=[2.0] * 3, **options))
+
+
+def test_views_become_one_batch_view_after_view():
+    views = [torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8) for _ in range(2)]
+    samples = [DataSample().set_gt_label(label) for label in (0, 1)]
+    out = processor()(dict(inputs=views, data_samples=samples), training=True)
+    torch.testing.assert_close(out['inputs'], (torch.cat(views).float() - 10) / 2)
+    assert [int(sample.gt_label) for sample in out['data_samples']] == [0, 1]
+
+
+def test_single_images_are_left_to_mmpretrain():
+    images = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
+    torch.testing.assert_close(processor()(dict(inputs=images))['inputs'], (images.float() - 10) / 2)
+
+
+def test_refuses_batches_of_single_images():
+    with pytest.raises(TypeError, match="collate_fn=dict\\(type='default_collate'\\)"):
+        processor()(dict(inputs=[torch.zeros(3, 4, 4)] * 2))
+
+
+def test_refuses_to_mix_images():
+    with pytest.raises(ValueError, match='cannot mix images: leave `augments` out'):
+        processor(num_classes=3, batch_augments=dict(augments=dict(type='Mixup', alpha=0.2)))

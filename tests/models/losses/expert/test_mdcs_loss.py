@@ -1,0 +1,73 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ltmm.models.losses import MDCSLoss
+from ltmm.models.losses.expert.mdcs_loss import confident_consistency
+
+COUNTS = [60, 30, 10]
+
+
+def mdcs(epoch=100, **options) -> MDCSLoss:
+    loss = MDCSLoss(class_counts=COUNTS, **options)
+    loss.set_epoch(epoch, 400)
+    return loss
+
+
+def test_equals_the_formula():
+    logits, label = torch.randn(3, 10, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 2, 0])
+    terms = mdcs()(logits, label)
+    consistency = 0.0
+    for e, power in enumerate((-0.5, 1, 2.5)):
+        v = logits[e] + torch.tensor([math.log(n**power) for n in COUNTS], dtype=torch.float64)
+        cross_entropy = F.cross_entropy(v, label.repeat(2))
+        torch.testing.assert_close(terms[f'loss_expert{e}'], cross_entropy, rtol=1e-7, atol=1e-7)
+        rows = [i for i in range(5) if v[i].argmax() == label[i]]
+        if rows:
+            weak, strong = v[rows], v[[5 + i for i in rows]]
+            consistency += F.kl_div(strong.log_softmax(1), weak.softmax(1), reduction='batchmean')
+    torch.testing.assert_close(terms['loss_consistency'], 0.6 * consistency, rtol=1e-7, atol=1e-7)
+
+
+def test_only_confident_instances_teach_and_the_mean_is_over_them():
+    label = torch.tensor([0, 1])
+    weak = torch.tensor([[[5.0, 0.0], [5.0, 0.0]]])  # right, wrong
+    strong = torch.zeros(1, 2, 2)
+    p = weak[0, 0].softmax(0)
+    expected = (p * (p.log() - math.log(0.5))).sum()
+    torch.testing.assert_close(confident_consistency(weak, strong, label), expected[None])
+
+
+def test_no_confident_instance_gives_zero_and_a_zero_gradient():
+    weak, strong = torch.tensor([[[5.0, 0.0]]]), torch.randn(1, 1, 2, requires_grad=True)
+    value = confident_consistency(weak, strong, torch.tensor([1])).sum()
+    value.backward()
+    assert value == 0 and not strong.grad.any()
+
+
+def test_the_weak_view_gets_no_gradient_from_the_strong_one():
+    weak, strong = (torch.randn(2, 3, 4, requires_grad=True) for _ in range(2))
+    confident_consistency(weak, strong, weak[0].argmax(1)).sum().backward()
+    assert weak.grad is None and strong.grad.any()
+
+
+def test_consistency_ramps_up():
+    logits, label = torch.randn(3, 10, 3), torch.tensor([0, 1, 2, 2, 0])
+    full = mdcs(epoch=19)(logits, label)['loss_consistency']
+    for epoch, share in ((0, 0.05), (9, 0.5), (300, 1)):
+        torch.testing.assert_close(mdcs(epoch=epoch)(logits, label)['loss_consistency'], share * full)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(powers=()), '`powers` to be one finite number an expert'),
+        (dict(consistency_weight=-1), '`consistency_weight` to be at least 0, but got -1'),
+        (dict(ramp_epochs=0), '`ramp_epochs` to be at least 1, but got 0'),
+    ],
+)
+def test_errors_at_build(options, message):
+    with pytest.raises(ValueError, match=message):
+        MDCSLoss(**options)

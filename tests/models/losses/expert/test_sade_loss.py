@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ltmm.models.losses import SADELoss
+from ltmm.models.losses.expert.sade_loss import inverse_prior
+
+COUNTS = [60, 30, 10]
+
+
+def test_equals_the_formula():
+    logits, label = torch.randn(3, 4, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 2])
+    terms = SADELoss(tau=2.0, class_counts=COUNTS)(logits, label)
+    prior = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
+    expected = [
+        F.cross_entropy(logits[0], label),
+        F.cross_entropy(logits[1] + prior.log(), label),
+        F.cross_entropy(logits[2] + prior.log() - 2 * prior.flip(0).log(), label),
+    ]
+    assert list(terms) == ['loss_forward', 'loss_uniform', 'loss_backward']
+    torch.testing.assert_close(torch.stack([*terms.values()]), torch.stack(expected), rtol=1e-7, atol=1e-7)
+
+
+def test_inverse_prior_keeps_the_order_of_the_classes():
+    np.testing.assert_allclose(inverse_prior(np.array([0.1, 0.6, 0.3])), [0.6, 0.1, 0.3])
+
+
+def test_inverse_prior_of_equal_shares():
+    np.testing.assert_allclose(np.sort(inverse_prior(np.array([0.2, 0.2, 0.6]))), [0.2, 0.2, 0.6])
+
+
+def test_soft_labels_weigh_the_classes():
+    logits, loss = torch.randn(3, 2, 3), SADELoss(class_counts=COUNTS)
+    first, second = torch.tensor([0, 1]), torch.tensor([2, 2])
+    soft = 0.3 * F.one_hot(first, 3) + 0.7 * F.one_hot(second, 3)
+    for name, term in loss(logits, soft).items():
+        torch.testing.assert_close(term, 0.3 * loss(logits, first)[name] + 0.7 * loss(logits, second)[name])
+
+
+def test_refuses_a_negative_tau():
+    with pytest.raises(ValueError, match='`tau` to be at least 0, but got -1'):
+        SADELoss(tau=-1)
