@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +16,7 @@ from ltmm.evaluation.per_class_report import PerClassReport
 
 from .style import RUN_COLOURS, new_figure, save_figure
 
-__all__ = ['Run', 'comparison_table', 'per_class_csv', 'plot_accuracy_against_frequency', 'read_run']
+__all__ = ['Run', 'comparison_table', 'per_class_csv', 'plot_accuracy_against_frequency', 'read_run', 'read_runs']
 
 ZERO_AT = 0.5  # where a class without a training image stands on a logarithmic axis
 
@@ -41,8 +42,37 @@ def read_run(path: str | Path, name: str | None = None, csv_name: str = 'per_cla
         ValueError: not a per-class CSV.
     """
     path = Path(path)
+    file = path if path.is_file() else _latest_evaluation(path, csv_name)[-1]
+    return Run(name or (path.stem if path.is_file() else path.resolve().name), PerClassReport.read(file))
+
+
+def read_runs(path: str | Path, name: str | None = None, csv_name: str = 'per_class.csv') -> list[Run]:
+    """The latest evaluation in a work dir, where it has several per-class CSVs: of each expert, say.
+
+    Args:
+        path: work dir, or a per-class CSV.
+        name: of the run; the name of the work dir when left out.
+        csv_name: pattern of the names of the files. With ``'per_class*.csv'``, the ``per_class_expert0.csv`` of
+            :class:`ltmm.evaluation.ExpertMetric` becomes the run ``'<name>, expert 0'``.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: not a per-class CSV.
+    """
+    path = Path(path)
     if path.is_file():
-        return Run(name or path.stem, PerClassReport.read(path))
+        return [read_run(path, name)]
+    name = name or path.resolve().name
+    runs = []
+    for file in sorted(_latest_evaluation(path, csv_name)):
+        part = file.stem.removeprefix('per_class').strip('_') if '*' in csv_name else ''
+        part = re.sub(r'(?<=[a-z])(?=\d)', ' ', part)
+        runs.append(Run(f'{name}, {part}' if part else name, PerClassReport.read(file)))
+    return runs
+
+
+def _latest_evaluation(path: Path, csv_name: str) -> list[Path]:
+    """The files that match in the folder of the latest of them, the latest last."""
     files = sorted(path.rglob(csv_name), key=lambda file: (file.stat().st_mtime_ns, file))
     if not files:
         raise FileNotFoundError(
@@ -53,7 +83,7 @@ def read_run(path: str | Path, name: str | None = None, csv_name: str = 'per_cla
                 else 'no such folder.'
             )
         )
-    return Run(name or path.resolve().name, PerClassReport.read(files[-1]))
+    return [file for file in files if file.parent == files[-1].parent]
 
 
 def comparison_table(runs: Sequence[Run], markdown: bool = False) -> str:

@@ -6,7 +6,14 @@ from PIL import Image
 
 from ltmm import ClassDistribution
 from ltmm.evaluation import PerClassReport, class_scores
-from ltmm.visualization import Run, comparison_table, per_class_csv, plot_accuracy_against_frequency, read_run
+from ltmm.visualization import (
+    Run,
+    comparison_table,
+    per_class_csv,
+    plot_accuracy_against_frequency,
+    read_run,
+    read_runs,
+)
 from ltmm.visualization.run_comparison import _smooth
 from ltmm.visualization.style import RUN_COLOURS
 
@@ -71,6 +78,21 @@ def test_read_takes_the_latest_evaluation(tmp_path):
     assert run.name == 'work'
     assert run.report.figures() == pytest.approx(RUNS[1].report.figures())
     assert read_run(tmp_path / 'work/ce/per_class.csv', 'mine').report.figures()['few'] == 0
+
+
+def test_experts_of_the_latest_evaluation_are_runs_of_their_own(tmp_path):
+    for age, folder, names in ((200, 'old', ('', '_expert0', '_expert1')), (100, 'new', ('', '_expert0'))):
+        for i, name in enumerate(names):
+            path = tmp_path / 'ride' / folder / f'per_class{name}.csv'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(RUNS[i % 2].report.to_csv())
+            os.utime(path, (1e9 - age, 1e9 - age))
+    runs = read_runs(tmp_path / 'ride', csv_name='per_class*.csv')
+    assert [run.name for run in runs] == ['ride', 'ride, expert 0']
+    assert [run.report.figures()['few'] for run in runs] == [0, 40]
+    assert [run.name for run in read_runs(tmp_path / 'ride', 'mine')] == ['mine']
+    assert [run.name for run in read_runs(tmp_path / 'ride/new/per_class_expert0.csv')] == ['per_class_expert0']
+    plot_accuracy_against_frequency(runs, tmp_path / 'experts.png')
 
 
 def test_read_says_what_is_missing(tmp_path):

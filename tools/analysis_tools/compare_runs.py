@@ -9,14 +9,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ltmm.visualization import comparison_table, per_class_csv, plot_accuracy_against_frequency, read_run
+from ltmm.visualization import comparison_table, per_class_csv, plot_accuracy_against_frequency, read_runs
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('runs', nargs='+', type=Path, help='work dirs, or per-class CSVs')
     parser.add_argument('--names', nargs='+', help='of the runs; the names of the work dirs when left out')
-    parser.add_argument('--csv-name', default='per_class.csv', help='as `csv_name` of LongTailMetric')
+    parser.add_argument(
+        '--csv-name',
+        default='per_class.csv',
+        help="as `csv_name` of LongTailMetric; 'per_class*.csv' for the experts too",
+    )
     parser.add_argument('--markdown', action='store_true', help='print a Markdown table')
     parser.add_argument('--out', type=Path, help='picture to write: accuracy of each class over its training images')
     parser.add_argument('--csv', type=Path, help='CSV to write: a row a class, a column of accuracy a run')
@@ -30,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         if len(names) != len(args.runs):
             raise ValueError(f'Expected a name for each of the {len(args.runs)} runs, but got {len(names)}.')
-        runs = [read_run(path, name, args.csv_name) for path, name in zip(args.runs, names)]
+        runs = [run for path, name in zip(args.runs, names) for run in read_runs(path, name, args.csv_name)]
         print(comparison_table(runs, args.markdown))
         if args.out:
             print(f'Wrote {plot_accuracy_against_frequency(runs, args.out)}')

@@ -1,0 +1,63 @@
+import runpy
+
+import mmengine
+import pytest
+import torch
+from mmengine.runner import Runner
+from PIL import Image
+from toy import ROOT, toy_config
+
+
+def tool(*args):
+    runpy.run_path(str(ROOT / 'tools/analysis_tools/reliability_diagram.py'))['main'](list(map(str, args)))
+
+
+def figures(text):
+    return {name: float(value) for name, value in (line.split() for line in text.splitlines() if line.count(' ') > 2)}
+
+
+@pytest.fixture
+def predictions(tmp_path):
+    """As `tools/test.py --out` writes them."""
+    generator = torch.Generator().manual_seed(0)
+    score = torch.randn(60, 5, generator=generator).softmax(1)
+    samples = [dict(gt_label=torch.tensor([i % 5]), pred_score=score[i]) for i in range(60)]
+    mmengine.dump(samples, tmp_path / 'predictions.pkl')
+    return tmp_path / 'predictions.pkl'
+
+
+def test_predictions_give_figures_and_a_picture(predictions, tmp_path, capsys):
+    tool(predictions, '--out', tmp_path / 'new' / 'sure.png', '--num-bins', 10)
+    *lines, wrote = capsys.readouterr().out.splitlines()
+    printed = figures('\n'.join(lines))
+    assert set(printed) == {'ece', 'mce', 'oe', 'sce', 'adaptive_ece', 'nll', 'brier'}
+    assert printed['mce'] >= printed['ece'] > 0
+    assert wrote == f'Wrote {tmp_path / "new" / "sure.png"}'
+    assert Image.open(tmp_path / 'new' / 'sure.png').width > 400
+
+
+def test_checkpoint_gives_figures_by_shot_too(tmp_path, capsys):
+    cfg = toy_config(tmp_path / 'train', train_cfg=dict(max_epochs=1), val_evaluator=dict(type='Accuracy'))
+    cfg.dump(tmp_path / 'toy_config.py')
+    Runner.from_cfg(cfg).train()
+    capsys.readouterr()
+    config, checkpoint, out = tmp_path / 'toy_config.py', tmp_path / 'train/epoch_1.pth', tmp_path / 'reliability.png'
+    tool(config, checkpoint, '--work-dir', tmp_path / 'test', '--out', out)
+    printed = capsys.readouterr().out
+    assert 'ece_few' in printed
+    assert out.exists()
+
+
+@pytest.mark.parametrize('args', [['config.py'], ['predictions.pkl', 'epoch_1.pth']])
+def test_config_needs_a_checkpoint_and_predictions_take_none(args, capsys):
+    with pytest.raises(SystemExit):
+        tool(*args)
+    assert 'expected CONFIG and CHECKPOINT, or the .pkl file' in capsys.readouterr().err
+
+
+def test_predictions_that_are_no_probabilities_end_with_one_line(predictions):
+    samples = mmengine.load(predictions)
+    samples[3]['pred_score'] = samples[3]['pred_score'] - 1
+    mmengine.dump(samples, predictions)
+    with pytest.raises(SystemExit, match='ValueError: Expected `pred_score` to be probabilities'):
+        tool(predictions)

@@ -1,0 +1,267 @@
+import fcntl
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+from toy import ROOT, run_tool, toy_config
+
+SCRIPT = ROOT / 'tools/benchmarks/run_table.py'
+
+
+@pytest.fixture(scope='module')
+def tool():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPT.parent)
+        yield importlib.import_module('run_table')
+
+
+def write_config(path, **overrides):
+    metric = dict(type='ltmm.LongTailMetric', topk=(1,), thresholds=(30, 10))
+    cfg = toy_config(path, train_cfg=dict(max_epochs=2), val_evaluator=metric, test_evaluator=metric, **overrides)
+    cfg.pop('work_dir'), cfg.pop('experiment_name')
+    cfg.dump(path)
+    return path
+
+
+@pytest.fixture
+def config(tmp_path):
+    return write_config(tmp_path / 'balanced.py')
+
+
+def plan(tool, *args):
+    return tool.plan(tool.parse_args(list(map(str, args))))
+
+
+def complete(run, top1, **record):
+    metrics = {f'long_tail/{name}': top1 for name in ('top1', 'many', 'medium', 'balanced_accuracy', 'lowest_recall')}
+    run.save(
+        'complete',
+        **{
+            'time_is_lower_bound': False,
+            'epochs': '2',
+            'date': '2026-01-02',
+            'hardware': 'CPU, 2 cores',
+            'commit': 'abc1234',
+        },
+        metrics=metrics | {'long_tail/few': -1.0},
+    )
+    run.record |= dict(seconds=90.0) | record
+
+
+def rows_of(text):
+    return [[cell.strip() for cell in line.strip('|').split('|')] for line in text.splitlines()]
+
+
+def test_a_row_a_config_with_mean_and_standard_deviation(tool, config, tmp_path):
+    other = write_config(tmp_path / 'plain.py')
+    runs = plan(tool, config, other, '--seeds', 0, 1, 2, '--work-dir', tmp_path / 'work')
+    for run, top1 in zip(runs, (50.0, 52.0, 54.0)):
+        complete(run, top1)
+    runs[1].record |= dict(commit='def5678', seconds=150.0)
+    complete(runs[3], 61.25, time_is_lower_bound=True)
+    runs[4].save('failed')
+    head, _, balanced, plain = rows_of(tool.table(runs, tool.COLUMNS | {'ECE': 'calibration/ece'}))
+    balanced, plain = dict(zip(head, balanced)), dict(zip(head, plain))
+    assert head[:8] == ['method', 'top1', 'many', 'medium', 'few', 'balanced', 'lowest', 'ECE']
+    assert balanced['top1'] == balanced['lowest'] == '52.00 ± 2.00'
+    assert balanced['few'] == balanced['ECE'] == '-'
+    assert [balanced[key] for key in ('seeds', 'epochs', 'time')] == ['0, 1, 2', '2', '0:01:50']
+    assert balanced['commit'] == 'abc1234, def5678'
+    assert [plain[key] for key in ('top1', 'seeds', 'time')] == ['61.25', '0', '≥ 0:01:30']
+
+
+def test_a_config_without_a_complete_run_says_why(tool, config, tmp_path):
+    other = write_config(tmp_path / 'plain.py')
+    runs = plan(tool, config, other, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    runs[0].save('failed')
+    assert [row[:3] for row in rows_of(tool.table(runs, tool.COLUMNS))[2:]] == [
+        ['balanced', 'failed', '-'],
+        ['plain', 'not run', '-'],
+    ]
+
+
+def test_run_is_complete_only_with_the_settings_it_was_run_with(tool, config, tmp_path):
+    args = (config, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    complete(plan(tool, *args)[0], 50.0)
+    assert plan(tool, *args)[0].is_complete
+    changed = plan(tool, *args, '--cfg-options', 'optim_wrapper.optimizer.lr=1.0')[0]
+    assert not changed.is_complete
+    assert f'its config has changed since it was started: delete {changed.folder}' in tool.begin(changed)
+    assert json.loads((changed.folder / 'run.json').read_text())['state'] == 'complete'
+
+
+def test_overrides_reach_the_command_and_the_length(tool, config, tmp_path):
+    args = (config, '--seeds', 7, '--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=5')
+    (run,) = plan(tool, *args)
+    assert run.length == (5, 'epoch')
+    script, *rest = run.command
+    assert script == str(ROOT / 'tools/train.py')
+    assert rest[1:] == [
+        *('--resume', '--work-dir', str(tmp_path / 'balanced/seed_7')),
+        *('--cfg-options', 'train_cfg.max_epochs=5', 'randomness.seed=7'),
+    ]
+
+
+def test_time_adds_up_over_interruptions(tool, config, tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(tool.time, 'time', lambda: now[0])
+    args = (config, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    (run,) = plan(tool, *args)
+    assert tool.begin(run) is None
+    now[0] += 30
+    run.save('interrupted')
+    (run,) = plan(tool, *args)
+    now[0] += 1000  # nobody is at it
+    tool.begin(run)
+    now[0] += 12
+    run.save('interrupted')
+    assert (run.record['seconds'], run.record['time_is_lower_bound']) == (42, False)
+    tool.begin(run)
+    (run,) = plan(tool, *args)  # killed while it ran
+    tool.begin(run)
+    assert run.record['time_is_lower_bound']
+
+
+def test_training_that_ends_before_its_last_epoch_is_no_result(tool, config, tmp_path):
+    (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    run.folder.mkdir(parents=True)
+    run.process = SimpleNamespace(exitcode=0)
+    (run.folder / 'last_checkpoint').write_text(str(run.folder / 'epoch_1.pth'))
+    assert tool.problem_of(run).endswith('is of epoch 1 of 2')
+    (run.folder / 'last_checkpoint').write_text(str(run.folder / 'epoch_2.pth'))
+    assert tool.problem_of(run) is None
+
+
+def test_problem_is_the_last_line_of_the_output_or_the_signal(tool, config, tmp_path):
+    (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    run.folder.mkdir(parents=True)
+    (run.folder / 'output.log').write_text('Traceback ...\nValueError: no such loss\n\n')
+    run.process = SimpleNamespace(exitcode=1)
+    assert tool.problem_of(run) == f'ValueError: no such loss ({run.folder}/output.log)'
+    run.process = SimpleNamespace(exitcode=-9)
+    assert tool.problem_of(run).startswith('killed by signal 9 (')
+
+
+TWO_STAGES = """
+_base_ = './balanced.py'
+stages = ['{first}']
+train_cfg = dict(max_epochs=1)
+custom_hooks = [dict(type='ltmm.ClassDistributionHook')]
+model = dict(head=dict(loss=dict(_delete_=True, type='CrossEntropyLoss')))
+"""
+
+
+@pytest.fixture
+def staged(config, tmp_path):
+    path = tmp_path / 'staged.py'
+    path.write_text(TWO_STAGES.format(first=config))
+    return path
+
+
+def test_first_stage_that_is_a_run_of_its_own_is_taken_from_there(tool, config, staged, tmp_path):
+    args = ('--seeds', 5, '--work-dir', tmp_path / 'work')
+    run, first = plan(tool, staged, config, *args)
+    assert run.first_stage is first
+    assert '--first-stage' not in run.command
+    (first.folder / 'epoch_2.pth').parent.mkdir(parents=True)
+    (first.folder / 'last_checkpoint').write_text('/elsewhere/epoch_2.pth')
+    complete(first, 50.0)
+    expected = ['--first-stage', str(first.folder / 'epoch_2.pth')]
+    assert run.command[:4] == [str(ROOT / 'tools/train_stages.py'), str(staged), *expected]
+    assert run.progress == '2 (balanced)'
+    (alone,) = plan(tool, staged, *args)  # the first stage is no row, but is there
+    assert alone.command[2:4] == expected
+    (other,) = plan(tool, staged, *args, '--cfg-options', 'stage1.train_cfg.max_epochs=9')
+    assert '--first-stage' not in other.command
+
+
+def test_another_first_stage_makes_another_run(tool, config, staged, tmp_path):
+    args = (staged, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    complete(plan(tool, *args)[0], 50.0)
+    assert plan(tool, *args)[0].is_complete
+    config.write_text(config.read_text().replace('lr=0.1', 'lr=0.2'))
+    assert not plan(tool, *args)[0].is_complete
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (['{config}', '{config}'], 'ValueError: Expected configs of different names, but two are called balanced'),
+        (['nowhere.py'], 'FileNotFoundError: .*nowhere.py'),
+    ],
+)
+def test_bad_arguments_end_with_one_line(tool, config, args, message):
+    with pytest.raises(SystemExit, match=message):
+        tool.main([arg.format(config=config) for arg in args])
+
+
+# ---------------------------------------------------------------------- real runs
+
+
+def run_table(*args):
+    return run_tool(SCRIPT, *args)
+
+
+@pytest.mark.slow
+def test_failing_runs_do_not_stop_the_others_and_complete_ones_are_skipped(config, tmp_path):
+    broken = write_config(tmp_path / 'broken.py', **{'model.head.num_classes': 4})
+    hooks = [dict(type='ltmm.ClassDistributionHook'), dict(type='ltmm.StopHook', at_iter=3, kill=True)]
+    killed = write_config(tmp_path / 'killed.py', custom_hooks=hooks)
+    args = (broken, killed, config, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    first = run_table(*args)
+    assert first.returncode == 1
+    assert '3 runs: 0 complete, 3 to go' in first.stdout
+    assert '2 runs failed:' in first.stderr
+    assert '- broken, seed 0: ClassDistributionError: LongTailClsHead: expected' in first.stderr
+    assert '- killed, seed 0: killed by signal 9' in first.stderr
+    text = (tmp_path / 'work/table.md').read_text()
+    assert text.partition('\n\n')[0] in first.stdout
+    assert f'    python tools/benchmarks/run_table.py {broken} {killed}' in text
+    results = json.loads((tmp_path / 'work/balanced/seed_0/run.json').read_text())
+    assert [row[0] for row in rows_of(text)[2:5]] == ['broken', 'killed', 'balanced']
+    assert f'{results["metrics"]["long_tail/top1"]:.2f}' in rows_of(text)[4][1]
+
+    again = run_table(config, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    assert again.returncode == 0
+    assert '1 runs: 1 complete, 0 to go' in again.stdout
+    assert json.loads((tmp_path / 'work/balanced/seed_0/run.json').read_text()) == results
+
+
+@pytest.mark.slow
+def test_two_stages_after_the_row_that_is_the_first(config, staged, tmp_path):
+    result = run_table(staged, config, '--seeds', 0, '--work-dir', tmp_path / 'work', '--jobs', 2)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert not list((tmp_path / 'work/staged/seed_0').glob('stage1*/last_checkpoint'))
+    record = json.loads((tmp_path / 'work/staged/seed_0/run.json').read_text())
+    assert record['epochs'] == '2 (balanced) + 1'
+    assert record['metrics']['long_tail/top1'] > 0
+
+
+@pytest.mark.slow
+def test_terminated_table_goes_on_where_it_was(tmp_path):
+    config = write_config(tmp_path / 'long.py')
+    folder = tmp_path / 'work/long/seed_3'
+    options = ('--cfg-options', 'train_cfg.max_epochs=12')
+    command = [SCRIPT, config, '--seeds', '3', '--work-dir', tmp_path / 'work', *options]
+    env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'tests')]), 'OMP_NUM_THREADS': '1'}
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True
+    )
+    while not (folder / 'last_checkpoint').exists():
+        time.sleep(0.1)
+        assert process.poll() is None
+    with open(folder / 'run.lock') as lock, pytest.raises(BlockingIOError):  # the training is still at it
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    process.send_signal(signal.SIGTERM)
+    assert 'Terminated; the same command goes on from here' in process.communicate()[1]
+    assert json.loads((folder / 'run.json').read_text())['state'] == 'interrupted'
+
+    assert run_table(*command[1:]).returncode == 0
+    assert 'resumed epoch: ' in (folder / 'output.log').read_text()
+    assert json.loads((folder / 'run.json').read_text())['state'] == 'complete'

@@ -1,0 +1,169 @@
+"""A config and a seed, what is known of their training, and the table of many of them."""
+
+import contextlib
+import hashlib
+import json
+import re
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from mmengine.config import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+COLUMNS = {
+    'top1': 'long_tail/top1',
+    'many': 'long_tail/many',
+    'medium': 'long_tail/medium',
+    'few': 'long_tail/few',
+    'balanced': 'long_tail/balanced_accuracy',
+    'lowest': 'long_tail/lowest_recall',
+}
+EMPTY_GROUP = -1  # what the metrics give a group without classes
+
+
+@dataclass(eq=False)
+class Run:
+    """A config, a seed, and where they are trained."""
+
+    config: Path
+    cfg: Config
+    seed: int
+    work_dir: Path  # of all runs
+    options: list[str]
+    first_stage: 'Run | None' = None  # the run that gives the first of the stages
+    step: str = 'train'  # or 'test'
+    process: BaseProcess | None = None
+    started: float = 0.0
+    record: dict = field(default_factory=dict)  # run.json
+
+    def __post_init__(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.record = json.loads((self.folder / 'run.json').read_text())
+
+    @property
+    def name(self) -> str:
+        return self.config.stem
+
+    @property
+    def folder(self) -> Path:
+        return self.work_dir / self.name / f'seed_{self.seed}'
+
+    def __str__(self) -> str:
+        return f'{self.name}, seed {self.seed}'
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells the settings from others; the seed is in the folder's name."""
+        cfgs = [*map(Config.fromfile, self.cfg.get('stages', [])), self.cfg]
+        text = json.dumps([*(cfg.to_dict() for cfg in cfgs), self.options], default=str)
+        return hashlib.sha1(text.encode()).hexdigest()
+
+    @property
+    def is_complete(self) -> bool:
+        return self.record.get('state') == 'complete' and self.record['fingerprint'] == self.fingerprint
+
+    @property
+    def length(self) -> tuple[int | None, str]:
+        """How long training is, and in what."""
+        train = self.cfg.get('train_cfg') or {}
+        return (train['max_iters'], 'iter') if train.get('max_iters') else (train.get('max_epochs'), 'epoch')
+
+    @property
+    def trained(self) -> list[int]:
+        """Epochs or iterations of the last checkpoint of each stage that has begun."""
+        files = sorted(self.folder.glob('stage*/last_checkpoint')) or [self.folder / 'last_checkpoint']
+        found = [re.search(r'_(\d+)\.pth', file.read_text()) for file in files if file.exists()]
+        return [int(match[1]) for match in found if match]
+
+    @property
+    def progress(self) -> str:
+        """``'200 (ce_r32) + 3'``: epochs, or iterations, of the stages."""
+        given = [f'{self.first_stage.trained[-1]} ({self.first_stage.name})'] if self.takes_first_stage else []
+        unit = ' iterations' if self.length[1] == 'iter' else ''
+        return ' + '.join([*given, *map(str, self.trained)]) + unit
+
+    @property
+    def takes_first_stage(self) -> bool:
+        return self.first_stage is not None and self.first_stage.is_complete
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.folder / Path((self.folder / 'last_checkpoint').read_text().strip()).name
+
+    @property
+    def command(self) -> list[str]:
+        """Script and arguments of the present step."""
+        options = ['--work-dir', str(self.folder), '--cfg-options', *self.options, f'randomness.seed={self.seed}']
+        if self.step == 'test':
+            out = ['--out', str(self.folder / 'metrics.json')]
+            return [f'{ROOT}/tools/test.py', str(self.config), str(self.last_checkpoint), *out, *options]
+        if 'stages' not in self.cfg:
+            return [f'{ROOT}/tools/train.py', str(self.config), '--resume', *options]
+        given = ['--first-stage', str(self.first_stage.last_checkpoint)] if self.takes_first_stage else []
+        return [f'{ROOT}/tools/train_stages.py', str(self.config), *given, *options]
+
+    def save(self, state: str, **values: object) -> None:
+        """Write run.json, with the time that has passed since the last writing."""
+        now = time.time()
+        seconds = self.record.get('seconds', 0) + (now - self.started if self.started else 0)
+        self.started = now
+        self.record |= dict(state=state, fingerprint=self.fingerprint, seconds=seconds, **values)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / 'run.json.part'
+        part.write_text(json.dumps(self.record, indent=2))
+        part.replace(self.folder / 'run.json')
+
+
+def values(runs: Sequence[Run], metric: str) -> list[float]:
+    """A metric of complete runs, of those that have it."""
+    found = [run.record['metrics'].get(metric, EMPTY_GROUP) for run in runs]
+    return [value for value in found if value != EMPTY_GROUP]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and, of two or more, standard deviation (n - 1)."""
+    if not values:
+        return '-'
+    return f'{statistics.fmean(values):.2f}' + (f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else '')
+
+
+def table(runs: Sequence[Run], columns: dict[str, str]) -> str:
+    """One row a config, in Markdown.
+
+    Args:
+        runs: all runs, the seeds of a config together.
+        columns: ``{title: metric}``.
+    """
+    head = ['method', *columns, 'seeds', 'epochs', 'time', 'date', 'hardware', 'commit']
+    rows = [head, ['---', *('---:' for _ in columns), *('---' for _ in head[len(columns) + 1 :])]]
+    for name in dict.fromkeys(run.name for run in runs):
+        group = [run for run in runs if run.name == name]
+        complete = [run for run in group if run.is_complete]
+        if not complete:
+            state = 'failed' if any(run.record.get('state') == 'failed' for run in group) else 'not run'
+            rows.append([name, *([state] + ['-'] * (len(head) - 2))])
+            continue
+        seconds = statistics.fmean(run.record['seconds'] for run in complete)
+        bound = '≥ ' if any(run.record['time_is_lower_bound'] for run in complete) else ''
+        rows.append(
+            [
+                name,
+                *(spread(values(complete, metric)) for metric in columns.values()),
+                ', '.join(str(run.seed) for run in complete),
+                _all(complete, 'epochs'),
+                f'{bound}{timedelta(seconds=round(seconds))}',
+                *(_all(complete, key) for key in ('date', 'hardware', 'commit')),
+            ]
+        )
+    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
+
+
+def _all(runs: Sequence[Run], key: str) -> str:
+    """The different values in the records of the runs."""
+    return ', '.join(sorted({run.record[key] for run in runs}))
