@@ -1,2 +1,3 @@
 from .hooks import *
 from .optimizers import *
+from .runner import *

@@ -1,0 +1,150 @@
+"""Features of images in place of the images: what a frozen backbone gave, kept on disk."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import force_full_init
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from ltmm.registry import DATASETS, FUNCTIONS
+
+from .files import find_folder
+from .label_table import LabelTable
+
+__all__ = ['FeatureDataset', 'collate_features', 'feature_files']
+
+
+def feature_files(folder: Path, split: str) -> dict[str, Path]:
+    """The files of a split: ``features`` (N, D), ``labels`` (N,), ``info`` (classes, where the features come from)."""
+    suffixes = dict(features='features.npy', labels='labels.npy', info='info.json')
+    return {name: folder / f'{split}_{suffix}' for name, suffix in suffixes.items()}
+
+
+@DATASETS.register_module()
+class FeatureDataset:
+    """Features and labels that ``tools/extract_features.py`` wrote, for training a classifier in seconds.
+
+    A batch is fetched by one index operation, not sample by sample; the collate function to go with it is
+    ``'ltmm.collate_features'``. In training the labels of a batch stand in one data sample, which is all that
+    mmpretrain's heads need of them; in test mode every sample has its own.
+
+    Args:
+        data_root: folder of the files, or its name under ``$LTMM_DATA_ROOT`` or ``data/``.
+        split: as in the name of the files, ``'train'`` or ``'test'``.
+        test_mode: a data sample for each feature vector, as predictions need them.
+        in_memory: read all features at once; otherwise they are read from disk batch by batch.
+        lazy_init: leave reading to the first use.
+
+    Raises:
+        FileNotFoundError: a file is missing; says how it is made.
+        ValueError: features and labels of different numbers, or a label that is no class.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str,
+        test_mode: bool = False,
+        in_memory: bool = True,
+        lazy_init: bool = False,
+    ) -> None:
+        self.data_root = data_root if Path(data_root).is_dir() else str(find_folder([data_root]))
+        self.split, self.test_mode, self.in_memory = split, test_mode, in_memory
+        self._fully_initialized = False
+        if not lazy_init:
+            self.full_init()
+
+    def full_init(self) -> None:
+        """Read the files."""
+        if self._fully_initialized:
+            return
+        files = feature_files(Path(self.data_root), self.split)
+        for path in files.values():
+            if not path.is_file():
+                raise FileNotFoundError(
+                    f'FeatureDataset: {path} does not exist. Features are written by python tools/extract_features.py '
+                    f'CONFIG [CHECKPOINT] --out {self.data_root}'
+                )
+        self.info = json.loads(files['info'].read_text(encoding='utf-8'))
+        features = np.load(files['features'], mmap_mode=None if self.in_memory else 'r', allow_pickle=False)
+        labels = np.load(files['labels'], allow_pickle=False)
+        if features.ndim != 2 or len(features) != len(labels):
+            raise ValueError(
+                f'FeatureDataset: expected features (N, D) for the {len(labels)} labels of {files["labels"]}, but got '
+                f'shape {features.shape}.'
+            )
+        classes = self.info['classes']
+        self._table = LabelTable.from_labels(labels, len(classes), tuple(classes))
+        self._features = torch.from_numpy(features) if self.in_memory else features
+        self._labels = torch.from_numpy(self._table.labels)
+        self._fully_initialized = True
+
+    @property
+    @force_full_init
+    def metainfo(self) -> dict:
+        """Class names."""
+        return dict(classes=tuple(self.info['classes']))
+
+    @force_full_init
+    def get_label_table(self) -> LabelTable:
+        """Labels of all samples."""
+        return self._table
+
+    @force_full_init
+    def get_gt_labels(self) -> np.ndarray:
+        """Labels of all samples, (N,)."""
+        return self._table.labels
+
+    @force_full_init
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Label of sample ``idx``, in a list."""
+        return [int(self._table.labels[idx])]
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict:
+        """Record of sample ``idx``."""
+        return dict(gt_label=int(self._table.labels[idx]), sample_idx=idx)
+
+    @force_full_init
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, idx: int) -> dict[str, Any]:
+        return self.__getitems__([idx])
+
+    @force_full_init
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
+        """A batch: ``inputs`` (B, D) and ``data_samples``, B of them in test mode, one in training."""
+        rows = torch.as_tensor(indices)
+        features = self._features[rows] if self.in_memory else torch.from_numpy(self._features[rows.numpy()])
+        labels = self._labels[rows]
+        if self.test_mode:
+            samples = [_sample([i], label) for i, label in zip(indices, labels.split(1))]
+        else:
+            samples = [_sample(list(indices), labels)]
+        return dict(inputs=features.float(), data_samples=samples)
+
+
+@FUNCTIONS.register_module()
+def collate_features(batch: dict | Sequence[dict]) -> dict[str, Any]:
+    """A batch of :class:`FeatureDataset`, which comes whole, or in parts through a wrapper that asks one by one.
+
+    Args:
+        batch: a batch, or a list of batches to join.
+    """
+    if isinstance(batch, dict):
+        return batch
+    samples = [sample for part in batch for sample in part['data_samples']]
+    return dict(inputs=torch.cat([part['inputs'] for part in batch]), data_samples=samples)
+
+
+def _sample(indices: list[int], labels: Tensor) -> DataSample:
+    """A data sample of one or several labels."""
+    sample = DataSample().set_gt_label(labels)
+    sample.set_field(indices if len(indices) > 1 else indices[0], 'sample_idx', field_type='metainfo')
+    return sample

@@ -1,0 +1,106 @@
+"""Post-processing as a switch: one hook corrects what any trained head predicts."""
+
+from collections.abc import Sequence
+
+from mmengine.device import get_device
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from ltmm.class_distribution import ClassDistribution
+from ltmm.engine.model_outputs import ModelOutputs, loader_as_tested, model_outputs
+from ltmm.models.post_process.base import PostProcess
+from ltmm.registry import HOOKS, MODELS
+
+__all__ = ['PostProcessHook']
+
+
+@HOOKS.register_module()
+class PostProcessHook(Hook):
+    """Corrects the logits of any head of mmpretrain or ltmm in validation and test, never in training.
+
+    ``custom_hooks`` of a config, or of the command line, switch it on for any checkpoint::
+
+        dict(type='ltmm.PostProcessHook', steps=[dict(type='ltmm.LogitAdjustment', tau=1.0)])
+
+    The corrections run one after another. Nothing of them is saved; ``tools/post_process.py`` writes a checkpoint that
+    has them built in. Nearest class means are taken from ``train_dataloader`` before every evaluation.
+
+    Args:
+        steps: corrections, such as ``ltmm.LogitAdjustment``, ``ltmm.TauNorm``, ``ltmm.TemperatureScaling`` and
+            ``ltmm.NearestClassMean``.
+
+    Raises:
+        TypeError: a step that does not fit the head, or a model without one.
+        RuntimeError: a step needs the prior, and neither the checkpoint nor ``class_counts`` gives it.
+        ValueError: a step that makes new logits and is not the first; or class means are asked for, and the config has
+            no ``train_dataloader``.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, steps: Sequence[dict]) -> None:
+        self.steps: list[PostProcess] = [MODELS.build(step) for step in steps]
+        for step in self.steps:
+            if not isinstance(step, PostProcess):
+                raise TypeError(f'PostProcessHook: expected steps of post-processing, but got {type(step).__name__}.')
+        for step in self.steps[1:]:
+            if step.needs_features:
+                raise ValueError(
+                    f'PostProcessHook: {type(step).__name__} makes new logits, what came before it would be lost. '
+                    'Let it be the first step.'
+                )
+
+    def before_run(self, runner: Runner) -> None:
+        """Hook into the head."""
+        head = getattr(_unwrapped(runner.model), 'head', None)
+        if not hasattr(head, 'pre_logits'):
+            raise TypeError(
+                "PostProcessHook: expected a classifier with a head of mmpretrain's kind, but got "
+                f'{type(_unwrapped(runner.model)).__name__}.'
+            )
+        for step in self.steps:
+            step.check(head)
+        head.register_forward_hook(self._correct)
+
+    def before_val(self, runner: Runner) -> None:
+        """Get ready for the weights of this moment."""
+        self._prepare(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        """Get ready for the weights of this moment."""
+        self._prepare(runner)
+
+    def _prepare(self, runner: Runner) -> None:
+        model = _unwrapped(runner.model)
+        distribution = ClassDistribution.from_state_dict(model.state_dict())
+        outputs = None
+        for step in self.steps:
+            if hasattr(step, 'set_class_distribution'):
+                if distribution is not None:
+                    step.set_class_distribution(distribution)
+                step.get_class_distribution()  # raises where there is none
+            if step.needs_class_means:
+                outputs = outputs or self._training_outputs(runner)
+                step.fit(outputs.features, outputs.label, model.head.num_classes)
+            step.to(get_device())
+
+    def _training_outputs(self, runner: Runner) -> ModelOutputs:
+        if not runner.cfg.get('train_dataloader'):
+            raise ValueError('PostProcessHook: class means are taken from train_dataloader, which the config lacks.')
+        runner.logger.info('Taking the class means from the training data:')
+        loader = loader_as_tested(runner.cfg, runner.cfg.train_dataloader.dataset)
+        return ModelOutputs.join(model_outputs(_unwrapped(runner.model), loader, with_scores=False))
+
+    def _correct(self, head: nn.Module, args: tuple, cls_score: Tensor) -> Tensor:
+        if head.training:
+            return cls_score
+        features = head.pre_logits(args[0]) if any(step.needs_features for step in self.steps) else None
+        for step in self.steps:
+            cls_score = step(cls_score, features, head)
+        return cls_score
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model

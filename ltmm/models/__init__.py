@@ -1,0 +1,12 @@
+from ltmm.utils.environment import mmdet_is_usable
+
+from .backbones import *
+from .classifiers import *
+from .data_preprocessors import *
+from .heads import *
+from .layers import *
+from .losses import *
+from .post_process import *
+
+if mmdet_is_usable():
+    from .roi_heads import *

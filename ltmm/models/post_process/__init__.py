@@ -1,0 +1,16 @@
+from .base import PostProcess, linear_layer
+from .logit_adjustment import LogitAdjustment, adjust_logits
+from .nearest_class_mean import NearestClassMean
+from .tau_norm import TauNorm, tau_normalize
+from .temperature_scaling import TemperatureScaling
+
+__all__ = [
+    'LogitAdjustment',
+    'NearestClassMean',
+    'PostProcess',
+    'TauNorm',
+    'TemperatureScaling',
+    'adjust_logits',
+    'linear_layer',
+    'tau_normalize',
+]

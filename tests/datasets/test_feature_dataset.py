@@ -1,0 +1,122 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import ConcatDataset
+from mmengine.runner import Runner
+from mmpretrain.models.heads import LinearClsHead
+
+from ltmm import ClassDistribution
+from ltmm.datasets import FeatureDataset, LongTailed
+from ltmm.datasets.feature_dataset import feature_files
+from ltmm.registry import DATASETS, MODELS
+
+LABELS = np.array([0, 0, 0, 0, 1, 1, 2])
+FEATURES = np.arange(7 * 4, dtype=np.float32).reshape(7, 4)
+
+
+def write(folder, features=FEATURES, labels=LABELS, classes=('a', 'b', 'c'), split='train'):
+    files = feature_files(folder, split)
+    np.save(files['features'], features)
+    np.save(files['labels'], labels)
+    files['info'].write_text(json.dumps(dict(classes=classes)))
+    return str(folder)
+
+
+def loader(dataset, **settings):
+    cfg = dict(num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
+    collate_fn = dict(type='ltmm.collate_features')
+    return Runner.build_dataloader(cfg | dict(batch_size=3, collate_fn=collate_fn, dataset=dataset) | settings)
+
+
+@pytest.mark.parametrize('in_memory', [True, False])
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_a_training_batch_has_all_labels_in_one_sample(tmp_path, in_memory, num_workers):
+    dataset = FeatureDataset(write(tmp_path), 'train', in_memory=in_memory)
+    first, *_, last = loader(dataset, num_workers=num_workers)
+    assert torch.equal(first['inputs'], torch.from_numpy(FEATURES[:3]))
+    (sample,) = first['data_samples']
+    assert sample.gt_label.tolist() == [0, 0, 0]
+    assert sample.sample_idx == [0, 1, 2]
+    assert last['data_samples'][0].gt_label.tolist() == [2]
+
+
+def test_a_test_batch_has_a_sample_each(tmp_path):
+    dataset = FeatureDataset(write(tmp_path), 'train', test_mode=True)
+    second = list(loader(dataset))[1]
+    assert [sample.gt_label.tolist() for sample in second['data_samples']] == [[0], [1], [1]]
+    assert [sample.sample_idx for sample in second['data_samples']] == [3, 4, 5]
+
+
+def test_heads_of_mmpretrain_learn_from_it_as_from_images(tmp_path):
+    """The loss and the predictions are those of a data sample for each image."""
+    folder = write(tmp_path)
+    backbone, head = dict(type='ltmm.IdentityBackbone'), LinearClsHead(3, 4, cal_acc=True)
+    model = MODELS.build(dict(type='mmpretrain.ImageClassifier', backbone=backbone, head=head))
+    batches = [next(iter(loader(FeatureDataset(folder, 'train', test_mode=mode)))) for mode in (False, True)]
+    losses = [model(**model.data_preprocessor(batch, True), mode='loss') for batch in batches]
+    assert losses[0].keys() == losses[1].keys()
+    for name in losses[0]:
+        torch.testing.assert_close(losses[0][name], losses[1][name])
+    predictions = model(**model.data_preprocessor(batches[1], False), mode='predict')
+    assert [sample.gt_label.tolist() for sample in predictions] == [[0], [0], [0]]
+    assert predictions[0].pred_score.shape == (3,)
+
+
+def test_counts_and_samplers_read_its_labels(tmp_path):
+    dataset = FeatureDataset(write(tmp_path), 'train')
+    assert ClassDistribution.from_dataset(dataset).instance_counts.tolist() == [4, 2, 1]
+    assert dataset.metainfo['classes'] == ('a', 'b', 'c')
+    balanced = loader(dataset, sampler=dict(type='ltmm.ClassAwareSampler', num_samples_per_class=1, length=6, seed=0))
+    labels = torch.cat([batch['data_samples'][0].gt_label for batch in balanced])
+    assert labels.bincount().tolist() == [2, 2, 2]
+
+
+def test_a_long_tailed_version_gives_whole_batches_too(tmp_path):
+    labels = np.arange(40) % 2
+    folder = write(tmp_path, np.arange(40, dtype=np.float32)[:, None], labels, ('a', 'b'))
+    cfg = dict(type='ltmm.FeatureDataset', data_root=folder, split='train')
+    dataset = DATASETS.build(dict(type='ltmm.LongTailed', imbalance_factor=4, dataset=cfg))
+    batch = next(iter(loader(dataset)))
+    assert len(batch['data_samples']) == 1
+    assert batch['inputs'][:, 0].tolist() == dataset.indices[:3].tolist()
+    assert isinstance(dataset, LongTailed)
+
+
+def test_wrappers_that_ask_one_by_one_give_the_same_batch(tmp_path):
+    cfg = dict(type='ltmm.FeatureDataset', data_root=write(tmp_path), split='train')
+    batch = next(iter(loader(ConcatDataset([cfg, cfg]))))
+    assert torch.equal(batch['inputs'], torch.from_numpy(FEATURES[:3]))
+    assert [sample.gt_label.tolist() for sample in batch['data_samples']] == [[0], [0], [0]]
+
+
+def test_it_is_found_under_the_data_root(tmp_path, monkeypatch):
+    monkeypatch.setenv('LTMM_DATA_ROOT', str(tmp_path))
+    (tmp_path / 'my_features').mkdir()
+    write(tmp_path / 'my_features')
+    assert len(FeatureDataset('my_features', 'train')) == 7
+
+
+def test_missing_files_say_how_they_are_made(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'train_features.npy does not exist.*tools/extract_features.py CONFIG'):
+        FeatureDataset(str(tmp_path), 'train')
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (dict(features=FEATURES[:5]), r'features \(N, D\) for the 7 labels .* got shape \(5, 4\)'),
+        (dict(features=FEATURES[:, 0]), r'features \(N, D\) for the 7 labels .* got shape \(7,\)'),
+        (dict(classes=('a', 'b')), r'labels in \[0, 2\), but sample 6 has label 2'),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        FeatureDataset(write(tmp_path, **content), 'train')
+
+
+def test_lazy_init_reads_nothing(tmp_path):
+    dataset = FeatureDataset(str(tmp_path), 'train', lazy_init=True)
+    write(tmp_path)
+    assert len(dataset) == 7

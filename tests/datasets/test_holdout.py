@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from ltmm import ClassDistribution
+from ltmm.datasets import Holdout, LabelTable, split_holdout
+from ltmm.registry import DATASETS
+
+LABELS = np.repeat([0, 1, 2, 3], [40, 9, 2, 1])
+
+
+class Numbers:
+    metainfo = dict(classes=('a', 'b', 'c', 'd'))
+
+    def get_label_table(self):
+        return LabelTable.from_labels(LABELS, 4, self.metainfo['classes'])
+
+    def __len__(self):
+        return len(LABELS)
+
+    def __getitem__(self, index):
+        return index
+
+
+def test_the_parts_share_nothing_and_miss_nothing():
+    train, val = split_holdout(LABELS, per_class=5, seed=0)
+    assert sorted([*train, *val]) == list(range(len(LABELS)))
+
+
+def test_no_class_gives_more_than_half_of_its_samples():
+    _, val = split_holdout(LABELS, per_class=5, seed=0)
+    assert np.bincount(LABELS[val], minlength=4).tolist() == [5, 4, 1, 0]
+
+
+def test_the_seed_changes_which_samples_never_how_many():
+    first, again, other = (split_holdout(LABELS, 5, seed)[1].tolist() for seed in (0, 0, 1))
+    assert first == again != other
+    assert len(first) == len(other)
+
+
+def test_every_sample_of_a_class_can_be_held_out():
+    seen = {i for seed in range(100) for i in split_holdout(LABELS, 5, seed)[1]}
+    assert set(range(40)) <= seen
+
+
+def test_the_wrapper_gives_either_part():
+    cfg = dict(type='ltmm.Holdout', dataset=Numbers(), per_class=5)
+    train, val = (DATASETS.build(dict(cfg, part=part)) for part in ('train', 'val'))
+    assert (len(train), len(val)) == (42, 10)
+    assert ClassDistribution.from_dataset(train).instance_counts.tolist() == [35, 5, 1, 1]
+    assert not set(train) & set(val)
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (dict(part='test'), r"`part` to be one of \['train', 'val'\], but got 'test'"),
+        (dict(part='val', per_class=0), '`per_class` to be at least 1, but got 0'),
+    ],
+)
+def test_wrong_arguments_are_refused(args, message):
+    with pytest.raises(ValueError, match=message):
+        Holdout(Numbers(), **args)

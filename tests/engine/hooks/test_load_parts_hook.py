@@ -1,0 +1,53 @@
+import pytest
+import torch
+from mmengine.runner import Runner
+from toy import toy_config
+
+from ltmm.engine.hooks import LoadPartsHook
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('first')
+    Runner.from_cfg(toy_config(folder, **{'train_cfg.max_epochs': 1})).train()
+    return folder / 'epoch_1.pth'
+
+
+def runner_with(folder, *prefixes, **overrides) -> Runner:
+    cfg = toy_config(folder, **{'train_cfg.max_epochs': 1, 'optim_wrapper.optimizer.lr': 0.0, **overrides})
+    cfg.custom_hooks.append(dict(type='ltmm.LoadPartsHook', prefixes=list(prefixes)))
+    return Runner.from_cfg(cfg)
+
+
+def test_a_training_takes_the_named_parts_and_starts_the_rest_anew(tmp_path, checkpoint):
+    state = torch.load(checkpoint, weights_only=True)['state_dict']
+    model = runner_with(tmp_path, 'backbone', load_from=str(checkpoint)).train()
+    assert torch.equal(model.backbone.conv1.weight, state['backbone.conv1.weight'])
+    assert not torch.equal(model.head.fc.weight, state['head.fc.weight'])
+
+
+def test_a_head_for_other_classes_needs_no_warning(tmp_path, checkpoint, caplog):
+    overrides = {'model.head.num_classes': 2, 'train_dataloader.dataset.counts': (16, 8)}
+    overrides |= {f'{name}_dataloader.dataset.counts': (4, 4) for name in ('val', 'test')}
+    runner_with(tmp_path, 'backbone', load_from=str(checkpoint), **overrides).train()
+    assert 'does not fit the model' not in caplog.text
+
+
+def test_a_test_and_a_resumed_training_take_everything(tmp_path, checkpoint):
+    state = torch.load(checkpoint, weights_only=True)['state_dict']
+    runner = runner_with(tmp_path / 'test', 'backbone', load_from=str(checkpoint))
+    runner.test()
+    assert torch.equal(runner.model.head.fc.weight, state['head.fc.weight'])
+    resumed = {'resume': True, 'load_from': str(checkpoint)}  # at its last epoch: nothing is left to train
+    model = runner_with(tmp_path / 'resumed', 'backbone', **resumed).train()
+    assert torch.equal(model.head.fc.weight, state['head.fc.weight'])
+
+
+def test_a_part_that_is_not_there_is_an_error(tmp_path, checkpoint):
+    with pytest.raises(ValueError, match="expected the checkpoint to have 'neck', but it has backbone, head"):
+        runner_with(tmp_path, 'neck', load_from=str(checkpoint)).train()
+
+
+def test_prefixes_are_a_list():
+    with pytest.raises(ValueError, match="list of names, but got 'backbone'"):
+        LoadPartsHook('backbone')

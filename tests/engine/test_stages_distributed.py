@@ -1,0 +1,76 @@
+"""Stages in two processes equal those in one with the doubled batch."""
+
+import socket
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from toy import run_tool, toy_config
+
+from ltmm.engine.stages import first_to_run, read_stages, run_stages
+from ltmm.utils.launch import common_parser
+
+
+def torchrun(*args):
+    """``torchrun`` with two processes."""
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    script = 'import sys; from torch.distributed.run import main; sys.exit(main(sys.argv[1:]))'
+    command = ['--nproc_per_node=2', f'--master_port={port}', *map(str, args), '--launcher', 'pytorch']
+    return run_tool('-c', script, *command)
+
+
+@pytest.fixture
+def configs(tmp_path):
+    """A first stage and its checkpoint; a new classifier, and class means, on its frozen features."""
+    cfg = toy_config('', **{'model.head.loss': dict(type='CrossEntropyLoss'), 'train_cfg.max_epochs': 1})
+    cfg.pop('work_dir'), cfg.pop('experiment_name')
+    cfg.train_dataloader.dataset.pipeline = cfg.test_dataloader.dataset.pipeline  # no random augmentation
+    cfg.test_evaluator = cfg.val_evaluator = dict(type='ltmm.LongTailMetric', topk=(1,))
+    cfg.dump(tmp_path / 'ce.py')
+    first = Config(cfg.to_dict())
+    first.work_dir = str(tmp_path / 'first')
+    Runner.from_cfg(first).train()
+    crt, ncm = Config(cfg.to_dict()), Config(cfg.to_dict())
+    crt.stages = ncm.stages = [str(tmp_path / 'ce.py')]
+    crt.custom_hooks += [
+        dict(type='ltmm.LoadPartsHook', prefixes=['backbone']),
+        dict(type='ltmm.FreezeHook', prefixes=['backbone'], norm_eval=True),  # no statistics of half a batch
+    ]
+    crt.model.head.init_cfg = dict(type='Constant', layer='Linear', val=0.1)
+    crt.train_dataloader.sampler = dict(type='ltmm.ClassAwareSampler', num_samples_per_class=1)
+    ncm.post_process = dict(step=dict(type='ltmm.NearestClassMean'))
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+        ncm[key] = None
+    for name, config in (('crt', crt), ('ncm', ncm)):
+        config.dump(tmp_path / f'{name}.py')
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['crt', 'ncm'])
+def test_two_processes_equal_one(configs, name):
+    first = configs / 'first/epoch_1.pth'
+    options = ['train_dataloader.batch_size=16'] if name == 'crt' else ['randomness.seed=0']
+    args = [str(configs / f'{name}.py'), '--work-dir', str(configs / 'one'), '--cfg-options', *options]
+    stages = read_stages(common_parser('').parse_args(args))
+    one = run_stages(stages, first_to_run(stages, first), first)
+
+    work = configs / 'two'
+    run = torchrun('tools/train_stages.py', configs / f'{name}.py', '--work-dir', work, '--first-stage', first)
+    assert run.returncode == 0, run.stderr[-3000:]
+    two = work / one.relative_to(configs / 'one')
+    one, two = (torch.load(path, weights_only=True)['state_dict'] for path in (one, two))
+    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_features_written_by_two_processes_are_those_of_one(configs):
+    args = ('tools/extract_features.py', configs / 'ce.py', configs / 'first/epoch_1.pth', '--splits', 'train')
+    one = run_tool(*args, '--out', configs / 'one', '--work-dir', configs / 'work')
+    two = torchrun(*args, '--out', configs / 'two', '--work-dir', configs / 'work')
+    assert one.returncode == two.returncode == 0, one.stderr[-2000:] + two.stderr[-2000:]
+    for name in ('features.npy', 'labels.npy'):
+        assert (configs / f'one/train_{name}').read_bytes() == (configs / f'two/train_{name}').read_bytes()

@@ -1,0 +1,36 @@
+import pytest
+import torch
+from mmpretrain.models.heads import DeiTClsHead, LinearClsHead, StackedLinearClsHead, VisionTransformerClsHead
+from torch import nn
+
+from ltmm.models.heads import LongTailClsHead
+from ltmm.models.post_process import PostProcess, linear_layer
+
+
+def test_the_linear_layer_of_any_head_is_found(head):
+    assert linear_layer(head) is head.fc
+    assert linear_layer(longtail := LongTailClsHead(4, 6)) is longtail.fc
+    assert linear_layer(vit := VisionTransformerClsHead(4, 6, hidden_dim=5)) is vit.layers.head
+    assert linear_layer(stacked := StackedLinearClsHead(4, 6, [5])) is stacked.layers[-1].fc
+
+
+@pytest.mark.parametrize('classifier', ['ltmm.NormedLinear', 'ltmm.ScaledLinear', 'ltmm.NearestMean'])
+def test_classifiers_that_compute_something_else_do_not_count(classifier):
+    assert linear_layer(LongTailClsHead(4, 6, classifier=dict(type=classifier))) is None
+
+
+def test_two_layers_that_give_logits_do_not_count():
+    assert linear_layer(DeiTClsHead(4, 6)) is None
+
+
+def test_a_layer_of_the_loss_does_not_count():
+    head = LinearClsHead(4, 6)
+    head.loss_module.projection = nn.Linear(3, 4)
+    assert linear_layer(head) is head.fc
+
+
+def test_a_new_correction_has_to_say_what_it_does(head):
+    step = PostProcess()
+    assert not step.fold(head)
+    with pytest.raises(NotImplementedError, match='PostProcess must define forward'):
+        step(torch.zeros(1, 4), None, head)

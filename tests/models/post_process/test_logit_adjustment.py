@@ -1,0 +1,84 @@
+import math
+
+import pytest
+import torch
+
+from ltmm import ClassDistribution
+from ltmm.class_distribution import ClassDistributionError
+from ltmm.models.heads import LongTailClsHead
+from ltmm.models.post_process import LogitAdjustment, adjust_logits
+from ltmm.registry import MODELS
+
+COUNTS = [500, 60, 20, 3]
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('tau', [0, 0.5, 1, 2])
+def test_equals_the_formula(dtype, tau, head):
+    score = torch.randn(5, 4, dtype=dtype)
+    expected = score.clone()
+    for c, count in enumerate(COUNTS):
+        expected[:, c] -= math.log((count / sum(COUNTS)) ** tau + 1e-12)
+    got = LogitAdjustment(tau, class_counts=COUNTS)(score, None, head)
+    assert got.dtype == dtype
+    torch.testing.assert_close(got, expected)
+
+
+def test_equal_counts_and_tau_zero_change_no_prediction(head):
+    score = torch.randn(50, 4)
+    assert torch.equal(LogitAdjustment(class_counts=[7] * 4)(score, None, head).argmax(1), score.argmax(1))
+    torch.testing.assert_close(LogitAdjustment(0.0, class_counts=COUNTS)(score, None, head), score)
+
+
+def test_a_class_without_samples_is_never_favoured(head):
+    adjusted = LogitAdjustment(class_counts=[500, 60, 0, 3])(torch.zeros(1, 4), None, head)[0]
+    assert adjusted[2] == 0
+    assert (adjusted[[0, 1, 3]] > 0).all()
+
+
+def test_large_logits_and_bfloat16_stay_finite():
+    prior = torch.tensor([0.9, 0.1 - 1e-9, 1e-9])
+    for score in (torch.tensor([[1e4, -1e4, 0.0]]), torch.randn(2, 3, dtype=torch.bfloat16)):
+        adjusted = adjust_logits(score, prior, 1.0, 1e-12)
+        assert adjusted.dtype == score.dtype and adjusted.isfinite().all()
+
+
+def test_folded_into_the_bias_it_gives_the_same_logits(head, features):
+    step = LogitAdjustment(1.5, class_counts=COUNTS)
+    expected = step(head.fc(features), features, head)
+    assert step.fold(head)
+    torch.testing.assert_close(head.fc(features), expected)
+
+
+def test_without_a_bias_it_cannot_be_folded():
+    step = LogitAdjustment(class_counts=COUNTS)
+    assert not step.fold(LongTailClsHead(4, 6, classifier=dict(type='ltmm.Linear', bias=False)))
+    assert not step.fold(LongTailClsHead(4, 6, classifier=dict(type='ltmm.NormedLinear')))
+
+
+def test_the_prior_arrives_by_the_distribution(head):
+    step = LogitAdjustment()
+    with pytest.raises(RuntimeError, match=r'LogitAdjustment needs the class distribution.*class_counts=\[...\]'):
+        step(torch.zeros(1, 4), None, head)
+    step.set_class_distribution(ClassDistribution(COUNTS))
+    expected = LogitAdjustment(class_counts=COUNTS)(torch.zeros(1, 4), None, head)
+    torch.testing.assert_close(step(torch.zeros(1, 4), None, head), expected)
+
+
+def test_the_settings_build_it_again():
+    step = LogitAdjustment(0.7, class_counts=COUNTS)
+    again = MODELS.build(dict(type='ltmm.LogitAdjustment', **step.settings()))
+    assert again.settings() == step.settings() == dict(tau=0.7, eps=1e-12, class_counts=COUNTS)
+
+
+@pytest.mark.parametrize('tau', [-0.1, float('nan'), float('inf')])
+def test_a_strength_out_of_range_is_refused(tau):
+    with pytest.raises(ValueError, match=f'Expected `tau` to be at least 0, but got {tau}'):
+        LogitAdjustment(tau)
+
+
+def test_another_number_of_classes_is_refused(head):
+    with pytest.raises(ValueError, match='logits of 3 classes.* but got 4'):
+        LogitAdjustment(class_counts=[3, 2, 1])(torch.zeros(1, 4), None, head)
+    with pytest.raises(ClassDistributionError, match='to have 3 entries, but got 4'):
+        LogitAdjustment(class_counts=[3, 2, 1]).set_class_distribution(ClassDistribution(COUNTS))

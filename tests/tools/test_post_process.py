@@ -1,0 +1,72 @@
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.runner import Runner
+from toy import run_tool, toy_config
+
+from ltmm.datasets import FeatureDataset
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A config file and a checkpoint."""
+    folder = tmp_path_factory.mktemp('trained')
+    cfg = toy_config(folder, **{'model.head.loss': dict(type='CrossEntropyLoss'), 'train_cfg.max_epochs': 1})
+    cfg.train_dataloader.dataset = ConfigDict(
+        type='ltmm.LongTailed', imbalance_factor=4, dataset={**cfg.train_dataloader.dataset, 'counts': (24, 24, 24)}
+    )
+    cfg.test_evaluator = cfg.val_evaluator = dict(type='ltmm.LongTailMetric', topk=(1,))
+    Runner.from_cfg(cfg).train()
+    cfg.dump(folder / 'cfg.py')
+    return folder / 'cfg.py', folder / 'epoch_1.pth'
+
+
+def test_a_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
+    args = ('--method', 'tau_norm', '--grid', '0:2:5', '--val-images', '6', '--out', tmp_path)
+    run = run_tool('tools/post_process.py', *trained, *args, '--work-dir', tmp_path / 'work')
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert '12 validation images; 1 classes have none and do not count' in run.stdout
+    rows = [line.split() for line in run.stdout.splitlines()]
+    assert [row[0] for row in rows if row[:1] in (['0'], ['0.5'], ['1.5'])] == ['0', '0.5', '1.5']
+    after = next(line for line in run.stdout.splitlines() if line.startswith('TauNorm(tau='))
+    assert len(after.split()) == 7
+    assert torch.load(tmp_path / 'epoch_1_tau_norm.pth', weights_only=True)['meta']['post_process']['type'] == 'TauNorm'
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (('--method', 'tau_norm', '--val-split', 'val'), 'other images than test_dataloader, but they are the same'),
+        (('--method', 'tau_norm', '--strength', '-1'), 'Expected `tau` to be at least 0, but got -1.0'),
+        (('--method', 'ncm', '--strength', '1'), '--strength needs a method with a strength, and no --grid'),
+        (('--method', 'tau_norm', '--transform', 'un'), '--transform belongs to --method ncm'),
+        (('--method', 'tau_norm', '--grid', '0:2'), 'Expected --grid to be FIRST:LAST:HOW_MANY, but got 0:2'),
+    ],
+)
+@pytest.mark.slow
+def test_what_cannot_be_is_one_line(trained, args, message):
+    run = run_tool('tools/post_process.py', *trained, *args)
+    assert run.returncode != 0 and 'Traceback' not in run.stderr
+    assert message in run.stderr.splitlines()[-1]
+
+
+def test_extracted_features_train_the_classifier_in_place_of_the_images(trained, tmp_path):
+    folders = ('--out', tmp_path / 'features', '--work-dir', tmp_path / 'work')
+    run = run_tool('tools/extract_features.py', *trained, *folders)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert f'{tmp_path}/features: train, 42 x 8, 3 classes' in run.stdout
+    assert not (tmp_path / 'features/val_features.npy').exists()  # the toy validates on its test set
+    assert len(FeatureDataset(str(tmp_path / 'features'), 'train')) == 42
+    cfg = toy_config(tmp_path / 'work2', **{'train_cfg.max_epochs': 4, 'optim_wrapper.optimizer.lr': 0.5})
+    cfg.model.backbone = dict(type='ltmm.IdentityBackbone')
+    cfg.model.data_preprocessor = dict(num_classes=3)
+    for split in ('train', 'test', 'val'):
+        loader = cfg[f'{split}_dataloader']
+        loader.collate_fn = dict(type='ltmm.collate_features')
+        on_disk = 'train' if split == 'train' else 'test'
+        loader.dataset = dict(
+            type='ltmm.FeatureDataset', data_root=str(tmp_path / 'features'), split=on_disk, test_mode=split != 'train'
+        )
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.val_loop.run()['accuracy/top1'] > 60

@@ -1,0 +1,56 @@
+"""Write what a frozen backbone makes of each image: ``python tools/extract_features.py CONFIG [CHECKPOINT] --out DIR``.
+
+The splits of the config pass through backbone and neck once, under the test pipeline. DIR gets <split>_features.npy
+(N, D), <split>_labels.npy (N,) and <split>_info.json each, which ltmm.FeatureDataset reads: classifiers are then
+trained in seconds. Without a checkpoint the weights are those the config's init_cfg names.
+"""
+
+from pathlib import Path
+
+import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
+from ltmm.utils.launch import common_parser, exit_readably, load_config
+
+SPLITS = ('train', 'val', 'test')
+
+
+def main() -> None:
+    parser = common_parser(__doc__)
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file')
+    parser.add_argument('--out', type=Path, required=True, help='folder to write to')
+    parser.add_argument(
+        '--splits', nargs='+', choices=SPLITS, help='all of the config by default; val only if it is not the test set'
+    )
+    args = parser.parse_args()
+    cfg = load_config(args)
+
+    from mmengine.dist import is_main_process
+    from mmengine.model import is_model_wrapper
+
+    from ltmm.engine.feature_extraction import extract_features
+    from ltmm.engine.model_outputs import idle_runner, loader_as_tested
+    from ltmm.engine.validation_data import same_images
+
+    datasets = {split: cfg[f'{split}_dataloader']['dataset'] for split in SPLITS if cfg.get(f'{split}_dataloader')}
+    if not args.splits and 'val' in datasets and same_images(datasets['val'], datasets['test']):
+        del datasets['val']
+    runner = idle_runner(cfg)
+    if args.checkpoint:
+        runner.load_checkpoint(args.checkpoint)
+    else:
+        runner._init_model_weights()
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    for split in args.splits or datasets:
+        if split not in datasets:
+            parser.error(f'{args.config} has no {split}_dataloader')
+        loader = loader_as_tested(cfg, datasets[split])
+        runner.logger.info(f'{split}: {len(loader.dataset)} images')
+        info = extract_features(
+            model, loader, args.out, split, dict(config=args.config, checkpoint=args.checkpoint or 'init_cfg')
+        )
+        if is_main_process():
+            print(f'{args.out}: {split}, {info["num_samples"]} x {info["width"]}, {len(info["classes"])} classes')
+
+
+if __name__ == '__main__':
+    with exit_readably(TypeError, ValueError):
+        main()

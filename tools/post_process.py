@@ -1,0 +1,73 @@
+"""Correct a trained classifier, without training: ``python tools/post_process.py CONFIG CHECKPOINT --method tau_norm``.
+
+The strength is searched on validation data, or given by --strength; the test set is only measured on. What is written
+is a checkpoint for the same config where the correction can be built into the classifier (logit_adjustment, tau_norm
+and temperature on a linear layer), else a config that goes with it.
+"""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
+from ltmm.utils.launch import common_parser, exit_readably, load_config
+
+METHODS = dict(
+    logit_adjustment='LogitAdjustment', ncm='NearestClassMean', tau_norm='TauNorm', temperature='TemperatureScaling'
+)
+
+
+def main() -> None:
+    parser = common_parser(__doc__)
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--method', choices=sorted(METHODS), required=True)
+    parser.add_argument('--strength', type=float, help='tau or temperature, in place of a search')
+    parser.add_argument('--grid', help='what to search, FIRST:LAST:HOW_MANY, such as 0:2:21')
+    parser.add_argument(
+        '--val-split',
+        choices=['val', 'holdout'],
+        help="val: the config's val_dataloader; holdout: images of the training split that the training leaves out "
+        '(ltmm.LongTailed, ltmm.Holdout). By default val, unless it is the test set',
+    )
+    parser.add_argument('--val-images', type=int, default=20, help='of each class, from ltmm.LongTailed')
+    parser.add_argument(
+        '--objective', choices=['balanced_accuracy', 'nll', 'top1'], help='what is best; nll for the temperature'
+    )
+    parser.add_argument('--transform', choices=['un', 'l2n', 'cl2n'], help='of the features, for ncm (cl2n)')
+    parser.add_argument('--similarity', choices=['l2', 'dot'], help='for ncm (l2)')
+    parser.add_argument('--class-counts', help='.json or .npy file, where the checkpoint carries no class distribution')
+    parser.add_argument('--out', type=Path, help='folder to write to; that of the checkpoint by default')
+    args = parser.parse_args()
+    ncm = {key: getattr(args, key) for key in ('transform', 'similarity') if getattr(args, key)}
+    if ncm and args.method != 'ncm':
+        parser.error(f'--{" --".join(ncm)} belongs to --method ncm')
+    if args.strength is not None and (args.method == 'ncm' or args.grid):
+        parser.error('--strength needs a method with a strength, and no --grid')
+
+    from ltmm.engine.post_processing import post_process
+    from ltmm.models import post_process as steps
+
+    step = dict(type=f'ltmm.{METHODS[args.method]}', **ncm)
+    strength = getattr(steps, METHODS[args.method]).strength
+    search = None
+    if args.strength is not None:
+        step[strength] = args.strength
+    elif strength is not None:
+        grid = parse_grid(args.grid, parser) if args.grid else None
+        search = dict(grid=grid, val_split=args.val_split, val_images=args.val_images, objective=args.objective)
+    folder = args.out or Path(args.checkpoint).parent
+    name = f'{Path(args.checkpoint).stem}_{args.method}'
+    post_process(load_config(args), args.checkpoint, step, folder, name, search, args.class_counts)
+
+
+def parse_grid(text: str, parser: ArgumentParser) -> tuple[float, float, int]:
+    """First strength, last, how many."""
+    try:
+        first, last, num = text.split(':')
+        return float(first), float(last), int(num)
+    except ValueError:
+        parser.error(f'Expected --grid to be FIRST:LAST:HOW_MANY, but got {text}')
+
+
+if __name__ == '__main__':
+    with exit_readably(RuntimeError, TypeError, ValueError):
+        main()
