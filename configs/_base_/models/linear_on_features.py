@@ -1,0 +1,6 @@
+# A linear classifier on given features.
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='ltmm.IdentityBackbone'),
+    head=dict(type='ltmm.LongTailClsHead', loss=dict(type='CrossEntropyLoss')),
+)

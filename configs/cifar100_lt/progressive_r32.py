@@ -1,0 +1,3 @@
+# Joint training with progressively balanced sampling.
+_base_ = './ce_r32.py'
+train_dataloader = dict(sampler=dict(_delete_=True, type='ltmm.ProgressivelyBalancedSampler', total_epochs=200))

@@ -1,0 +1,10 @@
+_base_ = './sade_tta_r32.py'
+test_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='ltmm.ShiftedTestSet',
+        imbalance_factor=50,
+        direction='forward',
+        dataset={{_base_.test_dataloader.dataset}},
+    )
+)

@@ -1,0 +1,6 @@
+# Nearest class mean: the means of the features, nothing is learnt.
+_base_ = './ce.py'
+stages = ['{{ fileDirname }}/ce.py']
+post_process = dict(step=dict(type='ltmm.NearestClassMean', transform='cl2n', similarity='l2'))
+model = dict(head=dict(classifier=dict(type='ltmm.NearestMean', transform='cl2n', similarity='l2')))
+train_dataloader = train_cfg = optim_wrapper = param_scheduler = None  # nothing is trained

@@ -1,0 +1,6 @@
+_base_ = './ce.py'
+model = dict(
+    head=dict(
+        loss=dict(_delete_=True, type='ltmm.ReweightedLoss', loss=dict(type='CrossEntropyLoss'), kind='sqrt_inverse')
+    )
+)

@@ -1,0 +1,10 @@
+# cRT of ce_rx50: a new classifier on its features, class-aware sampling, 10 epochs (Kang et al., ICLR 2020).
+_base_ = './ce_rx50.py'
+stages = ['{{ fileDirname }}/ce_rx50.py']
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='ltmm.LoadPartsHook', prefixes=['backbone']),
+    dict(type='ltmm.FreezeHook', prefixes=['backbone'], norm_eval=False),  # statistics move, as in the authors' code
+]
+train_dataloader = dict(sampler=dict(_delete_=True, type='ltmm.ClassAwareSampler'))
+train_cfg = dict(max_epochs=10)

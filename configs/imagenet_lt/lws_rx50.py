@@ -1,0 +1,10 @@
+# LWS of ce_rx50: a scale a class on top of its classifier, class-aware sampling, 5 epochs (Kang et al., ICLR 2020).
+_base_ = './ce_rx50.py'
+stages = ['{{ fileDirname }}/ce_rx50.py']
+model = dict(head=dict(classifier=dict(type='ltmm.ScaledLinear')))
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='ltmm.FreezeHook', prefixes=['backbone', 'head.fc.weight', 'head.fc.bias'], norm_eval=False),
+]
+train_dataloader = dict(sampler=dict(_delete_=True, type='ltmm.ClassAwareSampler'))
+train_cfg = dict(max_epochs=5, val_interval=5)

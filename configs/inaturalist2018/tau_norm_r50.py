@@ -1,0 +1,5 @@
+# Tau-normalisation of ce_r50_holdout; Kang et al., ICLR 2020, choose tau on the test images, for want of others.
+_base_ = './ce_r50_holdout.py'
+stages = ['{{ fileDirname }}/ce_r50_holdout.py']
+post_process = dict(step=dict(type='ltmm.TauNorm'), search=dict(grid=(0, 2, 21), val_split='holdout'))
+train_dataloader = train_cfg = optim_wrapper = param_scheduler = None  # nothing is trained

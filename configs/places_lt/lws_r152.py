@@ -1,0 +1,12 @@
+# LWS of ce_r152: a scale a class on top of its classifier, class-aware sampling, 5 epochs (Kang et al., ICLR 2020).
+_base_ = './ce_r152.py'
+stages = ['{{ fileDirname }}/ce_r152.py']
+model = dict(head=dict(classifier=dict(type='ltmm.ScaledLinear')))
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='ltmm.FreezeHook', prefixes=['backbone', 'head.fc.weight', 'head.fc.bias'], norm_eval=False),
+]
+train_dataloader = dict(batch_size=32, sampler=dict(_delete_=True, type='ltmm.ClassAwareSampler'))  # x 8 GPUs
+param_scheduler = dict(_delete_=True, type='CosineAnnealingLR')
+train_cfg = dict(max_epochs=5, val_interval=5)
+auto_scale_lr = dict(base_batch_size=256)
