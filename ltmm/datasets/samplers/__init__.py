@@ -1,3 +1,4 @@
+from .base import ClassSampler, LongTailSampler
 from .class_aware_sampler import ClassAwareSampler
 from .deferred_sampler import DeferredSampler
 from .effective_number_sampler import EffectiveNumberSampler
@@ -7,8 +8,10 @@ from .repeat_factor_sampler import RepeatFactorSampler
 
 __all__ = [
     'ClassAwareSampler',
+    'ClassSampler',
     'DeferredSampler',
     'EffectiveNumberSampler',
+    'LongTailSampler',
     'PowerSampler',
     'ProgressivelyBalancedSampler',
     'RepeatFactorSampler',

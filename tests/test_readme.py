@@ -1,0 +1,93 @@
+"""The README's snippets run as they stand."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
+from mmengine.registry import DATASETS as ROOT_DATASETS
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import init_default_scope
+from PIL import Image
+from toy import ROOT, ToyImages
+
+from ltmm import ClassDistribution
+from ltmm.registry import DATA_SAMPLERS, MODELS
+
+SECTIONS = re.split(r'^## ', (ROOT / 'README.md').read_text(), flags=re.M)
+SNIPPETS = {
+    section.partition('\n')[0]: code.group(1)
+    for section in SECTIONS
+    if (code := re.search(r'```python\n(.+?)```', section, re.S))
+}
+needs_installation = pytest.mark.skipif(
+    not (ROOT / 'ltmm/.mim').exists(), reason="'ltmm::' resolves in an installed ltmm only: make install"
+)
+COUNTS = [500, 60, 3]
+
+
+@pytest.fixture
+def run():
+    """Execute the snippet under a heading; take what it registers back afterwards."""
+    registries = (MODELS, DATA_SAMPLERS)
+    for registry in registries:
+        registry.import_from_location()
+    before = [(registry, set(registry.module_dict)) for registry in registries]
+    yield lambda heading: exec(SNIPPETS[heading], {'__name__': 'my_module'})
+    for registry, names in before:
+        for name in set(registry.module_dict) - names:
+            del registry.module_dict[name]
+
+
+def test_your_own_loss(run):
+    run('Your own loss')
+    loss = MODELS.build(dict(type='InverseFrequencyLoss', class_counts=COUNTS))
+    score, label = torch.randn(4, 3), torch.tensor([0, 1, 2, 2])
+    weight = torch.tensor(ClassDistribution(COUNTS).weights('inverse')).float()
+    losses = torch.nn.functional.cross_entropy(score, label, reduction='none') * weight[label]
+    torch.testing.assert_close(loss(score, label), losses.mean())
+
+
+def test_your_own_expert_loss(run):
+    run('Your own expert loss')
+    loss = MODELS.build(dict(type='PriorForAllLoss', class_counts=COUNTS))
+    logits, label = torch.randn(2, 4, 3), torch.tensor([0, 1, 2, 2])
+    balanced = MODELS.build(dict(type='ltmm.BalancedSoftmaxLoss', class_counts=COUNTS))
+    expected = (balanced(logits[0], label) + balanced(logits[1], label)) / 2
+    torch.testing.assert_close(loss(logits, label)['loss'], expected)
+
+
+def test_your_own_sampler(run):
+    run('Your own sampler')
+    sampler = DATA_SAMPLERS.build(dict(type='TailOnlySampler', dataset=ToyImages(counts=COUNTS), seed=0))
+    assert set(sampler) == {560, 561, 562}
+
+
+@needs_installation
+def test_your_own_data(tmp_path, monkeypatch):
+    for split, counts in (('train', (5, 2)), ('val', (1, 1))):
+        for name, count in zip(('cat', 'dog'), counts):
+            folder = tmp_path / 'my' / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(np.full((8, 8, 3), i, np.uint8)).save(folder / f'{i}.png')
+    (tmp_path / 'mine.py').write_text(SNIPPETS['Your own data'])
+    monkeypatch.chdir(tmp_path)
+    cfg = Config.fromfile('mine.py')
+    init_default_scope(cfg.default_scope)
+    dataset = ROOT_DATASETS.build(cfg.train_dataloader.dataset)
+    assert ClassDistribution.from_dataset(dataset) == ClassDistribution([5, 2])
+    ROOT_SAMPLERS.build(dict(cfg.train_dataloader.sampler, dataset=dataset, seed=0))
+    assert dataset[0]['inputs'].shape == (3, 224, 224)
+    assert cfg.model.head.loss.type == 'ltmm.BalancedSoftmaxLoss'
+    ROOT_MODELS.build(dict(cfg.model.head))
+
+
+@needs_installation
+def test_a_new_experiment_inherits_from_the_package(tmp_path):
+    (tmp_path / 'new.py').write_text(SNIPPETS['Use'])
+    cfg = Config.fromfile(tmp_path / 'new.py')
+    assert cfg.train_dataloader.dataset.imbalance_factor == 50
+    assert cfg.train_dataloader.sampler == dict(type='ltmm.PowerSampler', power=0.5)
