@@ -59,16 +59,38 @@ class SafeCheckpointHook(CheckpointHook):
         try:
             super()._save_checkpoint_with_step(runner, step, meta)
         except OSError as e:
-            raise OSError(
-                e.errno,
-                f'Cannot write the checkpoint {self.filename_tmpl.format(step)}: {e.strerror}. '
-                + (f'The previous one, {previous}, is whole: free some space and resume.' if previous else ''),
-                self.out_dir,
-            ) from e
+            raise self._cannot_write(e, self.filename_tmpl.format(step), previous) from e
         if stale is not None and is_main_process():
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(stale))
             if self.file_backend.isfile(path):
                 self.file_backend.remove(path)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if not self.save_best:
+            return
+        several = len(self.key_indicators) > 1
+        before = dict(self.best_ckpt_path_dict) if several else {None: self.best_ckpt_path}
+        self._set_best(dict.fromkeys(before))  # the parent deletes what it finds here before it saves
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        except OSError as e:
+            self._set_best(before)
+            raise self._cannot_write(e, 'of the best figures', next(filter(None, before.values()), None)) from e
+        after = self.best_ckpt_path_dict if several else {None: self.best_ckpt_path}
+        self._set_best({key: after.get(key) or path for key, path in before.items()})
+        for key, path in before.items():
+            if path and after.get(key) not in (None, path) and is_main_process() and self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+
+    def _set_best(self, paths: dict) -> None:
+        if None in paths:
+            self.best_ckpt_path = paths[None]
+        else:
+            self.best_ckpt_path_dict = paths
+
+    def _cannot_write(self, error: OSError, what: str, previous: str | None) -> OSError:
+        rest = f'The previous one, {previous}, is whole: free some space and resume.' if previous else ''
+        return OSError(error.errno, f'Cannot write the checkpoint {what}: {error.strerror}. {rest}', self.out_dir)
 
 
 def _to_plain(value: Any) -> Any:

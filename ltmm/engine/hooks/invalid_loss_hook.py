@@ -16,7 +16,8 @@ class InvalidLossHook(Hook):
     """Stops the training at the first loss that is not finite, before a checkpoint is written.
 
     Args:
-        interval: iterations between two looks; 1 names the very batch, at one device synchronisation an iteration.
+        interval: iterations between two looks, beside one at the end of each epoch; 1 names the very batch, at one
+            device synchronisation an iteration.
 
     Raises:
         FloatingPointError: names the loss term, its value, the iteration, and the images of the batch.
@@ -33,7 +34,8 @@ class InvalidLossHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
         """Look at the losses of this iteration."""
-        if not self.every_n_train_iters(runner, self.interval):
+        is_last = self.end_of_epoch(runner.train_dataloader, batch_idx)  # a checkpoint may follow
+        if not (is_last or self.every_n_train_iters(runner, self.interval)):
             return
         terms = {name: value.detach() for name, value in outputs.items() if 'loss' in name}
         if torch.stack([value.float().sum() for value in terms.values()]).isfinite().all():

@@ -49,3 +49,34 @@ def test_a_full_disk_leaves_the_previous_checkpoint_loadable(tmp_path, monkeypat
 def test_old_checkpoints_are_removed_after_the_new_one(tmp_path):
     Runner.from_cfg(toy_config(tmp_path, **{'default_hooks.checkpoint.max_keep_ckpts': 1})).train()
     assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_4.pth']
+
+
+def test_a_full_disk_leaves_the_best_checkpoint(tmp_path, monkeypatch):
+    fsync, best = os.fsync, []
+
+    def full_at_the_second_best(descriptor):
+        if '.best_' in os.readlink(f'/proc/self/fd/{descriptor}'):
+            best.append(descriptor)
+            if len(best) > 1:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, 'fsync', full_at_the_second_best)
+    cfg = toy_config(tmp_path, **{'default_hooks.checkpoint.save_best': 'accuracy/top1'})
+    runner = Runner.from_cfg(cfg)
+    scores = iter([1.0, 2.0, 3.0, 4.0])
+    evaluate = runner.val_loop.evaluator.metrics[0].compute_metrics
+    runner.val_loop.evaluator.metrics[0].compute_metrics = lambda results: evaluate(results) | {'top1': next(scores)}
+    with pytest.raises(OSError, match='of the best figures: No space left.*best_accuracy_top1_epoch_1.pth, is whole'):
+        runner.train()
+    assert [path.name for path in tmp_path.glob('best_*')] == ['best_accuracy_top1_epoch_1.pth']
+
+
+def test_the_old_best_goes_when_the_new_one_is_there(tmp_path):
+    cfg = toy_config(tmp_path, **{'default_hooks.checkpoint.save_best': 'accuracy/top1'})
+    runner = Runner.from_cfg(cfg)
+    scores = iter([1.0, 3.0, 2.0, 4.0])
+    evaluate = runner.val_loop.evaluator.metrics[0].compute_metrics
+    runner.val_loop.evaluator.metrics[0].compute_metrics = lambda results: evaluate(results) | {'top1': next(scores)}
+    runner.train()
+    assert [path.name for path in tmp_path.glob('best_*')] == ['best_accuracy_top1_epoch_4.pth']
