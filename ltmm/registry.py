@@ -6,7 +6,7 @@ Importing this module also makes ``_base_ = ['ltmm::...']`` resolve.
 
 from mmengine import registry as mmengine_registry
 from mmengine.config.utils import MODULE2PACKAGE
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 
 __all__ = [
     'DATASETS',
@@ -21,13 +21,52 @@ __all__ = [
 ]
 
 MODULE2PACKAGE.setdefault('ltmm', 'ltmm')
+FRAMEWORKS = ('mmpretrain', 'mmdet')
 
-DATASETS = Registry('dataset', parent=mmengine_registry.DATASETS, locations=['ltmm.datasets'])
-DATA_SAMPLERS = Registry('data sampler', parent=mmengine_registry.DATA_SAMPLERS, locations=['ltmm.datasets.samplers'])
-TRANSFORMS = Registry('transform', parent=mmengine_registry.TRANSFORMS, locations=['ltmm.datasets'])
-FUNCTIONS = Registry('function', parent=mmengine_registry.FUNCTIONS, locations=['ltmm.datasets'])
-MODELS = Registry('model', parent=mmengine_registry.MODELS, locations=['ltmm.models'])
-OPTIM_WRAPPERS = Registry('optimizer_wrapper', parent=mmengine_registry.OPTIM_WRAPPERS, locations=['ltmm.engine'])
-HOOKS = Registry('hook', parent=mmengine_registry.HOOKS, locations=['ltmm.engine'])
-LOOPS = Registry('loop', parent=mmengine_registry.LOOPS, locations=['ltmm.engine'])
-METRICS = Registry('metric', parent=mmengine_registry.METRICS, locations=['ltmm.evaluation'])
+
+class PluginRegistry(Registry):
+    """A registry that also knows the names of the framework the run is of.
+
+    MMEngine builds everything that comes from an ``'ltmm::'`` base in scope ``'ltmm'``. Those configs are written in
+    the names of mmpretrain or mmdet, whichever is their ``default_scope``, with ``'ltmm.'`` before ltmm's own.
+    """
+
+    def get(self, key: str) -> type | None:
+        """The class of a name: ltmm's own, the framework's, MMEngine's, in this order."""
+        self.import_from_location()
+        if key in self.module_dict or '.' in key:
+            return super().get(key)
+        framework = self.root._search_child(_framework())
+        return super().get(key) if framework is None else framework.get(key)
+
+
+def _framework() -> str:
+    """mmpretrain or mmdet: the last default scope that was one of them."""
+    scopes = [scope.scope_name for scope in DefaultScope._instance_dict.values()]
+    return next((scope for scope in reversed(scopes) if scope in FRAMEWORKS), FRAMEWORKS[0])
+
+
+DATASETS = PluginRegistry('dataset', parent=mmengine_registry.DATASETS, locations=['ltmm.datasets'])
+DATA_SAMPLERS = PluginRegistry(
+    'data sampler', parent=mmengine_registry.DATA_SAMPLERS, locations=['ltmm.datasets.samplers']
+)
+TRANSFORMS = PluginRegistry('transform', parent=mmengine_registry.TRANSFORMS, locations=['ltmm.datasets'])
+FUNCTIONS = PluginRegistry('function', parent=mmengine_registry.FUNCTIONS, locations=['ltmm.datasets'])
+MODELS = PluginRegistry('model', parent=mmengine_registry.MODELS, locations=['ltmm.models'])
+OPTIM_WRAPPERS = PluginRegistry('optimizer_wrapper', parent=mmengine_registry.OPTIM_WRAPPERS, locations=['ltmm.engine'])
+HOOKS = PluginRegistry('hook', parent=mmengine_registry.HOOKS, locations=['ltmm.engine'])
+LOOPS = PluginRegistry('loop', parent=mmengine_registry.LOOPS, locations=['ltmm.engine'])
+METRICS = PluginRegistry('metric', parent=mmengine_registry.METRICS, locations=['ltmm.evaluation'])
+
+# nothing of ltmm's own is in these: they let an 'ltmm::' base find the framework's
+for _name in (
+    'LOG_PROCESSORS',
+    'OPTIMIZERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
+    'PARAM_SCHEDULERS',
+    'TASK_UTILS',
+    'VISBACKENDS',
+    'VISUALIZERS',
+):
+    _parent = getattr(mmengine_registry, _name)
+    PluginRegistry(_parent.name, parent=_parent, scope='ltmm', locations=['ltmm.registry'])

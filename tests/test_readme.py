@@ -8,12 +8,15 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
 from mmengine.registry import DATASETS as ROOT_DATASETS
+from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import PARAM_SCHEDULERS as ROOT_SCHEDULERS
 from mmengine.registry import init_default_scope
 from PIL import Image
 from toy import ROOT, ToyImages
 
 from ltmm import ClassDistribution
+from ltmm.models.prior import ClassDistributionBuffer
 from ltmm.registry import DATA_SAMPLERS, MODELS
 
 SECTIONS = re.split(r'^## ', (ROOT / 'README.md').read_text(), flags=re.M)
@@ -86,8 +89,26 @@ def test_your_own_data(tmp_path, monkeypatch):
 
 
 @needs_installation
-def test_a_new_experiment_inherits_from_the_package(tmp_path):
+@pytest.mark.parametrize('base, model', [('cifar100_lt/ce_r32.py', 'ImageClassifier'), ('lvis/eql_r50.py', 'MaskRCNN')])
+def test_a_new_experiment_inherits_from_the_package_and_is_built(tmp_path, base, model):
+    (tmp_path / 'new.py').write_text(f"_base_ = ['ltmm::{base}']\n")
+    cfg = Config.fromfile(tmp_path / 'new.py')
+    init_default_scope(cfg.default_scope)
+    cfg.model.backbone.pop('init_cfg', None)
+    built = ROOT_MODELS.build(cfg.model)
+    assert type(built).__name__ == model
+    assert ClassDistributionBuffer in map(type, built.modules())
+    for hook in cfg.custom_hooks:
+        assert ROOT_HOOKS.build(hook).__module__.startswith('ltmm.')
+    for scheduler in cfg.param_scheduler:
+        assert ROOT_SCHEDULERS.build(dict(scheduler, optimizer=torch.optim.SGD(built.parameters(), lr=0.1)))
+
+
+@needs_installation
+def test_the_experiment_of_the_readme(tmp_path):
     (tmp_path / 'new.py').write_text(SNIPPETS['Use'])
     cfg = Config.fromfile(tmp_path / 'new.py')
     assert cfg.train_dataloader.dataset.imbalance_factor == 50
     assert cfg.train_dataloader.sampler == dict(type='ltmm.PowerSampler', power=0.5)
+    init_default_scope(cfg.default_scope)
+    assert type(ROOT_MODELS.build(cfg.model).head.loss_module).__name__ == 'BalancedSoftmaxLoss'
