@@ -131,6 +131,11 @@ class ClassDistribution:
             if 'instance_counts' in source:
                 return cls(**{'class_names': class_names, **source})
             return cls(_counts_by_name(source, class_names), class_names=class_names or tuple(source))
+        if class_names and len(source) != len(class_names):
+            raise ClassDistributionError(
+                f'Expected `class_counts` to have {len(class_names)} entries, one a class of the dataset, '
+                f'but got {len(source)}.'
+            )
         return cls(source, class_names=class_names)
 
     @classmethod

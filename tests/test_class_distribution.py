@@ -157,3 +157,8 @@ def test_table_hides_the_middle_and_says_how_much():
 def test_equality_is_by_counts_and_images(distribution):
     assert distribution == ClassDistribution(COUNTS)
     assert distribution != ClassDistribution(COUNTS, num_images=1000)
+
+
+def test_build_from_too_few_counts_names_the_argument():
+    with pytest.raises(ClassDistributionError, match='`class_counts` to have 5 entries, one a class.*but got 3'):
+        ClassDistribution.build([3, 2, 1], NAMES)

@@ -1,7 +1,7 @@
 """Train any config: ``python tools/train.py configs/cifar100_lt/ce_r32.py``."""
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
-from ltmm.utils.launch import build_runner, common_parser, exit_readably, load_config, use_amp
+from ltmm.utils.launch import build_runner, common_parser, exit_readably, latest_checkpoint, load_config, use_amp
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     cfg = load_config(args)
     if args.resume:
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        cfg.load_from = latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:

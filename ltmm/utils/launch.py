@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import re
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,14 +18,18 @@ from mmengine.runner import Runner
 from .environment import EnvironmentProblem, check_environment
 from .errors import InputError
 
-__all__ = ['build_runner', 'common_parser', 'exit_readably', 'load_config', 'use_amp']
+__all__ = ['build_runner', 'common_parser', 'exit_readably', 'latest_checkpoint', 'load_config', 'use_amp']
+
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def common_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the arguments that training and test have in common in the OpenMMLab family."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder of logs and checkpoints; ./work_dirs/<config name> by default')
+    parser.add_argument(
+        '--work-dir', help='folder of logs and checkpoints; ./work_dirs/<folder of the config>/<its name> by default'
+    )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (bfloat16 on the CPU)')
     parser.add_argument(
         '--cfg-options',
@@ -45,18 +51,27 @@ def load_config(args: argparse.Namespace) -> Config:
         PermissionError: the work directory cannot be written.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    _prepare_data_root()
     try:
         cfg = Config.fromfile(args.config)
     except ImportError:  # a base in mmdet, say
         check_environment(detection=True)
         raise
+    except FileNotFoundError as e:
+        if '.mim' in str(e) and not (PACKAGE / '.mim').exists():
+            raise EnvironmentProblem(
+                "A base 'ltmm::...' needs ltmm to be installed: make install, or pip install -e . in the checkout."
+            ) from e
+        raise
+    _drop_scope(cfg._cfg_dict)
     cfg.launcher = args.launcher
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+        config = Path(args.config).resolve()  # ce_r32.py is in several benchmarks
+        cfg.work_dir = str(Path('work_dirs', config.parent.name, config.stem))
     check_environment(detection=cfg.get('default_scope') == 'mmdet')
     _check_writable(Path(cfg.work_dir))
     return cfg
@@ -64,6 +79,11 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def build_runner(cfg: Config) -> Runner:
     """The runner of a config; on a machine without a GPU, several processes talk through gloo."""
+    if cfg.get('launcher') in ('slurm', 'mpi') and not torch.cuda.is_available():
+        raise EnvironmentProblem(
+            f'--launcher {cfg.launcher} needs a GPU in each process, but there is none. Without one, use '
+            'tools/dist_train.sh on each machine (NNODES, NODE_RANK, MASTER_ADDR).'
+        )
     if cfg.get('launcher') == 'pytorch' and not torch.cuda.is_available():
         # MMEngine's launcher asks for CUDA; with a process group already there it takes that one
         if not torch.distributed.is_initialized():
@@ -97,10 +117,58 @@ def exit_readably(*also: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except (EnvironmentProblem, FloatingPointError, InputError, OSError, *also) as e:
-        if os.environ.get('LTMM_TRACEBACK'):
+    except Exception as e:
+        own = _raised_by_ltmm(e)
+        readable = isinstance(e, (EnvironmentProblem, FloatingPointError, InputError, OSError, *also))
+        if os.environ.get('LTMM_TRACEBACK') or not (own or readable):
             raise
-        sys.exit(f'{type(e).__name__}: {e}')
+        sys.exit(f'{type(e).__name__}: {own or e}')
+
+
+def latest_checkpoint(work_dir: str | Path) -> str | None:
+    """The checkpoint to resume from: what ``last_checkpoint`` names, or else the one of the highest epoch or iteration.
+
+    A process that is killed while it writes ``last_checkpoint`` leaves that file empty, beside whole checkpoints.
+    """
+    pointer = Path(work_dir, 'last_checkpoint')
+    named = pointer.read_text().strip() if pointer.is_file() else ''
+    if named and Path(named).is_file():
+        return named
+    numbered = {
+        int(match[1]): path
+        for path in Path(work_dir).glob('*.pth')
+        if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))
+    }
+    return str(numbered[max(numbered)]) if numbered else None
+
+
+def _raised_by_ltmm(error: BaseException | None) -> BaseException | None:
+    """The error of a chain that a ``raise`` in ltmm made; any other is a crash, whose traceback is wanted."""
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        if frames and Path(frames[-1].filename).is_relative_to(PACKAGE) and frames[-1].line.startswith('raise '):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _drop_scope(value: object) -> None:
+    """Take the scope ``'ltmm'`` out of what an ``'ltmm::'`` base brought; MMEngine hands it on to collate functions."""
+    if isinstance(value, dict):
+        if value.get('_scope_') == 'ltmm':
+            del value['_scope_']
+        for item in value.values():
+            _drop_scope(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _drop_scope(item)
+
+
+def _prepare_data_root() -> None:
+    """Let an empty LTMM_DATA_ROOT count as none, and one with ``~`` as the home folder, in configs too."""
+    root = os.environ.pop('LTMM_DATA_ROOT', '')
+    if root:
+        os.environ['LTMM_DATA_ROOT'] = str(Path(root).expanduser())
 
 
 def _check_writable(work_dir: Path) -> None:

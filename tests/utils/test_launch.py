@@ -1,4 +1,7 @@
+import pytest
 from toy import run_tool, toy_config
+
+from ltmm.utils.launch import common_parser, latest_checkpoint, load_config
 
 
 def test_train_resume_and_test_from_the_command_line(tmp_path):
@@ -45,3 +48,44 @@ def test_out_must_be_json_or_pkl(tmp_path):
     run = run_tool('tools/test.py', 'cfg.py', 'x.pth', '--out', 'metrics.txt')
     assert run.returncode == 2
     assert '.json file (metrics) or a .pkl file' in run.stderr
+
+
+@pytest.mark.parametrize(
+    'overrides, message',
+    [
+        (
+            {
+                'train_dataloader.dataset.counts': (9, 0, 5),
+                'train_dataloader.sampler': dict(type='ltmm.ClassAwareSampler', _delete_=True),
+            },
+            'class 1',
+        ),
+        (
+            {'train_dataloader.sampler': dict(type='ltmm.RepeatFactorSampler', threshold=2, _delete_=True)},
+            'share of the',
+        ),
+        ({'model.head.loss': dict(type='ltmm.BalancedSoftmaxLoss', class_counts=[1, -1, 1])}, 'got -1 for class 1'),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, overrides, message):
+    toy_config(tmp_path / 'run', **overrides).dump(tmp_path / 'cfg.py')
+    assert message in last_line_of_failure('tools/train.py', tmp_path / 'cfg.py')
+
+
+def test_an_empty_pointer_leads_to_the_latest_whole_checkpoint(tmp_path):
+    assert latest_checkpoint(tmp_path) is None
+    for name in ('epoch_2.pth', 'epoch_10.pth', 'best_epoch_11.pth'):
+        (tmp_path / name).touch()
+    (tmp_path / 'last_checkpoint').touch()
+    assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_10.pth')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_2.pth')
+
+
+def test_what_an_external_base_brings_is_built_as_in_a_file_of_its_own(tmp_path):
+    """MMEngine marks it with a scope, which its dataloader would hand to the collate function."""
+    toy_config(tmp_path / 'run').dump(tmp_path / 'cfg.py')
+    (tmp_path / 'new.py').write_text(f"_base_ = r'{tmp_path}/cfg.py'\ntrain_dataloader = dict(_scope_='ltmm')\n")
+    cfg = load_config(common_parser('').parse_args([str(tmp_path / 'new.py')]))
+    assert '_scope_' not in cfg.train_dataloader
+    assert cfg.train_dataloader.batch_size == 8
