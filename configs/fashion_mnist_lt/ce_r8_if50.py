@@ -1,0 +1,2 @@
+_base_ = './ce_r8.py'
+train_dataloader = dict(dataset=dict(imbalance_factor=50))
