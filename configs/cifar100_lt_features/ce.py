@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/datasets/cifar100_lt_features.py',
     '../_base_/models/linear_on_features.py',
-    '../_base_/schedules/features_40e.py',
+    '../_base_/schedules/features_20e.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(head=dict(num_classes=100, in_channels=2048))

@@ -144,7 +144,7 @@ class PostProcessor:
         if val_split == 'holdout':
             self._check_held_out()
         first, last, num = grid or self.step.grid
-        strengths = np.linspace(first, last, int(num))
+        strengths = np.linspace(first, last, int(num)).round(9)  # 1.2, not 1.2000000000000002
         self._log(f'Features and logits of the validation data ({val_split}):')
         out = self._outputs(dataset)
         num_missing = int((np.bincount(out.label, minlength=len(self.distribution)) == 0).sum())

@@ -1,7 +1,0 @@
-# Forty epochs on features, seconds on a CPU.
-optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4))
-param_scheduler = [dict(type='CosineAnnealingLR')]
-train_cfg = dict(by_epoch=True, max_epochs=40, val_interval=40)
-val_cfg = dict()
-test_cfg = dict()
-auto_scale_lr = dict(base_batch_size=128)
