@@ -46,7 +46,7 @@ def run():
 
 def test_your_own_loss(run):
     run('Your own loss')
-    loss = MODELS.build(dict(type='InverseFrequencyLoss', class_counts=COUNTS))
+    loss = MODELS.build(dict(type='ltmm.InverseFrequencyLoss', class_counts=COUNTS))
     score, label = torch.randn(4, 3), torch.tensor([0, 1, 2, 2])
     weight = torch.tensor(ClassDistribution(COUNTS).weights('inverse')).float()
     losses = torch.nn.functional.cross_entropy(score, label, reduction='none') * weight[label]
@@ -55,7 +55,7 @@ def test_your_own_loss(run):
 
 def test_your_own_expert_loss(run):
     run('Your own expert loss')
-    loss = MODELS.build(dict(type='PriorForAllLoss', class_counts=COUNTS))
+    loss = MODELS.build(dict(type='ltmm.PriorForAllLoss', class_counts=COUNTS))
     logits, label = torch.randn(2, 4, 3), torch.tensor([0, 1, 2, 2])
     balanced = MODELS.build(dict(type='ltmm.BalancedSoftmaxLoss', class_counts=COUNTS))
     expected = (balanced(logits[0], label) + balanced(logits[1], label)) / 2
@@ -64,7 +64,7 @@ def test_your_own_expert_loss(run):
 
 def test_your_own_sampler(run):
     run('Your own sampler')
-    sampler = DATA_SAMPLERS.build(dict(type='TailOnlySampler', dataset=ToyImages(counts=COUNTS), seed=0))
+    sampler = DATA_SAMPLERS.build(dict(type='ltmm.TailOnlySampler', dataset=ToyImages(counts=COUNTS), seed=0))
     assert set(sampler) == {560, 561, 562}
 
 
