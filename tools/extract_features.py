@@ -8,7 +8,8 @@ trained in seconds. Without a checkpoint the weights are those the config's init
 from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
-from ltmm.utils.launch import common_parser, exit_readably, load_config
+from ltmm.utils.errors import exit_readably
+from ltmm.utils.launch import common_parser, load_config
 
 SPLITS = ('train', 'val', 'test')
 

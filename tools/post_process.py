@@ -1,18 +1,24 @@
-"""Correct a trained classifier, without training: ``python tools/post_process.py CONFIG CHECKPOINT --method tau_norm``.
+"""Correct a trained model, without training: ``python tools/post_process.py CONFIG CHECKPOINT --method tau_norm``.
 
 The strength is searched on validation data, or given by --strength; the test set is only measured on. What is written
-is a checkpoint for the same config where the correction can be built into the classifier (logit_adjustment, tau_norm
-and temperature on a linear layer), else a config that goes with it.
+is a checkpoint for the same config where the correction can be built into the classifier (logit_adjustment, tau_norm,
+temperature and norcal on a linear layer), else a config that goes with it. norcal is for detectors with mmdet's box
+heads, the others are for classifiers.
 """
 
 from argparse import ArgumentParser
 from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
-from ltmm.utils.launch import common_parser, exit_readably, load_config
+from ltmm.utils.errors import exit_readably
+from ltmm.utils.launch import common_parser, load_config
 
 METHODS = dict(
-    logit_adjustment='LogitAdjustment', ncm='NearestClassMean', tau_norm='TauNorm', temperature='TemperatureScaling'
+    logit_adjustment='LogitAdjustment',
+    ncm='NearestClassMean',
+    norcal='NorCal',
+    tau_norm='TauNorm',
+    temperature='TemperatureScaling',
 )
 
 
@@ -20,17 +26,20 @@ def main() -> None:
     parser = common_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--method', choices=sorted(METHODS), required=True)
-    parser.add_argument('--strength', type=float, help='tau or temperature, in place of a search')
+    parser.add_argument('--strength', type=float, help='tau, gamma or temperature, in place of a search')
     parser.add_argument('--grid', help='what to search, FIRST:LAST:HOW_MANY, such as 0:2:21')
     parser.add_argument(
         '--val-split',
-        choices=['val', 'holdout'],
+        choices=['val', 'holdout', 'train'],
         help="val: the config's val_dataloader; holdout: images of the training split that the training leaves out "
-        '(ltmm.LongTailed, ltmm.Holdout). By default val, unless it is the test set',
+        '(ltmm.LongTailed, ltmm.Holdout); train, for norcal: any of them. By default val, unless it is the test set',
     )
-    parser.add_argument('--val-images', type=int, default=20, help='of each class, from ltmm.LongTailed')
     parser.add_argument(
-        '--objective', choices=['balanced_accuracy', 'nll', 'top1'], help='what is best; nll for the temperature'
+        '--val-images', type=int, help='of each class, from ltmm.LongTailed (20); in all, for norcal with train (1000)'
+    )
+    parser.add_argument(
+        '--objective',
+        help='what is best: balanced_accuracy, nll (for the temperature), top1; for norcal bbox_AP, bbox_APr, ...',
     )
     parser.add_argument('--transform', choices=['un', 'l2n', 'cl2n'], help='of the features, for ncm (cl2n)')
     parser.add_argument('--similarity', choices=['l2', 'dot'], help='for ncm (l2)')
@@ -53,7 +62,9 @@ def main() -> None:
         step[strength] = args.strength
     elif strength is not None:
         grid = parse_grid(args.grid, parser) if args.grid else None
-        search = dict(grid=grid, val_split=args.val_split, val_images=args.val_images, objective=args.objective)
+        search = dict(grid=grid, val_split=args.val_split, objective=args.objective)
+        if args.val_images is not None:
+            search['val_images'] = args.val_images
     folder = args.out or Path(args.checkpoint).parent
     name = f'{Path(args.checkpoint).stem}_{args.method}'
     post_process(load_config(args), args.checkpoint, step, folder, name, search, args.class_counts)

@@ -6,7 +6,8 @@ import mmengine
 from mmengine.evaluator import DumpResults
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
-from ltmm.utils.launch import build_runner, common_parser, exit_readably, load_config
+from ltmm.utils.errors import exit_readably
+from ltmm.utils.launch import build_runner, common_parser, load_config
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ CONFIG.
 from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
-from ltmm.utils.launch import common_parser, exit_readably
+from ltmm.utils.errors import exit_readably
+from ltmm.utils.launch import common_parser
 
 
 def main() -> None:
@@ -29,5 +30,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with exit_readably():
+    with exit_readably(if_interrupted='The same command goes on from the last checkpoint.'):
         main()

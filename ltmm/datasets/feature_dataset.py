@@ -12,6 +12,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ltmm.registry import DATASETS, FUNCTIONS
+from ltmm.utils.errors import InputError
 
 from .files import find_folder
 from .label_table import LabelTable
@@ -42,6 +43,7 @@ class FeatureDataset:
 
     Raises:
         FileNotFoundError: a file is missing; says how it is made.
+        InputError: a file is truncated.
         ValueError: features and labels of different numbers, or a label that is no class.
     """
 
@@ -71,8 +73,10 @@ class FeatureDataset:
                     f'CONFIG [CHECKPOINT] --out {self.data_root}'
                 )
         self.info = json.loads(files['info'].read_text(encoding='utf-8'))
-        features = np.load(files['features'], mmap_mode=None if self.in_memory else 'r', allow_pickle=False)
-        labels = np.load(files['labels'], allow_pickle=False)
+        features, labels = (
+            _read_array(files[name], None if self.in_memory else mmap_mode)
+            for name, mmap_mode in (('features', 'r'), ('labels', None))
+        )
         if features.ndim != 2 or len(features) != len(labels):
             raise ValueError(
                 f'FeatureDataset: expected features (N, D) for the {len(labels)} labels of {files["labels"]}, but got '
@@ -141,6 +145,16 @@ def collate_features(batch: dict | Sequence[dict]) -> dict[str, Any]:
         return batch
     samples = [sample for part in batch for sample in part['data_samples']]
     return dict(inputs=torch.cat([part['inputs'] for part in batch]), data_samples=samples)
+
+
+def _read_array(path: Path, mmap_mode: str | None) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except (EOFError, ValueError) as e:
+        raise InputError(
+            f'FeatureDataset: {path} is truncated, or no .npy file ({path.stat().st_size:,} bytes). Delete it, and '
+            'write the features anew with python tools/extract_features.py.'
+        ) from e
 
 
 def _sample(indices: list[int], labels: Tensor) -> DataSample:

@@ -3,11 +3,8 @@
 import argparse
 import os
 import re
-import sys
 import tempfile
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zipfile
 from pathlib import Path
 
 import torch
@@ -16,9 +13,9 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from .environment import EnvironmentProblem, check_environment
-from .errors import InputError
+from .errors import InputError, near_names
 
-__all__ = ['build_runner', 'common_parser', 'exit_readably', 'latest_checkpoint', 'load_config', 'use_amp']
+__all__ = ['build_runner', 'check_checkpoint', 'common_parser', 'latest_checkpoint', 'load_config', 'use_amp']
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -48,8 +45,14 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         FileNotFoundError: no such config file.
         EnvironmentProblem: a package the config needs is missing or does not fit; the message has the remedy.
+        InputError: a config without a model.
         PermissionError: the work directory cannot be written.
     """
+    config = Path(args.config)
+    if not config.is_file():
+        folder = config.parent if config.parent.is_dir() else config.parent.parent
+        siblings = [str(path) for path in folder.glob('*' if folder == config.parent else f'*/{config.name}')]
+        raise FileNotFoundError(f'There is no config {config}.{near_names(str(config), siblings)}')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     _prepare_data_root()
     try:
@@ -67,11 +70,13 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
+    if 'model' not in cfg:
+        raise InputError(f'{config} has no `model`. A config that is run has its bases in `_base_`, see configs/.')
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        config = Path(args.config).resolve()  # ce_r32.py is in several benchmarks
-        cfg.work_dir = str(Path('work_dirs', config.parent.name, config.stem))
+        folder = config.resolve().parent.name  # ce_r32.py is in several benchmarks
+        cfg.work_dir = str(Path('work_dirs', folder, config.stem))
     check_environment(detection=cfg.get('default_scope') == 'mmdet')
     _check_writable(Path(cfg.work_dir))
     return cfg
@@ -79,6 +84,8 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def build_runner(cfg: Config) -> Runner:
     """The runner of a config; on a machine without a GPU, several processes talk through gloo."""
+    if cfg.get('load_from'):
+        check_checkpoint(cfg.load_from)
     if cfg.get('launcher') in ('slurm', 'mpi') and not torch.cuda.is_available():
         raise EnvironmentProblem(
             f'--launcher {cfg.launcher} needs a GPU in each process, but there is none. Without one, use '
@@ -106,25 +113,6 @@ def use_amp(cfg: Config) -> None:
         cfg.optim_wrapper.type = 'ltmm.CPUAmpOptimWrapper'
 
 
-@contextmanager
-def exit_readably(*also: type[Exception]) -> Iterator[None]:
-    """End with one line instead of a traceback when what was asked for cannot be, through no fault of the code.
-
-    ``LTMM_TRACEBACK=1`` in the environment shows the traceback all the same.
-
-    Args:
-        also: further errors by which a tool says so.
-    """
-    try:
-        yield
-    except Exception as e:
-        own = _raised_by_ltmm(e)
-        readable = isinstance(e, (EnvironmentProblem, FloatingPointError, InputError, OSError, *also))
-        if os.environ.get('LTMM_TRACEBACK') or not (own or readable):
-            raise
-        sys.exit(f'{type(e).__name__}: {own or e}')
-
-
 def latest_checkpoint(work_dir: str | Path) -> str | None:
     """The checkpoint to resume from: what ``last_checkpoint`` names, or else the one of the highest epoch or iteration.
 
@@ -142,14 +130,20 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     return str(numbered[max(numbered)]) if numbered else None
 
 
-def _raised_by_ltmm(error: BaseException | None) -> BaseException | None:
-    """The error of a chain that a ``raise`` in ltmm made; any other is a crash, whose traceback is wanted."""
-    while error is not None:
-        frames = traceback.extract_tb(error.__traceback__)
-        if frames and Path(frames[-1].filename).is_relative_to(PACKAGE) and frames[-1].line.startswith('raise '):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
+def check_checkpoint(path: str | Path) -> None:
+    """Refuse a file that was not written to its end, before anything long is begun.
+
+    Raises:
+        InputError: the file is truncated, or no checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():  # a URL, or torch says so
+        return
+    with path.open('rb') as file:
+        start = file.read(2)
+    if (start == b'PK' and zipfile.is_zipfile(path)) or start[:1] == b'\x80':  # torch's format of today, and the old
+        return
+    raise InputError(f'{path} is truncated, or no checkpoint of torch.save ({path.stat().st_size:,} bytes).')
 
 
 def _drop_scope(value: object) -> None:

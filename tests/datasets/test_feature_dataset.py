@@ -11,6 +11,7 @@ from ltmm import ClassDistribution
 from ltmm.datasets import FeatureDataset, LongTailed
 from ltmm.datasets.feature_dataset import feature_files
 from ltmm.registry import DATASETS, MODELS
+from ltmm.utils.errors import InputError
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2])
 FEATURES = np.arange(7 * 4, dtype=np.float32).reshape(7, 4)
@@ -120,3 +121,12 @@ def test_lazy_init_reads_nothing(tmp_path):
     dataset = FeatureDataset(str(tmp_path), 'train', lazy_init=True)
     write(tmp_path)
     assert len(dataset) == 7
+
+
+@pytest.mark.parametrize('in_memory', [True, False])
+def test_a_truncated_file_is_refused_by_name(tmp_path, in_memory):
+    write(tmp_path)
+    path = tmp_path / 'train_features.npy'
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(InputError, match=r'train_features.npy is truncated, or no .npy file .*extract_features.py'):
+        FeatureDataset(str(tmp_path), 'train', in_memory=in_memory)

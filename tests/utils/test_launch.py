@@ -1,7 +1,11 @@
+import re
+
 import pytest
+import torch
 from toy import run_tool, toy_config
 
-from ltmm.utils.launch import common_parser, latest_checkpoint, load_config
+from ltmm.utils.errors import InputError, exit_readably
+from ltmm.utils.launch import check_checkpoint, common_parser, latest_checkpoint, load_config
 
 
 def test_train_resume_and_test_from_the_command_line(tmp_path):
@@ -40,7 +44,7 @@ def test_wrong_counts_stop_before_the_work_dir_holds_a_checkpoint(tmp_path):
     cfg = toy_config(tmp_path / 'run', **{'model.head.loss.class_counts': [5, 4, 3, 2]})
     cfg.dump(tmp_path / 'cfg.py')
     line = last_line_of_failure('tools/train.py', tmp_path / 'cfg.py')
-    assert 'training data to have 4 entries, but got 3' in line
+    assert 'LongTailClsHead) has num_classes=3, but its BalancedSoftmaxLoss was built for 4 classes' in line
     assert not list((tmp_path / 'run').glob('*.pth'))
 
 
@@ -89,3 +93,59 @@ def test_what_an_external_base_brings_is_built_as_in_a_file_of_its_own(tmp_path)
     cfg = load_config(common_parser('').parse_args([str(tmp_path / 'new.py')]))
     assert '_scope_' not in cfg.train_dataloader
     assert cfg.train_dataloader.batch_size == 8
+
+
+@pytest.mark.parametrize(
+    'overrides, message',
+    [
+        (['model.head.loss.type=ltmm.BalancedSoftMaxLoss'], 'Did you mean .*ltmm.BalancedSoftmaxLoss'),
+        (['model.head.los.type=CrossEntropyLoss'], r"LongTailClsHead has no argument 'los'. Did you mean loss\?"),
+        (['model.head.num_classes=4'], 'expected the training data to have 4 entries, but got 3'),
+    ],
+)
+def test_what_a_config_says_wrong_is_one_line(tmp_path, overrides, message):
+    toy_config(tmp_path / 'run').dump(tmp_path / 'cfg.py')
+    line = last_line_of_failure('tools/train.py', tmp_path / 'cfg.py', '--cfg-options', *overrides)
+    assert re.search(message, line)
+
+
+def test_a_config_that_is_none(tmp_path):
+    parse = common_parser('').parse_args
+    (tmp_path / 'empty.py').touch()
+    with pytest.raises(InputError, match='empty.py has no `model`'):
+        load_config(parse([str(tmp_path / 'empty.py'), '--work-dir', str(tmp_path)]))
+    with pytest.raises(FileNotFoundError, match=r'There is no config .*emty.py. Did you mean .*empty.py\?'):
+        load_config(parse([str(tmp_path / 'emty.py')]))
+    folder = tmp_path / 'benchmark_lt'
+    folder.mkdir()
+    (folder / 'ce.py').touch()
+    with pytest.raises(FileNotFoundError, match=r'Did you mean .*benchmark_lt/ce.py\?'):
+        load_config(parse([str(tmp_path / 'bechmark_lt' / 'ce.py')]))
+
+
+def test_a_truncated_checkpoint_is_refused_by_name(tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict=dict(weight=torch.zeros(1000))), path)
+    check_checkpoint(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(InputError, match=r'epoch_1.pth is truncated, or no checkpoint .*\(2,000 bytes\)'):
+        check_checkpoint(path)
+    path.write_bytes(b'')
+    with pytest.raises(InputError, match='truncated'):
+        check_checkpoint(path)
+    torch.save(dict(weight=torch.zeros(3)), path, _use_new_zipfile_serialization=False)
+    check_checkpoint(path)
+    check_checkpoint('https://somewhere/else.pth')
+
+
+def test_ctrl_c_says_how_to_go_on(capsys):
+    with (
+        pytest.raises(SystemExit, match='Interrupted. The same command goes on.'),
+        exit_readably(if_interrupted='The same command goes on.'),
+    ):
+        raise KeyboardInterrupt
+
+
+def test_a_crash_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError), exit_readably(ValueError):
+        raise ZeroDivisionError

@@ -13,7 +13,8 @@ import mmengine
 from mmengine.dist import is_main_process
 
 from ltmm.evaluation import CalibrationMetric
-from ltmm.utils.launch import build_runner, common_parser, exit_readably, load_config
+from ltmm.utils.errors import exit_readably
+from ltmm.utils.launch import build_runner, common_parser, load_config
 from ltmm.visualization import plot_reliability_diagram
 
 BATCH_SIZE = 256

@@ -195,7 +195,9 @@ def finish(run: Run, problem: str | None) -> None:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', nargs='+', type=Path, help='one row each')
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='each config is trained with each')
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, action='extend', help='each config is trained with each; 0 1 2 when left out'
+    )
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/table'), help='where the runs lie')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as in tools/train.py')
     parser.add_argument('--metrics', nargs='+', default=[], help='more columns, such as calibration/ece')
@@ -203,6 +205,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--no-run', action='store_true', help='the table of what is complete, without running anything')
     parser.add_argument('--out', type=Path, help='file of the table; WORK_DIR/table.md when left out')
     args = parser.parse_args(argv)
+    args.seeds = args.seeds or [0, 1, 2]
+    if min(args.seeds) < 0:
+        parser.error(f'--seeds: expected at least 0, but got {min(args.seeds)}')
     if args.jobs < 1:
         parser.error(f'--jobs: expected at least 1, but got {args.jobs}')
     return args

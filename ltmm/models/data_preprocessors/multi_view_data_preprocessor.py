@@ -22,7 +22,7 @@ class MultiViewDataPreprocessor(ClsDataPreprocessor):
         **kwargs: of ``ClsDataPreprocessor``.
 
     Raises:
-        ValueError: batch augmentations, which mix images and labels one to one.
+        ValueError: batch augmentations, which mix images and labels one to one; or a batch without ``inputs``.
         TypeError: at a batch that is a list of single images.
     """
 
@@ -40,6 +40,10 @@ class MultiViewDataPreprocessor(ClsDataPreprocessor):
             data: ``inputs``, a tensor (N, C, H, W) or a list of V such tensors, and ``data_samples``.
             training: as in ``ClsDataPreprocessor``.
         """
+        if 'inputs' not in data:
+            raise ValueError(
+                f"Expected batches with 'inputs', but got {sorted(data)}: the pipeline must end in PackInputs."
+            )
         views = data['inputs']
         if isinstance(views, (list, tuple)):
             if views[0].dim() != 4:

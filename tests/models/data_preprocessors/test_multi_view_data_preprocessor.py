@@ -31,3 +31,8 @@ def test_refuses_batches_of_single_images():
 def test_refuses_to_mix_images():
     with pytest.raises(ValueError, match='cannot mix images: leave `augments` out'):
         processor(num_classes=3, batch_augments=dict(augments=dict(type='Mixup', alpha=0.2)))
+
+
+def test_refuses_batches_without_images():
+    with pytest.raises(ValueError, match=r"Expected batches with 'inputs', but got \['img'\].*PackInputs"):
+        processor()(dict(img=torch.zeros(2, 3, 4, 4)))
