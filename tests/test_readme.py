@@ -68,6 +68,10 @@ def test_your_own_sampler(run):
     assert set(sampler) == {560, 561, 562}
 
 
+def test_your_own_data_takes_ten_lines():
+    assert len(SNIPPETS['Your own data'].splitlines()) <= 10
+
+
 @needs_installation
 def test_your_own_data(tmp_path, monkeypatch):
     for split, counts in (('train', (5, 2)), ('val', (1, 1))):
@@ -84,6 +88,8 @@ def test_your_own_data(tmp_path, monkeypatch):
     assert ClassDistribution.from_dataset(dataset) == ClassDistribution([5, 2])
     ROOT_SAMPLERS.build(dict(cfg.train_dataloader.sampler, dataset=dataset, seed=0))
     assert dataset[0]['inputs'].shape == (3, 224, 224)
+    assert ROOT_DATASETS.build(cfg.test_dataloader.dataset)[0]['inputs'].shape == (3, 224, 224)
+    assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes == 12
     assert cfg.model.head.loss.type == 'ltmm.BalancedSoftmaxLoss'
     ROOT_MODELS.build(dict(cfg.model.head))
 

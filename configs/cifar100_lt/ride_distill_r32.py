@@ -3,7 +3,7 @@ _base_ = './ride_r32.py'
 model = dict(
     type='ltmm.DistillClassifier',
     teacher='{{fileDirname}}/ride_r32_6experts.py',
-    teacher_checkpoint='work_dirs/ride_r32_6experts/epoch_200.pth',
+    teacher_checkpoint='work_dirs/cifar100_lt/ride_r32_6experts/epoch_200.pth',
     head=dict(loss=dict(type='ltmm.RIDEDistillLoss')),
 )
 param_scheduler = [

@@ -79,7 +79,7 @@ def innermost(dataset: dict) -> list[dict]:
     return [leaf for part in inner for leaf in innermost(part)] or [dataset]
 
 
-def loader_as_tested(cfg: Config, dataset: dict) -> DataLoader:
+def loader_as_tested(cfg: Config, dataset: dict, round_up: bool = False) -> DataLoader:
     """Loader of any dataset as the test set is loaded: its pipeline, its batch size, every sample once and in order.
 
     Of several processes each gets a part: process r of R the samples r, r + R, ...
@@ -87,6 +87,7 @@ def loader_as_tested(cfg: Config, dataset: dict) -> DataLoader:
     Args:
         cfg: config with a ``test_dataloader``.
         dataset: config of the dataset, such as that of the training data.
+        round_up: whether the first samples come again in the end, so that every process has as many.
     """
     loader, dataset = copy.deepcopy(cfg.test_dataloader), copy.deepcopy(dataset)
     pipeline = innermost(loader.dataset)[0].get('pipeline')
@@ -97,7 +98,7 @@ def loader_as_tested(cfg: Config, dataset: dict) -> DataLoader:
     for key in ('batch_sampler', 'num_batch_per_epoch', 'drop_last'):
         loader.pop(key, None)
     loader['dataset'] = dataset
-    loader['sampler'] = dict(type='DefaultSampler', shuffle=False, round_up=False)
+    loader['sampler'] = dict(type='DefaultSampler', shuffle=False, round_up=round_up)
     return Runner.build_dataloader(loader)
 
 

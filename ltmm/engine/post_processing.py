@@ -28,6 +28,7 @@ from ltmm.models.post_process.search import objective_value, search_strength
 from ltmm.models.prior import ClassDistributionBuffer
 from ltmm.registry import DATASETS, MODELS
 from ltmm.utils.atomic_backend import AtomicLocalBackend
+from ltmm.utils.launch import check_checkpoint
 
 from .model_outputs import ModelOutputs, idle_runner, loader_as_tested, model_outputs
 from .validation_data import validation_dataset
@@ -44,14 +45,21 @@ class Evaluation:
     ece: float
 
     @classmethod
-    def of(cls, cls_score: Tensor, label: Tensor, distribution: ClassDistribution, shots: Shots) -> 'Evaluation':
-        """From logits (N, C) and labels (N,)."""
-        confidence, pred = cls_score.softmax(1).max(1)
+    def of(
+        cls,
+        cls_score: Tensor,
+        label: Tensor,
+        distribution: ClassDistribution,
+        shots: Shots,
+        use_sigmoid: bool = False,
+    ) -> 'Evaluation':
+        """From logits (N, C) and labels (N,); probabilities are one sigmoid a class, or their softmax."""
+        confidence, pred = (cls_score.sigmoid() if use_sigmoid else cls_score.softmax(1)).max(1)
         scores = class_scores(pred.numpy(), label.numpy(), len(distribution))
         bins = calibration_bins(confidence.clamp(0, 1).numpy(), (pred == label).numpy(), num_bins=15)
         return cls(
             PerClassReport.from_scores(scores, distribution, shots),
-            objective_value('nll', cls_score, label),
+            objective_value('nll', cls_score, label, use_sigmoid),
             expected_calibration_error(bins),
         )
 
@@ -74,22 +82,33 @@ class PostProcessor:
             asked for and the config has no ``train_dataloader``.
     """
 
+    head_prefix = 'head.'
+
     def __init__(self, cfg: Config, checkpoint: str, step: Mapping[str, Any], class_counts: Any = None) -> None:
         if any(hook['type'] == 'ltmm.PostProcessHook' for hook in cfg.get('custom_hooks') or []):
             raise ValueError('Expected a config without a PostProcessHook, but its corrections would come first.')
         init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+        check_checkpoint(checkpoint)
         self.cfg, self.checkpoint, self._class_counts = cfg, checkpoint, class_counts
         self.step: PostProcess = MODELS.build(dict(step))
         self.runner = idle_runner(cfg)
         self.model = self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
-        self.step.check(self.model.head)
+        head = self._take_head()
         self._meta = self.runner.load_checkpoint(checkpoint).get('meta', {})
         self.distribution = self._find_distribution()
-        self.head = copy.deepcopy(self.model.head).cpu()
+        self.head = copy.deepcopy(head).cpu()
         if hasattr(self.step, 'set_class_distribution'):
             self.step.set_class_distribution(self.distribution)
         if self.step.needs_class_means:
             self._fit_class_means()
+
+    def _take_head(self) -> nn.Module:
+        """The head to correct, checked."""
+        head = getattr(self.model, 'head', None)
+        if head is None:
+            raise TypeError(f'{type(self.step).__name__} corrects classifiers, but got {type(self.model).__name__}.')
+        self.step.check(head)
+        return head
 
     def _fit_class_means(self) -> None:
         if not self.cfg.get('train_dataloader'):
@@ -181,9 +200,10 @@ class PostProcessor:
         out = self._outputs(self.cfg.test_dataloader.dataset)
         corrected = self.step(out.cls_score, out.features, self.head)
         shots = _shots(self.cfg, self.distribution)
+        use_sigmoid = getattr(self.head, 'use_sigmoid', False)
         return (
-            Evaluation.of(out.cls_score, out.label, self.distribution, shots),
-            Evaluation.of(corrected, out.label, self.distribution, shots),
+            Evaluation.of(out.cls_score, out.label, self.distribution, shots, use_sigmoid),
+            Evaluation.of(corrected, out.label, self.distribution, shots, use_sigmoid),
         )
 
     def _outputs(self, dataset: Mapping) -> ModelOutputs:
@@ -213,19 +233,25 @@ class PostProcessor:
             head.fc = self.step.layer
             head.set_class_distribution(self.distribution)
             files = {checkpoint: self._checkpoint(head), config: cfg.pretty_text.encode()}
-        elif self.step.fold(head := copy.deepcopy(self.head)):
+        elif self._fold(head := copy.deepcopy(self.head)):
             files = {checkpoint: self._checkpoint(head)}
         else:
             cfg = self._copy_of_config(load_from=str(Path(self.checkpoint).absolute()))
             step = dict(type=f'ltmm.{type(self.step).__name__}', **self.step.settings())
             if self._class_counts is not None and hasattr(self.step, 'set_class_distribution'):
-                step['class_counts'] = self.distribution.instance_counts.tolist()
+                one_each = (self.distribution.instance_counts == self.distribution.image_counts).all()
+                counts = self.distribution.instance_counts.tolist() if one_each else self.distribution.to_dict()
+                step['class_counts'] = counts
             cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ltmm.PostProcessHook', steps=[step])]
             files = {config: cfg.pretty_text.encode()}
         if is_main_process():
             for path, content in files.items():
                 AtomicLocalBackend().put(content, path)
         return list(files)
+
+    def _fold(self, head: nn.Module) -> bool:
+        """Build the correction into ``head``, and say whether that could be done."""
+        return self.step.fold(head)
 
     def _copy_of_config(self, load_from: str) -> Config:
         cfg = copy.deepcopy(self.cfg)
@@ -236,14 +262,26 @@ class PostProcessor:
 
     def _checkpoint(self, head: nn.Module) -> bytes:
         """The file of the whole model with another head."""
-        new = {f'head.{name}': value for name, value in head.state_dict().items()}
-        replaced = ('head.', 'class_distribution.') if hasattr(head, 'class_distribution') else ('head.',)
+        prefix = self.head_prefix
+        new = {prefix + name: value for name, value in head.state_dict().items()}
+        replaced = (prefix, 'class_distribution.') if hasattr(head, 'class_distribution') else (prefix,)
         state = {name: value.cpu() for name, value in self.model.state_dict().items() if not name.startswith(replaced)}
         step = dict(type=type(self.step).__name__, **self.step.settings())
         meta = dict(dataset_meta=self._meta.get('dataset_meta'), post_process=step, source=str(self.checkpoint))
         file = io.BytesIO()
         torch.save(dict(meta=meta, state_dict=state | new), file)
         return file.getvalue()
+
+    def summary(self, before: Evaluation, after: Evaluation) -> str:
+        """A table of the figures before and after, in percent."""
+        from ltmm.visualization import Run, comparison_table
+
+        title = f'{type(self.step).__name__}({self.step.extra_repr()})'
+        table = comparison_table([Run('before', before.report), Run(title, after.report)])
+        return (
+            f'{table}\nnegative log-likelihood {before.nll:.4f} -> {after.nll:.4f}, '
+            f'calibration error {100 * before.ece:.2f} -> {100 * after.ece:.2f}'
+        )
 
     def _log(self, text: str) -> None:
         self.runner.logger.info(text)
@@ -272,20 +310,17 @@ def post_process(
     Returns:
         The files that were written.
     """
-    from ltmm.visualization import Run, comparison_table
-
-    processor = PostProcessor(cfg, checkpoint, step, class_counts)
+    if 'roi' in MODELS.get(step['type']).fits:
+        from .detector_post_processing import DetectorPostProcessor as Processor
+    else:
+        Processor = PostProcessor
+    processor = Processor(cfg, checkpoint, step, class_counts)
     if search is not None:
         processor.search(**search)
     before, after = processor.evaluate()
     files = processor.write(folder, name)
-    title = f'{type(processor.step).__name__}({processor.step.extra_repr()})'
-    table = comparison_table([Run('before', before.report), Run(title, after.report)])
     processor.runner.logger.info(
-        f'Test set, in percent:\n{table}\n'
-        f'negative log-likelihood {before.nll:.4f} -> {after.nll:.4f}, '
-        f'calibration error {100 * before.ece:.2f} -> {100 * after.ece:.2f}\n'
-        f'Wrote {", ".join(map(str, files))}'
+        f'Test set, in percent:\n{processor.summary(before, after)}\nWrote {", ".join(map(str, files))}'
     )
     return files
 

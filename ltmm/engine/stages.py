@@ -1,10 +1,10 @@
-"""Trainings that follow each other: each stage starts from the last checkpoint of the one before."""
+"""Stages that follow each other: each training starts from the last checkpoint of the one before."""
 
 import argparse
 import difflib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
-from ltmm.utils.launch import build_runner, load_config, use_amp
+from ltmm.utils.launch import build_runner, check_checkpoint, load_config, use_amp
 
 from .post_processing import post_process
 
@@ -21,15 +21,21 @@ __all__ = ['Stage', 'first_to_run', 'link_result', 'read_stages', 'run_stages']
 RECORD = 'stage.json'  # the config a stage was started with
 VOLATILE_KEYS = ('launcher', 'load_from', 'resume', 'stages', 'work_dir')
 POST_PROCESSED = 'post_processed'
+EXEMPLARS = 'exemplars.json'
+REFERENCE = 'stage://'  # with the name of a config: what its stage has written
 
 
 @dataclass
 class Stage:
-    """One training, or one post-processing, of several.
+    """One training, post-processing or mining of exemplars, of several.
+
+    Any text in the config may be ``stage://NAME``, which stands for what an earlier stage, of the config NAME.py, has
+    written: the last checkpoint of a training, the exemplar file of a mining.
 
     Args:
         name: what messages call it, also the name of its folder.
-        cfg: its config; with a key ``post_process`` nothing is trained, and the stage before is corrected.
+        cfg: its config; nothing is trained with a key ``post_process``, with which the stage before is corrected, or
+            ``mine_exemplars``, with which its model finds exemplars in the training data.
         folder: its work dir.
     """
 
@@ -38,23 +44,40 @@ class Stage:
     folder: Path
 
     @property
+    def config_name(self) -> str:
+        """Name of its config, which ``stage://`` refers to."""
+        return self.name.partition('_')[2]
+
+    @property
     def is_post_processing(self) -> bool:
         """Whether nothing is trained."""
         return self.cfg.get('post_process') is not None
 
     @property
-    def final_checkpoint(self) -> Path:
-        """The checkpoint the stage ends with."""
+    def is_mining(self) -> bool:
+        """Whether nothing is trained, and no checkpoint written."""
+        return self.cfg.get('mine_exemplars') is not None
+
+    @property
+    def is_training(self) -> bool:
+        """Whether it is none of the above."""
+        return not (self.is_post_processing or self.is_mining)
+
+    @property
+    def result(self) -> Path:
+        """The file the stage ends with."""
         if self.is_post_processing:
             return self.folder / f'{POST_PROCESSED}.pth'
+        if self.is_mining:
+            return self.folder / EXEMPLARS
         train = self.cfg.train_cfg
         name = f'iter_{train.max_iters}' if train.get('max_iters') else f'epoch_{train.max_epochs}'
         return self.folder / f'{name}.pth'
 
     @property
     def is_complete(self) -> bool:
-        """Whether its last checkpoint is there."""
-        return self.final_checkpoint.is_file()
+        """Whether that file is there."""
+        return self.result.is_file()
 
     @property
     def has_begun(self) -> bool:
@@ -114,8 +137,8 @@ def read_stages(args: argparse.Namespace) -> list[Stage]:
 
     Raises:
         FileNotFoundError: a config that is not there.
-        ValueError: a config without ``stages``, overrides for a stage that does not exist, or a post-processing that is
-            not the last stage.
+        ValueError: a config without ``stages``, overrides for a stage that does not exist, a post-processing that is
+            not the last stage, a mining that is the first, or ``stage://NAME`` where no earlier stage has that name.
     """
     last = load_config(args)
     if not last.get('stages'):
@@ -136,9 +159,19 @@ def read_stages(args: argparse.Namespace) -> list[Stage]:
     for stage in stages[:-1]:
         if stage.is_post_processing:
             raise ValueError(f'{stage.name}: post-processing has to be the last stage, a training cannot follow it.')
+    if stages[0].is_mining:
+        raise ValueError(f'{stages[0].name}: exemplars cannot be mined in the first stage, without a trained model.')
+    for number, stage in enumerate(stages):
+        earlier = [stage.config_name for stage in stages[:number]]
+        for name in _references(stage.cfg._cfg_dict):
+            if name not in earlier:
+                raise ValueError(
+                    f'{stage.name}: expected {REFERENCE}{name} to name a stage before it, but those are '
+                    f'{", ".join(earlier) or "none"}.'
+                )
     if args.amp:
         for stage in stages:
-            if not stage.is_post_processing:
+            if stage.is_training:
                 use_amp(stage.cfg)
     return stages
 
@@ -152,10 +185,13 @@ def first_to_run(stages: Sequence[Stage], first_checkpoint: Path | None = None) 
 
     Raises:
         FileNotFoundError: a checkpoint that is needed is gone.
+        InputError: the checkpoint of the first stage is truncated.
         ValueError: that stage, or one before it, was begun with another config.
     """
     if first_checkpoint is not None and not first_checkpoint.is_file():
         raise FileNotFoundError(f'Expected the checkpoint of the first stage, but {first_checkpoint} does not exist.')
+    if first_checkpoint is not None:
+        check_checkpoint(first_checkpoint)
     for number in reversed(range(len(stages))):
         stage = stages[number]
         if number == 0 and first_checkpoint is not None:
@@ -175,35 +211,46 @@ def run_stages(stages: Sequence[Stage], start: int, first_checkpoint: Path | Non
         start: see :func:`first_to_run`.
         first_checkpoint: takes the place of the first stage.
     """
-    checkpoints = [first_checkpoint or stages[0].final_checkpoint, *(stage.final_checkpoint for stage in stages[1:])]
+    checkpoint, results = None, {}
     for number, stage in enumerate(stages):
+        result = first_checkpoint if number == 0 and first_checkpoint else stage.result
         if number < start:
-            _say(f'{stage.name}: there is {checkpoints[number]}')
-            continue
-        previous = checkpoints[number - 1] if number else None
-        if stage.is_post_processing:
-            _say(f'{stage.name}: correction of {previous}')
-            _post_process(stage, stages[number - 1].cfg, previous)
+            _say(f'{stage.name}: there is {result}')
+        elif stage.is_post_processing:
+            _say(f'{stage.name}: correction of {checkpoint}')
+            _post_process(stage, _with_files(stages[number - 1].cfg, results), checkpoint)
+        elif stage.is_mining:
+            _say(f'{stage.name}: exemplars by {checkpoint}')
+            _mine_exemplars(stage, _with_files(stage.cfg, results), checkpoint)
         else:
-            _train(stage, previous)
+            _train(stage, _with_files(stage.cfg, results), checkpoint)
+        results[stage.config_name] = result
+        checkpoint = checkpoint if stage.is_mining else result
         barrier()
-    return checkpoints[-1]
+    return checkpoint
 
 
-def _train(stage: Stage, previous: Path | None) -> None:
+def _train(stage: Stage, cfg: Config, previous: Path | None) -> None:
     """Train one stage, from its start or from where it was interrupted."""
     latest = stage.latest_checkpoint()
     if latest is not None:
         _say(f'{stage.name}: goes on from {latest}')
-        stage.cfg.resume, stage.cfg.load_from = True, str(latest)
+        cfg.resume, cfg.load_from = True, str(latest)
     else:
         _say(f'{stage.name}: starts' + (f' from {previous}' if previous else ''))
-        stage.cfg.resume = False
+        cfg.resume = False
         if previous is not None:
-            stage.cfg.load_from = str(previous)
-    runner = build_runner(stage.cfg)
+            cfg.load_from = str(previous)
+    runner = build_runner(cfg)
     stage.write_record()
     runner.train()
+
+
+def _mine_exemplars(stage: Stage, cfg: Config, checkpoint: Path) -> None:
+    from .exemplar_mining import mine_exemplars  # needs mmdet
+
+    stage.write_record()
+    mine_exemplars(cfg, checkpoint, stage.result, **cfg.mine_exemplars)
 
 
 def _post_process(stage: Stage, cfg: Config, checkpoint: Path) -> None:
@@ -211,7 +258,7 @@ def _post_process(stage: Stage, cfg: Config, checkpoint: Path) -> None:
     cfg.work_dir = str(stage.folder)
     stage.write_record()
     files = post_process(cfg, str(checkpoint), folder=stage.folder, name=POST_PROCESSED, **arguments)
-    if stage.final_checkpoint not in files:
+    if stage.result not in files:
         raise ValueError(
             f'{stage.name}: {arguments["step"]["type"]} cannot be built into the classifier of this model, see '
             f'{files[0]}. Use the hook ltmm.PostProcessHook in place of this stage.'
@@ -226,6 +273,41 @@ def link_result(checkpoint: Path, work_dir: Path) -> None:
     link.unlink(missing_ok=True)
     os.symlink(os.path.relpath(checkpoint, work_dir), link)
     (work_dir / 'last_checkpoint').write_text(str(link))
+
+
+def _references(value: Any) -> Iterator[str]:
+    """The names of all stages that a config refers to."""
+    if isinstance(value, str) and value.startswith(REFERENCE):
+        yield value.removeprefix(REFERENCE)
+    elif isinstance(value, (Mapping, list, tuple)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _references(item)
+
+
+def _with_files(cfg: Config, results: Mapping[str, Path]) -> Config:
+    """A config of its own with files in place of the stages it refers to, see :func:`_resolved`."""
+    return Config(_resolved(cfg._cfg_dict, results), filename=cfg.filename)
+
+
+def _resolved(value: Any, results: Mapping[str, Path]) -> Any:
+    """``value`` with files in place of references to stages.
+
+    Raises:
+        FileNotFoundError: such a file is gone.
+    """
+    if isinstance(value, Mapping):
+        return type(value)({key: _resolved(item, results) for key, item in value.items()})
+    if isinstance(value, (list, tuple)):
+        return type(value)(_resolved(item, results) for item in value)
+    if not isinstance(value, str) or not value.startswith(REFERENCE):
+        return value
+    path = results[value.removeprefix(REFERENCE)]
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path} is gone, which a later stage needs. Put it back, or choose another --work-dir to run all stages '
+            'anew.'
+        )
+    return str(path)
 
 
 def _split_options(options: dict, num_stages: int) -> tuple[dict, list[dict]]:

@@ -2,14 +2,22 @@
 
 from torch import nn
 
+from ltmm.class_distribution import ClassDistributionError
+
+from .prior import UsesClassDistribution
+
 __all__ = ['HEAD_KINDS', 'check_losses_fit', 'head_kind']
 
 HEAD_KINDS = {
     'cls': "mmpretrain's classification heads",
     'experts': 'ltmm.MultiExpertClsHead',
+    'multi_label': 'multi-label heads (ltmm.MultiLabelClsHead and those of mmpretrain)',
+    'comic': 'ltmm.COMICHead, as its `balancer`',
     'roi': "mmdet's RoI box heads (Shared2FCBBoxHead, ConvFCBBoxHead, ...)",
     'dense': "mmdet's dense heads (RetinaHead, ATSSHead, FCOSHead, ...)",
     'detr': "mmdet's DETR heads",
+    'ltmm_dense': 'ltmm.RetinaHead and ltmm.ATSSHead',
+    'ltmm_detr': 'ltmm.DeformableDETRHead',
 }
 
 
@@ -17,7 +25,14 @@ def head_kind(head: nn.Module) -> str | None:
     """The kind of a head, a key of :data:`HEAD_KINDS`, by the classes it derives from; None for any other module."""
     names = {cls.__name__ for cls in type(head).__mro__}
     bases = dict(
-        detr='DETRHead', dense='BaseDenseHead', roi='BBoxHead', experts='MultiExpertClsHead', cls='ClsHead'
+        ltmm_detr='DETRHeadOfItsLoss',
+        ltmm_dense='DenseHeadOfItsLoss',
+        detr='DETRHead',
+        dense='BaseDenseHead',
+        roi='BBoxHead',
+        experts='MultiExpertClsHead',
+        multi_label='MultiLabelClsHead',
+        cls='ClsHead',
     )  # the special before the general
     for kind, base in bases.items():
         if base in names:
@@ -29,12 +44,14 @@ def check_losses_fit(model: nn.Module) -> None:
     """Refuse a loss in a head it was not made for.
 
     A loss says what it fits in ``fits``, a tuple of keys of :data:`HEAD_KINDS`; losses without it are not checked. One
-    that takes cosines says ``needs_cosine = True``; a classifier layer that gives them says ``is_cosine = True``, and
-    both may have a ``scale``. Losses inside of losses are checked too.
+    that takes cosines says ``needs_cosine = True``, and ``scaled_by_layer = True`` where they are to come times its
+    ``scale``; a classifier layer that gives them says ``is_cosine = True``, and may have a ``scale``. Losses inside of
+    losses are checked too.
 
     Raises:
         TypeError: names head and loss, and lists the heads that fit; or a loss of cosines has no cosine layer.
-        ValueError: cosines would be scaled by the layer and again by the loss.
+        ValueError: cosines would be scaled by the layer and again by the loss, or not as the loss expects it.
+        ClassDistributionError: a loss was built for another number of classes than the head.
     """
     for name, head in model.named_modules():
         kind = head_kind(head)
@@ -49,6 +66,8 @@ def check_losses_fit(model: nn.Module) -> None:
                     )
                 if getattr(part, 'needs_cosine', False):
                     _check_cosine(name, head, part)
+                if isinstance(part, UsesClassDistribution):
+                    _check_num_classes(name, head, part)
 
 
 def _check_cosine(name: str, head: nn.Module, loss: nn.Module) -> None:
@@ -58,12 +77,31 @@ def _check_cosine(name: str, head: nn.Module, loss: nn.Module) -> None:
     if not layers:
         raise TypeError(
             f'{type(loss).__name__} takes cosines, but no layer of {where} gives them. '
-            "Use classifier=dict(type='ltmm.NormedLinear') in ltmm.LongTailClsHead, or say `is_cosine = True` in the "
-            'class of your own cosine layer.'
+            "Use classifier=dict(type='ltmm.NormedLinear') in a head of ltmm, or say `is_cosine = True` in the class "
+            'of your own cosine layer.'
         )
     for layer in layers:
-        if getattr(layer, 'scale', 1) != 1 and loss.scale != 1:
+        scale = getattr(layer, 'scale', 1)
+        if getattr(loss, 'scaled_by_layer', False):
+            if scale != loss.scale:
+                raise ValueError(
+                    f'{where}: {type(loss).__name__}(scale={loss.scale}) expects the classifier to scale its cosines '
+                    f'alike, but got {type(layer).__name__}(scale={scale}). Use '
+                    f"classifier=dict(type='ltmm.NormedLinear', scale={loss.scale})."
+                )
+        elif scale != 1 and loss.scale != 1:
             raise ValueError(
-                f'{where}: the cosines are scaled twice, by {type(layer).__name__}(scale={layer.scale}) and by '
+                f'{where}: the cosines are scaled twice, by {type(layer).__name__}(scale={scale}) and by '
                 f'{type(loss).__name__}(scale={loss.scale}). Leave the scale of the layer at 1.'
             )
+
+
+def _check_num_classes(name: str, head: nn.Module, loss: UsesClassDistribution) -> None:
+    """Refuse class counts of another length than the head has classes."""
+    expected, got = getattr(head, 'num_classes', None), loss.expected_num_classes()
+    if None not in (expected, got) and expected != got:
+        hint = ' Leave the background class out: counts are of the foreground classes only.'
+        raise ClassDistributionError(
+            f'{name or "The head"} ({type(head).__name__}) has num_classes={expected}, but its {type(loss).__name__} '
+            f'was built for {got} classes, by `class_counts` or `num_classes`.' + (hint if got == expected + 1 else '')
+        )

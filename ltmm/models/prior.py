@@ -92,7 +92,7 @@ class UsesClassDistribution:
         elif self.class_distribution.pinned:
             self._check_num_classes(distribution, 'the training data')
         else:
-            self._accept(distribution)
+            self._accept(distribution, 'the training data')
 
     def get_class_distribution(self) -> ClassDistribution:
         """The distribution.
@@ -104,6 +104,12 @@ class UsesClassDistribution:
         if distribution is None:
             raise missing_distribution_error(type(self).__name__)
         return distribution
+
+    def expected_num_classes(self) -> int | None:
+        """C that every distribution must have; None where any will do."""
+        if self.class_distribution.pinned:
+            return self.class_distribution.get().num_classes
+        return self._num_classes
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         """Derive tensors from ``distribution``; nothing by default."""
@@ -117,16 +123,13 @@ class UsesClassDistribution:
         value = torch.as_tensor(value, dtype=torch.float64, device=device)
         self.register_buffer(name, value, persistent=False)
 
-    def _accept(self, distribution: ClassDistribution) -> None:
-        self._check_num_classes(distribution, '`class_counts`')
+    def _accept(self, distribution: ClassDistribution, source: str = '`class_counts`') -> None:
+        self._check_num_classes(distribution, source)
         self.class_distribution.set(distribution)
         self.on_class_distribution(distribution)
 
     def _check_num_classes(self, distribution: ClassDistribution, source: str) -> None:
-        expected = self._num_classes
-        if self.class_distribution.pinned:
-            expected = self.class_distribution.get().num_classes
-        got = distribution.num_classes
+        expected, got = self.expected_num_classes(), distribution.num_classes
         if expected is not None and got != expected:
             hint = ' Leave the background class out: counts are of the foreground classes only.'
             raise ClassDistributionError(

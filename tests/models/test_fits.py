@@ -63,3 +63,28 @@ def test_cosines_scaled_once_are_right():
 def test_a_loss_inside_another_is_checked_too():
     with pytest.raises(TypeError, match='EQLLoss does not fit its head'):
         cls_head(dict(DEFERRED_LDAM, loss=dict(type='ltmm.EQLLoss', lambda_=0.1)), COSINE)
+
+
+def expert_head(classifier: dict, scale: float = 30.0) -> nn.Module:
+    loss = dict(type='ltmm.RIDELoss', diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=None, scale=scale)
+    return MODELS.build(
+        dict(
+            type='ltmm.MultiExpertClsHead',
+            num_classes=3,
+            in_channels=4,
+            num_experts=2,
+            classifier=classifier,
+            loss=loss,
+        )
+    )
+
+
+def test_ride_needs_cosines_with_its_scale():
+    expert_head(dict(COSINE, scale=30))
+    with pytest.raises(TypeError, match='RIDELoss takes cosines, but no layer of its head .MultiExpertClsHead'):
+        expert_head(dict(type='ltmm.Linear'))
+    message = r"RIDELoss\(scale=30.0\) expects .* got NormedLinear\(scale=1.0\). Use .*'ltmm.NormedLinear', scale=30.0"
+    with pytest.raises(ValueError, match=message):
+        expert_head(COSINE)
+    with pytest.raises(ValueError, match='expects the classifier to scale its cosines alike'):
+        expert_head(dict(COSINE, scale=30), scale=16.0)

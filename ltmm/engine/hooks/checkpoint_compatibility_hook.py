@@ -17,7 +17,8 @@ class CheckpointCompatibilityHook(Hook):
 
     MMEngine loads what fits and only logs the rest, so a test with the checkpoint of another data set would report the
     accuracy of random weights. For a test or a resumed training every difference in shape is an error; for
-    ``load_from`` before training, where a new head on old features is meant, it is a warning.
+    ``load_from`` before training, where a new head on old features is meant, it is a warning. Buffers that are empty
+    take their size from the checkpoint.
 
     Raises:
         InputError: lists the first layers that differ, with both shapes.
@@ -27,6 +28,7 @@ class CheckpointCompatibilityHook(Hook):
         """Compare, before the weights are copied."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         own = {name: tensor for name, tensor in model.state_dict().items() if '.class_distribution.' not in f'.{name}'}
+        own = {name: tensor for name, tensor in own.items() if tensor.numel()}
         loaded = checkpoint.get('state_dict', checkpoint)
         loaded = {name.removeprefix('module.'): tensor for name, tensor in loaded.items()}
         own = {name if name in loaded else single_name(name): tensor for name, tensor in own.items()}

@@ -21,12 +21,14 @@ from ltmm.evaluation.functional import (
     negative_log_likelihood,
     overconfidence_error,
 )
+from ltmm.evaluation.functional.calibration import LOWEST_PROBABILITY
 from ltmm.registry import METRICS
 
 from .shot_metric import EMPTY_GROUP, ShotMetric
 
 __all__ = ['CalibrationMetric']
 
+ACTIVATIONS = ('sigmoid', 'softmax')
 SUM_TOLERANCE = 1e-2  # probabilities in bfloat16 sum to 1 only so far
 
 
@@ -42,7 +44,7 @@ class CalibrationMetric(ShotMetric):
     ``sce``                ECE of the probabilities of each class, mean over the classes (static or class-wise ECE)
     ``adaptive_ece``       ECE with equally many images in each bin
     ``ace``, ``tace``      SCE with equally many images in each bin, and with small probabilities left out; on request
-    ``nll``, ``brier``     mean negative log-likelihood; mean squared distance from the truth, in [0, 2]; no percent
+    ``nll``, ``brier``     mean negative log-likelihood; mean squared distance from the truth; no percent
     ``ece_many`` ...       ECE of the images whose true class is many-, medium- or few-shot, where the class
                            distribution is known; -1 for a group without a test image
     =====================  =========================================================================================
@@ -51,8 +53,14 @@ class CalibrationMetric(ShotMetric):
     ranks, the numbers are gathered as MMEngine does, and the sums added up; the images with which ``DefaultSampler``
     filled up its last round are in neither: the figures are those of one process.
 
+    It takes ``pred_score``, the probabilities of the head: of a softmax, or, with ``activation='sigmoid'``, of one
+    sigmoid a class, which ``ltmm.LongTailClsHead`` gives where the loss is of sigmoids (``ltmm.SigmoidFocalLoss``, or
+    ``ltmm.ClassBalancedLoss`` of type sigmoid or focal). The likelihood of an image is then that of all C answers, yes
+    for its class and no for the others.
+
     Args:
         num_bins: B.
+        activation: ``'softmax'``, scores that sum to 1, which is checked, or ``'sigmoid'``, scores in [0, 1].
         ace: also ACE, for which the scores of all images, (N, C), are kept and gathered.
         tace_threshold: also TACE, that is ACE without the probabilities below this, 0.01 in the paper; keeps the scores
             of all images.
@@ -71,7 +79,8 @@ class CalibrationMetric(ShotMetric):
 
     Raises:
         ClassDistributionError: a number of classes that is not that of the test set.
-        ValueError: labels out of range, scores that are NaN or no probabilities, more than one label an image.
+        ValueError: an unknown ``activation``; labels out of range, scores that are NaN or not what ``activation`` says,
+            more than one label an image.
     """
 
     default_prefix = 'calibration'
@@ -79,6 +88,7 @@ class CalibrationMetric(ShotMetric):
     def __init__(
         self,
         num_bins: int = 15,
+        activation: str = 'softmax',
         ace: bool = False,
         tace_threshold: float | None = None,
         count_true_negatives: bool = False,
@@ -96,7 +106,9 @@ class CalibrationMetric(ShotMetric):
             raise ValueError(f'Expected `num_bins` to be positive, but got {num_bins}.')
         if tace_threshold is not None and not 0 < tace_threshold < 1:
             raise ValueError(f'Expected `tace_threshold` to be in (0, 1), but got {tace_threshold}.')
-        self.num_bins = num_bins
+        if activation not in ACTIVATIONS:
+            raise ValueError(f'Expected `activation` to be one of {list(ACTIVATIONS)}, but got {activation!r}.')
+        self.num_bins, self.activation = num_bins, activation
         self.ace = ace
         self.tace_threshold = tace_threshold
         self.count_true_negatives = count_true_negatives
@@ -118,9 +130,11 @@ class CalibrationMetric(ShotMetric):
         scores = self._scores(data_samples)  # (N, C)
         self._refuse_nan(scores.sum(1).isnan(), data_samples)
         self._refuse_outside(label, 'gt_label', scores.size(1), data_samples)
-        probability, label = _probabilities(scores.cpu().double().numpy()), label.numpy()
+        probability, label = _probabilities(scores.cpu().double().numpy(), self.activation), label.numpy()
         pred = probability.argmax(1)  # of equal scores the first counts, as in LongTailMetric
         nll, brier = negative_log_likelihood(probability, label), brier_score(probability, label)
+        if self.activation == 'sigmoid':
+            nll = nll + _surprise_of_no(probability, label)
         figures = [array.tolist() for array in (label, pred, probability.max(1), nll, brier)]
         if self.ace or self.tace_threshold is not None:
             figures.append(probability if scores.dtype == torch.float64 else probability.astype(np.float32))
@@ -215,17 +229,31 @@ class CalibrationMetric(ShotMetric):
             logger.warning(f'Cannot write the reliability diagram to {path}: {e.strerror}.')
 
 
-def _probabilities(scores: np.ndarray) -> np.ndarray:
+def _surprise_of_no(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Negative log-likelihood of no for all classes but the label, (N,), of sigmoids (N, C)."""
+    no = np.maximum(1 - probability, LOWEST_PROBABILITY)
+    no[np.arange(len(label)), label] = 1
+    return -np.log(no).sum(1)
+
+
+def _probabilities(scores: np.ndarray, activation: str) -> np.ndarray:
     """The scores, (N, C), cleared of rounding above 1.
 
     Raises:
-        ValueError: scores that are negative or do not sum to 1.
+        ValueError: scores outside [0, 1], or, of a softmax, that do not sum to 1.
     """
     total, lowest = scores.sum(1), scores.min()
+    if activation == 'sigmoid':
+        if lowest < 0 or scores.max() > 1:
+            raise ValueError(
+                'Expected `pred_score` to be sigmoids in [0, 1], but those of this batch lie between '
+                f'{lowest:.4g} and {scores.max():.4g}. Does the head give logits?'
+            )
+        return scores
     if lowest < 0 or np.abs(total - 1).max() > SUM_TOLERANCE:
         raise ValueError(
             'Expected `pred_score` to be probabilities that sum to 1 over the classes, but those of this batch sum to '
-            f'{total.min():.4g} to {total.max():.4g} and the lowest is {lowest:.4g}. Calibration is of softmax '
-            'probabilities; does the head give logits, or one sigmoid a class?'
+            f'{total.min():.4g} to {total.max():.4g} and the lowest is {lowest:.4g}. Calibration is of '
+            "probabilities; does the head give logits, or one sigmoid a class (activation='sigmoid')?"
         )
     return np.minimum(scores, 1) if scores.max() > 1 else scores

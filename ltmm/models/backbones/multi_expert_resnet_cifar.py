@@ -25,24 +25,24 @@ class MultiExpertResNetCIFAR(MultiExpertBackbone):
     [1] github.com/frank-xwang/RIDE-LongTailRecognition @ab8be5c, ``ResNet_s``.
 
     Args:
-        depth: 6 n + 2 for n blocks a stage.
+        depth: 6 n + 2 for n blocks a stage; 32 where ``stage_blocks`` is left out too.
         channels: widths of the three stages.
         num_experts: E.
         expert_stages: stages that every expert has for itself, counted from 0.
         separate_stem: give every expert its own first convolution too.
         shortcut: where the shape changes: ``'A'``, without parameters, or ``'B'``, a 1x1 convolution and batch norm.
-        stage_blocks: blocks of each stage; those of ``depth`` when left out.
+        stage_blocks: blocks of each stage, in place of ``depth``.
         in_channels: colours of the input image.
         init_cfg: initialisation.
 
     Raises:
-        ValueError: a depth that is not 6 n + 2, no expert, a stage that does not exist, or another number of widths
-            than of stages.
+        ValueError: both ``depth`` and ``stage_blocks``, a depth that is not 6 n + 2, no expert, a stage that does not
+            exist, or another number of widths than of stages.
     """
 
     def __init__(
         self,
-        depth: int = 32,
+        depth: int | None = None,
         channels: Sequence[int] = (16, 32, 64),
         num_experts: int = 3,
         expert_stages: Sequence[int] = (1, 2),
@@ -54,7 +54,10 @@ class MultiExpertResNetCIFAR(MultiExpertBackbone):
             type='Kaiming', layer='Conv2d', mode='fan_in', nonlinearity='relu', distribution='normal'
         ),
     ) -> None:
-        stage_blocks = stage_blocks or [blocks_per_stage(depth)] * 3
+        if None not in (depth, stage_blocks):
+            raise ValueError(f'Expected `depth` or `stage_blocks`, but got both: {depth} and {tuple(stage_blocks)}.')
+        if stage_blocks is None:
+            stage_blocks = [blocks_per_stage(32 if depth is None else depth)] * 3
         if len(stage_blocks) != len(channels):
             raise ValueError(f'Expected `channels` of {len(stage_blocks)} stages, but got {tuple(channels)}.')
         super().__init__(num_experts, len(channels), expert_stages, separate_stem, init_cfg)

@@ -38,7 +38,7 @@ class SHIKEResNetCIFAR(MultiExpertResNetCIFAR):
     [1] github.com/jinyan-06/SHIKE @2b04b62, ``ResNet_MoE``.
 
     Args:
-        depth: 6 n + 2 for n blocks a stage.
+        depth: see :class:`MultiExpertResNetCIFAR`.
         channels: widths of the three stages; each twice that before.
         num_experts: E.
         kwargs: further arguments of :class:`MultiExpertResNetCIFAR`.
@@ -48,7 +48,7 @@ class SHIKEResNetCIFAR(MultiExpertResNetCIFAR):
     """
 
     def __init__(
-        self, depth: int = 32, channels: Sequence[int] = (16, 32, 64), num_experts: int = 3, **kwargs: Any
+        self, depth: int | None = None, channels: Sequence[int] = (16, 32, 64), num_experts: int = 3, **kwargs: Any
     ) -> None:
         if tuple(channels) != tuple(channels[0] * 2**i for i in range(3)):
             raise ValueError(f'Expected `channels` of three stages, each twice that before, but got {channels}.')

@@ -4,18 +4,18 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import load_checkpoint
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
+from ltmm.models.teacher import HasTeacher
 from ltmm.registry import MODELS
 
 __all__ = ['DistillClassifier']
 
 
 @MODELS.register_module()
-class DistillClassifier(ImageClassifier):
+class DistillClassifier(HasTeacher, ImageClassifier):
     """Hands the logits of a frozen teacher to the loss, as ``teacher_logits``, (N, C).
 
     The teacher stays in evaluation mode and gets no gradient. It is no part of the state dict: a test needs the
@@ -42,36 +42,12 @@ class DistillClassifier(ImageClassifier):
                 f'{type(self.head.loss_module).__name__}.'
             )
         cfg = Config.fromfile(teacher).model if isinstance(teacher, str) else teacher
-        self._hide_teacher(MMPRETRAIN_MODELS.build(cfg))
-        self.teacher_checkpoint = teacher_checkpoint
-        self._teacher_is_trained = False
+        self.init_teacher(MMPRETRAIN_MODELS.build(cfg), teacher_checkpoint)
         expected, got = self.head.num_classes, self.teacher.head.num_classes
         if expected != got:
             raise ValueError(
                 f'DistillClassifier: expected a teacher of {expected} classes like the student, but it has {got}.'
             )
-
-    def _hide_teacher(self, teacher: nn.Module) -> None:
-        """Keep the teacher where neither state dict nor optimizer nor DDP looks."""
-        self.__dict__['teacher'] = teacher.requires_grad_(False).eval()
-
-    def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
-        """Take the teacher along to another device or precision."""
-        self.teacher._apply(*args, **kwargs)
-        return super()._apply(*args, **kwargs)
-
-    def init_weights(self) -> None:
-        """Initialise the student and read the weights of the teacher."""
-        super().init_weights()
-        loaded = load_checkpoint(self.teacher, self.teacher_checkpoint, map_location='cpu')
-        loaded = loaded.get('state_dict', loaded)
-        missing = [name for name, _ in self.teacher.named_parameters() if name not in loaded]
-        if missing:
-            raise ValueError(
-                f'Expected a checkpoint of the teacher, but {len(missing)} of its parameters, {missing[0]} first, are '
-                f'not in {self.teacher_checkpoint}.'
-            )
-        self._teacher_is_trained = True
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """The losses of the student.
@@ -83,8 +59,7 @@ class DistillClassifier(ImageClassifier):
         Raises:
             RuntimeError: the weights of the teacher were never read.
         """
-        if not self._teacher_is_trained:
-            raise RuntimeError('The teacher has no trained weights: call init_weights(), as the Runner does.')
+        self.check_teacher_is_trained()
         with torch.no_grad():
             teacher_logits = self.teacher(inputs)
         return self.head.loss(self.extract_feat(inputs), data_samples, teacher_logits=teacher_logits)

@@ -1,9 +1,11 @@
 """The classification head: any classifier layer, any loss."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
+from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ltmm.models.fits import check_losses_fit
@@ -17,6 +19,11 @@ __all__ = ['LongTailClsHead']
 class LongTailClsHead(UsesClassDistribution, ClsHead):
     """One classifier layer and one loss, both by config; its checkpoints carry the class distribution.
 
+    It predicts as the loss means it. A loss that scales plain cosines itself, such as ``ltmm.LDAMLoss``, alone or in
+    another, sees the cosines; in evaluation mode the logits are the cosines times its scale, so that probabilities and
+    corrections after training are of the logits that were trained. A loss of one sigmoid a class (it says
+    ``use_sigmoid = True``) makes the scores sigmoids in place of a softmax. Neither changes which class is predicted.
+
     Args:
         num_classes: C.
         in_channels: D, width of the features.
@@ -29,8 +36,8 @@ class LongTailClsHead(UsesClassDistribution, ClsHead):
         init_cfg: initialisation of the classifier; the default leaves a cosine layer its own.
 
     Raises:
-        ValueError: C is not positive.
-        ClassDistributionError: training data with another number of classes.
+        ValueError: C is not positive; at a forward, features that are not (N, D).
+        ClassDistributionError: a loss for, or training data with, another number of classes.
         TypeError: a loss that was made for other heads, or a loss of cosines with a classifier that gives none.
         ValueError: cosines scaled by the classifier and again by the loss.
     """
@@ -53,7 +60,42 @@ class LongTailClsHead(UsesClassDistribution, ClsHead):
         self.fc = MMPRETRAIN_MODELS.build(dict(in_features=in_channels, out_features=num_classes, **classifier))
         self.init_class_distribution(class_counts, num_classes)
         check_losses_fit(self)
+        losses = list(self.loss_module.modules())
+        self.cosine_scale = next((part.scale for part in losses if getattr(part, 'needs_cosine', False)), 1.0)
+        self.use_sigmoid = any(getattr(part, 'use_sigmoid', False) for part in losses)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Logits (N, C) of the last stage's features (N, D)."""
-        return self.fc(self.pre_logits(feats))
+        """Logits (N, C) of the last stage's features (N, D); in evaluation mode with the scale of the loss."""
+        logits = self._logits(feats)
+        return logits if self.training or self.cosine_scale == 1 else self.cosine_scale * logits
+
+    def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs: Any) -> dict[str, Tensor]:
+        """The loss, in evaluation mode too that of the logits as training has them.
+
+        Args:
+            feats: features, the last of them (N, D).
+            data_samples: labels of the N images.
+            kwargs: what else the loss takes.
+        """
+        return self._get_loss(self._logits(feats), data_samples, **kwargs)
+
+    def _logits(self, feats: tuple[Tensor, ...]) -> Tensor:
+        features = self.pre_logits(feats)
+        if features.dim() != 2 or features.size(1) != self.in_channels:
+            raise ValueError(
+                f'{type(self).__name__}: expected features of shape (N, {self.in_channels}), as in_channels says, but '
+                f'got {tuple(features.shape)}. '
+                + (
+                    f'Set in_channels={features.size(1)}.'
+                    if features.dim() == 2
+                    else "A neck such as dict(type='GlobalAveragePooling') is missing."
+                )
+            )
+        return self.fc(features)
+
+    def _get_predictions(self, cls_score: Tensor, data_samples: list[DataSample | None] | None) -> list[DataSample]:
+        predictions = super()._get_predictions(cls_score, data_samples)
+        if self.use_sigmoid:
+            for sample, score in zip(predictions, cls_score.sigmoid()):
+                sample.set_pred_score(score)
+        return predictions

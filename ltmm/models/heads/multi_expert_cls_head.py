@@ -37,9 +37,10 @@ class MultiExpertClsHead(UsesClassDistribution, ClsHead):
         init_cfg: initialisation of the classifiers; the default leaves a cosine layer its own.
 
     Raises:
-        ValueError: C is not positive, or the loss or the aggregation is for another number of experts.
-        TypeError: a loss of single models.
-        ClassDistributionError: training data with another number of classes.
+        ValueError: C is not positive, or the loss or the aggregation is for another number of experts; a loss whose
+            scale is not that of the cosine layer.
+        TypeError: a loss of single models, or a loss of cosines with a classifier that gives none.
+        ClassDistributionError: a loss for, or training data with, another number of classes.
     """
 
     def __init__(
@@ -78,9 +79,14 @@ class MultiExpertClsHead(UsesClassDistribution, ClsHead):
         """Logits (E, N, C) of the last features (E, N, D).
 
         Raises:
-            ValueError: features of another number of experts, or of a network without experts.
+            ValueError: features of another number of experts or another width, or of a network without experts.
         """
         features = feats[-1]
+        if features.dim() == 3 and len(features) == self.num_experts and features.size(2) != self.in_channels:
+            raise ValueError(
+                f'MultiExpertClsHead: expected features of width in_channels={self.in_channels}, but got '
+                f'{tuple(features.shape)}. Set in_channels={features.size(2)}.'
+            )
         if features.dim() != 3 or len(features) != self.num_experts:
             raise ValueError(
                 f'MultiExpertClsHead: expected features of shape ({self.num_experts}, N, {self.in_channels}), but got '

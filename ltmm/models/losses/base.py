@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ltmm.models.prior import UsesClassDistribution
 
-__all__ = ['ClassPriorLoss', 'ClassificationLoss', 'reduce_loss']
+__all__ = ['ClassPriorLoss', 'ClassificationLoss', 'check_at_least_zero', 'reduce_loss']
 
 REDUCTIONS = ('none', 'mean', 'sum')
 
@@ -39,14 +39,23 @@ def reduce_loss(
     return loss.sum() / max(loss.size(0) if avg_factor is None else avg_factor, 1)
 
 
+def check_at_least_zero(name: str, value: float) -> None:
+    """Refuse a setting that is negative or not finite."""
+    if not 0 <= value < float('inf'):
+        raise ValueError(f'Expected `{name}` to be at least 0, but got {value}.')
+
+
 class ClassificationLoss(nn.Module):
     """Base of the losses for (N, C) logits: checks, float32 under AMP, reduction.
 
     A subclass writes :meth:`unreduced`.
 
     Args:
-        loss_weight: factor of the loss.
+        loss_weight: factor of the loss, at least 0.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+
+    Raises:
+        ValueError: a negative ``loss_weight``, or an unknown reduction.
     """
 
     accepts_soft_labels = False
@@ -54,6 +63,7 @@ class ClassificationLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
         super().__init__()
+        check_at_least_zero('loss_weight', loss_weight)
         if reduction not in REDUCTIONS:
             raise ValueError(f'Expected `reduction` to be one of {sorted(REDUCTIONS)}, but got {reduction!r}.')
         self.loss_weight = loss_weight

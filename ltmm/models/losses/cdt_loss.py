@@ -28,7 +28,9 @@ class CDTLoss(AdjustedCrossEntropyLoss):
 
     .. math:: \ell(z, y) = -\log \mathrm{softmax}(z / \Delta)_y, \qquad \Delta_c = (n_{\max} / n_c)^\gamma
 
-    Predict with the plain logits. A class without training samples has no part in the softmax and gets no gradient.
+    This is multiplicative logit adjustment by the class frequencies (Menon et al., ICLR 2021), done in training, where
+    negative logits do no harm. Predict with the plain logits. A class without training samples has no part in the
+    softmax and gets no gradient.
 
     [0] Ye et al., Identifying and Compensating for Feature Deviation in Imbalanced Deep Learning, arXiv 2001.01385.
     [1] github.com/zhangyongshun/BagofTricks-LT @ce7859a. Equal to [1] on its own numbers (tests/conformance,

@@ -4,6 +4,7 @@ from typing import Any
 
 from ltmm.registry import MODELS
 
+from .base import check_at_least_zero
 from .reweighted_loss import ReweightedLoss
 
 __all__ = ['ClassBalancedLoss']
@@ -35,8 +36,8 @@ class ClassBalancedLoss(ReweightedLoss):
         **kwargs: class_counts and num_classes of :class:`ReweightedLoss`.
 
     Raises:
-        ValueError: unknown ``loss_type``; ``beta`` or ``gamma`` out of range; ``gamma`` missing for ``'focal'``, or
-            given for another.
+        ValueError: unknown ``loss_type``; ``beta``, ``gamma`` or ``loss_weight`` out of range; ``gamma`` missing for
+            ``'focal'``, or given for another.
         RuntimeError: at the first forward, when no class distribution has arrived (the message says both ways).
     """
 
@@ -55,6 +56,7 @@ class ClassBalancedLoss(ReweightedLoss):
             raise ValueError(
                 f"`gamma` belongs to loss_type='focal', but got loss_type={loss_type!r} and gamma={gamma}."
             )
+        check_at_least_zero('loss_weight', loss_weight)
         if loss_type == 'softmax':
             loss = dict(type='mmpretrain.CrossEntropyLoss', loss_weight=loss_weight)
         else:

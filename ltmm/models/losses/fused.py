@@ -16,14 +16,14 @@ def fused_loss(
     value_and_grad: Callable[[Tensor], tuple[Tensor, Tensor]],
     factor: float = 1.0,
 ) -> Tensor:
-    """The loss of each sample, (N,), differentiable any number of times.
+    """The loss of each sample, (N,), or of each label, (N, C), differentiable any number of times.
 
     Args:
         cls_score: logits, (N, C).
-        value: the loss (N,) of logits, by operations that autograd knows; used where no gradient is asked for, and for
-            second derivatives.
-        value_and_grad: the same, and the gradient (N, C) of each sample's loss by its logits, up to ``factor``; called
-            without autograd.
+        value: the losses (N,) or (N, C) of logits, by operations that autograd knows; used where no gradient is asked
+            for, and for second derivatives.
+        value_and_grad: the same, and the gradient (N, C) of each sample's (label's) loss by its logits, up to
+            ``factor``; called without autograd.
         factor: what that gradient still has to be multiplied by.
     """
     if not (cls_score.requires_grad and torch.is_grad_enabled()):
@@ -45,5 +45,6 @@ class _FusedLoss(Function):
         if torch.is_grad_enabled():  # create_graph=True: the gradient itself has to be differentiable
             (grad_score,) = torch.autograd.grad(ctx.value(cls_score), cls_score, grad_loss, create_graph=True)
         else:
-            grad_score = grad * (ctx.factor * grad_loss).unsqueeze(1)  # (N, C)
+            of_sample = grad_loss.unsqueeze(1) if grad_loss.dim() == 1 else grad_loss
+            grad_score = grad * (of_sample if ctx.factor == 1 else ctx.factor * of_sample)  # (N, C)
         return grad_score, None, None, None

@@ -32,6 +32,7 @@ class LDAMLoss(AdjustedCrossEntropyLoss):
         m_c \propto n_c^{-1/4}, \quad \max_c m_c = m_{\max}
 
     The logits have to be plain cosines, from ``classifier=dict(type='ltmm.NormedLinear')``: the scale s is in the loss.
+    ``ltmm.LongTailClsHead`` multiplies its predictions by it, so that their softmax is the one that was trained.
     A class without training samples stays in the softmax, with margin 0. Soft labels weigh the losses of the classes.
     LDAM-DRW is this loss in ``ltmm.DeferredReweighting``.
 

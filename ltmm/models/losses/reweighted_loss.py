@@ -131,7 +131,7 @@ class ReweightedLoss(UsesClassDistribution, nn.Module):
             weights, total = weights * weight, weight.sum()
         reduction = reduction_override or getattr(self.loss, 'reduction', 'mean')
         if self.normalize == 'weight_sum' and reduction == 'mean':
-            weights = weights * (total / weights.sum().clamp(min=torch.finfo(dtype).tiny))
+            weights = weights * total / weights.sum().clamp(min=torch.finfo(dtype).tiny)
         return self.loss(cls_score, label, weight=weights, avg_factor=avg_factor, reduction_override=reduction_override)
 
     def _weights_of(self, distribution: ClassDistribution) -> np.ndarray:

@@ -10,7 +10,12 @@ from ltmm.registry import MODELS
 from .base import ClassificationLoss
 from .fused import fused_loss
 
-__all__ = ['SigmoidFocalLoss', 'sigmoid_focal_loss']
+__all__ = [
+    'SigmoidFocalLoss',
+    'focal_of_wrong_logit',
+    'focal_of_wrong_logit_with_grad',
+    'sigmoid_focal_loss',
+]
 
 
 def sigmoid_focal_loss(cls_score: Tensor, label: Tensor, gamma: float) -> Tensor:
@@ -26,28 +31,30 @@ def sigmoid_focal_loss(cls_score: Tensor, label: Tensor, gamma: float) -> Tensor
         gamma: strength; 0 is binary cross entropy.
     """
     if label.dim() == 2:
-        return (label * _of_wrong_logit(-cls_score, gamma) + (1 - label) * _of_wrong_logit(cls_score, gamma)).sum(1)
+        return (
+            label * focal_of_wrong_logit(-cls_score, gamma) + (1 - label) * focal_of_wrong_logit(cls_score, gamma)
+        ).sum(1)
     index = label.unsqueeze(1)  # (N, 1)
 
     def value(cls_score: Tensor) -> Tensor:
         wrong = cls_score.scatter(1, index, -cls_score.gather(1, index))  # (N, C)
-        return _of_wrong_logit(wrong, gamma).sum(1)
+        return focal_of_wrong_logit(wrong, gamma).sum(1)
 
     def value_and_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
-        loss, grad = _of_wrong_logit_with_grad(cls_score, gamma)  # (N, C), as if every answer were no
-        loss_of_label, grad_of_label = _of_wrong_logit_with_grad(-cls_score.gather(1, index), gamma)
+        loss, grad = focal_of_wrong_logit_with_grad(cls_score, gamma)  # (N, C), as if every answer were no
+        loss_of_label, grad_of_label = focal_of_wrong_logit_with_grad(-cls_score.gather(1, index), gamma)
         return loss.scatter_(1, index, loss_of_label).sum(1), grad.scatter_(1, index, -grad_of_label)
 
     return fused_loss(cls_score, value, value_and_grad)
 
 
-def _of_wrong_logit(wrong: Tensor, gamma: float) -> Tensor:
+def focal_of_wrong_logit(wrong: Tensor, gamma: float) -> Tensor:
     """softplus(x) sigmoid(x)^gamma of the logits x for the wrong answers, (N, C)."""
     cost = F.softplus(wrong)
     return cost if gamma == 0 else cost * (gamma * (wrong - cost)).exp()
 
 
-def _of_wrong_logit_with_grad(wrong: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+def focal_of_wrong_logit_with_grad(wrong: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """The same and its derivative, (N, C) each, with few passes over memory."""
     cost = F.softplus(wrong)
     if gamma == 0:
@@ -86,6 +93,7 @@ class SigmoidFocalLoss(ClassificationLoss):
     """
 
     accepts_soft_labels = True
+    use_sigmoid = True
 
     def __init__(self, gamma: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-__all__ = ['PostProcess', 'linear_layer']
+__all__ = ['PostProcess', 'box_heads', 'linear_layer']
 
 
 class PostProcess(nn.Module):
@@ -20,6 +20,7 @@ class PostProcess(nn.Module):
     objective: ClassVar[str] = 'balanced_accuracy'  # what it looks for on the validation split
     needs_features: ClassVar[bool] = False
     needs_class_means: ClassVar[bool] = False
+    fits: ClassVar[tuple[str, ...]] = ('cls', 'experts')  # kinds of heads, of ltmm.models.fits.HEAD_KINDS
 
     def forward(self, cls_score: Tensor, features: Tensor | None, head: nn.Module) -> Tensor:
         """Corrected logits, (N, C).
@@ -59,3 +60,21 @@ def linear_layer(head: nn.Module) -> nn.Linear | None:
         if type(module) is nn.Linear and module.out_features == head.num_classes and not name.startswith('loss_module')
     ]
     return layers[0] if len(layers) == 1 else None
+
+
+def box_heads(model: nn.Module, name: str) -> list[nn.Module]:
+    """The box heads of a two-stage detector of mmdet, stage by stage.
+
+    Args:
+        model: the detector.
+        name: what needs them, for the message.
+
+    Raises:
+        TypeError: a model without any.
+    """
+    heads = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
+    if heads is None:
+        raise TypeError(
+            f'{name} corrects detectors with box heads (Faster, Mask, Cascade R-CNN), but got {type(model).__name__}.'
+        )
+    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]

@@ -48,18 +48,22 @@ class LogitAdjustment(UsesClassDistribution, PostProcess):
 
     It suits a model that was trained by plain cross entropy. The prior comes out of the checkpoint.
 
+    This is the additive adjustment of [0]. The multiplicative one, :math:`z_c / \nu_c^\tau`, is ``ltmm.TauNorm`` for
+    :math:`\nu_c = \lVert w_c \rVert`. For :math:`\nu_c = \pi_c` it would push negative logits the wrong way after
+    training, so that it is done in training, by ``ltmm.CDTLoss``.
+
     [0] Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021, arXiv 2007.07314.
     [1] github.com/google-research/google-research @1d4d2f1, logit_adjustment/main.py. Equal to [1] on its own numbers
         (tests/conformance, ``logit_adjustment``).
 
     Args:
         tau: strength, at least 0; 1 in [0] without a search.
-        eps: of [1]; it matters where :math:`\pi^\tau` is below 1e-9.
+        eps: of [1], at least 0; it matters where :math:`\pi^\tau` is below 1e-9.
         class_counts: training images per class, as :meth:`ltmm.ClassDistribution.build` takes them; taken from the
             checkpoint when left out.
 
     Raises:
-        ValueError: a negative ``tau``.
+        ValueError: a negative ``tau`` or ``eps``.
         RuntimeError: neither the checkpoint nor ``class_counts`` gives the prior.
     """
 
@@ -74,6 +78,8 @@ class LogitAdjustment(UsesClassDistribution, PostProcess):
         super().__init__()
         if not 0 <= tau < float('inf'):
             raise ValueError(f'Expected `tau` to be at least 0, but got {tau}.')
+        if not 0 <= eps < float('inf'):
+            raise ValueError(f'Expected `eps` to be at least 0, but got {eps}.')
         self.tau, self.eps = tau, eps
         self._class_counts = class_counts
         self.init_class_distribution(class_counts)

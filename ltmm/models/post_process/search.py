@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltmm.evaluation.functional import class_scores
+from ltmm.models.losses.sigmoid_focal_loss import sigmoid_focal_loss
 
 from .base import PostProcess
 
@@ -16,19 +17,22 @@ __all__ = ['OBJECTIVES', 'objective_value', 'search_strength']
 OBJECTIVES = ('balanced_accuracy', 'nll', 'top1')
 
 
-def objective_value(objective: str, cls_score: Tensor, label: Tensor) -> float:
+def objective_value(objective: str, cls_score: Tensor, label: Tensor, use_sigmoid: bool = False) -> float:
     """The figure a search looks at: in percent, or, for ``'nll'``, the mean negative log-likelihood, in nats.
 
     Args:
         objective: ``'balanced_accuracy'`` (mean recall of the classes that have samples), ``'top1'`` or ``'nll'``.
         cls_score: logits, (N, C).
         label: (N,).
+        use_sigmoid: the likelihood is of one sigmoid a class, yes for the label and no for the others.
 
     Raises:
         ValueError: an unknown objective.
     """
     if objective not in OBJECTIVES:
         raise ValueError(f'Expected `objective` to be one of {list(OBJECTIVES)}, but got {objective!r}.')
+    if objective == 'nll' and use_sigmoid:
+        return float(sigmoid_focal_loss(cls_score, label, gamma=0).mean())
     if objective == 'nll':
         return float(F.cross_entropy(cls_score, label))
     scores = class_scores(cls_score.argmax(1).numpy(), label.numpy(), cls_score.size(1))
@@ -64,7 +68,8 @@ def search_strength(
     values = []
     for strength in strengths:
         setattr(step, step.strength, float(strength))
-        values.append(objective_value(objective, step(cls_score, features, head), label))
+        score = step(cls_score, features, head)
+        values.append(objective_value(objective, score, label, getattr(head, 'use_sigmoid', False)))
     best = int(np.argmin(values) if objective == 'nll' else np.argmax(values))
     setattr(step, step.strength, float(strengths[best]))
     return np.array(values)

@@ -28,7 +28,9 @@ class TauNorm(PostProcess):
 
     .. math:: z_c = \frac{w_c^\top x}{\lVert w_c \rVert^\tau}
 
-    The bias is left out, as in [1]. It needs a head with one linear layer.
+    Also known as multiplicative logit adjustment by the lengths of the weight vectors (Menon et al., ICLR 2021); see
+    ``ltmm.LogitAdjustment`` for the additive one. The bias is left out, as in [1]. It needs a head with one linear
+    layer.
 
     [0] Kang et al., Decoupling Representation and Classifier for Long-Tailed Recognition, ICLR 2020, arXiv 1910.09217.
     [1] github.com/facebookresearch/classifier-balancing @f162ade, tau_norm.py. Equal to [1] on its own numbers
@@ -56,7 +58,8 @@ class TauNorm(PostProcess):
         if linear_layer(head) is None:
             raise TypeError(
                 f'TauNorm rescales the weights of a linear classifier layer, but {type(head).__name__} does not end '
-                'in one. A cosine classifier has all its weight vectors equally long already.'
+                'in one nn.Linear. A cosine classifier has all its weight vectors equally long already; for '
+                'learned scales (LWS) and for several experts use ltmm.LogitAdjustment.'
             )
 
     def forward(self, cls_score: Tensor, features: Tensor, head: nn.Module) -> Tensor:

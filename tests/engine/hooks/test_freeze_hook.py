@@ -95,7 +95,61 @@ def test_a_test_freezes_nothing(tmp_path, checkpoint):
     assert all(p.requires_grad for p in runner.model.parameters())
 
 
+def keeping(folder, *keep, load_from=None, **options) -> Runner:
+    cfg = toy_config(folder, **{'train_cfg.max_epochs': 1, 'load_from': load_from})
+    cfg.custom_hooks.append(dict(type='ltmm.FreezeHook', keep=list(keep), **options))
+    return Runner.from_cfg(cfg)
+
+
+def test_all_but_the_named_can_be_frozen(tmp_path, checkpoint):
+    runner = keeping(tmp_path, 'head.fc', 'backbone.conv1', load_from=checkpoint, norm_eval=True)
+    runner.train()
+    trained = [name for name, p in runner.model.named_parameters() if p.requires_grad]
+    assert trained == ['backbone.conv1.weight', 'head.fc.weight', 'head.fc.bias']
+    before, after = torch.load(checkpoint, weights_only=True)['state_dict'], runner.model.state_dict()
+    changed = {name for name, value in weights(after).items() if not torch.equal(value, before[name])}
+    assert changed == set(trained)
+    assert not any(not torch.equal(value, before[name]) for name, value in statistics(after).items())
+
+
+def test_all_but_the_named_is_not_frozen_at_a_random_start(tmp_path, checkpoint):
+    with pytest.raises(ValueError, match=r"'backbone\.conv1\.weight' would be frozen at its random start"):
+        keeping(tmp_path / 'a', 'head').train()
+    with pytest.raises(ValueError, match=r"no parameter is called 'hed'.*so there is nothing to train"):
+        keeping(tmp_path / 'b', 'hed', load_from=checkpoint).train()
+
+
+def test_either_what_to_freeze_or_what_to_train_is_named():
+    for options in (dict(), dict(prefixes=['backbone'], keep=['head'])):
+        with pytest.raises(ValueError, match='Expected either `prefixes`, what to freeze, or `keep`, what to train'):
+            FreezeHook(**options)
+    with pytest.raises(ValueError, match="Expected `keep` to be a list of names, but got 'head'"):
+        FreezeHook(keep='head')
+
+
 @pytest.mark.parametrize('prefixes', ['backbone', []])
 def test_prefixes_are_a_list(prefixes):
     with pytest.raises(ValueError, match='Expected `prefixes` to be a list of names'):
         FreezeHook(prefixes)
+
+
+def test_weights_of_another_width_are_not_frozen(tmp_path, checkpoint):
+    wider = {'model.backbone.channels': (4, 4, 12), 'model.head.in_channels': 12}
+    message = r'FreezeHook: backbone.layer3\S+, \(12, .* frozen at its random start: the checkpoint has it as \(8, '
+    with pytest.raises(ValueError, match=message):
+        second_stage(tmp_path, 'backbone', load_from=checkpoint, **wider).train()
+
+
+def test_what_the_checkpoint_lacks_or_another_hook_leaves_out_is_not_frozen(tmp_path, checkpoint):
+    with pytest.raises(ValueError, match=r'backbone.layer1.1\S+, .* the checkpoint does not have it'):
+        second_stage(tmp_path / 'a', 'backbone', load_from=checkpoint, **{'model.backbone.depth': 14}).train()
+    runner = second_stage(tmp_path / 'b', 'backbone', 'head.fc.weight', load_from=checkpoint)
+    runner.register_hook(dict(type='ltmm.LoadPartsHook', prefixes=['backbone']))
+    with pytest.raises(ValueError, match='head.fc.weight, .* the checkpoint does not have it'):
+        runner.train()
+
+
+def test_a_new_head_of_other_classes_is_trained_on_frozen_features(tmp_path, checkpoint):
+    four = {'model.head.num_classes': 4}
+    four.update({f'{part}_dataloader.dataset.counts': (9, 8, 7, 6) for part in ('train', 'val', 'test')})
+    second_stage(tmp_path, 'backbone', load_from=checkpoint, **four).train()

@@ -233,3 +233,29 @@ def test_training_and_test_of_its_checkpoint_agree(tmp_path):
         cfg.pop(key)
     figures = Runner.from_cfg(cfg).test()
     assert figures['calibration/ece_few'] == pytest.approx(trained['calibration/ece_few'])
+
+
+# ---------------------------------------------------------------------- one sigmoid a class
+
+
+def test_sigmoids_are_measured_as_yes_or_no_questions():
+    logits, label = 3 * torch.randn(40, 7, generator=torch.Generator().manual_seed(3)) - 2, torch.arange(40) % 7
+    score = logits.double().sigmoid()
+    metrics = evaluate(build(activation='sigmoid', class_counts=COUNTS), samples_of(score, label))
+    onehot = torch.nn.functional.one_hot(label, 7).double()
+    bce = torch.nn.functional.binary_cross_entropy(score, onehot, reduction='none').sum(1).mean()
+    confidence, pred = score.max(1)
+    bins = F.calibration_bins(confidence.numpy(), (pred == label).numpy(), 15)
+    assert metrics['calibration/nll'] == pytest.approx(bce.item())
+    assert metrics['calibration/brier'] == pytest.approx((score - onehot).square().sum(1).mean().item())
+    assert metrics['calibration/ece'] == pytest.approx(100 * F.expected_calibration_error(bins))
+
+
+def test_what_the_activation_does_not_say_is_refused():
+    score, label = arrays()
+    with pytest.raises(ValueError, match=r"one sigmoid a class \(activation='sigmoid'\)\?"):
+        evaluate(build(class_counts=COUNTS), samples_of(0.5 * score, label))
+    with pytest.raises(ValueError, match=r'sigmoids in \[0, 1\], but those of this batch lie between .* logits\?'):
+        evaluate(build(activation='sigmoid', class_counts=COUNTS), samples_of(3 * score, label))
+    with pytest.raises(ValueError, match=r"`activation` to be one of \['sigmoid', 'softmax'\], but got 'relu'"):
+        build(activation='relu')

@@ -19,6 +19,7 @@ def network(num_experts: int, num_classes: int = 3, loss: str = 'RIDELoss') -> d
             num_classes=num_classes,
             in_channels=8,
             num_experts=num_experts,
+            classifier=dict(type='ltmm.NormedLinear', scale=30),
             loss=dict(RIDE, type=f'ltmm.{loss}') if num_classes == 3 else dict(type='ltmm.SADELoss'),
         ),
     )
@@ -105,3 +106,24 @@ def test_a_checkpoint_of_another_network_is_refused(checkpoint):
     model = student(checkpoint, deeper)
     with pytest.raises(ValueError, match=r'Expected a checkpoint of the teacher, but \d+ of its parameters'):
         model.init_weights()
+
+
+def test_a_checkpoint_of_another_width_is_refused(checkpoint):
+    wider = network(3)
+    wider['backbone']['channels'] = (4, 4, 12)
+    wider['head']['in_channels'] = 12
+    model = student(checkpoint, wider)
+    message = r'parameters have another shape in .*teacher.pth: backbone.layer3.* is \(12, .* and \(8, .* there'
+    with pytest.raises(ValueError, match=message):
+        model.init_weights()
+    with pytest.raises(RuntimeError, match='no trained weights'):
+        model.check_teacher_is_trained()
+
+
+def test_a_checkpoint_of_a_wrapped_model_is_taken(checkpoint, tmp_path):
+    state = torch.load(checkpoint, weights_only=True)['state_dict']
+    torch.save(dict(state_dict={f'module.{name}': tensor for name, tensor in state.items()}), tmp_path / 'ddp.pth')
+    model = student(str(tmp_path / 'ddp.pth'))
+    model.init_weights()
+    name = 'head.fc.experts.0.weight'
+    torch.testing.assert_close(model.teacher.state_dict()[name], state[name])

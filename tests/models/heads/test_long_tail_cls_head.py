@@ -91,3 +91,66 @@ def test_refuses_data_with_another_number_of_classes():
         head().set_class_distribution(ClassDistribution([9, 4, 1, 1]))
     with pytest.raises(ClassDistributionError, match='to have 3 entries, but got 4.* Leave the background class out'):
         head(class_counts=[9, 4, 1, 1])
+
+
+LDAM = dict(type='ltmm.LDAMLoss', scale=20.0, class_counts=[9, 4, 1])
+DEFERRED_LDAM = dict(type='ltmm.DeferredReweighting', loss=LDAM, start_epoch=1, kind='inverse', class_counts=[9, 4, 1])
+
+
+@pytest.mark.parametrize('loss', [LDAM, DEFERRED_LDAM], ids=['alone', 'inside'])
+def test_cosines_get_the_scale_of_the_loss_in_evaluation_only(loss):
+    model, feats = head(classifier=dict(type='ltmm.NormedLinear'), loss=loss), (torch.randn(4, 8),)
+    cosines = model.fc(feats[0])
+    torch.testing.assert_close(model(feats), cosines)
+    model.eval()
+    torch.testing.assert_close(model(feats), 20 * cosines)
+    for sample, cosine in zip(model.predict(feats), cosines):
+        torch.testing.assert_close(sample.pred_score, (20 * cosine).softmax(0))
+        assert sample.pred_label == cosine.argmax()
+
+
+def test_the_loss_is_the_same_in_evaluation_mode():
+    model, feats = head(classifier=dict(type='ltmm.NormedLinear'), loss=LDAM), (torch.randn(4, 8),)
+    in_training = model.loss(feats, samples(0, 1, 2, 0))
+    torch.testing.assert_close(model.eval().loss(feats, samples(0, 1, 2, 0)), in_training)
+
+
+def test_a_cosine_layer_with_a_scale_of_its_own_is_scaled_once():
+    model = head(classifier=CLASSIFIERS[1], loss=dict(LDAM, scale=1.0)).eval()
+    feats = (torch.randn(4, 8),)
+    torch.testing.assert_close(model(feats), model.fc(feats[0]))
+
+
+@pytest.mark.parametrize('loss_type, gamma', [('sigmoid', None), ('focal', 0.5)])
+def test_a_loss_of_sigmoids_gives_sigmoid_scores(loss_type, gamma):
+    counts = dict(class_counts=[9, 4, 1])
+    balanced = dict(type='ltmm.ClassBalancedLoss', loss_type=loss_type, beta=0.9, gamma=gamma, **counts)
+    deferred = dict(type='ltmm.DeferredReweighting', loss=balanced, start_epoch=1, kind='inverse', **counts)
+    feats = (torch.randn(4, 8),)
+    for loss in (dict(type='ltmm.SigmoidFocalLoss', gamma=0.5), balanced, deferred):
+        model = head(loss=loss).eval()
+        for sample, logits in zip(model.predict(feats), model(feats)):
+            torch.testing.assert_close(sample.pred_score, logits.sigmoid())
+            assert sample.pred_label == logits.argmax()
+
+
+def test_a_loss_of_a_softmax_gives_softmax_scores():
+    model = head(loss=dict(type='ltmm.ClassBalancedLoss', loss_type='softmax', beta=0.9)).eval()
+    assert model.predict((torch.randn(1, 8),))[0].pred_score.sum().item() == pytest.approx(1)
+
+
+def test_features_of_another_width_are_refused_and_the_right_setting_is_named():
+    with pytest.raises(ValueError, match=r'expected features of shape \(N, 8\).* got \(2, 5\). Set in_channels=5'):
+        head()((torch.randn(2, 5),))
+    with pytest.raises(ValueError, match=r"got \(2, 8, 4, 4\). A neck such as dict\(type='GlobalAveragePooling'\)"):
+        head()((torch.randn(2, 8, 4, 4),))
+
+
+def test_a_loss_for_another_number_of_classes_is_refused_at_build():
+    with pytest.raises(
+        ClassDistributionError, match='num_classes=3, but its BalancedSoftmaxLoss .* 4 classes.* background'
+    ):
+        head(loss=dict(type='ltmm.BalancedSoftmaxLoss', class_counts=[9, 4, 1, 1]))
+    with pytest.raises(ClassDistributionError, match='has num_classes=3, but its LDAMLoss was built for 2 classes'):
+        inner = dict(type='ltmm.LDAMLoss', num_classes=2)
+        head(classifier=dict(type='ltmm.NormedLinear'), loss=dict(DEFERRED_LDAM, loss=inner))

@@ -138,3 +138,15 @@ def test_without_a_distribution_the_error_says_both_ways_to_give_one(cfg):
 def test_logits_of_another_number_of_classes_are_refused(cfg):
     with pytest.raises(ValueError, match=r'expected logits of shape \(N, 4\).*but got \(5, 5\)'):
         build(cfg)(torch.randn(5, 5), LABEL)
+
+
+@each(
+    *(cfg for cfg in PRIOR_LOSSES if 'loss' not in cfg),
+    *PLAIN_LOSSES,
+    dict(type='ltmm.EQLv2Loss'),
+    dict(type='ltmm.GAPLoss', num_classes=4),
+)
+@pytest.mark.parametrize('weight', [-1.0, float('nan'), float('inf')])
+def test_a_weight_of_the_loss_that_makes_no_sense_is_refused_at_build(cfg, weight):
+    with pytest.raises(ValueError, match=f'Expected `loss_weight` to be at least 0, but got {weight}'):
+        MODELS.build(dict(cfg, loss_weight=weight))

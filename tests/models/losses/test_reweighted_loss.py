@@ -113,3 +113,11 @@ def test_an_empty_batch_is_zero_and_differentiable():
 def test_what_cannot_work_is_refused_at_build(cfg, error, message):
     with pytest.raises(error, match=message):
         reweighted(**cfg)
+
+
+@pytest.mark.parametrize('num', [1, 2, 5, 64])
+def test_a_batch_of_any_size_without_weight_is_zero(num):
+    score = torch.randn(num, 4, requires_grad=True)
+    value = reweighted(kind='inverse', class_counts=[500, 60, 0, 3])(score, torch.full((num,), 2), avg_factor=num)
+    value.backward()
+    assert value == 0 and not score.grad.any()

@@ -82,3 +82,9 @@ def test_another_number_of_classes_is_refused(head):
         LogitAdjustment(class_counts=[3, 2, 1])(torch.zeros(1, 4), None, head)
     with pytest.raises(ClassDistributionError, match='to have 3 entries, but got 4'):
         LogitAdjustment(class_counts=[3, 2, 1]).set_class_distribution(ClassDistribution(COUNTS))
+
+
+@pytest.mark.parametrize('eps', [-1, float('nan')])
+def test_an_eps_out_of_range_is_refused(eps):
+    with pytest.raises(ValueError, match=f'Expected `eps` to be at least 0, but got {eps}'):
+        LogitAdjustment(eps=eps)

@@ -3,6 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ltmm.models.heads import LongTailClsHead
 from ltmm.models.post_process import LogitAdjustment, NearestClassMean, TauNorm, TemperatureScaling
 from ltmm.models.post_process.search import objective_value, search_strength
 
@@ -56,3 +57,24 @@ def test_wrong_objectives_and_corrections_without_strength_are_refused(head, dat
         objective_value('acc', score, label)
     with pytest.raises(ValueError, match='NearestClassMean has no strength to search'):
         search_strength(NearestClassMean(), score, features, label, head, [1.0], 'top1')
+
+
+def test_the_likelihood_of_a_sigmoid_head_is_that_of_its_sigmoids(data):
+    score, features, label = data
+    expected = F.binary_cross_entropy_with_logits(score, F.one_hot(label, 4).float(), reduction='none').sum(1).mean()
+    assert objective_value('nll', score, label, use_sigmoid=True) == pytest.approx(expected.item())
+    head = LongTailClsHead(4, 6, loss=dict(type='ltmm.SigmoidFocalLoss', gamma=0.0))
+    values = search_strength(TemperatureScaling(), score, features, label, head, [1.0], 'nll')
+    assert values == pytest.approx([expected.item()])
+
+
+def test_a_search_on_ldam_is_of_the_logits_it_was_trained_with():
+    counts, label = [500, 60, 20, 3], torch.arange(40) % 4
+    loss = dict(type='ltmm.LDAMLoss', scale=30.0)
+    head = LongTailClsHead(4, 5, classifier=dict(type='ltmm.NormedLinear'), loss=loss).eval()
+    head.fc.weight.data = torch.eye(4, 5)
+    cosine = 0.1 * F.one_hot(label, 4) + torch.tensor(counts).log() / 30  # (N, C), head classes ahead by their prior
+    features = torch.cat([cosine, (1 - cosine.square().sum(1, keepdim=True)).sqrt()], dim=1)  # of length 1
+    step = LogitAdjustment(class_counts=counts)
+    values = search_strength(step, head((features,)), features, label, head, [0.0, 1.0, 2.0], 'balanced_accuracy')
+    assert step.tau == 1.0 and values[1] == 100.0 and values[0] < 100

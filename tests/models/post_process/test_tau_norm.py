@@ -50,3 +50,16 @@ def test_a_head_without_a_linear_layer_is_refused(classifier):
 def test_a_strength_out_of_range_is_refused(tau):
     with pytest.raises(ValueError, match='Expected `tau` to be at least 0, but got'):
         TauNorm(tau)
+
+
+def test_it_is_multiplicative_logit_adjustment_by_the_lengths(features):
+    head = LongTailClsHead(4, 6, classifier=dict(type='ltmm.Linear', bias=False))
+    logits, lengths = head.fc(features), head.fc.weight.norm(dim=1)
+    torch.testing.assert_close(TauNorm(0.7)(logits, features, head), logits / lengths**0.7)
+    assert 'multiplicative' in TauNorm.__doc__
+
+
+def test_the_refusal_does_not_take_learned_scales_and_experts_for_cosines():
+    head = LongTailClsHead(4, 6, classifier=dict(type='ltmm.ScaledLinear'))
+    with pytest.raises(TypeError, match=r'for learned scales \(LWS\) and for several experts use ltmm.LogitAdjustment'):
+        TauNorm().check(head)

@@ -19,7 +19,8 @@ def expert_cross_entropy(expert_logits: Tensor, label: Tensor, class_weight: Ten
     Args:
         expert_logits: (E, N, C).
         label: class indices, (N,), or soft labels, (N, C).
-        class_weight: factor of the samples of each class, (C,); the mean divides by the sum of the factors.
+        class_weight: factor of the samples of each class, (C,); the mean divides by the sum of the factors,
+            and is 0 where all of them are.
     """
     num_experts, num_samples, _ = expert_logits.shape
     labels = torch.cat([label] * num_experts)
@@ -27,7 +28,7 @@ def expert_cross_entropy(expert_logits: Tensor, label: Tensor, class_weight: Ten
     if class_weight is None:
         return losses.mean(1)
     weight = class_weight[label]  # (N,)
-    return (losses * weight).sum(1) / weight.sum()
+    return (losses * weight).sum(1) / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 def kl_divergence(target: Tensor, logits: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ltmm.registry import MODELS
 
+from ..base import check_at_least_zero
 from .base import kl_divergence
 from .ride_loss import RIDELoss
 
@@ -30,11 +31,12 @@ class RIDEDistillLoss(RIDELoss):
     Args:
         *args: of :class:`RIDELoss`.
         distill_temperature: T, positive.
-        distill_weight: alpha.
+        distill_weight: alpha, at least 0.
         **kwargs: of :class:`RIDELoss`.
 
     Raises:
-        ValueError: T is not positive; at a forward without the logits of a teacher; or what :class:`RIDELoss` raises.
+        ValueError: T is not positive, or alpha is negative; at a forward without the logits of a teacher; or what
+            :class:`RIDELoss` raises.
     """
 
     needs_teacher = True
@@ -44,6 +46,7 @@ class RIDEDistillLoss(RIDELoss):
     ) -> None:
         if not 0 < distill_temperature < float('inf'):
             raise ValueError(f'Expected `distill_temperature` to be positive, but got {distill_temperature}.')
+        check_at_least_zero('distill_weight', distill_weight)
         self.distill_temperature, self.distill_weight = distill_temperature, distill_weight
         super().__init__(*args, **kwargs)
 

@@ -1,5 +1,6 @@
 """RIDE: margins, deferred re-weighting, and experts that are pushed apart."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -59,10 +60,15 @@ class RIDELoss(UsesEpoch, ExpertLoss):
         **kwargs: class_counts and num_classes of :class:`~ltmm.models.losses.expert.ExpertLoss`.
 
     Raises:
-        ValueError: ``reweight_factor`` or ``beta`` out of range, ``max_margin`` or ``scale`` not positive, or a
-            negative ``reweight_epoch``.
+        ValueError: ``diversity_factor`` is not finite, ``reweight_factor`` or ``beta`` out of range, ``max_margin`` or
+            ``scale`` not positive, or ``reweight_epoch`` no whole number of at least 0; in a head whose cosine layer
+            has another scale.
+        TypeError: in a head without a cosine layer.
         RuntimeError: at a forward before the epoch or the class distribution is known; the message names the hook.
     """
+
+    needs_cosine = True
+    scaled_by_layer = True
 
     def __init__(
         self,
@@ -74,14 +80,19 @@ class RIDELoss(UsesEpoch, ExpertLoss):
         beta: float = 0.9999,
         **kwargs: Any,
     ) -> None:
+        if not math.isfinite(diversity_factor):
+            raise ValueError(f'Expected `diversity_factor` to be finite, but got {diversity_factor}.')
         for name, value in (('max_margin', max_margin), ('scale', scale)):
             if not 0 < value < float('inf'):
                 raise ValueError(f'Expected `{name}` to be positive, but got {value}.')
         for name, value in (('reweight_factor', reweight_factor), ('beta', beta)):
             if not 0 <= value < 1:
                 raise ValueError(f'Expected `{name}` to be in [0, 1), but got {value}.')
-        if reweight_epoch is not None and reweight_epoch < 0:
-            raise ValueError(f'Expected `reweight_epoch` to be at least 0, or None, but got {reweight_epoch}.')
+        is_whole = isinstance(reweight_epoch, int) and not isinstance(reweight_epoch, bool)
+        if reweight_epoch is not None and not (is_whole and reweight_epoch >= 0):
+            raise ValueError(
+                f'Expected `reweight_epoch` to be a whole number of at least 0, or None, but got {reweight_epoch!r}.'
+            )
         self.diversity_factor, self.reweight_factor, self.reweight_epoch = (
             diversity_factor,
             reweight_factor,

@@ -154,3 +154,10 @@ def test_counts_of_other_classes_are_refused_at_build():
 def test_a_subclass_without_terms_says_so():
     with pytest.raises(NotImplementedError, match='must define terms'):
         ExpertLoss(class_counts=COUNTS)(torch.zeros(1, 1, 4), torch.tensor([0]))
+
+
+def test_a_batch_without_weight_is_zero():
+    logits = torch.randn(2, 5, 3, requires_grad=True)
+    losses = expert_cross_entropy(logits, torch.full((5,), 2), torch.tensor([1.0, 2.0, 0.0]))
+    losses.sum().backward()
+    assert losses.tolist() == [0, 0] and not logits.grad.any()

@@ -33,3 +33,9 @@ def test_asks_for_a_teacher():
 def test_refuses_a_temperature_of_zero():
     with pytest.raises(ValueError, match='`distill_temperature` to be positive, but got 0'):
         RIDEDistillLoss(**SETTINGS, distill_temperature=0)
+
+
+@pytest.mark.parametrize('weight', [-1, float('nan')])
+def test_refuses_a_weight_below_zero(weight):
+    with pytest.raises(ValueError, match=f'`distill_weight` to be at least 0, but got {weight}'):
+        RIDEDistillLoss(**SETTINGS, distill_weight=weight)

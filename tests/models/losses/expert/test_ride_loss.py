@@ -96,7 +96,10 @@ def test_tail_classes_are_colder():
         (dict(scale=-1), '`scale` to be positive, but got -1'),
         (dict(reweight_factor=1), r'`reweight_factor` to be in \[0, 1\), but got 1'),
         (dict(beta=1.5), r'`beta` to be in \[0, 1\), but got 1.5'),
-        (dict(reweight_epoch=-1), '`reweight_epoch` to be at least 0, or None, but got -1'),
+        (dict(diversity_factor=float('nan')), '`diversity_factor` to be finite, but got nan'),
+        (dict(reweight_epoch=1.5), '`reweight_epoch` to be a whole number .* but got 1.5'),
+        (dict(reweight_epoch=True), '`reweight_epoch` to be a whole number .* but got True'),
+        (dict(reweight_epoch=-1), '`reweight_epoch` to be a whole number of at least 0, or None, but got -1'),
     ],
 )
 def test_errors_at_build(options, message):
