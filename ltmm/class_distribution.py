@@ -66,16 +66,19 @@ class ClassDistribution:
         num_images: images with at least one label; the sum of ``image_counts`` when left out (right for data with
             one label an image only).
         class_names: C names, in label order.
+        co_occurrence: images that hold both of two classes, (C, C), their diagonal ``image_counts``; known of
+            multi-label data only, else None.
 
     Raises:
         ClassDistributionError: counts that are negative, not whole, not one-dimensional, all zero, or of
-            another number than the names.
+            another number than the names; a co-occurrence that contradicts them.
     """
 
     instance_counts: np.ndarray
     image_counts: np.ndarray = None
     num_images: int = None
     class_names: tuple[str, ...] = field(default=None)
+    co_occurrence: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         instance_counts = _checked_counts(self.instance_counts, 'instance_counts')
@@ -99,6 +102,8 @@ class ClassDistribution:
             names = tuple(str(name) for name in names)
             if len(names) != num_classes:
                 raise ClassDistributionError(f'Expected {num_classes} class names, but got {len(names)}.')
+        if self.co_occurrence is not None:
+            object.__setattr__(self, 'co_occurrence', _checked_co_occurrence(self.co_occurrence, image_counts))
         for name, value in (
             ('instance_counts', instance_counts),
             ('image_counts', image_counts),
@@ -144,10 +149,14 @@ class ClassDistribution:
 
         Args:
             dataset: anything :class:`ltmm.datasets.LabelTable` can read: datasets of mmengine, mmpretrain and mmdet,
-                ``ConcatDataset``, ``RepeatDataset``, ``ClassBalancedDataset`` and ltmm's own wrappers.
+                ``ConcatDataset``, ``RepeatDataset``, ``ClassBalancedDataset`` and ltmm's own wrappers. A dataset that
+                keeps a part of the training data, chosen by class, offers the distribution of all of them as a method
+                ``get_class_distribution()``.
         """
         from ltmm.datasets.label_table import LabelTable
 
+        if hasattr(dataset, 'get_class_distribution'):
+            return dataset.get_class_distribution()
         return LabelTable.from_dataset(dataset, unrepeated=True).class_distribution()
 
     @classmethod
@@ -171,6 +180,7 @@ class ClassDistribution:
             image_counts=self.image_counts.tolist(),
             num_images=self.num_images,
             class_names=list(self.class_names) if self.class_names else None,
+            co_occurrence=None if self.co_occurrence is None else self.co_occurrence.tolist(),
         )
 
     # ------------------------------------------------------------------ what it knows
@@ -266,6 +276,19 @@ class ClassDistribution:
         rank[np.argsort(-self.image_counts, kind='stable')] = np.arange(self.num_classes)
         is_many, is_few = rank < many, rank >= self.num_classes - few
         return Shots(many=is_many, medium=~is_many & ~is_few, few=is_few)
+
+    def image_groups(self, bounds: Sequence[int]) -> np.ndarray:
+        """Group of each class by training images, (C,): how many of ``bounds`` it has more images than.
+
+        Args:
+            bounds: G - 1 ascending numbers of images, for groups 0 (rarest) to G - 1; (10, 100) gives LVIS's three.
+
+        Raises:
+            ValueError: bounds that do not ascend.
+        """
+        if any(low >= high for low, high in zip(bounds, bounds[1:])):
+            raise ValueError(f'Expected bounds of groups in ascending order, but got {tuple(bounds)}.')
+        return np.searchsorted(bounds, self.image_counts, side='left')
 
     @property
     def lvis_frequency(self) -> np.ndarray:
@@ -372,6 +395,22 @@ def _checked_counts(counts: Any, name: str) -> np.ndarray:
     if not array.sum():
         raise ClassDistributionError(f'Expected `{name}` to hold at least one sample, but all {len(array)} are zero.')
     array = array.astype(np.int64)
+    array.setflags(write=False)
+    return array
+
+
+def _checked_co_occurrence(co_occurrence: Any, image_counts: np.ndarray) -> np.ndarray:
+    """A read-only int64 array (C, C), or an error that says what is wrong with it."""
+    array = np.array(co_occurrence, dtype=np.int64)
+    size = len(image_counts)
+    if array.shape != (size, size):
+        raise ClassDistributionError(
+            f'Expected `co_occurrence` to be of shape ({size}, {size}), but got shape {array.shape}.'
+        )
+    if (array != array.T).any() or (array < 0).any() or (array.diagonal() != image_counts).any():
+        raise ClassDistributionError(
+            'Expected `co_occurrence` to be a symmetric matrix of counts with `image_counts` on its diagonal.'
+        )
     array.setflags(write=False)
     return array
 

@@ -162,3 +162,45 @@ def test_equality_is_by_counts_and_images(distribution):
 def test_build_from_too_few_counts_names_the_argument():
     with pytest.raises(ClassDistributionError, match='`class_counts` to have 5 entries, one a class.*but got 3'):
         ClassDistribution.build([3, 2, 1], NAMES)
+
+
+def test_co_occurrence_is_read_only_and_survives_json():
+    matrix = [[3, 1], [1, 2]]
+    distribution = ClassDistribution([3, 2], num_images=4, co_occurrence=matrix)
+    again = ClassDistribution.build(json.loads(json.dumps(distribution.to_dict())))
+    assert again.co_occurrence.tolist() == matrix
+    assert ClassDistribution([3, 2]).co_occurrence is None
+    with pytest.raises(ValueError, match='read-only'):
+        distribution.co_occurrence[0, 0] = 9
+
+
+@pytest.mark.parametrize(
+    'matrix, message',
+    [
+        ([[3, 1, 0], [1, 2, 0]], r'to be of shape \(2, 2\), but got shape \(2, 3\)'),
+        ([[3, 1], [0, 2]], 'a symmetric matrix of counts with `image_counts` on its diagonal'),
+        ([[3, 1], [1, 3]], 'on its diagonal'),
+    ],
+)
+def test_a_co_occurrence_that_contradicts_the_counts_is_refused(matrix, message):
+    with pytest.raises(ClassDistributionError, match=message):
+        ClassDistribution([3, 2], num_images=4, co_occurrence=matrix)
+
+
+def test_groups_count_the_bounds_that_are_exceeded():
+    distribution = ClassDistribution([9, 10, 11, 100, 101, 0], num_images=200)
+    assert distribution.image_groups((10, 100)).tolist() == [0, 0, 1, 1, 2, 0]
+    letters = {0: 'r', 1: 'c', 2: 'f'}
+    assert [letters[group] for group in distribution.image_groups((10, 100))] == distribution.lvis_frequency.tolist()
+    with pytest.raises(ValueError, match=r'bounds of groups in ascending order, but got \(100, 100\)'):
+        distribution.image_groups((100, 100))
+
+
+def test_a_part_of_the_data_that_knows_the_whole_says_so():
+    whole = ClassDistribution([5, 1])
+
+    class Part:
+        def get_class_distribution(self):
+            return whole
+
+    assert ClassDistribution.from_dataset(Part()) is whole

@@ -2,7 +2,8 @@
 
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,10 +13,13 @@ from torch.utils.data import Subset
 
 from ltmm.class_distribution import ClassDistribution
 
+from .label_states import POSITIVE, checked_states
+
 __all__ = ['LabelTable']
 
 # dataset -> (its annotations, their table), so that sampler and hook read a dataset once
 _TABLES: WeakKeyDictionary = WeakKeyDictionary()
+CHUNK = 2**22  # pairs of labels counted at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +31,15 @@ class LabelTable:
         offsets: sample i owns ``labels[offsets[i]:offsets[i + 1]]``, (N + 1,).
         num_classes: C.
         class_names: C names in label order, or None.
+        is_multi_label: whether a sample may hold any number of classes, as an image does in multi-label data and not in
+            detection data, whose labels are of objects. None: where the samples do not have exactly one label each.
     """
 
     labels: np.ndarray
     offsets: np.ndarray
     num_classes: int
     class_names: tuple[str, ...] | None = None
+    is_multi_label: bool | None = None
 
     def __post_init__(self) -> None:
         bad = np.flatnonzero((self.labels < 0) | (self.labels >= self.num_classes))
@@ -113,7 +120,10 @@ class LabelTable:
                 f"Expected {type(dataset).__name__} to name its classes in metainfo['classes'], but it does not. "
                 'Pass metainfo=dict(classes=[...]) to the dataset, or class_counts=[...] to the parts that need them.'
             )
-        return cls.from_lists(map(_labels_of, _records(dataset)), len(names), names)
+        records = _records(dataset)
+        first = next(records, {})
+        table = cls.from_lists(map(_labels_of, chain([first] if first else [], records)), len(names), names)
+        return replace(table, is_multi_label=False if 'instances' in first else True if 'gt_score' in first else None)
 
     @classmethod
     def _concatenated(
@@ -131,7 +141,7 @@ class LabelTable:
         starts = np.cumsum([0] + [len(table.labels) for table in tables[:-1]])
         offsets = [table.offsets[1:] + start for table, start in zip(tables, starts)]
         labels = np.concatenate([table.labels for table in tables])
-        table = cls(labels, np.concatenate([[0], *offsets]), first.num_classes, first.class_names)
+        table = replace(first, labels=labels, offsets=np.concatenate([[0], *offsets]))
         if all(part is None for part in rows):
             return table, None
         starts = np.cumsum([0] + [len(table) for table in tables[:-1]])
@@ -167,14 +177,35 @@ class LabelTable:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
         labels = self.labels[np.repeat(self.offsets[indices], lengths) + within]
-        return LabelTable(labels, offsets, self.num_classes, self.class_names)
+        return replace(self, labels=labels, offsets=offsets)
+
+    def co_occurrence(self) -> np.ndarray:
+        """Samples that hold both of two classes, int64, (C, C); on the diagonal those that hold the class."""
+        samples, classes = self.unique_pairs()  # (P,), (P,)
+        sizes = np.bincount(samples, minlength=len(self))  # (N,)
+        starts = np.cumsum(sizes) - sizes
+        counts = np.zeros(self.num_classes**2, dtype=np.int64)
+        ends = np.cumsum(sizes[samples])  # (P,)
+        num_chunks = -(-int(ends[-1]) // CHUNK) if len(ends) else 0
+        for rows in np.split(np.arange(len(samples)), np.searchsorted(ends, CHUNK * np.arange(1, num_chunks))):
+            partners = sizes[samples[rows]]
+            within = np.arange(partners.sum()) - np.repeat(np.cumsum(partners) - partners, partners)
+            others = classes[np.repeat(starts[samples[rows]], partners) + within]
+            pairs = np.repeat(classes[rows], partners) * self.num_classes + others
+            counts += np.bincount(pairs, minlength=len(counts))
+        return counts.reshape(self.num_classes, self.num_classes)
 
     def class_distribution(self) -> ClassDistribution:
-        """Instances and images per class; images without a label do not count as images."""
+        """Instances and images per class; images without a label do not count as images.
+
+        Multi-label data also have their co-occurrence counted.
+        """
         instances = np.bincount(self.labels, minlength=self.num_classes)
         images = np.bincount(self.unique_pairs()[1], minlength=self.num_classes)
         num_images = int((np.diff(self.offsets) > 0).sum())
-        return ClassDistribution(instances, images, num_images, self.class_names)
+        is_multi_label = not self.is_single_label if self.is_multi_label is None else self.is_multi_label
+        co_occurrence = self.co_occurrence() if is_multi_label else None
+        return ClassDistribution(instances, images, num_images, self.class_names, co_occurrence)
 
 
 def _annotations_of(dataset: Any) -> Any:
@@ -199,15 +230,15 @@ def _records(dataset: Any) -> Iterator[dict]:
 
 
 def _labels_of(record: dict) -> Sequence[int]:
-    """Class labels in one annotation record of mmpretrain (gt_label, gt_score) or mmdet (instances)."""
+    """Class labels in one annotation record of mmpretrain (gt_score, gt_label) or mmdet (instances)."""
     if 'instances' in record:  # detection; crowd regions are no instances
         key = 'bbox_label' if 'bbox_label' in next(iter(record['instances']), {}) else 'mask_label'
         return [instance[key] for instance in record['instances'] if not instance.get('ignore_flag')]
+    if 'gt_score' in record:  # multi-label; what a head trains on where there is gt_label, too
+        return np.flatnonzero(checked_states(record['gt_score']) == POSITIVE).tolist()
     if 'gt_label' in record:
         label = record['gt_label']
         return label if isinstance(label, (list, tuple)) else np.atleast_1d(label).tolist()
-    if 'gt_score' in record:  # multi-hot
-        return np.flatnonzero(np.asarray(record['gt_score']) > 0).tolist()
     raise TypeError(
         f"Expected annotations with 'gt_label', 'gt_score' or 'instances', but got the keys {sorted(record)}."
     )

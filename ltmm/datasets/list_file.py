@@ -65,7 +65,7 @@ def missing_images(folder: Path, names: Sequence[str]) -> list[str]:
             present = set(os.listdir(folder / parent))
         except (FileNotFoundError, NotADirectoryError):
             present = set()
-        missing += [f'{parent}/{file}' for file in files if file not in present]
+        missing += [f'{parent}/{file}' if parent else file for file in files if file not in present]
     return missing
 
 

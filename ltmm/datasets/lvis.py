@@ -72,6 +72,7 @@ class LVISDataset(LVISV1Dataset):
         cat_ids = category_ids(content, self.ann_file, self._metainfo.get('classes'))
         self._metainfo['classes'] = tuple(cat_ids)
         self.cat2label = {cat_id: label for label, cat_id in enumerate(cat_ids.values())}
+        content = self.select(content)
         self.cat_img_map = defaultdict(list)
         annotations = defaultdict(list)
         for annotation in content['annotations']:
@@ -89,6 +90,14 @@ class LVISDataset(LVISV1Dataset):
         ]
         self.cat_ids = list(self.cat2label)
         return data_list
+
+    def select(self, content: dict) -> dict:
+        """What of the annotation file to keep: all of it; for subclasses, which find labels in ``self.cat2label``.
+
+        Args:
+            content: see :func:`~ltmm.datasets.lvis_annotations.read_lvis_annotations`.
+        """
+        return content
 
     def get_label_table(self) -> LabelTable:
         """The label of every box, image after image."""

@@ -85,6 +85,32 @@ def test_counts_and_pairs_equal_naive_ones():
     assert table.samples.tolist() == [i for i, sample in enumerate(labels) for _ in sample]
 
 
+def test_scores_decide_over_labels_and_unknown_is_not_positive():
+    table = LabelTable.from_dataset(Records([dict(gt_label=[0, 1, 2], gt_score=np.array([1.0, -1.0, 0.0]))]))
+    assert lists(table) == [[0]]
+
+
+def test_co_occurrence_equals_a_naive_count(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = [rng.integers(0, 5, rng.integers(0, 6)).tolist() for _ in range(200)]
+    table = LabelTable.from_lists(labels, 6)
+    naive = [[sum(a in sample and b in sample for sample in labels) for b in range(6)] for a in range(6)]
+    for chunk in (10**6, 7, 1):
+        monkeypatch.setattr('ltmm.datasets.label_table.CHUNK', chunk)
+        assert table.co_occurrence().tolist() == naive
+    distribution = table.class_distribution()
+    assert distribution.co_occurrence.dtype == np.int64
+    assert distribution.co_occurrence.tolist() == naive
+    assert LabelTable.from_lists([[], []], 2).co_occurrence().tolist() == [[0, 0], [0, 0]]
+
+
+def test_co_occurrence_is_for_multi_label_data_only():
+    assert LabelTable.from_dataset(of_labels([0, 1])).class_distribution().co_occurrence is None
+    assert LabelTable.from_dataset(Records(DETECTION)).class_distribution().co_occurrence is None
+    dataset = DATASETS.build(dict(type='ConcatDataset', datasets=[config_of([[0, 1]]), config_of([[2], [1, 2]])]))
+    assert ClassDistribution.from_dataset(dataset).co_occurrence.tolist() == [[1, 1, 0], [1, 2, 1], [0, 1, 2]]
+
+
 def test_take_is_indexing():
     labels = [[0], [], [2, 1], [1]]
     assert lists(LabelTable.from_lists(labels, 3).take([2, 0, 2, 1])) == [[2, 1], [0], [2, 1], []]
@@ -193,6 +219,11 @@ class Bare:
         ),
         (lambda: Bare(), TypeError, 'but got Bare, which has no `get_data_info`. Give it a method `get_label_table'),
         (lambda: Half(of_labels([0, 1])), TypeError, 'Half to say which of the 2 samples of its dataset are its own 1'),
+        (
+            lambda: Records([dict(gt_score=[0, 0.5, 1])]),
+            ValueError,
+            r'`gt_score` \(C,\) to be 1 \(positive\), 0 \(negative\) or -1 \(unknown\), but got 0.5 for class 1',
+        ),
         (
             lambda: ConcatDataset([of_labels([0]), of_labels([0], classes=('a', 'b'))], ignore_keys='classes'),
             ValueError,

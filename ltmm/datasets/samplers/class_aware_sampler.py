@@ -16,25 +16,29 @@ class ClassAwareSampler(ClassSampler):
     """Visits all classes in turn and takes a few samples of each, so that head and tail are seen equally often.
 
     The classes come in shuffled cycles; every visit takes the next ``num_samples_per_class`` samples from the shuffled
-    cycle of the class, one after another. A class has its samples repeated only when all of them have been drawn.
+    cycle of the class, one after another. A class has its samples repeated only when all of them have been drawn. In
+    multi-label data a sample is in the cycle of each of its classes.
 
     [1] walks through endless cycles, which epochs cut anywhere; here the cycles start anew with every epoch, so that an
     epoch depends on nothing before it. Several processes share one order: samples in a row go to different ranks.
 
     [0] Shen et al., Relay Backpropagation, ECCV 2016, arXiv 1512.05830; Kang et al., Decoupling Representation and
         Classifier, ICLR 2020, arXiv 1910.09217.
-    [1] github.com/facebookresearch/classifier-balancing @f162ade, ClassAwareSampler.
+    [1] github.com/facebookresearch/classifier-balancing @f162ade, ClassAwareSampler; the same with several labels an
+        image: github.com/wutong16/DistributionBalancedLoss @14460d0, which takes 3 samples in a row and reduces by 4.
 
     Args:
         dataset: see :class:`ClassSampler`.
         num_samples_per_class: samples of a class in a row.
         length: draws per epoch, over all ranks: ``'dataset'`` for as many as the dataset has samples, ``'max'`` for C
             times the size of the largest class, as [1] has it, or a number.
+        reduce: what the length ``'max'`` is divided by, rounded down.
         seed: see :class:`ClassSampler`.
         round_up: see :class:`ClassSampler`.
 
     Raises:
-        ValueError: a class without samples, ``num_samples_per_class`` below 1, or an unknown ``length``.
+        ValueError: a class without samples, ``num_samples_per_class`` or ``reduce`` below 1, an unknown ``length``, or
+            ``reduce`` with another length than ``'max'``.
     """
 
     def __init__(
@@ -42,13 +46,17 @@ class ClassAwareSampler(ClassSampler):
         dataset: Sized,
         num_samples_per_class: int = 4,
         length: int | str = 'dataset',
+        reduce: int = 1,
         seed: int | None = None,
         round_up: bool = True,
     ) -> None:
         check_count('num_samples_per_class', num_samples_per_class)
         if isinstance(length, str) and length not in ('dataset', 'max'):
             raise ValueError(f"Expected `length` to be 'dataset', 'max' or a number, but got {length!r}.")
-        self.num_samples_per_class = num_samples_per_class
+        check_count('reduce', reduce)
+        if reduce > 1 and length != 'max':
+            raise ValueError(f"Expected `reduce` to go with length='max', but got reduce={reduce}, length={length!r}.")
+        self.num_samples_per_class, self.reduce = num_samples_per_class, reduce
         self._max_length = length == 'max'
         super().__init__(dataset, None if isinstance(length, str) else length, seed, round_up)
         self._check_no_empty_class()
@@ -57,7 +65,7 @@ class ClassAwareSampler(ClassSampler):
     def default_length(self) -> int:
         """See the argument ``length``."""
         counts = self.members.counts
-        return int(counts.max()) * len(counts) if self._max_length else super().default_length()
+        return int(counts.max()) * len(counts) // self.reduce if self._max_length else super().default_length()
 
     def class_probability(self, epoch: int | None = None) -> np.ndarray:
         """See :class:`ClassSampler`; the same for all classes."""

@@ -1,3 +1,5 @@
 from .cifar_auto_augment import CIFARAutoAugment
+from .photometric_distortion import PhotoMetricDistortion
+from .random_side_crop import RandomSideCrop
 
-__all__ = ['CIFARAutoAugment']
+__all__ = ['CIFARAutoAugment', 'PhotoMetricDistortion', 'RandomSideCrop']

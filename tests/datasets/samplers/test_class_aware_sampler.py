@@ -40,6 +40,11 @@ def test_length(build, length, expected):
     assert len(sampler) == len(list(sampler)) == expected
 
 
+@pytest.mark.parametrize('reduce, expected', [(1, 160), (3, 53), (4, 40)])
+def test_the_length_of_the_largest_class_can_be_reduced(build, reduce, expected):
+    assert len(build(COUNTS, **CONFIG, length='max', reduce=reduce)) == expected
+
+
 def test_samples_with_several_labels_are_reached_by_each_of_them(build):
     labels = [[0], [0], [0, 1], [0, 2], [1, 2]]
     sampler = build(labels=labels, num_classes=3, **CONFIG, num_samples_per_class=2, length=600)
@@ -70,6 +75,8 @@ def test_many_empty_classes_are_refused_in_one_line(build):
             dict(num_samples_per_class=0),
             'Expected `num_samples_per_class` to be a whole number of at least 1, but got 0',
         ),
+        (dict(length='max', reduce=0), 'Expected `reduce` to be a whole number of at least 1, but got 0'),
+        (dict(reduce=4), "Expected `reduce` to go with length='max', but got reduce=4, length='dataset'"),
         (dict(length='min'), "Expected `length` to be 'dataset', 'max' or a number, but got 'min'"),
     ],
 )

@@ -112,3 +112,38 @@ def test_a_threshold_that_repeats_nothing_is_reported(build, logged):
 def test_wrong_options_are_refused(build, options, message):
     with pytest.raises(ValueError, match=message):
         build(**CONFIG | options)
+
+
+def test_each_group_has_a_threshold_and_a_power_of_its_own(build):
+    bounds, thresholds, powers = (2, 4), (0.9, 0.5, 0.9), (1, 0.3, 0)  # class 0 in 8 images, 1 in 3, 2 in 1
+    sampler = build(**CONFIG | dict(threshold=thresholds, power=powers, group_bounds=bounds))
+    images = {c: sum(c in sample for sample in LABELS) for c in range(3)}
+
+    def factor(c):
+        group = sum(images[c] > bound for bound in bounds)
+        return max(1.0, thresholds[group] / (images[c] / len(LABELS))) ** powers[group]
+
+    expected = [max(map(factor, sample), default=1.0) for sample in LABELS]
+    np.testing.assert_allclose(sampler.repeat_factors, expected, rtol=1e-12)
+    assert len(set(expected)) == 3
+
+
+def test_groups_with_the_same_numbers_are_no_groups(build):
+    grouped = build(**CONFIG, group_bounds=(2, 4), power=(0.5, 0.5, 0.5))
+    assert grouped.repeat_factors.tolist() == build(**CONFIG).repeat_factors.tolist()
+    assert list(grouped) == list(build(**CONFIG))
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(power=(0.5, 1)), r'`power` to be one number, or 1, one a group between group_bounds=None, but got'),
+        (dict(power=(0.5, 1), group_bounds=(2, 4)), r'`power` to be one number, or 3, .*=\(2, 4\), but got \(0.5, 1\)'),
+        (dict(threshold=(0.5,), group_bounds=(2,)), r'`threshold` to be one number, or 2, one a group'),
+        (dict(power=(0.5, -1), group_bounds=(2,)), r'`power` to be numbers of at least 0, but got \(0.5, -1\)'),
+        (dict(group_bounds=(4, 2)), r'bounds of groups in ascending order, but got \(4, 2\)'),
+    ],
+)
+def test_wrong_numbers_for_groups_are_refused(build, options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**CONFIG | options)

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from toy import ROOT
+
+from ltmm import ClassDistribution
+from ltmm.datasets import CIFAR100Mosaics
+from ltmm.datasets.cifar100_mosaics import assemble, mosaic_states
+
+CLASSES = ['ant', 'bee', 'cow']
+
+
+def write(folder, **changes) -> None:
+    rng = np.random.default_rng(0)
+    content = dict(
+        tiles=rng.integers(0, 256, (5, 32, 32, 3), dtype=np.uint8),
+        mosaics=np.array([[0, 1, 2, 3], [4, 4, 0, 1]], dtype=np.int32),
+        labels=np.array([2, 0, 2, 2, 1]),
+        classes=np.array(CLASSES),
+    )
+    np.savez_compressed(folder / 'train.npz', **{**content, **changes})
+
+
+def test_mosaics_show_their_tiles_and_are_labelled_by_them(tmp_path):
+    write(tmp_path)
+    dataset = CIFAR100Mosaics(data_root=str(tmp_path))
+    tiles = np.load(tmp_path / 'train.npz')['tiles']
+    first = dataset.get_data_info(0)
+    assert (first['img'] == np.vstack([np.hstack(tiles[:2]), np.hstack(tiles[2:4])])).all()
+    assert first['img'].shape == (64, 64, 3) and first['img'].dtype == np.uint8
+    assert [dataset.get_data_info(i)['gt_score'].tolist() for i in (0, 1)] == [[1, 0, 1], [1, 1, 1]]
+    assert dataset.get_cat_ids(0) == [0, 2]
+    assert dataset.metainfo['classes'] == tuple(CLASSES)
+    assert ClassDistribution.from_dataset(dataset).image_counts.tolist() == [2, 1, 2]
+
+
+def test_states_and_images_of_many_at_once():
+    tiles = np.random.default_rng(0).integers(0, 9, (7, 4, 2, 3, 1))
+    assert (assemble(tiles)[5] == assemble(tiles[5])).all() and assemble(tiles).shape == (7, 4, 6, 1)
+    assert mosaic_states(np.array([[0, 0, 0, 0], [1, 2, 1, 2]]), 4).tolist() == [[1, 0, 0, 0], [0, 1, 1, 0]]
+
+
+def test_a_missing_file_says_how_it_is_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('LTMM_DATA_ROOT', raising=False)
+    with pytest.raises(FileNotFoundError, match='(?s)data/cifar100_mosaics/val.npz is not there.*cifar100_mosaics.py'):
+        CIFAR100Mosaics('val')
+    with pytest.raises(ValueError, match=r"`split` to be one of \['test', 'train', 'val'\], but got 'dev'"):
+        CIFAR100Mosaics('dev')
+
+
+def test_damaged_files_are_named(tmp_path):
+    write(tmp_path)
+    path = tmp_path / 'train.npz'
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(OSError, match='train.npz is damaged'):
+        CIFAR100Mosaics(data_root=str(tmp_path))
+
+
+@pytest.mark.skipif(not (ROOT / 'data/cifar100_mosaics').is_dir(), reason='CIFAR-100 mosaics are not in data/')
+def test_the_benchmark_is_what_the_config_says():
+    counts = {
+        split: ClassDistribution.from_dataset(CIFAR100Mosaics(split, str(ROOT / 'data/cifar100_mosaics')))
+        for split in ('train', 'val', 'test')
+    }
+    assert [counts[split].num_images for split in ('train', 'val', 'test')] == [4199, 990, 3077]
+    train = counts['train'].image_counts
+    assert (len(train), train.max(), train.min()) == (50, 1000, 5)
+    assert ((train >= 100).sum(), (train < 20).sum()) == (22, 13)
+    assert set(counts['val'].image_counts) == {45} and set(counts['test'].image_counts) == {140}
