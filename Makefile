@@ -10,10 +10,10 @@ install: ## set up .venv with the tested versions: 8 minutes the first time on a
 	@$(PYTHON) tools/setup_env.py
 
 test: install ## run all tests; ARGS="..." goes to pytest
-	$(ENV_PYTHON) -m pytest $(ARGS)
+	$(ENV_PYTHON) -m pytest -n auto --dist loadfile $(ARGS)
 
 test-fast: install ## run the tests that are not marked slow
-	$(ENV_PYTHON) -m pytest -m 'not slow' $(ARGS)
+	$(ENV_PYTHON) -m pytest -n auto --dist loadfile -m 'not slow' $(ARGS)
 
 lint: install ## check style, without changing anything
 	$(ENV_PYTHON) -m ruff check

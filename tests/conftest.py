@@ -1,7 +1,9 @@
 """What all tests share: the options of this suite."""
 
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import DefaultScope
@@ -21,6 +23,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_default_scope() -> None:
-    """Start every test without a default scope, as a new process does, whatever scope the test before it has set."""
+def fresh_start() -> None:
+    """Start every test as a new process does: without a default scope, and from the same random seed."""
     DefaultScope._instance_dict.clear()
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)

@@ -10,6 +10,8 @@ import yaml
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 import ltmm.registry
 from ltmm.registry import MODELS
@@ -49,13 +51,17 @@ def test_names_of_ours_exist(path):
 
 
 @pytest.mark.parametrize('path', each(CONFIGS))
-def test_model_builds(path):
+def test_model_builds(path, monkeypatch):
+    for layer in (_ConvNd, nn.Linear):  # most of the time would go into drawing weights
+        monkeypatch.setattr(layer, 'reset_parameters', lambda self: None)
     cfg = Config.fromfile(path)
     if 'data_preprocessor' in cfg:  # as the Runner does
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model)
     if path.stem.startswith('ce_'):  # the networks that all other configs of the folder inherit
+        for parameter in model.parameters():
+            parameter.data.zero_()
         images = torch.zeros(1, len(cfg.data_preprocessor.mean), 32, 32)
         assert model.eval()(images).shape == (1, cfg.data_preprocessor.num_classes)
 
@@ -72,6 +78,54 @@ def test_readme_and_metafile_name_every_config(folder):
     configs = [str(path.relative_to(ROOT)) for path in folder.glob('*.py')]
     assert sorted(model['Config'] for model in models) == sorted(configs)
     assert [config for config in configs if Path(config).name not in readme] == []
+
+
+def result_of(path: Path) -> str:
+    """The last checkpoint of a training, in its default work dir."""
+    return f'work_dirs/{path.parent.name}/{path.stem}/epoch_{Config.fromfile(path).train_cfg.max_epochs}.pth'
+
+
+TAUGHT = [path for path in CONFIGS if path.parent.name not in DETECTION and 'teacher' in Config.fromfile(path).model]
+SADE_AT_TEST = [path for path in CONFIGS if path.stem.startswith('sade_tta_')]
+
+
+@pytest.mark.parametrize('path', each(TAUGHT))
+def test_the_teacher_is_where_its_training_leaves_it(path):
+    model = Config.fromfile(path).model
+    assert model.teacher_checkpoint == result_of(Path(model.teacher))
+
+
+@pytest.mark.parametrize('path', each(SADE_AT_TEST))
+def test_the_readme_tests_what_is_only_a_test(path):
+    assert Config.fromfile(path).test_cfg.type == 'ltmm.ExpertAggregationLoop'
+    trained = path.parent / f'sade_{path.stem.split("_")[2]}.py'
+    command = f'python tools/test.py {path.relative_to(ROOT)} {result_of(trained)}'
+    assert f'| - | `{command}` |' in (path.parent / 'README.md').read_text()
+
+
+NEW_ON_CIFAR = {
+    'softmax_focal': 'SoftmaxFocalLoss',
+    'class_balanced_softmax': 'ClassBalancedLoss',
+    'class_balanced_sigmoid': 'ClassBalancedLoss',
+    'effective_number': 'ReweightedLoss',
+    'inverse_bce': 'ReweightedLoss',
+}
+
+
+@pytest.mark.parametrize('name', NEW_ON_CIFAR)
+def test_every_plain_loss_has_a_config_on_cifar(name):
+    cfg = Config.fromfile(ROOT / f'configs/cifar100_lt/{name}_r32.py')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        head = MODELS.build(cfg.model.head)
+    assert type(head.loss_module).__name__ == NEW_ON_CIFAR[name]
+    assert head.use_sigmoid is (name in ('class_balanced_sigmoid', 'inverse_bce'))
+
+
+@pytest.mark.parametrize('name, step', [('post_hoc_logit_adjustment', 'LogitA'), ('temperature', 'TemperatureS')])
+def test_post_hoc_methods_have_a_config_on_cifar(name, step):
+    cfg = Config.fromfile(ROOT / f'configs/cifar100_lt/{name}_r32.py')
+    assert cfg.post_process.step.type.startswith(f'ltmm.{step}') and set(cfg.post_process.step) == {'type'}
+    assert [Path(stage).stem for stage in cfg.stages] == ['ce_r32']
 
 
 def test_cifar_schedule_is_that_of_the_authors():
