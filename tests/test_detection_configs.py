@@ -6,6 +6,8 @@ from mmengine.registry import DefaultScope
 from toy import ROOT
 
 from ltmm import ClassDistribution
+from ltmm.models.fits import check_losses_fit
+from ltmm.models.losses import RoIClsLoss
 from ltmm.registry import MODELS
 
 CONFIGS = sorted(path for folder in ('lvis', 'foda_lt') for path in (ROOT / 'configs' / folder).glob('*.py'))
@@ -15,10 +17,12 @@ EACH = pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 @EACH
 def test_has_the_hooks_and_metric_of_the_house(path):
     cfg = Config.fromfile(path)
-    assert cfg.custom_hooks == Config.fromfile(ROOT / 'configs/_base_/default_runtime.py').custom_hooks
+    of_the_house = Config.fromfile(ROOT / 'configs/_base_/default_runtime.py').custom_hooks
+    assert cfg.custom_hooks[: len(of_the_house)] == of_the_house
     assert cfg.default_hooks.checkpoint.type == 'ltmm.SafeCheckpointHook'
     assert cfg.default_scope == 'mmdet'
-    assert cfg.train_dataloader.dataset.type == cfg.test_dataloader.dataset.type == 'ltmm.LVISDataset'
+    assert cfg.train_dataloader.dataset.type in ('ltmm.LVISDataset', 'ltmm.SmoothTailDataset')
+    assert cfg.test_dataloader.dataset.type == 'ltmm.LVISDataset'
     assert cfg.val_evaluator == cfg.test_evaluator and cfg.test_evaluator.type == 'ltmm.LVISMetric'
     assert not cfg.train_dataloader.get('persistent_workers')
 
@@ -44,3 +48,65 @@ def test_eql_on_lvis_is_the_papers_recipe():
     for config in (cfg, softmax):  # nothing else differs
         config['model']['roi_head']['bbox_head'] = None
     assert cfg == softmax
+
+
+def flat(name: str) -> dict:
+    return Config.fromfile(ROOT / f'configs/lvis/{name}.py').to_dict()
+
+
+@EACH
+def test_at_most_25_lines(path):
+    assert len(path.read_text().splitlines()) <= 25
+
+
+@pytest.mark.parametrize(
+    'path', [path for path in CONFIGS if 'r101' in path.stem and 'cascade' not in path.stem], ids=lambda path: path.stem
+)
+def test_r101_differs_from_r50_in_the_backbone_alone(path):
+    r101, r50 = flat(path.stem), flat(path.stem.replace('r101', 'r50'))
+    assert r101['model']['backbone'].pop('depth') == 101
+    assert r101['model']['backbone'].pop('init_cfg')['checkpoint'] == 'torchvision://resnet101'
+    del r50['model']['backbone']['depth'], r50['model']['backbone']['init_cfg']
+    assert r101 == r50
+
+
+@pytest.mark.parametrize('path', [path for path in CONFIGS if path.stem.endswith('_2x_v0.5')], ids=lambda p: p.stem)
+def test_v05_has_its_classes_files_and_schedule(path):
+    cfg = flat(path.stem)
+    heads = cfg['model']['roi_head']
+    assert heads['bbox_head']['num_classes'] == heads['mask_head']['num_classes'] == 1230
+    assert cfg['test_evaluator']['ann_file'].endswith('lvis_v0.5/annotations/lvis_v0.5_val.json')
+    for split in ('train', 'test'):
+        dataset = cfg[f'{split}_dataloader']['dataset']
+        assert 'v0.5' in dataset['ann_file'] and dataset['data_prefix'] == dict(img='')
+    assert cfg['train_cfg']['max_epochs'] == 24 and cfg['param_scheduler'][1]['milestones'] == [16, 22]
+
+
+def test_the_two_ways_to_24_epochs_agree():
+    v1, v05 = flat('softmax_r50_2x'), flat('softmax_r50_2x_v0.5')
+    for cfg in (v1, v05):
+        for step in cfg['param_scheduler']:
+            step.pop('_scope_', None)
+    assert v1['param_scheduler'] == v05['param_scheduler'] and v1['train_cfg'] == v05['train_cfg']
+    assert flat('seesaw_cascade_r101_2x')['param_scheduler'] == v1['param_scheduler']
+
+
+def test_eql_on_v05_has_the_papers_tail():
+    loss = flat('eql_r50_2x_v0.5')['model']['roi_head']['bbox_head']['loss_cls']
+    loss = MODELS.build(loss)
+    loss.set_class_distribution(ClassDistribution([2000, 100, 101], num_images=56740))  # lambda is 100.4 images
+    assert loss.is_tail.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize('name', ['eqlv2_cascade_r50', 'eqlv2_retinanet_r50', 'eqlv2_atss_r50', 'seesaw_r50_2x'])
+def test_losses_fit_their_heads_and_are_as_wide_as_they_wish(name):
+    cfg = Config.fromfile(ROOT / f'configs/lvis/{name}.py').model
+    cfg.backbone.update(depth=18, base_channels=8, init_cfg=None)
+    cfg.neck.in_channels = [8, 16, 32, 64]
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg)
+    check_losses_fit(model)
+    losses = [module for module in model.modules() if isinstance(module, RoIClsLoss)]
+    assert len(losses) == (3 if 'cascade' in name else 1)
+    background = 2 if 'seesaw' in name else 1 if 'cascade' in name else 0
+    assert {loss.num_columns for loss in losses} == {1203 + background}

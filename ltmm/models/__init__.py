@@ -9,4 +9,5 @@ from .losses import *
 from .post_process import *
 
 if mmdet_is_usable():
+    from .dense_heads import *
     from .roi_heads import *

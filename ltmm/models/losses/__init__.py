@@ -5,11 +5,14 @@ from .cdt_loss import CDTLoss
 from .class_balanced_loss import ClassBalancedLoss
 from .deferred_reweighting import DeferredReweighting
 from .eql_loss import EQLLoss
+from .eqlv2_loss import EQLv2Loss
 from .expert import BalPoELoss, ExpertLoss, MDCSLoss, RIDEDistillLoss, RIDELoss, SADELoss
 from .ldam_loss import LDAMLoss
 from .logit_adjustment_loss import LogitAdjustmentLoss
 from .reweighted_loss import ReweightedLoss
 from .roi_cls_loss import RoIClsLoss
+from .seesaw_loss import SeesawLoss
+from .sigmoid_ce_loss import SigmoidCrossEntropyLoss
 from .sigmoid_focal_loss import SigmoidFocalLoss
 from .softmax_focal_loss import SoftmaxFocalLoss
 from .vs_loss import VSLoss
@@ -24,6 +27,7 @@ __all__ = [
     'ClassificationLoss',
     'DeferredReweighting',
     'EQLLoss',
+    'EQLv2Loss',
     'ExpertLoss',
     'LDAMLoss',
     'LogitAdjustmentLoss',
@@ -33,6 +37,8 @@ __all__ = [
     'ReweightedLoss',
     'RoIClsLoss',
     'SADELoss',
+    'SeesawLoss',
+    'SigmoidCrossEntropyLoss',
     'SigmoidFocalLoss',
     'SoftmaxFocalLoss',
     'VSLoss',

@@ -4,13 +4,14 @@ import warnings
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ltmm.class_distribution import ClassDistribution
+from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.registry import MODELS
 
+from .base import ClassPriorLoss
 from .roi_cls_loss import RoIClsLoss
+from .sigmoid_ce_loss import sigmoid_cross_entropy
 
 __all__ = ['EQLLoss', 'eql_loss']
 
@@ -23,16 +24,14 @@ def eql_loss(cls_score: Tensor, label: Tensor, is_tail: Tensor) -> Tensor:
     Args:
         cls_score: logits, (N, C).
         label: class indices, (N,); C is background.
-        is_tail: classes that get no negative gradient from objects of other classes, bool, (C,).
+        is_tail: 1 for the classes that get no negative gradient from objects of other classes, 0 for the others, (C,).
     """
-    target = label.unsqueeze(1) == torch.arange(cls_score.size(1), device=label.device)  # (N, C)
-    foreground = target.any(dim=1, keepdim=True)  # (N, 1)
-    loss = F.binary_cross_entropy_with_logits(cls_score, target.to(cls_score), reduction='none')  # (N, C)
-    return loss.masked_fill(foreground & is_tail & ~target, 0).sum(1)
+    is_tail = is_tail.to(cls_score)
+    return sigmoid_cross_entropy(cls_score, label, negative=1 - is_tail, background=torch.ones_like(is_tail))
 
 
 @MODELS.register_module()
-class EQLLoss(RoIClsLoss):
+class EQLLoss(RoIClsLoss, ClassPriorLoss):
     r"""Spares the tail the negative gradients that objects of all other classes would give it; the head is unchanged.
 
     .. math::
@@ -42,7 +41,7 @@ class EQLLoss(RoIClsLoss):
     E_i is 1 for an object and 0 for background, from which every class still learns. f_j is the share of the training
     images that hold class j; a class without images is tail. There is no background column: a proposal's scores are
     the C sigmoids. N counts the proposals that have a weight (``avg_factor`` of mmdet's heads); [2] divides by all
-    proposals, which is the same unless some have weight 0.
+    proposals, which is the same unless some have weight 0. Dense and DETR heads take the loss as box heads do.
 
     [0] Tan et al., Equalization Loss for Long-Tailed Object Recognition, CVPR 2020, arXiv 2003.05176.
     [1] github.com/tztztztztz/eql.detectron2 @29224ac.
@@ -61,6 +60,8 @@ class EQLLoss(RoIClsLoss):
         RuntimeError: at the first forward, when no class distribution has arrived (the message says both ways).
     """
 
+    fits = ('roi', 'ltmm_dense', 'ltmm_detr')
+
     def __init__(self, lambda_: float, by: str = 'image_frequency', **kwargs: Any) -> None:
         if lambda_ <= 0:
             raise ValueError(f'Expected `lambda_` to be positive, but got {lambda_}.')
@@ -68,6 +69,20 @@ class EQLLoss(RoIClsLoss):
             raise ValueError(f'Expected `by` to be one of {sorted(FREQUENCIES)}, but got {by!r}.')
         self.lambda_, self.by = lambda_, by
         super().__init__(**kwargs)
+
+    def on_num_classes(self, num_classes: int) -> None:
+        """From now on counts must be of ``num_classes`` classes.
+
+        Raises:
+            ClassDistributionError: counts of another number of classes were given in the config.
+        """
+        known = self.class_distribution.get()
+        if known is not None and known.num_classes != num_classes:
+            raise ClassDistributionError(
+                f'EQLLoss: expected `class_counts` to have {num_classes} entries, the `num_classes` of its head, but '
+                f'got {known.num_classes}. Background is not counted.'
+            )
+        self._num_classes = num_classes
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         frequency = getattr(distribution, self.by)
@@ -82,7 +97,7 @@ class EQLLoss(RoIClsLoss):
         self.register_derived('is_tail', is_tail)
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
-        return eql_loss(cls_score, label, self.is_tail.bool())
+        return eql_loss(cls_score, label, self.is_tail)
 
     def extra_repr(self) -> str:
         """Shown in ``print(model)``."""

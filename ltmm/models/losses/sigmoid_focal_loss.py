@@ -60,8 +60,9 @@ def focal_of_wrong_logit_with_grad(wrong: Tensor, gamma: float) -> tuple[Tensor,
     if gamma == 0:
         return cost, wrong.sigmoid()
     log_prob = wrong - cost
-    modulation = (log_prob * gamma).exp_()
+    modulation = None if gamma == 2 else (log_prob * gamma).exp_()
     prob = log_prob.exp_()
+    modulation = prob.square() if modulation is None else modulation
     loss = cost.mul_(modulation)
     return loss, modulation.mul_(prob).addcmul_(loss, prob.sub_(1), value=-gamma)  # m p + gamma loss (1 - p)
 

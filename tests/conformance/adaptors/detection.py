@@ -29,3 +29,35 @@ def eql(case: Case) -> dict[str, Any]:
         case.loss_and_grad(loss, label='labels', grad='grad'),
         scores=loss.get_activation(case['logits']),
     )
+
+
+@adaptor('eqlv2')
+def eqlv2(case: Case) -> dict[str, Any]:
+    options = {name: case.params[name] for name in case.params if name not in ('num_classes', 'steps')}
+    loss = MODELS.build(dict(type='ltmm.EQLv2Loss', **options))
+    loss.get_cls_channels(case.params['num_classes'])
+    got = {}
+    for step in range(case.params['steps']):
+        result = case.loss_and_grad(loss, wrt=f'logits{step}', label=f'labels{step}', grad=f'grad{step}')
+        got[f'loss{step}'], got[f'grad{step}'] = result['loss'], result[f'grad{step}']
+        got[f'pos_grad{step}'] = loss.gradients.positive.clone()
+        got[f'neg_grad{step}'] = loss.gradients.negative.clone()
+        got[f'pos_neg{step}'] = loss.gradient_ratio
+    return dict(got, scores=loss.get_activation(case[f'logits{step}']))
+
+
+@adaptor('seesaw')
+def seesaw(case: Case) -> dict[str, Any]:
+    options = {name: case.params[name] for name in case.params}
+    loss = MODELS.build(dict(type='ltmm.SeesawLoss', **options))
+    loss.get_cls_channels(options['num_classes'])
+    loss.counts.counts.copy_(case['cum_samples_before'])
+    got = {}
+    for step in range(2):
+        score = case[f'logits{step}'].requires_grad_()
+        row = (case[f'label_weights{step}'], float(case[f'avg_factor{step}']))
+        terms = loss(score, case[f'labels{step}'], *row)
+        sum(terms.values()).backward()
+        got[f'loss_objectness{step}'], got[f'loss_classes{step}'] = terms.values()
+        got[f'grad{step}'], got[f'cum_samples{step}'] = score.grad, loss.counts.counts.clone()
+    return dict(got, scores=loss.get_activation(case[f'logits{step}']))

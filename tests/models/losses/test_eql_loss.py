@@ -129,3 +129,15 @@ def test_refuses_what_cannot_be(options, message):
 def test_counts_with_background_are_refused():
     with pytest.raises(ClassDistributionError, match=r'expected .* to have 4 entries, but got 5.*Leave the background'):
         EQLLoss(lambda_=0.1, num_classes=4, class_counts=[5, 4, 3, 2, 100])
+
+
+def test_counts_of_the_config_must_be_those_of_the_head():
+    with pytest.raises(ClassDistributionError, match=r'to have 3 entries, the `num_classes` of its head, but got 4'):
+        EQLLoss(0.1, class_counts=[5, 4, 3, 100]).get_cls_channels(3)
+
+
+def test_counts_of_the_training_data_must_be_those_of_the_head():
+    new = EQLLoss(0.1)
+    new.get_cls_channels(3)
+    with pytest.raises(ClassDistributionError, match='to have 3 entries, but got 4'):
+        new.set_class_distribution(ClassDistribution([5, 4, 3, 100]))

@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.models.losses import RoIClsLoss
 
 SCORE = torch.tensor([[2.0, -1.0, 0.5], [0.3, 0.2, -4.0], [-2.0, 1.5, 0.0], [4.0, 0.0, 2.0]])
@@ -26,13 +25,12 @@ def test_classifier_has_no_background_column():
     assert RoIClsLoss().get_cls_channels(1203) == 1203
 
 
-def test_counts_of_the_config_must_be_those_of_the_head():
-    with pytest.raises(ClassDistributionError, match=r'to have 3 entries, the `num_classes` of its head, but got 4'):
-        RoIClsLoss(class_counts=[5, 4, 3, 100]).get_cls_channels(3)
+def test_scores_of_half_precision_are_told_apart_near_one():
+    scores = RoIClsLoss().get_activation(torch.tensor([[6.0, 7.0, 8.0]]).bfloat16())
+    assert len(scores.unique()) == 4
 
 
-def test_counts_of_the_training_data_must_be_those_of_the_head():
+def test_in_a_dense_head_the_scores_are_the_heads_affair():
     loss = RoIClsLoss()
-    loss.get_cls_channels(3)
-    with pytest.raises(ClassDistributionError, match='to have 3 entries, but got 4'):
-        loss.set_class_distribution(ClassDistribution([5, 4, 3, 100]))
+    assert loss.get_dense_channels(80) == 80
+    assert not (loss.custom_cls_channels or loss.custom_activation or loss.custom_accuracy)

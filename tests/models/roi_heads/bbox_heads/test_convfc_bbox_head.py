@@ -44,7 +44,7 @@ def build(**options):
 
 def loss_of(head, labels, weights=None):
     """The head's losses on random proposals with these labels, and its logits."""
-    labels = torch.tensor(labels)
+    labels = torch.tensor(labels, dtype=torch.long)
     num = len(labels)
     torch.manual_seed(0)
     cls_score, bbox_pred = head(torch.randn(num, 8, 7, 7))
@@ -105,7 +105,7 @@ def test_rows_without_weight_neither_count_nor_divide():
 
 def test_a_batch_without_proposals_keeps_the_classifier_in_the_graph():
     head = build()
-    losses, _ = loss_of(head, torch.zeros(0, dtype=torch.long).tolist())
+    losses, _ = loss_of(head, [])
     assert losses['loss_cls'] == 0
     losses['loss_cls'].backward()
     assert (head.fc_cls.weight.grad == 0).all()

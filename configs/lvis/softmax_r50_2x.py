@@ -1,0 +1,8 @@
+# 24 epochs
+_base_ = './softmax_r50.py'
+
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type='MultiStepLR', begin=0, end=24, by_epoch=True, milestones=[16, 22], gamma=0.1),
+]
+train_cfg = dict(max_epochs=24, val_interval=24)

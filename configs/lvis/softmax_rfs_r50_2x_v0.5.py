@@ -1,0 +1,3 @@
+_base_ = './softmax_r50_2x_v0.5.py'
+
+train_dataloader = dict(sampler=dict(_delete_=True, type='ltmm.RepeatFactorSampler', threshold=1e-3))

@@ -1,0 +1,51 @@
+"""Every loss for detection in every detector it fits: a step with objects, one without, and a prediction."""
+
+import pytest
+import torch
+from toy_detectors import NUM_CLASSES, batch, build_detector, predict, train_step
+
+pytestmark = pytest.mark.slow
+
+EQL = dict(type='ltmm.EQLLoss', lambda_=0.1)
+EQLV2 = dict(type='ltmm.EQLv2Loss')
+SEESAW = dict(type='ltmm.SeesawLoss')
+SIGMOID = dict(type='ltmm.SigmoidCrossEntropyLoss')
+SOFTMAX = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=False)
+FOCAL = dict(type='mmdet.FocalLoss', use_sigmoid=True)
+BOX_HEAD = 'ltmm.Shared2FCBBoxHead'
+CASES = [
+    *(('mask_rcnn', BOX_HEAD, loss) for loss in (SOFTMAX, EQL, EQLV2, SIGMOID, SEESAW)),
+    *(('cascade_rcnn', BOX_HEAD, loss) for loss in (SOFTMAX, EQL, EQLV2, SIGMOID, SEESAW)),
+    *(('retinanet', 'ltmm.RetinaHead', loss) for loss in (FOCAL, EQL, EQLV2)),
+    *(('atss', 'ltmm.ATSSHead', loss) for loss in (FOCAL, EQL, EQLV2)),
+    *(('deformable_detr', 'ltmm.DeformableDETRHead', loss) for loss in (FOCAL, EQL, EQLV2)),
+]
+
+
+@pytest.mark.parametrize('kind, head, loss_cls', CASES, ids=lambda v: v['type'] if isinstance(v, dict) else v)
+def test_trains_with_and_without_objects_and_predicts(kind, head, loss_cls):
+    model = build_detector(kind, loss_cls, type=head)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    losses = train_step(model, batch())
+    assert all(loss.isfinite().all() for loss in losses.values())
+    classifiers = [name for name in before if 'cls' in name and 'rpn' not in name and name.endswith('weight')]
+    parameters = dict(model.named_parameters())
+    assert classifiers and all((parameters[name] != before[name]).any() for name in classifiers)
+    assert all(loss.isfinite().all() for loss in train_step(model, batch(num_objects=0)).values())
+    for found in predict(model, batch()):
+        assert len(found) and found.scores.isfinite().all() and found.labels.max() < NUM_CLASSES
+
+
+def test_seesaw_counts_a_stage_of_a_cascade_by_itself():
+    model = build_detector('cascade_rcnn', SEESAW, type=BOX_HEAD)
+    train_step(model, batch())
+    counts = [head.loss_cls.counts.counts for head in model.roi_head.bbox_head]
+    assert all(count[:NUM_CLASSES].sum() > 0 for count in counts) and len({id(count) for count in counts}) == 3
+
+
+def test_a_resumed_detector_has_the_state_of_its_loss():
+    model, fresh = (build_detector('mask_rcnn', EQLV2, type=BOX_HEAD) for _ in range(2))
+    train_step(model, batch())
+    fresh.load_state_dict(model.state_dict())
+    gathered, restored = (m.roi_head.bbox_head.loss_cls.gradient_ratio for m in (model, fresh))
+    assert torch.equal(gathered, restored) and not (gathered == 100).all()
