@@ -54,6 +54,7 @@ def main() -> None:
 
     from ltmm.engine.post_processing import post_process
     from ltmm.models import post_process as steps
+    from ltmm.models.post_process.search import OBJECTIVES
 
     step = dict(type=f'ltmm.{METHODS[args.method]}', **ncm)
     strength = getattr(steps, METHODS[args.method]).strength
@@ -65,6 +66,8 @@ def main() -> None:
         search = dict(grid=grid, val_split=args.val_split, objective=args.objective)
         if args.val_images is not None:
             search['val_images'] = args.val_images
+    if args.method != 'norcal' and args.objective not in (None, *OBJECTIVES):
+        parser.error(f'Expected --objective to be one of {list(OBJECTIVES)}, but got {args.objective}')
     folder = args.out or Path(args.checkpoint).parent
     name = f'{Path(args.checkpoint).stem}_{args.method}'
     post_process(load_config(args), args.checkpoint, step, folder, name, search, args.class_counts)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.engine.model_outputs import ModelOutputs, loader_as_tested, model_outputs
-from ltmm.models.post_process.base import PostProcess
+from ltmm.models.post_process.base import PostProcess, box_heads
 from ltmm.registry import HOOKS, MODELS
 
 __all__ = ['PostProcessHook']
@@ -18,14 +18,15 @@ __all__ = ['PostProcessHook']
 
 @HOOKS.register_module()
 class PostProcessHook(Hook):
-    """Corrects the logits of any head of mmpretrain or ltmm in validation and test, never in training.
+    """Corrects what any head of mmpretrain or ltmm, or box head of mmdet, predicts in validation and test only.
 
     ``custom_hooks`` of a config, or of the command line, switch it on for any checkpoint::
 
         dict(type='ltmm.PostProcessHook', steps=[dict(type='ltmm.LogitAdjustment', tau=1.0)])
 
     The corrections run one after another. Nothing of them is saved; ``tools/post_process.py`` writes a checkpoint that
-    has them built in. Nearest class means are taken from ``train_dataloader`` before every evaluation.
+    has them built in. Nearest class means are taken from ``train_dataloader`` before every evaluation. Detectors take
+    ``ltmm.NorCal``, classifiers the others.
 
     Args:
         steps: corrections, such as ``ltmm.LogitAdjustment``, ``ltmm.TauNorm``, ``ltmm.TemperatureScaling`` and
@@ -54,6 +55,8 @@ class PostProcessHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Hook into the head."""
+        if any('roi' in step.fits for step in self.steps):
+            return self._correct_boxes(_unwrapped(runner.model))
         head = getattr(_unwrapped(runner.model), 'head', None)
         if not hasattr(head, 'pre_logits'):
             raise TypeError(
@@ -63,6 +66,14 @@ class PostProcessHook(Hook):
         for step in self.steps:
             step.check(head)
         head.register_forward_hook(self._correct)
+
+    def _correct_boxes(self, model: nn.Module) -> None:
+        for step in self.steps:
+            if 'roi' not in step.fits:
+                raise TypeError(f'PostProcessHook: {type(step).__name__} corrects classifiers, not box heads.')
+            for head in box_heads(model, type(step).__name__):
+                step.check(head)
+                step.attach(head)
 
     def before_val(self, runner: Runner) -> None:
         """Get ready for the weights of this moment."""

@@ -7,10 +7,13 @@ from .deferred_reweighting import DeferredReweighting
 from .eql_loss import EQLLoss
 from .eqlv2_loss import EQLv2Loss
 from .expert import BalPoELoss, ExpertLoss, MDCSLoss, RIDEDistillLoss, RIDELoss, SADELoss
+from .gap_loss import GAPLoss
 from .ldam_loss import LDAMLoss
 from .logit_adjustment_loss import LogitAdjustmentLoss
 from .reweighted_loss import ReweightedLoss
+from .rog_loss import ROGLoss
 from .roi_cls_loss import RoIClsLoss
+from .roi_expert_loss import RoIExpertLoss, RoILossPerExpert
 from .seesaw_loss import SeesawLoss
 from .sigmoid_ce_loss import SigmoidCrossEntropyLoss
 from .sigmoid_focal_loss import SigmoidFocalLoss
@@ -29,13 +32,17 @@ __all__ = [
     'EQLLoss',
     'EQLv2Loss',
     'ExpertLoss',
+    'GAPLoss',
     'LDAMLoss',
     'LogitAdjustmentLoss',
     'MDCSLoss',
     'RIDEDistillLoss',
     'RIDELoss',
+    'ROGLoss',
     'ReweightedLoss',
     'RoIClsLoss',
+    'RoIExpertLoss',
+    'RoILossPerExpert',
     'SADELoss',
     'SeesawLoss',
     'SigmoidCrossEntropyLoss',

@@ -139,3 +139,13 @@ def test_an_expert_loss_in_a_head_of_one_model_is_refused():
 def test_features_of_other_experts_are_refused(shape):
     with pytest.raises(ValueError, match=r'features of shape \(3, N, 8\), but got .*num_experts=3'):
         head().expert_logits((torch.zeros(shape),))
+
+
+def test_features_of_another_width_are_refused_and_the_right_setting_is_named():
+    with pytest.raises(ValueError, match=r'width in_channels=8, but got \(3, 2, 5\). Set in_channels=5'):
+        head()((torch.randn(3, 2, 5),))
+
+
+def test_a_loss_for_another_number_of_classes_is_refused_at_build():
+    with pytest.raises(ClassDistributionError, match='num_classes=3, but its BalPoELoss was built for 2 classes'):
+        head(loss=dict(type='ltmm.BalPoELoss', class_counts=COUNTS[:2]))

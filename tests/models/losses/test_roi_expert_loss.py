@@ -1,0 +1,139 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.registry import DefaultScope
+
+from ltmm import ClassDistribution
+from ltmm.models.losses import BalPoELoss, RoIExpertLoss, RoILossPerExpert
+from ltmm.registry import MODELS
+
+C, E = 4, 3
+COUNTS = [40, 20, 5, 1]
+LABEL = torch.tensor([0, 0, 1, 3, C, C, C, C])
+EXPERT_LOSSES = [
+    dict(type='ltmm.BalPoELoss', taus=(0.0, 1.0, 2.0)),
+    dict(type='ltmm.SADELoss'),
+    dict(type='ltmm.RIDELoss', diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=0),
+]
+
+
+@pytest.fixture(autouse=True)
+def in_scope_mmdet():
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
+
+
+def ready(loss):
+    """The loss as in a head of C classes, in training."""
+    loss.get_cls_channels(C)
+    for module in loss.modules():
+        if hasattr(module, 'set_class_distribution'):
+            module.set_class_distribution(ClassDistribution(COUNTS))
+        if hasattr(module, 'set_epoch'):
+            module.set_epoch(0, 1)
+    return loss
+
+
+def logits(width, num=len(LABEL)):
+    return torch.randn(num, width, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+
+@pytest.mark.parametrize('cfg', EXPERT_LOSSES, ids=lambda cfg: cfg['type'])
+def test_objects_get_the_expert_loss_and_all_proposals_the_objectness(cfg):
+    loss, score = ready(RoIExpertLoss(cfg, E)), logits(E * (C + 2))
+    weight = torch.ones(len(LABEL))
+    weight[[1, 7]] = 0
+    terms = loss(score, LABEL, weight, avg_factor=6.0)
+    experts = score.view(len(LABEL), E, C + 2).transpose(0, 1)  # (E, N, C + 2)
+    objects = (LABEL < C) & (weight > 0)
+    expected = ready_expert_loss(cfg)(experts[:, objects, :C], LABEL[objects])
+    objectness = sum(
+        (F.cross_entropy(z[:, C:], (LABEL == C).long(), reduction='none') * weight).sum() / 6 for z in experts
+    )
+    torch.testing.assert_close(terms.pop('loss_objectness'), objectness / E)
+    torch.testing.assert_close(terms, {name: value * 3 / 6 for name, value in expected.items()})
+
+
+def ready_expert_loss(cfg):
+    loss = MODELS.build(cfg)
+    loss.set_class_distribution(ClassDistribution(COUNTS))
+    if hasattr(loss, 'set_epoch'):
+        loss.set_epoch(0, 1)
+    return loss
+
+
+def test_scores_are_the_aggregated_classes_times_objectness():
+    loss, score = ready(RoIExpertLoss(EXPERT_LOSSES[0], E)), logits(E * (C + 2))
+    mean = score.view(len(LABEL), E, C + 2).mean(1)
+    objectness = mean[:, C:].softmax(1)
+    scores = loss.get_activation(score)
+    torch.testing.assert_close(scores[:, :C], mean[:, :C].softmax(1) * objectness[:, :1])
+    torch.testing.assert_close(scores.sum(1), torch.ones(len(LABEL)))
+
+
+@pytest.mark.parametrize('cfg', EXPERT_LOSSES, ids=lambda cfg: cfg['type'])
+@pytest.mark.parametrize('num', [0, 3])
+def test_without_objects_every_term_is_there_and_keeps_the_graph(cfg, num):
+    loss, score = ready(RoIExpertLoss(cfg, E)), logits(E * (C + 2), num)
+    terms = loss(score, torch.full((num,), C), torch.ones(num), avg_factor=max(num, 1))
+    assert terms.keys() == loss(logits(E * (C + 2)), LABEL).keys()
+    sum(terms.values()).backward()
+    assert all(value == 0 for name, value in terms.items() if name != 'loss_objectness')
+    assert score.grad.isfinite().all() and (score.grad.view(num, E, C + 2)[..., :C] == 0).all()
+
+
+def test_each_expert_has_a_loss_of_its_own_and_the_scores_are_their_mean():
+    losses = [dict(type='CrossEntropyLoss'), dict(type='ltmm.EQLLoss', lambda_=0.2)]
+    losses.append(dict(type='SeesawLoss', num_classes=C))
+    loss = ready(RoILossPerExpert(losses))
+    assert loss.widths == [C + 1, C, C + 2]
+    score = logits(sum(loss.widths))
+    terms = loss(score, LABEL, torch.ones(len(LABEL)), avg_factor=8.0)
+    names = ['loss_cls_expert0', 'loss_cls_expert1', 'loss_cls_objectness_expert2', 'loss_cls_classes_expert2']
+    assert sorted(terms) == sorted(names)
+    torch.testing.assert_close(terms['loss_cls_expert0'], F.cross_entropy(score[:, : C + 1], LABEL) / 3)
+    first = score[:, : C + 1].softmax(1)
+    others = [part.get_activation(z) for part, z in zip(loss.losses[1:], loss.split(score)[1:])]
+    torch.testing.assert_close(loss.get_activation(score), (first + others[0] + others[1]) / 3)
+    assert loss.prior_probs == [None, 0.001, None]
+
+
+def test_accuracy_counts_objects_only():
+    loss = ready(RoILossPerExpert([dict(type='CrossEntropyLoss')]))
+    score = torch.eye(C + 1)[torch.tensor([0, 1, 1, 0, 2])]
+    assert loss.get_accuracy(score, torch.tensor([0, 1, 3, C, C]))['acc_classes'] == pytest.approx(200 / 3)
+
+
+def test_bfloat16_is_computed_in_float32():
+    loss, score = ready(RoIExpertLoss(EXPERT_LOSSES[0], E)), logits(E * (C + 2)).detach().bfloat16()
+    expected = loss(score.float(), LABEL)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        got = loss(score, LABEL)
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize(
+    'build, error, message',
+    [
+        (lambda: RoIExpertLoss(dict(type='CrossEntropyLoss'), E), TypeError, 'loss of several experts.*CrossEntropyL'),
+        (lambda: RoIExpertLoss(dict(type='ltmm.MDCSLoss'), E), TypeError, 'MDCSLoss needs several views or a teacher'),
+        (lambda: RoIExpertLoss(EXPERT_LOSSES[0], 2), ValueError, 'BalPoELoss is for 3 experts, but num_experts=2'),
+        (lambda: RoILossPerExpert([]), ValueError, 'expected a loss for each expert, but got none'),
+    ],
+)
+def test_refuses_what_cannot_be(build, error, message):
+    with pytest.raises(error, match=message):
+        build()
+
+
+def test_an_expert_loss_alone_still_does_not_fit_box_heads():
+    RoIExpertLoss(EXPERT_LOSSES[0], E)
+    assert BalPoELoss.fits == ('experts',)
+
+
+def test_logits_of_another_width_are_refused():
+    loss = ready(RoIExpertLoss(EXPERT_LOSSES[0], E))
+    with pytest.raises(ValueError, match='expected 18 logits a row, but got 5'):
+        loss(torch.zeros(8, 5), LABEL)
+    with pytest.raises(RuntimeError, match='put it into ltmm.MultiExpertBBoxHead'):
+        RoIExpertLoss(EXPERT_LOSSES[0], E)(torch.zeros(8, 18), LABEL)

@@ -1,0 +1,181 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from ltmm import ClassDistribution
+from ltmm.models.post_process import NorCal, norcal_divisor
+from ltmm.registry import MODELS
+
+COUNTS = [500, 60, 20, 3]
+C = len(COUNTS)
+SOFTMAX = partial(torch.softmax, dim=1)
+DIVISOR = torch.tensor(COUNTS, dtype=torch.float64) ** 0.6
+
+
+def calibrated(score, activation=SOFTMAX, **options):
+    return NorCal(class_counts=COUNTS, **options)(score, activation)
+
+
+def logits(width, dtype=torch.float64):
+    return 3 * torch.randn(6, width, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+@pytest.mark.parametrize('on', ['exps', 'probs'])
+def test_softmax_scores_are_divided_and_normalised(on):
+    score = logits(C + 1)
+    factor = 1 / torch.cat([DIVISOR, torch.ones(1)])
+    for unnormalised in (score.exp() * factor, score.softmax(1) * factor):  # the same
+        expected = unnormalised / unnormalised.sum(1, keepdim=True)
+        torch.testing.assert_close(calibrated(score, on=on), expected)
+
+
+@pytest.mark.parametrize('on', ['exps', 'probs'])
+def test_without_normalisation_probabilities_are_divided_and_background_stays(on):
+    score = logits(C + 1)
+    scores, plain = calibrated(score, on=on, renorm=False), score.softmax(1)
+    torch.testing.assert_close(scores[:, :C], plain[:, :C] / DIVISOR)
+    torch.testing.assert_close(scores[:, C], plain[:, C])
+
+
+def test_sigmoid_scores_are_divided_in_their_odds():
+    score = logits(C)
+    loss = MODELS.build(dict(type='ltmm.EQLLoss', lambda_=0.1, class_counts=COUNTS))
+    scores, p = calibrated(score, loss.get_activation), score.sigmoid()
+    torch.testing.assert_close(scores[:, :C], (p / DIVISOR) / (p / DIVISOR + 1 - p))
+    assert (scores[:, C] == 0).all()
+
+
+def test_logits_are_divided_before_the_softmax():
+    score = logits(C + 1)
+    expected = torch.cat([score[:, :C] / DIVISOR, score[:, C:]], dim=1).softmax(1)
+    torch.testing.assert_close(calibrated(score, on='logits'), expected)
+
+
+def test_effective_numbers_and_empty_classes():
+    np.testing.assert_allclose(norcal_divisor(np.array([3, 1, 0]), 0.9, 'effective_number'), [1 + 0.9 + 0.81, 1, 1])
+    np.testing.assert_allclose(norcal_divisor(np.array([4, 1, 0]), 0.5, 'power'), [2, 1, 1])
+
+
+@pytest.mark.parametrize('options', [dict(), dict(factor='effective_number'), dict(renorm=False), dict(on='logits')])
+def test_strength_zero_and_equal_counts_keep_the_order(options):
+    score = logits(C + 1)
+    torch.testing.assert_close(calibrated(score, gamma=0, **options), score.softmax(1))
+    if options.get('on') != 'logits':
+        scores = NorCal(0.5, class_counts=[7] * C, **options)(score, SOFTMAX)
+        assert torch.equal(scores[:, :C].argmax(1), score[:, :C].argmax(1))
+
+
+def test_the_tail_gains_and_large_logits_stay_finite():
+    score = torch.zeros(1, C + 1)
+    assert calibrated(score)[0, :C].diff().min() > 0
+    for score in (torch.tensor([[1e4, -1e4, 0, 1e4, 3e4]]), torch.randn(2, C + 1).bfloat16()):
+        assert calibrated(score).isfinite().all()
+
+
+def test_images_are_counted_not_instances():
+    counts = ClassDistribution([100, 100], image_counts=[100, 10], num_images=100)
+    step = NorCal(1.0)
+    step.set_class_distribution(counts)
+    scores = step(torch.zeros(1, 3), SOFTMAX)[0]
+    torch.testing.assert_close(scores[1] / scores[0], torch.tensor(10.0))
+
+
+HEADS = {
+    'softmax': dict(type='CrossEntropyLoss'),
+    'sigmoid': dict(type='ltmm.EQLLoss', lambda_=0.1, class_counts=COUNTS),
+    'seesaw': dict(type='SeesawLoss', num_classes=C),
+}
+
+
+@pytest.fixture
+def make_head():
+    pytest.importorskip('mmcv.ops')
+
+    def make(loss, **options):
+        cfg = dict(type='mmdet.Shared2FCBBoxHead', in_channels=4, fc_out_channels=8, roi_feat_size=2, num_classes=C)
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            head = MODELS.build({**cfg, 'loss_cls': HEADS[loss], **options})
+        head.fc_cls.weight.data.normal_()
+        return head.eval()
+
+    return make
+
+
+def scores_of(head, cls_score):
+    """What mmdet's head takes to its NMS."""
+    num = len(cls_score)
+    meta = dict(img_shape=(10, 10), scale_factor=(1.0, 1.0))
+    (found,) = head.predict_by_feat((torch.rand(num, 5),), (cls_score,), (torch.zeros(num, 4 * C),), [meta], None)
+    return found.scores
+
+
+@pytest.mark.parametrize('loss', HEADS)
+def test_a_box_head_predicts_calibrated_scores_and_trains_as_before(make_head, loss):
+    head, step = make_head(loss), NorCal(class_counts=COUNTS)
+    cls_score = logits(head.fc_cls.out_features, torch.float32)
+    plain = scores_of(head, cls_score)
+    shift = torch.cat([DIVISOR.log().float(), torch.zeros(head.fc_cls.out_features - C)])
+    expected = scores_of(head, cls_score - shift)
+    step.check(head)
+    step.attach(head)
+    torch.testing.assert_close(scores_of(head, cls_score), expected)
+    assert not torch.allclose(plain, expected)
+    head.train()
+    torch.testing.assert_close(scores_of(head, cls_score), plain)
+
+
+@pytest.mark.parametrize('loss', HEADS)
+@pytest.mark.parametrize('on', ['exps', 'probs'])
+def test_built_into_the_bias_it_gives_the_same_scores(make_head, loss, on):
+    head, step, x = make_head(loss), NorCal(on=on, class_counts=COUNTS), torch.randn(5, 4, 2, 2)
+    folded = make_head(loss)
+    folded.load_state_dict(head.state_dict())
+    step.attach(head)
+    assert step.fold(folded)
+    torch.testing.assert_close(scores_of(folded, folded(x)[0]), scores_of(head, head(x)[0]))
+
+
+def test_what_is_no_shift_of_the_bias_is_not_built_in(make_head):
+    head = make_head('softmax')
+    assert not NorCal(on='logits', class_counts=COUNTS).fold(head)
+    assert not NorCal(renorm=False, class_counts=COUNTS).fold(head)
+    assert not NorCal(class_counts=COUNTS).fold(make_head('softmax', cls_predictor_cfg=dict(type='NormedLinear')))
+
+
+def test_other_heads_are_refused(head):
+    step = NorCal(class_counts=COUNTS)
+    for other in (head, nn.Linear(1, 1)):
+        with pytest.raises(TypeError, match="scores of mmdet's RoI box heads .* but got Linear"):
+            step.check(other)
+
+
+def test_the_settings_build_it_again():
+    step = NorCal(0.7, on='probs', renorm=False, class_counts=COUNTS)
+    again = MODELS.build(dict(type='ltmm.NorCal', **step.settings()))
+    assert again.settings() == step.settings()
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(gamma=-0.1), 'Expected `gamma` to be at least 0, but got -0.1'),
+        (dict(gamma=1.0, factor='effective_number'), r'Expected `gamma` to be in \[0, 1\), but got 1.0'),
+        (dict(factor='cb'), r"Expected `factor` to be one of \['effective_number', 'power'\], but got 'cb'"),
+        (dict(on='scores'), "Expected `on` to be one of .*'exps', 'logits', 'probs'.*, but got 'scores'"),
+        (dict(on='logits', renorm=False), "Expected renorm=True with on='logits'"),
+    ],
+)
+def test_refuses_what_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        NorCal(**options)
+
+
+def test_logits_of_other_classes_are_refused():
+    with pytest.raises(ValueError, match='logits of the 4 classes in the training data.* but got 8'):
+        calibrated(logits(8))
+    with pytest.raises(RuntimeError, match=r'NorCal needs the class distribution.*class_counts=\[...\]'):
+        NorCal()(logits(5), SOFTMAX)
