@@ -2,8 +2,8 @@
 
 The config names the configs of the stages before it in ``stages``. Each stage has its folder in the work dir, starts
 from the last checkpoint of the one before, and is skipped when it is complete; the same command again goes on where the
-last one was interrupted. The work dir gets a link to the checkpoint of the last stage, which tools/test.py takes with
-CONFIG.
+last one was interrupted. A stage with ``post_process`` or ``mine_exemplars`` in its config trains nothing. The work dir
+gets a link to the checkpoint of the last stage, which tools/test.py takes with CONFIG.
 """
 
 from pathlib import Path

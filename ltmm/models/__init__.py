@@ -10,4 +10,5 @@ from .post_process import *
 
 if mmdet_is_usable():
     from .dense_heads import *
+    from .detectors import *
     from .roi_heads import *

@@ -11,6 +11,7 @@ from toy import StopHook, Stopped, run_tool, toy_config
 
 from ltmm.engine import stages
 from ltmm.engine.stages import first_to_run, link_result, read_stages, run_stages
+from ltmm.registry import MODELS
 from ltmm.utils.launch import build_runner, common_parser
 
 FREEZE = dict(type='ltmm.FreezeHook', prefixes=['backbone'])
@@ -122,6 +123,16 @@ def test_the_first_stage_can_be_given(configs, tmp_path, capsys):
     last = run(configs['crt'], tmp_path / 'two', first=first)
     assert not list((tmp_path / 'two/stage1_ce').glob('*.pth'))
     torch.testing.assert_close(state(last), state(tmp_path / 'one/stage2_crt/epoch_2.pth'), rtol=0, atol=0)
+
+
+def test_a_first_stage_of_another_width_is_refused(configs, tmp_path):
+    cfg = Config.fromfile(configs['ce'])
+    cfg.merge_from_dict({'model.backbone.channels': (4, 4, 12), 'model.head.in_channels': 12})
+    wider = MODELS.build(cfg.model)
+    torch.save(dict(state_dict=wider.state_dict()), tmp_path / 'wider.pth')
+    message = r'backbone.layer3\S+, \(8, .* frozen at its random start: the checkpoint has it as \(12, .* network'
+    with pytest.raises(ValueError, match=message):
+        run(configs['crt'], tmp_path / 'work', first=tmp_path / 'wider.pth')
 
 
 @pytest.mark.parametrize('name', ['tau', 'ncm'])

@@ -1,5 +1,6 @@
 """Stages in two processes equal those in one with the doubled batch."""
 
+import json
 import socket
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from toy import run_tool, toy_config
+from toy_lvis import lvis_content, write_lvis
+from toy_stepwise import stage_configs
 
 from ltmm.engine.stages import first_to_run, read_stages, run_stages
 from ltmm.utils.launch import common_parser
@@ -74,3 +77,19 @@ def test_features_written_by_two_processes_are_those_of_one(configs):
     assert one.returncode == two.returncode == 0, one.stderr[-2000:] + two.stderr[-2000:]
     for name in ('features.npy', 'labels.npy'):
         assert (configs / f'one/train_{name}').read_bytes() == (configs / f'two/train_{name}').read_bytes()
+
+
+@pytest.mark.slow
+def test_exemplars_mined_by_two_processes_are_those_of_one(tmp_path):
+    write_lvis(tmp_path / 'data', lvis_content(7))  # the last process has an image less
+    stage_configs(tmp_path, tmp_path / 'data', detr=False)
+    train = run_tool('tools/train.py', tmp_path / 'stage0.py', '--work-dir', tmp_path / 'first')
+    assert train.returncode == 0, train.stderr[-2000:]
+    args = ('tools/train_stages.py', tmp_path / 'exemplars.py', '--first-stage', tmp_path / 'first/epoch_2.pth')
+    one = run_tool(*args, '--work-dir', tmp_path / 'one')
+    two = torchrun(*args, '--work-dir', tmp_path / 'two')
+    assert one.returncode == two.returncode == 0, one.stderr[-2000:] + two.stderr[-2000:]
+    files = [json.loads((tmp_path / name / 'stage2_exemplars/exemplars.json').read_text()) for name in ('one', 'two')]
+    for ours, theirs in zip(*(file['categories'] for file in files)):
+        assert ours['annotation_ids'] == theirs['annotation_ids']
+        assert ours['scores'] == pytest.approx(theirs['scores'], abs=1e-5)

@@ -10,6 +10,8 @@ from .expert import BalPoELoss, ExpertLoss, MDCSLoss, RIDEDistillLoss, RIDELoss,
 from .gap_loss import GAPLoss
 from .ldam_loss import LDAMLoss
 from .logit_adjustment_loss import LogitAdjustmentLoss
+from .masked_feature_loss import MaskedFeatureLoss
+from .query_shared_kd_loss import QuerySharedKDLoss
 from .reweighted_loss import ReweightedLoss
 from .rog_loss import ROGLoss
 from .roi_cls_loss import RoIClsLoss
@@ -36,6 +38,8 @@ __all__ = [
     'LDAMLoss',
     'LogitAdjustmentLoss',
     'MDCSLoss',
+    'MaskedFeatureLoss',
+    'QuerySharedKDLoss',
     'RIDEDistillLoss',
     'RIDELoss',
     'ROGLoss',

@@ -1,0 +1,20 @@
+# Step-wise learning, stage 1: the head expert, classifiers and projection alone, one epoch on exemplars and the tail
+_base_ = './stepwise_deformable-detr_r50_stage0.py'
+stages = [
+    '{{ fileDirname }}/stepwise_deformable-detr_r50_stage0.py',
+    '{{ fileDirname }}/stepwise_deformable-detr_r50_exemplars.py',
+]
+repeat = dict(threshold=0.003, power=(0.5, 0.5, 0.3, 0), group_bounds=(10, 30, 100), rounding='ceil')
+train_dataloader = dict(
+    dataset=dict(
+        type='ltmm.SmoothTailDataset',
+        exemplar_file='stage://stepwise_deformable-detr_r50_exemplars',
+        exemplars_per_class=(None, 100, 200, 200),  # classes of up to 10, 30, 100, and more images
+    ),
+    sampler=dict(_delete_=True, type='ltmm.RepeatFactorSampler', **repeat),
+)
+custom_hooks = [*_base_.custom_hooks, dict(type='ltmm.FreezeHook', keep=['bbox_head.cls_branches', 'neck'])]
+
+optim_wrapper = dict(optimizer=dict(lr=2e-5))
+param_scheduler = []
+train_cfg = dict(max_epochs=1, val_interval=1)

@@ -1,0 +1,20 @@
+# Step-wise learning on LVIS v1, the whole of it: python tools/train_stages.py with this config
+_base_ = './stepwise_deformable-detr_r50_stage1.py'
+stages = [
+    '{{ fileDirname }}/stepwise_deformable-detr_r50_stage0.py',
+    '{{ fileDirname }}/stepwise_deformable-detr_r50_exemplars.py',
+    '{{ fileDirname }}/stepwise_deformable-detr_r50_stage1.py',
+]
+model = dict(
+    type='ltmm.DistillDeformableDETR',
+    teacher_checkpoint='stage://stepwise_deformable-detr_r50_stage1',
+    loss_kd=dict(type='ltmm.QuerySharedKDLoss'),
+    loss_feature=dict(type='ltmm.MaskedFeatureLoss'),
+)
+train_dataloader = dict(
+    dataset=dict(exemplars_per_class=(None, 100, 50, 50)),  # ours: the authors' sizes are not published
+    sampler=dict(threshold=0.0015, power=(1, 1, 0, 0)),
+)
+optim_wrapper = dict(optimizer=dict(lr=2e-4))
+param_scheduler = [dict(type='MultiStepLR', milestones=[1])]
+train_cfg = dict(max_epochs=2, val_interval=2)
