@@ -1,5 +1,6 @@
 """How often each class occurs in the training data: the one object every long-tailed method is a function of."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -286,7 +287,7 @@ class ClassDistribution:
         Raises:
             ValueError: bounds that do not ascend.
         """
-        if any(low >= high for low, high in zip(bounds, bounds[1:])):
+        if any(low >= high for low, high in itertools.pairwise(bounds)):
             raise ValueError(f'Expected bounds of groups in ascending order, but got {tuple(bounds)}.')
         return np.searchsorted(bounds, self.image_counts, side='left')
 

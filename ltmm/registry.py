@@ -17,6 +17,7 @@ __all__ = [
     'METRICS',
     'MODELS',
     'OPTIM_WRAPPERS',
+    'PARAM_SCHEDULERS',
     'TRANSFORMS',
 ]
 
@@ -54,6 +55,9 @@ TRANSFORMS = PluginRegistry('transform', parent=mmengine_registry.TRANSFORMS, lo
 FUNCTIONS = PluginRegistry('function', parent=mmengine_registry.FUNCTIONS, locations=['ltmm.datasets'])
 MODELS = PluginRegistry('model', parent=mmengine_registry.MODELS, locations=['ltmm.models'])
 OPTIM_WRAPPERS = PluginRegistry('optimizer_wrapper', parent=mmengine_registry.OPTIM_WRAPPERS, locations=['ltmm.engine'])
+PARAM_SCHEDULERS = PluginRegistry(
+    'parameter scheduler', parent=mmengine_registry.PARAM_SCHEDULERS, locations=['ltmm.engine']
+)
 HOOKS = PluginRegistry('hook', parent=mmengine_registry.HOOKS, locations=['ltmm.engine'])
 LOOPS = PluginRegistry('loop', parent=mmengine_registry.LOOPS, locations=['ltmm.engine'])
 METRICS = PluginRegistry('metric', parent=mmengine_registry.METRICS, locations=['ltmm.evaluation'])
@@ -63,7 +67,6 @@ for _name in (
     'LOG_PROCESSORS',
     'OPTIMIZERS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
-    'PARAM_SCHEDULERS',
     'TASK_UTILS',
     'VISBACKENDS',
     'VISUALIZERS',

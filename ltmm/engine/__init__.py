@@ -1,3 +1,4 @@
 from .hooks import *
 from .optimizers import *
 from .runner import *
+from .schedulers import *

@@ -6,6 +6,7 @@ from .data_preprocessors import *
 from .heads import *
 from .layers import *
 from .losses import *
+from .necks import *
 from .post_process import *
 
 if mmdet_is_usable():

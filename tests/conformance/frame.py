@@ -50,12 +50,14 @@ class Case:
         name: name of the case.
         params: hyper-parameters.
         arrays: inputs and outputs by name.
+        called: the call, in words.
     """
 
     method: str
     name: str
     params: RecordingDict
     arrays: RecordingDict
+    called: str = ''
     checks: list[tuple[str, Any, Any]] = field(default_factory=list)
 
     @property
@@ -151,6 +153,7 @@ def _read_method(file: Path) -> tuple[str, list[Case]]:
             name,
             RecordingDict(case['params']),
             RecordingDict({array: arrays[f'{name}/{array}'] for array in case['arrays']}),
+            case.get('called', ''),
         )
         for name, case in content['cases'].items()
     ]

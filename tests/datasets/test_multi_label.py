@@ -17,7 +17,7 @@ CONFIGS = ('coco_mlt', 'voc_mlt', 'cifar100_mosaics', 'lvis_mini_multi_label')
 
 
 @DATASETS.register_module()
-class ToyMultiLabel(MultiLabelDataset):
+class ToyPartialLabels(MultiLabelDataset):
     """Noise with the labels of STATES; unknown ones are negative where ``known`` says so."""
 
     def __init__(self, known=False, **kwargs):
@@ -61,7 +61,7 @@ def training(tmp_path, loss, dataset) -> Runner:
 
 def partial(**options) -> dict:
     pipeline = [dict(type='PackInputs')]
-    return dict(type='ltmm.PartialLabels', dataset=dict(type='ltmm.ToyMultiLabel', pipeline=pipeline, **options))
+    return dict(type='ltmm.PartialLabels', dataset=dict(type='ltmm.ToyPartialLabels', pipeline=pipeline, **options))
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def test_partial_labels_reach_the_loss_and_the_counts_of_what_is_left_the_model(
 
 
 def test_records_hold_states_in_one_byte_and_give_them_as_floats():
-    dataset = ToyMultiLabel()
+    dataset = ToyPartialLabels()
     assert dataset.get_data_info(2)['gt_score'].dtype == np.float32
     assert dataset.get_cat_ids(2) == [1, 2] and dataset.get_cat_ids(1) == []
     assert (np.stack([dataset.get_data_info(i)['gt_score'] for i in range(len(dataset))]) == STATES).all()

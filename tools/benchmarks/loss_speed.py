@@ -2,9 +2,10 @@
 
 The softmax losses are measured against ``F.cross_entropy``, the sigmoid losses against
 ``F.binary_cross_entropy_with_logits`` with ready-made targets. The logits are uniform in [-1, 1], so that they can be
-cosines; (256, 8142) is a batch of iNaturalist 2018, (4096, 1204) the proposals of a batch of LVIS. A round times
-reference, loss, loss, reference; medians over the rounds are reported. Processor time, of all threads together, leaves
-out what other programs take; ``--wall`` has the clock's.
+cosines; (256, 8142) is a batch of iNaturalist 2018, (4096, 1204) the proposals of a batch of LVIS. The multi-label
+losses are measured at (256, 1000), with one label in a hundred positive, those for partial labels with three in ten
+unknown. A round times reference, loss, loss, reference; medians over the rounds are reported. Processor time, of all
+threads together, leaves out what other programs take; ``--wall`` has the clock's.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +45,26 @@ SIGMOID_LOSSES = {
     'ClassBalancedLoss(sigmoid)': dict(type='ltmm.ClassBalancedLoss', loss_type='sigmoid', beta=0.9999),
     'ClassBalancedLoss(focal)': dict(type='ltmm.ClassBalancedLoss', loss_type='focal', beta=0.9999, gamma=0.5),
 }
+MULTI_LABEL_SHAPES = ((256, 1000),)
+DB = dict(type='ltmm.DistributionBalancedLoss')
+REBALANCE = dict(DB, alpha=0.1, beta=10.0, mu=0.2)
+NTR = dict(neg_scale=2.0, init_bias=0.05)
+FOCAL = dict(focal_gamma=2.0, balance=2.0)
+PARTIAL = dict(type='ltmm.PartialASLLoss')
+MULTI_LABEL_LOSSES = {
+    'MultiLabelBCELoss': dict(type='ltmm.MultiLabelBCELoss'),
+    'MultiLabelFocalLoss': dict(type='ltmm.MultiLabelFocalLoss', gamma=2.0, balance=2.0),
+    'KPositiveCELoss': dict(type='ltmm.KPositiveCELoss'),
+    'R-BCE': REBALANCE,
+    'DB-0FL': dict(REBALANCE, **NTR),
+    'DB': dict(REBALANCE, **NTR, **FOCAL),
+    'CB-Focal(average_w)': dict(DB, reweight='CB', cb_beta=0.9, cb_mode='average_w', **FOCAL),
+    'ASLLoss': dict(type='ltmm.ASLLoss'),
+    'HillLoss': dict(type='ltmm.HillLoss'),
+    'SPLCLoss': dict(type='ltmm.SPLCLoss', start_epoch=0),
+    'PartialASLLoss(ignore)': dict(PARTIAL, mode='ignore'),
+    'PartialASLLoss(selective)': dict(PARTIAL, mode='selective', topk=2),
+}
 
 
 def build(cfg: dict, distribution: ClassDistribution) -> nn.Module:
@@ -66,7 +88,10 @@ def milliseconds(loss: Callable[[Tensor], Tensor], score: Tensor, clock: Callabl
 
 @dataclass
 class Batch:
-    """Logits (N, C), labels (N,), their one-hot targets (N, C), and class counts as of a long-tailed training set."""
+    """Logits (N, C), labels, targets (N, C) of the sigmoids, and class counts as of a long-tailed training set.
+
+    Labels are class indices (N,), or targets (N, C) some of which are unknown.
+    """
 
     score: Tensor
     label: Tensor
@@ -83,6 +108,14 @@ class Batch:
             F.one_hot(label, num_classes).float(),
             ClassDistribution(np.geomspace(1000, 2, num_classes).round()),
         )
+
+    @classmethod
+    def random_multi_label(cls, num_samples: int, num_classes: int, share_unknown: float) -> 'Batch':
+        """A multi-label batch of this shape."""
+        target = (torch.rand(num_samples, num_classes) < 0.01).float()
+        label = target.masked_fill(torch.rand_like(target) < share_unknown, -1)
+        batch = cls.random(num_samples, num_classes)
+        return cls(batch.score, label, target, batch.distribution)
 
     def cross_entropy(self, score: Tensor) -> Tensor:
         """The reference of the softmax losses."""
@@ -109,6 +142,14 @@ def compare(cfg: dict, is_sigmoid: bool, batch: Batch, runs: int, clock: Callabl
     return f'{time_of_ours:>8.1f} {time_of_reference:>9.1f} {ratio:>6.2f}'
 
 
+def print_table(shapes: tuple, losses: dict[str, dict], batches_of: Callable[[dict], list[Batch]], *args: Any) -> None:
+    """A row a loss; ``args`` are those of :func:`compare`."""
+    print(f'{"":<28}' + ''.join(f'{shape!s:>25}' for shape in shapes))
+    for name, cfg in losses.items():
+        columns = (compare(cfg, losses is not SOFTMAX_LOSSES, batch, *args) for batch in batches_of(cfg))
+        print(f'{name:<28}' + ''.join(columns), flush=True)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -120,12 +161,14 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     batches = [Batch.random(*shape) for shape in SHAPES]
+    complete, partial = (
+        [Batch.random_multi_label(*shape, share) for shape in MULTI_LABEL_SHAPES] for share in (0, 0.3)
+    )
     print(f'{args.threads} threads, median of {args.runs}; ms, ms of the reference, ratio')
-    print(f'{"":<28}' + ''.join(f'{shape!s:>25}' for shape in SHAPES))
     for losses in (SOFTMAX_LOSSES, SIGMOID_LOSSES):
-        for name, cfg in losses.items():
-            columns = (compare(cfg, losses is SIGMOID_LOSSES, batch, args.runs, clock) for batch in batches)
-            print(f'{name:<28}' + ''.join(columns), flush=True)
+        print_table(SHAPES, losses, lambda cfg: batches, args.runs, clock)
+    multi_label = (MULTI_LABEL_SHAPES, MULTI_LABEL_LOSSES)
+    print_table(*multi_label, lambda cfg: partial if cfg['type'] == PARTIAL['type'] else complete, args.runs, clock)
 
 
 if __name__ == '__main__':

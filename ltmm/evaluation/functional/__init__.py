@@ -1,5 +1,6 @@
 """The mathematics of the metrics: pure functions of arrays. Figures are shares in [0, 1]."""
 
+from .average_precision import average_precision
 from .calibration import (
     CalibrationBins,
     adaptive_calibration_bins,
@@ -21,6 +22,7 @@ __all__ = [
     'CalibrationBins',
     'ClassScores',
     'adaptive_calibration_bins',
+    'average_precision',
     'brier_score',
     'calibration_bins',
     'class_scores',

@@ -3,6 +3,7 @@ from ltmm.utils.environment import mmdet_is_usable
 from .calibration_metric import CalibrationMetric
 from .expert_metric import ExpertMetric
 from .long_tail_metric import LongTailMetric
+from .multi_label_metric import MultiLabelMetric
 
 if mmdet_is_usable():
     from .lvis_metric import LVISMetric

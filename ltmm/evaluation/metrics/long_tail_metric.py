@@ -1,7 +1,6 @@
 """Classification accuracy, for the head and the tail apart."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from ltmm.class_distribution import ClassDistribution, missing_distribution_erro
 from ltmm.evaluation.functional import class_scores, geometric_mean, harmonic_mean, label_ranks
 from ltmm.evaluation.per_class_report import PerClassReport
 from ltmm.registry import METRICS
-from ltmm.utils.atomic_backend import AtomicLocalBackend
 
 from .shot_metric import EMPTY_GROUP, ShotMetric
 
@@ -157,10 +155,4 @@ class LongTailMetric(ShotMetric):
         untested = int((report.test_images == 0).sum())
         left_out = f'; {untested} classes without a test image are left out of all means' if untested else ''
         logger.info(f'Mean recall by training images ({self.grouping["convention"]}): {groups}{left_out}.')
-        if self.csv_name is None or logger.log_file is None:
-            return
-        path = Path(logger.log_file).parent / self.csv_name
-        try:
-            AtomicLocalBackend().put(report.to_csv().encode(), path)
-        except OSError as e:
-            logger.warning(f'Cannot write the figures of each class to {path}: {e.strerror}.')
+        self._write_csv(self.csv_name, report.to_csv)

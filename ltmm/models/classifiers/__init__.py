@@ -1,3 +1,4 @@
+from .comic import COMIC
 from .distill_classifier import DistillClassifier
 
-__all__ = ['DistillClassifier']
+__all__ = ['COMIC', 'DistillClassifier']

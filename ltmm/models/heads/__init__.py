@@ -1,11 +1,15 @@
+from .comic_head import COMICHead
 from .expert_aggregation import EvidentialAggregation, MeanAggregation, WeightedAggregation
 from .long_tail_cls_head import LongTailClsHead
 from .multi_expert_cls_head import MultiExpertClsHead
+from .multi_label_cls_head import MultiLabelClsHead
 
 __all__ = [
+    'COMICHead',
     'EvidentialAggregation',
     'LongTailClsHead',
     'MeanAggregation',
     'MultiExpertClsHead',
+    'MultiLabelClsHead',
     'WeightedAggregation',
 ]

@@ -2,6 +2,8 @@ from torch import nn
 
 from ltmm.registry import MODELS
 
+from .additive_attention import AdditiveAttention
+from .causal_cosine import CausalCosine
 from .nearest_mean import NearestMean
 from .normed_linear import NormedLinear
 from .per_expert import PerExpert
@@ -9,4 +11,4 @@ from .scaled_linear import ScaledLinear
 
 MODELS.register_module('Linear', module=nn.Linear)
 
-__all__ = ['NearestMean', 'NormedLinear', 'PerExpert', 'ScaledLinear']
+__all__ = ['AdditiveAttention', 'CausalCosine', 'NearestMean', 'NormedLinear', 'PerExpert', 'ScaledLinear']

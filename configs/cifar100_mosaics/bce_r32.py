@@ -1,0 +1,15 @@
+_base_ = [
+    '../_base_/datasets/cifar100_mosaics.py',
+    '../_base_/models/multi_label_resnet32_cifar.py',
+    '../_base_/schedules/adam_20e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(head=dict(num_classes=50))
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='ltmm.PartialLabels',
+        missing_rate=0.0,
+        dataset=dict(type='ltmm.CIFAR100Mosaics', split='train', pipeline={{_base_.train_pipeline}}),
+    )
+)

@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/datasets/coco_mlt.py',
+    '../_base_/models/pfc_resnet50.py',
+    '../_base_/schedules/db_8e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(head=dict(num_classes=80))

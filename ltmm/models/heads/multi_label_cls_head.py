@@ -1,0 +1,78 @@
+"""The multi-label classification head: any classifier layer, any loss, three-state targets."""
+
+from collections.abc import Sequence
+
+import torch
+from mmpretrain.models.heads import MultiLabelClsHead as MMPretrainMultiLabelClsHead
+from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
+from mmpretrain.structures import DataSample, label_to_onehot
+from torch import Tensor
+
+from ltmm.models.fits import check_losses_fit
+from ltmm.models.losses.multi_label.base import MultiLabelLoss, check_targets
+from ltmm.models.prior import UsesClassDistribution
+from ltmm.registry import MODELS
+
+__all__ = ['MultiLabelClsHead']
+
+
+@MODELS.register_module()
+class MultiLabelClsHead(UsesClassDistribution, MMPretrainMultiLabelClsHead):
+    """One classifier layer and one multi-label loss; its checkpoints carry the class distribution.
+
+    Targets are the ``gt_score`` (C,) of the data samples: 1 positive, 0 negative, -1 unknown; where a sample has only
+    a ``gt_label``, all other classes are negative. The scores are sigmoids of the logits. A loss of mmpretrain works
+    too; unknown labels are kept from it.
+
+    Args:
+        num_classes: C.
+        in_channels: D, width of the features.
+        loss: a multi-label loss of ltmm or mmpretrain.
+        classifier: layer from (N, D) to (N, C), such as ``'ltmm.Linear'`` or ``'ltmm.NormedLinear'``; built with
+            ``in_features`` and ``out_features``.
+        class_counts: training images per class; taken from the training data when left out.
+        thr: classes that score at least this are predicted; 0.5 where neither ``thr`` nor ``topk`` is given.
+        topk: number of classes to predict, where ``thr`` is not given.
+        init_cfg: initialisation of the classifier; the default leaves a cosine layer its own.
+
+    Raises:
+        ValueError: C is not positive; cosines scaled by the classifier and again by the loss; at a forward, targets
+            of another value, or unknown labels in a loss that has no meaning for them.
+        ClassDistributionError: training data with another number of classes.
+        TypeError: a loss that was made for other heads, or a loss of cosines with a classifier that gives none.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        loss: dict,
+        classifier: dict = dict(type='ltmm.Linear'),
+        class_counts: Sequence[int] | dict | str | None = None,
+        thr: float | None = None,
+        topk: int | None = None,
+        init_cfg: dict | list | None = dict(type='Normal', layer='Linear', std=0.01),
+    ) -> None:
+        if num_classes <= 0:
+            raise ValueError(f'Expected `num_classes` to be positive, but got {num_classes}.')
+        super().__init__(loss=loss, thr=thr, topk=topk, init_cfg=init_cfg)
+        self.num_classes, self.in_channels = num_classes, in_channels
+        self.fc = MMPRETRAIN_MODELS.build(dict(in_features=in_channels, out_features=num_classes, **classifier))
+        self.init_class_distribution(class_counts, num_classes)
+        check_losses_fit(self)
+
+    def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """Logits (N, C) of the last stage's features (N, D)."""
+        return self.fc(self.pre_logits(feats))
+
+    def targets(self, data_samples: Sequence[DataSample]) -> Tensor:
+        """The labels of a batch, (N, C): 1 positive, 0 negative, -1 unknown."""
+        if 'gt_score' in data_samples[0]:
+            return torch.stack([sample.gt_score for sample in data_samples]).float()
+        return torch.stack([label_to_onehot(sample.gt_label, self.num_classes) for sample in data_samples]).float()
+
+    def _get_loss(self, cls_score: Tensor, data_samples: Sequence[DataSample], **kwargs) -> dict[str, Tensor]:
+        target = self.targets(data_samples)
+        if not isinstance(self.loss_module, MultiLabelLoss):
+            check_targets(target, accepts_unknown=False, name=type(self.loss_module).__name__)
+        return dict(loss=self.loss_module(cls_score, target, avg_factor=len(cls_score), **kwargs))

@@ -1,0 +1,195 @@
+"""What the multi-label losses share: three-state targets, checks, float32 under AMP, one explicit reduction."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ltmm.models.prior import UsesClassDistribution
+
+__all__ = ['MultiLabelLoss', 'MultiLabelPriorLoss', 'check_targets', 'reduce_multi_label_loss']
+
+REDUCTIONS = ('batchmean', 'mean', 'none', 'sum')
+
+
+def reduce_multi_label_loss(
+    loss: Tensor, weight: Tensor | None, reduction: str, avg_factor: float | None = None
+) -> Tensor:
+    """Weigh and reduce the losses of all labels.
+
+    Args:
+        loss: (N, C).
+        weight: factors, (N,) or (N, C).
+        reduction: ``'mean'`` over all N * C labels, ``'batchmean'``: sum over the classes and mean over the images,
+            ``'sum'``, or ``'none'``.
+        avg_factor: what ``'batchmean'`` divides by instead of N; the others have no use for it.
+    """
+    if weight is not None:
+        loss = loss * (weight if weight.dim() == loss.dim() else weight.unsqueeze(-1))
+    if reduction == 'none':
+        return loss
+    if reduction == 'sum':
+        return loss.sum()
+    divisor = loss.numel() if reduction == 'mean' else len(loss) if avg_factor is None else avg_factor
+    return loss.sum() / max(divisor, 1)
+
+
+def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> bool:
+    """Whether there are unknown labels; refuses targets that are neither 1 (positive), 0 (negative) nor -1 (unknown).
+
+    One device synchronisation.
+
+    Args:
+        target: (N, C).
+        accepts_unknown: let -1 pass.
+        name: of the loss, for the message.
+
+    Raises:
+        ValueError: names the value; or an unknown label in a loss that has no meaning for one.
+    """
+    num_classes = target.size(1)
+    target = target.flatten() if target.dtype.is_floating_point else target.flatten().float()
+    square = target * target
+    if not _any(square - target):  # t^2 = t for 0 and 1 only
+        return False
+    if accepts_unknown and not _any(square.mul_(target).sub_(target)):  # t^3 = t for -1 too
+        return True
+    wrong = (target != 0) & (target != 1)
+    if accepts_unknown:
+        wrong &= target != -1
+    position = wrong.nonzero()[0].item()
+    i, c = divmod(position, num_classes)
+    value = target[position].item()
+    if value == -1:
+        raise ValueError(
+            f'{name} has no meaning for unknown labels, but image {i} of the batch has one (-1) for class {c}. '
+            "Take a loss that has (such as ltmm.PartialASLLoss), or unknown_as='negative' in ltmm.PartialLabels."
+        )
+    raise ValueError(
+        f'{name}: expected targets 1 (positive), 0 (negative)' + (' or -1 (unknown)' if accepts_unknown else '') + ', '
+        f'but image {i} of the batch has {value:g} for class {c}. Leave Mixup, CutMix and label smoothing out of the '
+        'data preprocessor.'
+    )
+
+
+def _any(tensor: Tensor) -> Tensor:
+    """Whether an entry is not 0; faster than comparing."""
+    return torch.dot(tensor, tensor)
+
+
+class MultiLabelLoss(nn.Module):
+    """Base of the losses for (N, C) logits with any number of positive classes an image.
+
+    A subclass writes :meth:`unreduced`, up to a constant factor ``scale``. It says ``accepts_unknown = True`` where -1
+    has a meaning for it, and ``leaves_unknown_out = True`` beside it where that meaning is a loss of 0: then
+    :meth:`unreduced` never sees a -1.
+
+    Args:
+        loss_weight: factor of the loss.
+        reduction: ``'mean'`` over all N * C labels, ``'batchmean'``: sum over the classes and mean over the images,
+            ``'sum'``, or ``'none'``. Each loss has that of its authors; a learning rate belongs to one of them.
+    """
+
+    accepts_unknown = False
+    leaves_unknown_out = False
+    scale = 1.0
+    fits = ('multi_label',)
+
+    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+        super().__init__()
+        if reduction not in REDUCTIONS:
+            raise ValueError(f'Expected `reduction` to be one of {list(REDUCTIONS)}, but got {reduction!r}.')
+        self.loss_weight = loss_weight
+        self.reduction = reduction
+
+    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+        """The loss of each label without ``scale``, (N, C), from float32 or float64 logits and targets alike."""
+        raise NotImplementedError(f'{type(self).__name__} must define unreduced(cls_score, target).')
+
+    def forward(
+        self,
+        cls_score: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """The loss.
+
+        Args:
+            cls_score: logits, (N, C).
+            target: 1 positive, 0 negative, -1 unknown, (N, C).
+            weight: factor of each image, (N,), or of each label, (N, C).
+            avg_factor: what ``'batchmean'`` divides by instead of N; it changes no other reduction.
+            reduction_override: replaces ``reduction`` in this call.
+
+        Raises:
+            RuntimeError: the loss needs the class distribution, and none has arrived.
+            ValueError: shapes that differ, another number of classes than in the distribution, targets of another
+                value, unknown labels where they have no meaning, or an unknown reduction.
+        """
+        reduction = reduction_override or self.reduction
+        if reduction not in REDUCTIONS:
+            raise ValueError(f'Expected `reduction` to be one of {list(REDUCTIONS)}, but got {reduction!r}.')
+        if cls_score.dtype in (torch.float16, torch.bfloat16):
+            cls_score = cls_score.float()
+        target = target.to(cls_score.dtype)
+        has_unknown = self._check(cls_score, target)
+        with torch.autocast(cls_score.device.type, enabled=False):
+            if has_unknown and self.leaves_unknown_out:
+                loss = self.unreduced(cls_score, target.clamp(min=0)) * (target >= 0)  # (N, C)
+            else:
+                loss = self.unreduced(cls_score, target)
+        return self.loss_weight * self.scale * reduce_multi_label_loss(loss, weight, reduction, avg_factor)
+
+    def _check(self, cls_score: Tensor, target: Tensor) -> bool:
+        """Refuse what cannot be; whether there are unknown labels."""
+        name = type(self).__name__
+        if cls_score.dim() != 2 or cls_score.shape != target.shape:
+            raise ValueError(
+                f'{name}: expected logits and targets of one shape (N, C), but got {tuple(cls_score.shape)} and '
+                f'{tuple(target.shape)}.'
+            )
+        return check_targets(target, self.accepts_unknown, name)
+
+    def extra_repr(self) -> str:
+        """Shown in ``print(model)``."""
+        return f'loss_weight={self.loss_weight}, reduction={self.reduction!r}'
+
+
+class MultiLabelPriorLoss(UsesClassDistribution, MultiLabelLoss):
+    """Base of the multi-label losses that depend on the class distribution.
+
+    A subclass writes :meth:`unreduced`, and derives its tensors in :meth:`on_class_distribution`. Where some settings
+    of it do without a distribution, ``needs_distribution`` says so.
+
+    Args:
+        loss_weight: factor of the loss.
+        reduction: see :class:`MultiLabelLoss`.
+        class_counts: training images per class and their number, as :meth:`ltmm.ClassDistribution.build` takes them;
+            taken from the training data when left out.
+        num_classes: C, where it is to be checked at build.
+    """
+
+    needs_distribution = True
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        reduction: str = 'mean',
+        class_counts: Sequence[int] | dict | str | None = None,
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__(loss_weight, reduction)
+        self.init_class_distribution(class_counts, num_classes)
+
+    def _check(self, cls_score: Tensor, target: Tensor) -> bool:
+        if self.needs_distribution:
+            self.get_class_distribution()
+        distribution = self.class_distribution.get()
+        if distribution is not None and cls_score.dim() == 2 and cls_score.size(1) != distribution.num_classes:
+            raise ValueError(
+                f'{type(self).__name__}: expected logits of shape (N, {distribution.num_classes}), the number of '
+                f'classes in the training data, but got {tuple(cls_score.shape)}.'
+            )
+        return super()._check(cls_score, target)

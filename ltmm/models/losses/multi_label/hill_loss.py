@@ -1,0 +1,88 @@
+"""Hill loss: negatives that look positive are taken for missing labels."""
+
+import torch
+from torch import Tensor
+
+from ltmm.models.losses.fused import fused_loss
+from ltmm.models.losses.sigmoid_focal_loss import focal_of_wrong_logit, focal_of_wrong_logit_with_grad
+from ltmm.registry import MODELS
+
+from .base import MultiLabelLoss
+
+__all__ = ['HillLoss', 'hill_loss']
+
+
+def hill_loss(cls_score: Tensor, target: Tensor, lambda_: float, margin: float, gamma: float) -> Tensor:
+    """Hill loss of each label, (N, C); for the arguments see :class:`HillLoss`.
+
+    Args:
+        cls_score: logits, (N, C).
+        target: 1 positive, 0 negative, (N, C).
+    """
+
+    def value(cls_score: Tensor, target: Tensor) -> Tensor:
+        prob = cls_score.sigmoid()
+        return torch.lerp((lambda_ - prob) * prob.square(), focal_of_wrong_logit(margin - cls_score, gamma), target)
+
+    def value_and_grad(cls_score: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        of_positive, grad_of_positive = focal_of_wrong_logit_with_grad(margin - cls_score, gamma)
+        prob = cls_score.sigmoid()
+        square = prob.square()
+        of_negative = (lambda_ - prob).mul_(square)
+        grad_of_negative = (2 * lambda_ - 3 * prob).mul_(square).mul_(1 - prob)  # (2 lambda p - 3 p^2) p (1 - p)
+        return of_negative.lerp_(of_positive, target), grad_of_negative.lerp_(grad_of_positive.neg_(), target)
+
+    return fused_loss(cls_score, value, value_and_grad, inputs=(target,))
+
+
+@MODELS.register_module()
+class HillLoss(MultiLabelLoss):
+    r"""Weighs a negative less the more it looks positive, where tail labels are the likeliest to be missing.
+
+    .. math::
+        \ell_{ic} = -y \, (1 - p_m)^\gamma \log p_m + (1 - y) \, (\lambda - p) \, p^2, \qquad
+        p = \sigma(z_{ic}), \quad p_m = \sigma(z_{ic} - m)
+
+    Missing positives are negatives here; an unknown label (-1) adds 0.
+
+    [0] Zhang et al., Simple and Robust Loss Design for Multi-Label Learning with Missing Labels, 2021,
+        arXiv 2112.07368.
+    [1] github.com/wannature/COMIC @1de14e5, ``Hill``. Equal to [1] on its own numbers (tests/conformance,
+        ``hill_loss``).
+
+    Args:
+        lambda_: at least 1, so that no negative has a negative loss; at 1.5 the gradient of a sure one is 0.
+        margin: m, what the logit of a positive is lowered by.
+        gamma: focusing of positives, at least 0.
+        loss_weight: factor of the loss.
+        reduction: see :class:`~ltmm.models.losses.multi_label.base.MultiLabelLoss`; ``'sum'`` in [1], whose learning
+            rate belongs to it.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    accepts_unknown = True
+    leaves_unknown_out = True
+
+    def __init__(
+        self,
+        lambda_: float = 1.5,
+        margin: float = 1.0,
+        gamma: float = 2.0,
+        loss_weight: float = 1.0,
+        reduction: str = 'sum',
+    ) -> None:
+        super().__init__(loss_weight, reduction)
+        for name, value, least in (('lambda_', lambda_, 1), ('margin', margin, 0), ('gamma', gamma, 0)):
+            if not least <= value < float('inf'):
+                raise ValueError(f'Expected `{name}` to be at least {least}, but got {value}.')
+        self.lambda_, self.margin, self.gamma = lambda_, margin, gamma
+
+    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+        """See :func:`hill_loss`."""
+        return hill_loss(cls_score, target, self.lambda_, self.margin, self.gamma)
+
+    def extra_repr(self) -> str:
+        """Shown in ``print(model)``."""
+        return f'lambda_={self.lambda_}, margin={self.margin}, gamma={self.gamma}, {super().extra_repr()}'

@@ -1,0 +1,78 @@
+"""Self-paced loss correction: what the model is sure of becomes positive."""
+
+import math
+
+from torch import Tensor
+
+from ltmm.models.epoch import UsesEpoch
+from ltmm.registry import MODELS
+
+from .base import MultiLabelLoss
+from .weighted_focal import weighted_focal
+
+__all__ = ['SPLCLoss']
+
+
+@MODELS.register_module()
+class SPLCLoss(UsesEpoch, MultiLabelLoss):
+    r"""Turns labels that are not marked positive, but score high, into positives: the tail's missing ones too.
+
+    .. math::
+        z' = z - m y, \qquad y' = y \vee [\sigma(z) > \tau], \qquad
+        \ell_{ic} = -y' (1 - p')^\gamma \log p' - (1 - y') \, {p'}^\gamma \log (1 - p'), \quad p' = \sigma(z')
+
+    Before ``start_epoch`` y' is y. Negative (0) and unknown (-1) labels are the same to it.
+
+    [0] Zhang et al., Simple and Robust Loss Design for Multi-Label Learning with Missing Labels, 2021,
+        arXiv 2112.07368. After the paper's formulas; not compared with its authors' code.
+
+    Args:
+        tau: in (0, 1); 0.6 in [0].
+        start_epoch: first epoch with corrected labels, counted from 0.
+        margin: m, what the logit of an observed positive is lowered by.
+        gamma: focusing, at least 0.
+        loss_weight: factor of the loss.
+        reduction: see :class:`~ltmm.models.losses.multi_label.base.MultiLabelLoss`.
+
+    Raises:
+        ValueError: a number out of range.
+        RuntimeError: at a forward, when nobody has told the epoch; the message says who should.
+    """
+
+    accepts_unknown = True
+
+    def __init__(
+        self,
+        tau: float = 0.6,
+        start_epoch: int = 1,
+        margin: float = 1.0,
+        gamma: float = 2.0,
+        loss_weight: float = 1.0,
+        reduction: str = 'sum',
+    ) -> None:
+        super().__init__(loss_weight, reduction)
+        if not 0 < tau < 1:
+            raise ValueError(f'Expected `tau` to be in (0, 1), but got {tau}.')
+        for name, value in dict(start_epoch=start_epoch, margin=margin, gamma=gamma).items():
+            if not 0 <= value < float('inf'):
+                raise ValueError(f'Expected `{name}` to be at least 0, but got {value}.')
+        self.tau, self.start_epoch, self.margin, self.gamma = tau, start_epoch, margin, gamma
+
+    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+        """See the class."""
+        threshold = math.log(self.tau / (1 - self.tau)) if self.epoch >= self.start_epoch else math.inf
+
+        is_sure = (cls_score.detach() - threshold).sign_()  # 1, or -1
+        corrected = target.maximum(is_sure).clamp_(min=0)
+
+        def offset(corrected: Tensor, target: Tensor) -> Tensor:
+            return target.clamp(min=0).mul_(-self.margin)
+
+        return weighted_focal(cls_score, (corrected, target), self.gamma, offset)
+
+    def extra_repr(self) -> str:
+        """Shown in ``print(model)``."""
+        return (
+            f'tau={self.tau}, start_epoch={self.start_epoch}, margin={self.margin}, gamma={self.gamma}, '
+            f'{super().extra_repr()}'
+        )

@@ -1,0 +1,118 @@
+"""Multi-label classification: losses and average precision."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ltmm.class_distribution import ClassDistribution
+from ltmm.evaluation.multi_label_report import MultiLabelReport
+from ltmm.registry import METRICS, MODELS
+
+from ..frame import Case, adaptor
+
+SEED = dict(seed='of the random inputs, which are in the arrays')
+
+
+def build_db(case: Case) -> Any:
+    """The distribution-balanced loss of the case."""
+    params = case.params
+    case.check('sigmoid', params['use_sigmoid'], True)
+    cfg = dict(type='ltmm.DistributionBalancedLoss', reweight=params['reweight_func'], reduction='none')
+    if cfg['reweight'] == 'rebalance':
+        cfg |= dict(zip(('alpha', 'beta', 'mu'), (params['map_param'][key] for key in ('alpha', 'beta', 'gamma'))))
+    else:
+        cfg |= dict(cb_beta=params['CB_loss']['CB_beta'], cb_mode=params['CB_loss']['CB_mode'])
+    if params['focal']['focal']:
+        cfg |= dict(focal_gamma=params['focal']['gamma'], balance=params['focal']['balance_param'])
+    counts = dict(instance_counts=case.arrays['class_freq'], num_images=int(case.arrays['num_train']))
+    return MODELS.build(dict(cfg, **params['logit_reg'], class_counts=counts))
+
+
+@adaptor('db_loss', ignores=dict(SEED, variant='a name for what the other hyper-parameters say'))
+def db_loss(case: Case) -> dict[str, Any]:
+    loss = build_db(case)
+    target = case['targets'].double()
+    weight = loss.weights(target).expand_as(target)
+    neg_scale = torch.where(target == 1, 1, loss.neg_scale)
+    logits = case['logits'].requires_grad_()
+    losses = loss(logits, target)  # (N, C)
+    losses.mean().backward()
+    return dict(
+        weight_before_ntr=weight,
+        logits_after_ntr=(logits.detach() + loss.shift) * neg_scale,
+        weight_after_ntr=weight / neg_scale,
+        loss_elementwise=losses if case.params['focal']['focal'] else np.zeros(0),  # [1] returns the mean there
+        loss_mean=losses.mean(),
+        grad_logits=logits.grad,
+    )
+
+
+@adaptor('multilabel_baselines', ignores=SEED)
+def multilabel_baselines(case: Case) -> dict[str, Any]:
+    gamma, balance = case.params['gamma'], case.params['balance_param']
+    kind = case.params['kind']
+    cfg = dict(
+        focal=dict(type='ltmm.MultiLabelFocalLoss', gamma=gamma, balance=balance, reduction='none'),
+        bce=dict(type='ltmm.MultiLabelBCELoss'),
+        kpos=dict(type='ltmm.KPositiveCELoss'),
+    )[kind]
+    logits = case['logits'].requires_grad_()
+    out = MODELS.build(cfg)(logits, case['targets'])
+    out.mean().backward()
+    return dict(out=out, loss_mean=out.mean(), grad_logits=logits.grad)
+
+
+@adaptor('asl', ignores=dict(SEED, class_counts='what the labels were drawn with'))
+def asl(case: Case) -> dict[str, Any]:
+    gammas = {key: case.params[key] for key in ('gamma_neg', 'gamma_pos')}
+    if 'eps' in case.params:
+        case.check('reduction', case.params['reduction'] == 'mean', True)
+        loss = dict(type='ltmm.ASLSingleLabelLoss', smoothing=case.params['eps'], **gammas)
+    else:
+        detach = case.params['disable_torch_grad_focal_loss']
+        loss = dict(type='ltmm.ASLLoss', clip=case.params['clip'], detach_focus=detach, **gammas)
+    return case.loss_and_grad(MODELS.build(loss), label='targets')
+
+
+PARTIAL_MODES = {None: 'negative', 'ignore_normalize_classes': 'ignore_normalize'}
+
+
+@adaptor('partial_asl', ignores=dict(SEED, prior_path='of the file of the prior, which is in the arrays'))
+def partial_asl(case: Case) -> dict[str, Any]:
+    params = case.params
+    names = dict(pos='pos', neg='neg', unann='unknown')
+    cfg = {
+        f'{kind}_{ours}': params[f'{kind}_{theirs}'] for kind in ('gamma', 'alpha') for theirs, ours in names.items()
+    }
+    mode = PARTIAL_MODES.get(params['partial_loss_mode'], params['partial_loss_mode'])
+    topk, threshold = params['likelihood_topk'], params['prior_threshold']
+    if mode == 'selective':
+        cfg |= dict(topk=topk, prior_threshold=threshold)
+    if 'prior' in case:
+        num_images = 10**9
+        counts = np.round(case.arrays['prior'] * num_images).astype(int)
+        cfg |= dict(class_counts=dict(instance_counts=counts, num_images=num_images))
+    loss = MODELS.build(dict(type='ltmm.PartialASLLoss', mode=mode, clip=params['clip'], **cfg))
+    return case.loss_and_grad(loss, label='targets')
+
+
+@adaptor('hill_loss', ignores=SEED)
+def hill_loss(case: Case) -> dict[str, Any]:
+    return case.loss_and_grad(MODELS.build(dict(type='ltmm.HillLoss')), label='targets')
+
+
+@adaptor('multilabel_map', ignores=SEED)
+def multilabel_map(case: Case) -> dict[str, Any]:
+    distribution = ClassDistribution(case.arrays['train_counts'], num_images=10**6)
+    names = tuple(map(str, range(len(distribution))))
+    metric = METRICS.build(dict(type='ltmm.MultiLabelMetric', class_counts=distribution))
+    report = MultiLabelReport.from_scores(
+        case.arrays['scores'], case.arrays['targets'], 0.5, names, distribution.image_counts, metric.shots
+    )
+    theirs = replace(report, ap=case.arrays['ap_asl']).figures()  # shot_map is of their AP, whose ties are by position
+    return dict(
+        ap_sklearn=np.nan_to_num(report.ap),
+        shot_map=100 * np.array([theirs[name] for name in ('mAP', 'head', 'medium', 'tail')]),
+    )

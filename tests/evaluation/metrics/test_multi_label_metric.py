@@ -1,0 +1,155 @@
+import csv
+
+import numpy as np
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
+from mmengine.registry import METRICS
+from mmpretrain.structures import DataSample
+
+from ltmm import ClassDistribution
+from ltmm.class_distribution import ClassDistributionError
+from ltmm.evaluation.functional import average_precision
+
+COUNTS = [500, 100, 99, 20, 19, 1]
+
+
+def build(**kwargs):
+    counts = dict(instance_counts=COUNTS, num_images=600)
+    return METRICS.build(dict(type='ltmm.MultiLabelMetric', **{'class_counts': counts, 'csv_name': None, **kwargs}))
+
+
+def arrays(num=101, unknown=0.2):
+    rng = np.random.default_rng(0)
+    scores = rng.random((num, len(COUNTS)), dtype=np.float32)
+    target = rng.choice([-1, 0, 1], p=[unknown, 0.7 - unknown, 0.3], size=scores.shape)
+    return scores, target
+
+
+def samples_of(scores, target):
+    pairs = zip(torch.tensor(scores), torch.tensor(target, dtype=torch.float32))
+    return [
+        DataSample(metainfo=dict(sample_idx=i)).set_pred_score(score).set_gt_score(t)
+        for i, (score, t) in enumerate(pairs)
+    ]
+
+
+def evaluate(metric, samples, batch_size=16):
+    evaluator = Evaluator(metric)
+    for start in range(0, len(samples), batch_size):
+        evaluator.process(samples[start : start + batch_size])
+    return {name.removeprefix('multi_label/'): value for name, value in evaluator.evaluate(len(samples)).items()}
+
+
+def test_figures_are_means_over_the_classes_of_each_group():
+    scores, target = arrays()
+    ap, figures = 100 * average_precision(scores, target), evaluate(build(), samples_of(scores, target))
+    groups = dict(mAP=ap, head=ap[:2], medium=ap[2:4], tail=ap[4:])
+    for name, of_group in groups.items():
+        assert figures[name] == pytest.approx(of_group.mean(), abs=1e-9), name
+
+
+def test_other_borders():
+    scores, target = arrays()
+    ap = 100 * average_precision(scores, target)
+    figures = evaluate(build(thresholds=(99, 2)), samples_of(scores, target))
+    assert figures['head'] == pytest.approx(ap[:3].mean()) and figures['tail'] == pytest.approx(ap[5])
+
+
+def test_f1_leaves_unknown_labels_out():
+    scores, target = arrays()
+    predicted, known = scores >= 0.6, target >= 0
+    hits = (predicted & (target == 1)).sum(0)
+    answers = (predicted & known).sum(0) + (target == 1).sum(0)
+    figures = evaluate(build(thr=0.6), samples_of(scores, target))
+    assert figures['micro_f1'] == pytest.approx(200 * hits.sum() / answers.sum())
+    assert figures['macro_f1'] == pytest.approx(100 * (2 * hits / answers).mean())
+
+
+def test_classes_without_a_positive_are_left_out_and_a_group_of_them_is_minus_one():
+    scores, target = arrays()
+    target[:, 0], target[:, 4:] = 0, 0
+    ap = 100 * average_precision(scores, target)
+    figures = evaluate(build(), samples_of(scores, target))
+    assert figures['tail'] == -1 and figures['head'] == pytest.approx(ap[1])
+    assert figures['mAP'] == pytest.approx(np.nanmean(ap))
+
+
+def test_indices_of_the_positives_are_complete_labels():
+    scores, target = arrays(unknown=0)
+    by_index = [
+        DataSample(metainfo=dict(num_classes=len(COUNTS)))
+        .set_pred_score(torch.tensor(score))
+        .set_gt_label(np.flatnonzero(t))
+        for score, t in zip(scores, target)
+    ]
+    assert evaluate(build(), by_index) == evaluate(build(), samples_of(scores, target))
+
+
+@pytest.mark.parametrize('world_size', [2, 3, 7])
+def test_interleaved_ranks_of_any_number_equal_one_process(world_size):
+    samples = samples_of(*arrays(50))
+    expected = evaluate(build(), samples)
+    padded = [*samples, *samples][: -(-50 // world_size) * world_size]
+    metrics = [build() for _ in range(world_size)]
+    for rank, metric in enumerate(metrics):
+        metric.process(None, [sample.to_dict() for sample in padded[rank::world_size]])
+    gathered = [result for row in zip(*(metric.results for metric in metrics)) for result in row]
+    assert metrics[0].compute_metrics(gathered[:50]) == expected
+
+
+def test_each_class_is_written_beside_the_log(tmp_path):
+    MMLogger.get_instance(str(tmp_path), log_file=str(tmp_path / 'run.log'))
+    scores, target = arrays()
+    target[:, 5] = 0
+    evaluate(build(csv_name='classes.csv'), samples_of(scores, target))
+    rows = list(csv.DictReader((tmp_path / 'classes.csv').open()))
+    assert [row['shot'] for row in rows] == ['head', 'head', 'medium', 'medium', 'tail', 'tail']
+    ap = 100 * average_precision(scores, target)
+    assert [float(row['ap'] or 'nan') for row in rows] == pytest.approx(ap, abs=1e-4, nan_ok=True)
+    assert [int(row['test_images']) for row in rows] == (target == 1).sum(0).tolist()
+
+
+def test_half_precision_scores():
+    scores, target = arrays()
+    half = torch.tensor(scores).bfloat16()
+    samples = samples_of(scores, target)
+    for sample, score in zip(samples, half):
+        sample.set_pred_score(score)
+    expected = 100 * average_precision(half.float().numpy(), target).mean()
+    assert evaluate(build(), samples)['mAP'] == pytest.approx(expected)
+
+
+def test_nan_scores_are_refused_with_the_image():
+    scores, target = arrays()
+    scores[20, 3] = np.nan
+    with pytest.raises(ValueError, match='those of 1 of 16 images in the batch are NaN: sample 20'):
+        evaluate(build(), samples_of(scores, target))
+
+
+def test_labels_of_another_value_are_refused_with_the_image():
+    scores, target = arrays()
+    target[20, 3] = 2
+    with pytest.raises(ValueError, match='sample 20 has 2 for class 3'):
+        evaluate(build(), samples_of(scores, target))
+
+
+def test_labels_of_another_number_of_classes_are_refused():
+    samples = samples_of(*arrays())
+    samples[3].gt_score = torch.zeros(4)
+    with pytest.raises(ValueError, match=r'`gt_score` of 6 classes, as in the training data, but sample 3 has shape'):
+        evaluate(build(), samples)
+
+
+def test_a_distribution_is_needed_and_has_to_fit():
+    with pytest.raises(RuntimeError, match='MultiLabelMetric needs the class distribution'):
+        evaluate(build(class_counts=None), samples_of(*arrays()))
+    with pytest.raises(ClassDistributionError, match='to have 3 entries'):
+        build().set_class_distribution(ClassDistribution([3, 2, 1]))
+
+
+@pytest.mark.parametrize('arguments, message', [(dict(thr=1), '`thr`'), (dict(thresholds=(10, 20)), '`thresholds`')])
+def test_arguments_out_of_range_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build(**arguments)

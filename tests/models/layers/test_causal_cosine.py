@@ -1,0 +1,117 @@
+import pytest
+import torch
+from toy_ranks import on_ranks
+
+from ltmm.models.layers import CausalCosine
+
+X = torch.randn(5, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def build(mode: str, num_heads: int = 1, **options) -> CausalCosine:
+    torch.manual_seed(0)
+    return CausalCosine(8, 3, mode=mode, num_heads=num_heads, **options).double()
+
+
+def naive(layer: CausalCosine, x: torch.Tensor, direction: torch.Tensor | None) -> torch.Tensor:
+    """One image, class and part at a time; moved where a direction is given."""
+    out = torch.zeros(len(x), 3, dtype=x.dtype)
+    size = 8 // layer.num_heads
+    for i in range(len(x)):
+        for c in range(3):
+            for k in range(layer.num_heads):
+                part = slice(k * size, (k + 1) * size)
+                feature = x[i, part] / x[i, part].norm()
+                if direction is not None:
+                    unit = direction[part] / direction[part].norm()
+                    shift = {'head': -1, 'tail': layer.alpha}[layer.mode]
+                    feature = feature + shift * (feature @ unit) * unit
+                weight = layer.weight[c, part] / (layer.weight[c, part].norm() + layer.gamma)
+                out[i, c] += layer.scale / layer.num_heads * (feature @ weight)
+    return out
+
+
+@pytest.mark.parametrize('mode', ['head', 'tail'])
+@pytest.mark.parametrize('num_heads', [1, 2])
+@torch.no_grad()
+def test_equals_the_formula(mode, num_heads):
+    layer = build(mode, num_heads)
+    plain, moved = layer.with_moved(X)
+    torch.testing.assert_close(plain, naive(layer, X, None))
+    expected = naive(layer, X, X.mean(0).float().double())  # the first batch is all there is
+    torch.testing.assert_close(moved, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(layer.eval()(X), plain)
+
+
+def test_the_balanced_classifier_moves_nothing_and_keeps_no_mean():
+    layer = build('balanced')
+    plain, moved = layer.with_moved(X)
+    torch.testing.assert_close(moved, plain)
+    assert list(layer.state_dict()) == ['weight']
+
+
+def test_the_running_mean_moves_in_training_with_the_losses_only():
+    layer = build('head')
+    layer.with_moved(X)
+    layer.with_moved(2 * X)
+    expected = 0.9 * X.mean(0) + 2 * X.mean(0)
+    torch.testing.assert_close(layer.embedding.total, expected.float())
+    layer(X)
+    layer.eval().with_moved(X)
+    torch.testing.assert_close(layer.embedding.total, expected.float())
+
+
+def test_without_a_mean_yet_nothing_moves():
+    layer = build('tail').eval()
+    plain, moved = layer.with_moved(X)
+    torch.testing.assert_close(moved, plain)
+
+
+def test_no_gradient_flows_into_the_mean():
+    layer = build('head')
+    x = X.clone().requires_grad_()
+    layer.with_moved(x)[1].sum().backward()
+    assert not layer.embedding.total.requires_grad and x.grad.isfinite().all()
+
+
+def test_half_precision_features_give_float32_logits_and_state():
+    layer = CausalCosine(8, 3, mode='tail')
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        plain, moved = layer.with_moved(X.bfloat16())
+    assert plain.dtype == moved.dtype == layer.embedding.total.dtype == torch.float32
+    assert CausalCosine(8, 3, mode='tail').half().embedding.total.dtype == torch.float32
+
+
+def test_a_feature_of_zeros_gives_finite_logits_and_gradients():
+    x = torch.zeros(2, 8, dtype=torch.float64, requires_grad=True)
+    layer = build('head')
+    sum(part.sum() for part in layer.with_moved(x)).backward()
+    assert x.grad.isfinite().all() and layer.weight.grad.isfinite().all()
+
+
+def test_the_mean_is_that_of_all_ranks(tmp_path):
+    def mean(rank: int) -> torch.Tensor:
+        layer = build('head')
+        for _ in range(2):
+            layer.with_moved(X[:2] if rank else X[2:])
+        return layer.embedding.total
+
+    layer = build('head')
+    for _ in range(2):
+        layer.with_moved(X)
+    first, second = on_ranks(mean, tmp_path)
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, layer.embedding.total)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(mode='median'), r"Expected `mode` to be one of \['balanced', 'head', 'tail'\], but got 'median'"),
+        (dict(scale=0), 'Expected `scale` to be positive, but got 0'),
+        (dict(num_heads=3), 'Expected `num_heads` to divide in_features=8, but got 3'),
+        (dict(momentum=1.0), r'Expected `momentum` to be in \[0, 1\), but got 1.0'),
+    ],
+)
+def test_refuses_what_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        CausalCosine(8, 3, **options)

@@ -1,0 +1,25 @@
+import pytest
+import torch
+
+from ltmm.models.necks import PFC
+from ltmm.registry import MODELS
+
+
+def test_maps_are_pooled_and_projected():
+    neck = MODELS.build(dict(type='ltmm.PFC', in_channels=6, out_channels=4, dropout=0.5)).eval()
+    maps = torch.randn(3, 6, 2, 5)
+    (pooled,) = neck((torch.zeros(1), maps))
+    torch.testing.assert_close(pooled, neck((maps.mean((2, 3)),))[0])
+    torch.testing.assert_close(pooled, neck.layers[1](neck.layers[0](maps.mean((2, 3)))))
+    assert pooled.shape == (3, 4)
+
+
+def test_half_of_the_normalised_features_are_dropped_in_training():
+    torch.manual_seed(0)
+    (features,) = PFC(6, 400, 0.5).train()((torch.randn(8, 6),))
+    assert 0.45 < (features == 0).float().mean() < 0.55
+
+
+def test_dropout_out_of_range_is_refused():
+    with pytest.raises(ValueError, match=r'`dropout` to be in \[0, 1\), but got 1'):
+        PFC(6, 4, 1)
