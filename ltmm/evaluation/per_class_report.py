@@ -29,6 +29,8 @@ class PerClassReport:
         f1: harmonic mean of the two, (C,).
     """
 
+    value_name = 'accuracy on the class'  # what runs are compared by
+
     names: tuple[str, ...]
     train_images: np.ndarray
     shots: Shots
@@ -96,6 +98,15 @@ class PerClassReport:
                 + ['' if np.isnan(figure) else f'{figure:.4f}' for figure in figures]
             )
         return text.getvalue()
+
+    @property
+    def value(self) -> np.ndarray:
+        """What runs are compared by, (C,)."""
+        return self.recall
+
+    def groups(self) -> list[tuple[str, np.ndarray]]:
+        """Names and masks, (C,), of the groups of classes, most frequent first."""
+        return self.shots.items()
 
     def figures(self) -> dict[str, float]:
         """What methods are compared by, in percent; NaN for a group without a tested class."""

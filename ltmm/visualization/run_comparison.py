@@ -5,20 +5,18 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.patheffects import Normal, Stroke
 
+from ltmm.evaluation.detection_report import DetectionReport
 from ltmm.evaluation.per_class_report import PerClassReport
 
-from .style import RUN_COLOURS, new_figure, save_figure
+from .frequency_plot import ClassFigures, plot_against_frequency
 
 __all__ = ['Run', 'comparison_table', 'per_class_csv', 'plot_accuracy_against_frequency', 'read_run', 'read_runs']
 
-ZERO_AT = 0.5  # where a class without a training image stands on a logarithmic axis
+Report = PerClassReport | DetectionReport
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +24,7 @@ class Run:
     """A trained model and what it can do on each class."""
 
     name: str
-    report: PerClassReport
+    report: Report
 
 
 def read_run(path: str | Path, name: str | None = None, csv_name: str = 'per_class.csv') -> Run:
@@ -35,7 +33,7 @@ def read_run(path: str | Path, name: str | None = None, csv_name: str = 'per_cla
     Args:
         path: work dir, or a per-class CSV.
         name: of the run; the name of the work dir when left out.
-        csv_name: what :class:`ltmm.evaluation.LongTailMetric` calls its files.
+        csv_name: what :class:`ltmm.evaluation.LongTailMetric` calls its files; ``'per_class_bbox.csv'`` of LVISMetric.
 
     Raises:
         FileNotFoundError: nothing there.
@@ -43,7 +41,7 @@ def read_run(path: str | Path, name: str | None = None, csv_name: str = 'per_cla
     """
     path = Path(path)
     file = path if path.is_file() else _latest_evaluation(path, csv_name)[-1]
-    return Run(name or (path.stem if path.is_file() else path.resolve().name), PerClassReport.read(file))
+    return Run(name or (path.stem if path.is_file() else path.resolve().name), _read_report(file))
 
 
 def read_runs(path: str | Path, name: str | None = None, csv_name: str = 'per_class.csv') -> list[Run]:
@@ -67,7 +65,7 @@ def read_runs(path: str | Path, name: str | None = None, csv_name: str = 'per_cl
     for file in sorted(_latest_evaluation(path, csv_name)):
         part = file.stem.removeprefix('per_class').strip('_') if '*' in csv_name else ''
         part = re.sub(r'(?<=[a-z])(?=\d)', ' ', part)
-        runs.append(Run(f'{name}, {part}' if part else name, PerClassReport.read(file)))
+        runs.append(Run(f'{name}, {part}' if part else name, _read_report(file)))
     return runs
 
 
@@ -78,7 +76,8 @@ def _latest_evaluation(path: Path, csv_name: str) -> list[Path]:
         raise FileNotFoundError(
             f'Expected {csv_name} in {path}, but there is '
             + (
-                'none. It is written by ltmm.LongTailMetric in val_evaluator or test_evaluator.'
+                'none. It is written by ltmm.LongTailMetric in val_evaluator or test_evaluator, or by ltmm.LVISMetric, '
+                'as per_class_bbox.csv and per_class_segm.csv.'
                 if path.is_dir()
                 else 'no such folder.'
             )
@@ -89,10 +88,18 @@ def _latest_evaluation(path: Path, csv_name: str) -> list[Path]:
 def comparison_table(runs: Sequence[Run], markdown: bool = False) -> str:
     """One row a run: top-1, many, medium, few, balanced accuracy, lowest recall, in percent; the best marked ``*``.
 
+    Of detectors: AP, AP50, APr, APc, APf, AP_fixed.
+
     Args:
-        runs: the runs.
+        runs: the runs, all of classifiers or all of detectors.
         markdown: a Markdown table, with the best in bold.
+
+    Raises:
+        ValueError: runs of classifiers beside runs of detectors.
     """
+    kinds = {run.report.value_name for run in runs}
+    if len(kinds) > 1:
+        raise ValueError(f'Expected runs of one kind in one table, but they tell {" and ".join(sorted(kinds))}.')
     figures = [run.report.figures() for run in runs]
     keys = list(figures[0])
     values = np.array([[row[key] for key in keys] for row in figures]).round(2)  # (R, 6)
@@ -115,7 +122,7 @@ def comparison_table(runs: Sequence[Run], markdown: bool = False) -> str:
 
 
 def per_class_csv(runs: Sequence[Run]) -> str:
-    """The text of a CSV file with a row a class, most frequent first, and a column of recall for each run.
+    """The text of a CSV file with a row a class, most frequent first, and a column of recall, or AP, for each run.
 
     Args:
         runs: the runs; images and groups are those of the first.
@@ -133,18 +140,19 @@ def per_class_csv(runs: Sequence[Run]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(['label', 'name', 'train_images', 'shot', 'test_images', *(run.name for run in runs)])
-    shot = first.shots.names()
-    for c in np.argsort(-first.train_images, kind='stable').tolist():
-        recalls = [run.report.recall[c] for run in runs]
+    group = {int(c): name for name, mask in first.groups() for c in np.flatnonzero(mask)}
+    known = first.train_images is not None
+    for c in np.argsort(-first.train_images, kind='stable').tolist() if known else range(len(first.names)):
+        values = [run.report.value[c] for run in runs]
         writer.writerow(
-            [c, first.names[c], first.train_images[c], shot[c], first.test_images[c]]
-            + ['' if np.isnan(recall) else f'{recall:.4f}' for recall in recalls]
+            [c, first.names[c], first.train_images[c] if known else '', group[c], first.test_images[c]]
+            + ['' if np.isnan(value) else f'{value:.4f}' for value in values]
         )
     return text.getvalue()
 
 
 def plot_accuracy_against_frequency(runs: Sequence[Run], path: str | Path, title: str = '') -> Path:
-    """Draw the accuracy of each class over its training images: a point a class, a smooth curve a run.
+    """Draw the accuracy, of detectors the AP, of each class over its training images: a point a class, a curve a run.
 
     Args:
         runs: the runs, seven at the most for one colour each.
@@ -152,57 +160,24 @@ def plot_accuracy_against_frequency(runs: Sequence[Run], path: str | Path, title
         title: what the data are.
 
     Raises:
-        ValueError: more runs than colours.
+        ValueError: more runs than colours, runs of classifiers beside runs of detectors, or a run of which the training
+            images are not known.
     """
-    if len(runs) > len(RUN_COLOURS):
-        raise ValueError(f'Expected at most {len(RUN_COLOURS)} runs in one picture, but got {len(runs)}.')
-    figure, axes = new_figure()
-    axes.set_xscale('log')
-    without_images = False
-    for run, colour in zip(runs, RUN_COLOURS):
-        report = run.report
-        tested = report.test_images > 0
-        images, recall = np.maximum(report.train_images[tested], ZERO_AT), report.recall[tested]
-        without_images |= bool((report.train_images[tested] == 0).any())
-        # the points of ten classes stand before the curves, those of thousands are a haze behind them
-        size, alpha = np.clip(900 / len(recall), 4, 30), np.clip(25 / len(recall), 0.04, 0.9)
-        before = 3 if len(recall) <= 30 else 1
-        axes.scatter(images, recall, s=size, color=colour, alpha=alpha, linewidths=0, zorder=before)
-        halo = [Stroke(linewidth=4, foreground='white'), Normal()]
-        axes.plot(*_smooth(images, recall), color=colour, linewidth=2.2, label=run.name, path_effects=halo)
-    _mark_shots(axes, [run.report for run in runs])
-    axes.set_ylim(-2, 114)  # room for the names of the groups
-    axes.set_yticks(range(0, 101, 20))
-    axes.xaxis.set_major_formatter('{x:g}')
-    axes.set_xlabel('training images of the class' + (f' (0 drawn at {ZERO_AT})' if without_images else ''))
-    axes.set_ylabel('accuracy on the class (%)')
-    axes.set_title(title, fontsize=10, loc='left')
-    columns = max(80 // (max(len(run.name) for run in runs) + 10), 1)
-    figure.legend(loc='outside lower center', ncols=columns, frameon=False, fontsize=9)  # never over the points
-    return save_figure(figure, path)
+    for run in runs:
+        if run.report.train_images is None:
+            raise ValueError(
+                f'The per-class CSV of {run.name} does not know the training images of the classes: test a checkpoint '
+                'that ltmm trained, with ltmm.ClassDistributionHook in the config.'
+            )
+    labels = {run.report.value_name for run in runs}
+    if len(labels) > 1:
+        raise ValueError(f'Expected runs of one kind in one picture, but they tell {" and ".join(sorted(labels))}.')
+    figures = [ClassFigures(run.name, run.report.train_images, run.report.value, run.report.groups()) for run in runs]
+    return plot_against_frequency(figures, path, f'{labels.pop()} (%)', title)
 
 
-def _smooth(images: np.ndarray, recall: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean recall around each number of images, weighted by a Gaussian over its logarithm: two arrays (G,)."""
-    x = np.log(images)
-    span = np.ptp(x)
-    if not span:
-        return images[:1], recall.mean(keepdims=True)
-    grid = np.linspace(x.min(), x.max(), 100)  # (G,)
-    weight = np.exp(-0.5 * ((grid[:, None] - x) / (0.07 * span)) ** 2)  # (G, C)
-    return np.exp(grid), weight @ recall / weight.sum(1)
-
-
-def _mark_shots(axes: Axes, reports: list[PerClassReport]) -> None:
-    """Borders and names of the shot groups, where all runs have the same."""
-    first = reports[0]
-    for report in reports[1:]:
-        if not np.array_equal(report.train_images, first.train_images) or report.shots.names() != first.shots.names():
-            return
-    images = np.maximum(first.train_images, ZERO_AT)
-    groups = [(name, images[mask]) for name, mask in first.shots.items() if mask.any()]
-    for (_, upper), (_, lower) in pairwise(groups):
-        axes.axvline(np.sqrt(upper.min() * lower.max()), color='0.6', linestyle=':', linewidth=1)
-    for name, members in groups:
-        middle = np.sqrt(members.min() * members.max())
-        axes.text(middle, 113, f'{name}\n{len(members)}', ha='center', va='top', fontsize=9)
+def _read_report(path: Path) -> Report:
+    """The report that wrote the file, by its columns; :class:`PerClassReport` says what is wrong with another."""
+    with open(path, encoding='utf-8') as file:
+        is_of_detector = 'ap_fixed' in file.readline()
+    return (DetectionReport if is_of_detector else PerClassReport).read(path)

@@ -7,7 +7,7 @@ import pytest
 from toy import COUNTS, ROOT, toy_config
 
 from ltmm import ClassDistribution
-from ltmm.evaluation import PerClassReport, class_scores
+from ltmm.evaluation import DetectionReport, PerClassReport, class_scores
 from ltmm.utils.environment import mmdet_is_usable
 
 
@@ -131,3 +131,30 @@ def test_compare_with_names_in_markdown(work_dirs, capsys):
 def test_compare_ends_with_one_line(work_dirs, config, args, message):
     with pytest.raises(SystemExit, match=message):
         tool('compare_runs', *(arg.format(ce=work_dirs[0], config=config) for arg in args))
+
+
+def test_compare_runs_of_detectors(tmp_path, capsys):
+    for name, shift in (('softmax', 0), ('seesaw', 9)):
+        report = DetectionReport(
+            names=('a', 'b', 'c'),
+            train_images=np.array([400, 40, 4]),
+            frequency=np.array(['f', 'c', 'r']),
+            test_images=np.array([9, 8, 0]),
+            test_instances=np.array([9, 8, 0]),
+            ap=np.array([50, 20 + shift, np.nan]),
+            ap50=np.array([60, 30, np.nan]),
+            ap_fixed=np.array([51, 21, np.nan]),
+        )
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'per_class_bbox.csv').write_text(report.to_csv())
+    runs, table, picture = (tmp_path / 'softmax', tmp_path / 'seesaw'), tmp_path / 'runs.csv', tmp_path / 'runs.png'
+    tool('compare_runs', *runs, '--csv-name', 'per_class_bbox.csv', '--csv', table, '--out', picture)
+    head, _, seesaw, *_ = capsys.readouterr().out.splitlines()
+    assert head.split() == ['run', 'AP', 'AP50', 'APr', 'APc', 'APf', 'AP', 'fixed']
+    assert seesaw.split() == ['seesaw', '39.50*', '45.00*', '-', '29.00*', '50.00*', '36.00*']
+    assert table.read_text().splitlines()[2] == '1,b,40,common,8,20.0000,29.0000'
+    assert picture.stat().st_size > 5000
+    classifier = tmp_path / 'per_class.csv'
+    classifier.write_text('label,name,train_images,shot,test_images,recall,precision,f1\n0,a,9,few,9,50,50,50\n')
+    with pytest.raises(SystemExit, match='runs of one kind in one table, but they tell AP of the class and accuracy'):
+        tool('compare_runs', runs[0], classifier, '--csv-name', 'per_class_bbox.csv')

@@ -14,7 +14,7 @@ from ltmm.visualization import (
     read_run,
     read_runs,
 )
-from ltmm.visualization.run_comparison import _smooth
+from ltmm.visualization.frequency_plot import _smooth
 from ltmm.visualization.style import RUN_COLOURS
 
 

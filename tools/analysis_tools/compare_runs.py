@@ -1,7 +1,7 @@
 """Compare trained models by what they can do on frequent and rare classes.
 
 Reads the per-class CSV that ltmm.LongTailMetric writes beside the log of each evaluation; of several in a work dir the
-latest counts.
+latest counts. Of detectors, --csv-name per_class_bbox.csv (or per_class_segm.csv) reads that of ltmm.LVISMetric.
 """
 
 import argparse
@@ -19,11 +19,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--csv-name',
         default='per_class.csv',
-        help="as `csv_name` of LongTailMetric; 'per_class*.csv' for the experts too",
+        help="as `csv_name` of LongTailMetric; 'per_class*.csv' for the experts too; 'per_class_bbox.csv' of detectors",
     )
     parser.add_argument('--markdown', action='store_true', help='print a Markdown table')
-    parser.add_argument('--out', type=Path, help='picture to write: accuracy of each class over its training images')
-    parser.add_argument('--csv', type=Path, help='CSV to write: a row a class, a column of accuracy a run')
+    parser.add_argument(
+        '--out', type=Path, help='picture to write: accuracy or AP of each class over its training images'
+    )
+    parser.add_argument('--csv', type=Path, help='CSV to write: a row a class, a column of accuracy or AP a run')
     return parser.parse_args(argv)
 
 

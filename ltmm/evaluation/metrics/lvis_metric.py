@@ -1,51 +1,66 @@
 """LVIS's average precision, for rare, common and frequent classes apart."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets.lvis_annotations import AnnotationFileError, category_ids, read_lvis_annotations
+from ltmm.evaluation.detection_report import FREQUENCIES, DetectionReport
+from ltmm.evaluation.lvis_data import Detections, GroundTruth, encode_masks
+from ltmm.evaluation.lvis_eval import LVISEvaluator
 from ltmm.registry import METRICS
+
+from .shot_metric import ShotMetric
 
 __all__ = ['LVISMetric']
 
 IOU_TYPES = ('bbox', 'segm')
 FIGURES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
-FREQUENCIES = dict(r='rare', c='common', f='frequent')
+FIXED = ('AP', 'APr', 'APc', 'APf')  # likewise with '_fixed'
 
 
 @METRICS.register_module()
 class LVISMetric(BaseMetric):
-    """Federated average precision of boxes and masks on LVIS, or on data of its layout.
+    """Federated average precision of boxes and masks on LVIS, or on data of LVIS's or COCO's layout.
 
     Figures are fractions: ``bbox_AP``, ``bbox_AP50``, ``bbox_AP75``; ``bbox_APs``, ``bbox_APm``, ``bbox_APl`` for
     small, medium and large objects; ``bbox_APr``, ``bbox_APc``, ``bbox_APf`` for rare, common and frequent classes;
     likewise ``segm_...``. They are those of the ``lvis`` package: an image is judged on the classes that were looked
     for in it; a class with objects and without detections has AP 0; a group without objects is -1. Only the images
-    that were tested count, so that a part of a test set is scored as that part.
+    that were tested count, so that a part of a test set is scored as that part. The 300 best detections of an image
+    count; for ``bbox_AP_fixed``, ``bbox_APr_fixed``, ``bbox_APc_fixed`` and ``bbox_APf_fixed`` the 10,000 best of a
+    class over all images instead (Dave et al., arXiv 2102.01066).
 
     Classes are rare, common or frequent as the categories' ``frequency`` in the annotation file says, or else by the
-    training images (up to 10, up to 100, more). The area of a detected mask is its own, as in the package, not that of
-    its box, as in mmdet's LVISMetric: APs, APm and APl of masks differ from mmdet's a little.
+    training images (up to 10, up to 100, more). In a file without LVIS's fields of images (COCO's layout), all classes
+    were looked for in all images. The area of a detected mask is its own, as in the package, not that of its box, as in
+    mmdet's LVISMetric: APs, APm and APl of masks differ from mmdet's a little.
+
+    Each test writes ``per_class_bbox.csv`` (``per_class_segm.csv``) beside its log: see
+    :class:`ltmm.evaluation.DetectionReport`.
 
     Args:
         ann_file: the annotation file of the test set, the one the dataset reads.
         metric: ``'bbox'``, ``'segm'``, or both in a list.
+        thresholds: classes are rare with up to this many training images, and common with up to that many, whatever the
+            annotation file says: (10, 100) in LVIS.
+        csv_name: of the files with the figures of each class, before ``_bbox`` is put in; None for no file.
         backend_args: of MMEngine's file backend, for an annotation file that is not on a local disk.
         collect_device: ``'cpu'`` or ``'gpu'``.
         prefix: of the names of the figures; ``'lvis'`` when left out.
 
     Raises:
-        ImportError: the package ``lvis`` is missing.
         FileNotFoundError: no annotation file.
-        AnnotationFileError: a broken annotation file, one without LVIS's fields, or without the dataset's classes.
+        AnnotationFileError: a broken annotation file, or one without the dataset's classes.
         ClassDistributionError: the training data have other classes, or the same in another order.
-        ValueError: at the first batch, a model without masks where ``'segm'`` is asked for, or an image or a label that
-            the annotation file does not have.
+        ValueError: at the first batch, a model without masks where ``'segm'`` is asked for; at any batch, scores or
+            boxes that are NaN or infinite, and an image or a label that the annotation file does not have.
         RuntimeError: at the first batch, neither the annotation file nor the training data say who is frequent.
     """
 
@@ -55,6 +70,8 @@ class LVISMetric(BaseMetric):
         self,
         ann_file: str,
         metric: str | Sequence[str] = 'bbox',
+        thresholds: Sequence[int] | None = None,
+        csv_name: str | None = 'per_class.csv',
         backend_args: dict | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
@@ -64,17 +81,21 @@ class LVISMetric(BaseMetric):
         unknown = [name for name in self.metrics if name not in IOU_TYPES]
         if unknown or not self.metrics:
             raise ValueError(f"Expected `metric` to be 'bbox', 'segm' or both, but got {metric!r}.")
-        try:
-            from ltmm.evaluation import lvis_eval
-        except ImportError as e:
-            raise ImportError(f'LVISMetric needs the package lvis ({e}): pip install lvis==0.5.3') from None
-        self.lvis = lvis_eval
+        if thresholds is not None and (len(thresholds) != 2 or not 0 <= thresholds[0] < thresholds[1]):
+            raise ValueError(
+                'Expected `thresholds` to be two ascending numbers of training images, (rare up to, common up to), '
+                f'but got {thresholds!r}.'
+            )
+        self.thresholds = thresholds
+        self.csv_name = csv_name
         self.ann_file = ann_file
-        content = read_lvis_annotations(ann_file, backend_args, federated=True, masks='segm' in self.metrics)
-        self.ground_truth = lvis_eval.GroundTruth(content)
+        content = read_lvis_annotations(ann_file, backend_args, masks='segm' in self.metrics)
+        self.ground_truth = GroundTruth.from_content(content, ann_file, masks='segm' in self.metrics)
+        self.image_ids = set(self.ground_truth.image_ids.tolist())
+        self.categories = content['categories']
         self.distribution: ClassDistribution | None = None
-        self.frequency = _frequencies(content['categories'], ann_file)
-        self.cat_ids = np.array(list(category_ids(content, ann_file).values()))  # (C,), in label order
+        self.letters = _frequencies(self.categories, ann_file) if thresholds is None else None
+        self.cat_ids: dict[str, int] = category_ids(content, ann_file)  # in label order
 
     # ------------------------------------------------------------------ which classes
 
@@ -83,11 +104,11 @@ class LVISMetric(BaseMetric):
         """Take the class names of the test set: they say which category a label is."""
         self._dataset_meta = dataset_meta
         names = (dataset_meta or {}).get('classes')
-        self.cat_ids = np.array(list(category_ids(self.ground_truth.dataset, self.ann_file, names).values()))
+        self.cat_ids = category_ids(dict(categories=self.categories), self.ann_file, names)
 
     def set_class_distribution(self, distribution: ClassDistribution) -> None:
         """Take the distribution of the training data, whose classes must be those of the test set."""
-        names = tuple(self.ground_truth.cats[cat_id]['name'] for cat_id in self.cat_ids.tolist())
+        names = tuple(self.cat_ids)
         if len(distribution) != len(names):
             raise ClassDistributionError(
                 f'LVISMetric: expected the training data to have the {len(names)} classes of the test set, '
@@ -104,18 +125,21 @@ class LVISMetric(BaseMetric):
             )
         self.distribution = distribution
 
-    def _frequency_of_tested(self) -> dict[int, str]:
-        """'r', 'c' or 'f' of each tested category."""
-        if self.frequency is not None:
-            return {cat_id: self.frequency[cat_id] for cat_id in self.cat_ids.tolist()}
+    def _frequency(self) -> np.ndarray:
+        """'r', 'c' or 'f' of each tested class, (C,)."""
+        if self.letters is not None:
+            return np.array([self.letters[cat_id] for cat_id in self.cat_ids.values()])
         if self.distribution is None:
+            why = 'have no `frequency`' if self.thresholds is None else 'do not say it for these `thresholds`'
             raise RuntimeError(
                 f'LVISMetric does not know which classes are rare, common and frequent: the categories in '
-                f'{self.ann_file} have no `frequency`, and no class distribution has arrived. Add custom_hooks = '
+                f'{self.ann_file} {why}, and no class distribution has arrived. Add custom_hooks = '
                 "[dict(type='ltmm.ClassDistributionHook')] to the config (as ltmm's default_runtime.py does) and test "
                 'a checkpoint that ltmm trained.'
             )
-        return dict(zip(self.cat_ids.tolist(), self.distribution.lvis_frequency.tolist()))
+        if self.thresholds is None:
+            return self.distribution.lvis_frequency
+        return np.array(['r', 'c', 'f'])[self.distribution.image_groups(self.thresholds)]
 
     # ------------------------------------------------------------------ batches
 
@@ -125,35 +149,46 @@ class LVISMetric(BaseMetric):
         Args:
             data_batch: not used.
             data_samples: what mmdet's detectors give: ``img_id``, and ``pred_instances`` with bboxes (K, 4) in pixels
-                of the original image, scores (K,), labels (K,), and for masks also masks (K, H, W).
+                of the original image, scores (K,), labels (K,), and for masks also masks: (K, H, W), or K run-length
+                codes.
         """
         if not self.results:
-            self._frequency_of_tested()
+            self._frequency()
         for sample in data_samples:
             pred = sample['pred_instances']
-            result = {key: pred[key].cpu().numpy() for key in ('bboxes', 'scores', 'labels')}
-            self._check(sample['img_id'], result['labels'])
+            keys = ['bboxes', 'scores', 'labels', *(['mask_scores'] if 'mask_scores' in pred else [])]
+            result = {key: pred[key].cpu().numpy() for key in keys}
+            self._check(sample['img_id'], result)
             if 'segm' in self.metrics:
                 if 'masks' not in pred:
                     raise ValueError(
                         "LVISMetric(metric='segm'): the model gives no masks. Ask for metric='bbox', or use a model "
                         'with a mask head.'
                     )
-                result['masks'] = self.lvis.encode_masks(pred['masks'].cpu().numpy())
-                result['mask_scores'] = pred['mask_scores' if 'mask_scores' in pred else 'scores'].cpu().numpy()
+                masks = pred['masks']
+                result['masks'] = encode_masks(masks.cpu().numpy()) if isinstance(masks, torch.Tensor) else masks
+                result.setdefault('mask_scores', result['scores'])
             self.results.append((sample['img_id'], result))
 
-    def _check(self, image_id: int, labels: np.ndarray) -> None:
-        if image_id not in self.ground_truth.imgs:
+    def _check(self, image_id: int, result: Mapping[str, np.ndarray]) -> None:
+        if image_id not in self.image_ids:
             raise ValueError(
                 f'LVISMetric: image {image_id} is not in {self.ann_file}. The dataset and the metric must read the '
                 'same annotation file.'
             )
-        if len(labels) and labels.max() >= len(self.cat_ids):
+        labels, num_classes = result['labels'], len(self.cat_ids)
+        outside = labels[(labels < 0) | (labels >= num_classes)]
+        if len(outside):
             raise ValueError(
-                f'LVISMetric: the model found class {labels.max()} in image {image_id}, but the test set has '
-                f'{len(self.cat_ids)} classes, 0 to {len(self.cat_ids) - 1}. Compare `num_classes` of the box head.'
+                f'LVISMetric: the model found class {outside[0]} in image {image_id}, but the test set has '
+                f'{num_classes} classes, 0 to {num_classes - 1}. Compare `num_classes` of the box head.'
             )
+        for key, values in result.items():
+            if not np.isfinite(values).all():
+                raise ValueError(
+                    f'LVISMetric: the model gives {key} that are NaN or infinite in image {image_id}. Has the '
+                    'training diverged, or is the checkpoint of another model?'
+                )
 
     # ------------------------------------------------------------------ figures
 
@@ -165,53 +200,36 @@ class LVISMetric(BaseMetric):
         """
         if not results:
             raise ValueError('LVISMetric: the test set is empty.')
-        by_image = dict(results)  # an image that filled up the last round of a rank counts once
-        frequency = self._frequency_of_tested()
+        results = sorted(dict(results).items())  # an image that filled up the last round of a rank counts once
+        frequency, cat_ids = self._frequency(), np.array(list(self.cat_ids.values()))
         metrics, rows = {}, []
         for iou_type in self.metrics:
-            detections = [
-                d for image_id, result in by_image.items() for d in self._detections(image_id, result, iou_type)
-            ]
-            evaluator = self.lvis.LVISEvaluator(
-                self.ground_truth,
-                self.lvis.Detections(self.ground_truth, detections),
-                iou_type,
-                list(by_image),
-                frequency,
+            found = Detections.from_results(results, cat_ids, iou_type)
+            tested = [image_id for image_id, _ in results]
+            evaluator = LVISEvaluator(self.ground_truth, found, iou_type, tested, cat_ids)
+            ap, fixed = evaluator.best_per_image(), evaluator.best_per_class()
+            figures, fixed_figures = ap.figures(frequency), fixed.figures(frequency)
+            figures = {name: figures[name] for name in FIGURES}
+            figures |= {f'{name}_fixed': fixed_figures[name] for name in FIXED}
+            metrics |= {f'{iou_type}_{name}': value for name, value in figures.items()}
+            rows.append(_row(iou_type, figures))
+            report = DetectionReport(
+                names=tuple(self.cat_ids),
+                train_images=self.distribution.image_counts if self.distribution else None,
+                frequency=frequency,
+                test_images=ap.num_images,
+                test_instances=ap.num_objects,
+                ap=100 * ap.ap,
+                ap50=100 * ap.ap50,
+                ap_fixed=100 * fixed.ap,
             )
-            figures = evaluator.run()
-            metrics |= {f'{iou_type}_{name}': figures[name] for name in FIGURES}
-            rows.append(
-                _row(iou_type, ('-' if figures[name] < 0 else f'{100 * figures[name]:.2f}' for name in FIGURES))
-            )
-        groups = ', '.join(
-            f'{list(frequency.values()).count(letter)} {word}' for letter, word in reversed(FREQUENCIES.items())
-        )
-        MMLogger.get_current_instance().info(
-            '\n'.join(
-                [f'LVIS in percent: {len(by_image)} images; classes: {groups}.', _row('', FIGURES), *rows],
-            )
-        )
+            if self.csv_name is not None:
+                path = Path(self.csv_name)
+                ShotMetric._write_csv(str(path.with_stem(f'{path.stem}_{iou_type}')), report.to_csv)
+        groups = ', '.join(f'{np.count_nonzero(frequency == letter)} {word}' for letter, word in FREQUENCIES.items())
+        head = f'LVIS in percent: {len(results)} images; classes: {groups}.'
+        MMLogger.get_current_instance().info('\n'.join([head, _row('', {name: name for name in figures}), *rows]))
         return metrics
-
-    def _detections(self, image_id: int, result: dict, iou_type: str) -> list[dict]:
-        """The detections of an image that count, as the lvis package wants them."""
-        scores = result['mask_scores' if iou_type == 'segm' else 'scores']
-        best = np.argsort(-scores, kind='stable')[: self.lvis.MAX_DETECTIONS]  # (K',)
-        cat_ids = self.cat_ids[result['labels'][best]]
-        image = self.ground_truth.imgs[image_id]
-        there = [annotation['category_id'] for annotation in self.ground_truth.img_ann_map[image_id]]
-        verified = np.isin(cat_ids, image['neg_category_ids'] + there)
-        best, cat_ids = best[verified], cat_ids[verified]
-        common = [
-            dict(image_id=image_id, category_id=cat_id, score=score)
-            for cat_id, score in zip(cat_ids.tolist(), scores[best].tolist())
-        ]
-        if iou_type == 'segm':
-            return [dict(d, segmentation=result['masks'][k]) for d, k in zip(common, best)]
-        boxes = result['bboxes'][best].astype(float)
-        boxes[:, 2:] -= boxes[:, :2]
-        return [dict(d, bbox=box) for d, box in zip(common, boxes.tolist())]
 
 
 def _frequencies(categories: list[dict], ann_file: str) -> dict[int, str] | None:
@@ -228,5 +246,10 @@ def _frequencies(categories: list[dict], ann_file: str) -> dict[int, str] | None
     return letters
 
 
-def _row(name: str, cells: Iterable[str]) -> str:
-    return f'{name:<6}' + ''.join(f'{cell:>8}' for cell in cells)
+def _row(title: str, cells: Mapping[str, float | str]) -> str:
+    """A line of the table; a group without objects is a dash."""
+
+    def shown(value: float | str) -> str:
+        return value if isinstance(value, str) else '-' if value < 0 else f'{100 * value:.2f}'
+
+    return f'{title:<6}' + ''.join(f'{shown(value):>{max(8, len(name) + 2)}}' for name, value in cells.items())

@@ -1,18 +1,20 @@
 import json
 import pickle
-import sys
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from toy import run_tool
 from toy_lvis import CATEGORY_IDS, CLASSES, SIZE, detector_config, lvis_content, write_lvis
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets.lvis_annotations import AnnotationFileError
-from ltmm.evaluation import LVISMetric
+from ltmm.evaluation import DetectionReport, LVISMetric
+from ltmm.evaluation.lvis_data import encode_masks
 
 FIGURES = {'AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf'}
+FIGURES |= {'AP_fixed', 'APr_fixed', 'APc_fixed', 'APf_fixed'}
 
 
 def write(folder, content):
@@ -61,7 +63,7 @@ def test_perfect_boxes_and_masks(tmp_path):
     content = lvis_content()
     figures = evaluate(metric_on(tmp_path, content, metric=['bbox', 'segm']), perfect(content, masks=True))
     assert figures.keys() == {f'lvis/{iou_type}_{name}' for iou_type in ('bbox', 'segm') for name in FIGURES}
-    for name in ('AP', 'APr', 'APc', 'APf'):
+    for name in ('AP', 'APr', 'APc', 'APf', 'AP_fixed', 'APr_fixed', 'APc_fixed', 'APf_fixed'):
         assert figures[f'lvis/bbox_{name}'] == figures[f'lvis/segm_{name}'] == pytest.approx(1)
     assert figures['lvis/bbox_APl'] == -1
 
@@ -69,7 +71,8 @@ def test_perfect_boxes_and_masks(tmp_path):
 def test_no_detections_at_all_give_zeros_and_not_an_empty_dictionary(tmp_path):
     content = lvis_content()
     figures = evaluate(metric_on(tmp_path, content), [sample(image['id']) for image in content['images']])
-    assert figures['lvis/bbox_AP'] == figures['lvis/bbox_APr'] == 0
+    assert figures['lvis/bbox_AP'] == figures['lvis/bbox_APr'] == figures['lvis/bbox_AP_fixed'] == 0
+    assert figures['lvis/bbox_APl'] == -1  # no object is large
 
 
 def test_images_that_were_not_tested_are_no_misses(tmp_path):
@@ -123,7 +126,8 @@ def test_only_the_300_best_of_an_image_count(tmp_path):
     boxes = [[40, 40, 44, 44]] * 300 + right['pred_instances']['bboxes'].tolist()
     labels = [0] * 300 + right['pred_instances']['labels'].tolist()
     scores = [0.9] * 300 + [0.1] * (len(labels) - 300)
-    assert evaluate(metric_on(tmp_path, content), [sample(10, boxes, labels, scores)])['lvis/bbox_AP'] == 0
+    figures = evaluate(metric_on(tmp_path, content), [sample(10, boxes, labels, scores)])
+    assert figures['lvis/bbox_AP'] == 0 and figures['lvis/bbox_AP_fixed'] > 0.4
     scores[0] = 0.05  # now the first of the objects is among them
     assert evaluate(metric_on(tmp_path, content), [sample(10, boxes, labels, scores)])['lvis/bbox_AP'] > 0
 
@@ -187,6 +191,34 @@ def test_groups_come_from_the_training_data_where_the_file_does_not_say(tmp_path
     assert figures['lvis/bbox_APf'] == pytest.approx(0.5)
 
 
+def test_thresholds_make_groups_of_the_training_images_whatever_the_file_says(tmp_path):
+    metric = metric_on(tmp_path, thresholds=(20, 300))
+    with pytest.raises(RuntimeError, match='do not say it for these `thresholds`'):
+        metric.process(None, perfect(lvis_content())[:1])
+    metric.set_class_distribution(ClassDistribution([500, 20, 21, 300], class_names=CLASSES))
+    assert metric._frequency().tolist() == ['f', 'r', 'c', 'c']
+
+
+@pytest.mark.parametrize('thresholds', [(10,), (100, 10), (10, 10), (-1, 5)])
+def test_thresholds_that_do_not_ascend(tmp_path, thresholds):
+    with pytest.raises(ValueError, match='`thresholds` to be two ascending numbers of training images'):
+        metric_on(tmp_path, thresholds=thresholds)
+
+
+def test_a_file_of_cocos_layout_is_taken_as_annotated_in_full(tmp_path):
+    content = without_frequency()
+    for image in content['images']:
+        del image['neg_category_ids'], image['not_exhaustive_category_ids']
+    metric = metric_on(tmp_path, content)
+    metric.set_class_distribution(ClassDistribution([500, 90, 101, 9], class_names=CLASSES))
+    samples = perfect(content)
+    assert evaluate(metric, samples)['lvis/bbox_AP'] == pytest.approx(1)
+    pred = samples[0]['pred_instances']  # now an object of another class is seen in each of the objects
+    wrong = {k: torch.cat([v, v]) for k, v in pred.items()}
+    wrong['labels'] = torch.cat([torch.full_like(pred['labels'], 2), pred['labels']])
+    assert evaluate(metric, [dict(samples[0], pred_instances=wrong), *samples[1:]])['lvis/bbox_APf'] < 1
+
+
 def test_the_annotation_file_goes_before_the_training_data(tmp_path):
     metric = metric_on(tmp_path)
     metric.set_class_distribution(ClassDistribution([5, 5, 500, 500], class_names=CLASSES))
@@ -208,7 +240,84 @@ def test_training_classes_in_another_order_or_number_are_refused(tmp_path):
     metric.set_class_distribution(ClassDistribution([4, 3, 2, 1], class_names=['Kite', 'ladder', 'mug', 'oar']))
 
 
+# ------------------------------------------------------------------ figures of each class
+
+
+@pytest.fixture
+def log(tmp_path):
+    (tmp_path / 'logs').mkdir()
+    logger = MMLogger.get_instance('lvis_metric_test', log_file=str(tmp_path / 'logs' / 'run.log'))
+    yield tmp_path / 'logs'
+    for handler in logger.handlers:
+        handler.close()
+    MMLogger._instance_dict.pop('lvis_metric_test')
+
+
+def test_each_class_has_a_row_beside_the_log(tmp_path, log):
+    content = lvis_content()
+    metric = metric_on(tmp_path, content, metric=['bbox', 'segm'])
+    metric.set_class_distribution(ClassDistribution([500, 90, 101, 9], class_names=CLASSES))
+    samples = perfect(content, masks=True)
+    for s in samples:
+        s['pred_instances']['bboxes'][s['pred_instances']['labels'] == 1] += 40
+    figures = evaluate(metric, samples)
+    report = DetectionReport.read(log / 'per_class_bbox.csv')
+    assert report.names == CLASSES and report.train_images.tolist() == [500, 90, 101, 9]
+    assert report.frequency.tolist() == ['f', 'f', 'c', 'r']
+    assert report.ap.tolist() == [100, 0, 100, 100]
+    objects = [CATEGORY_IDS.index(a['category_id']) for a in content['annotations']]
+    assert report.test_instances.tolist() == [objects.count(c) for c in range(4)]
+    assert report.test_images[0] == 8 and report.test_images[3] == 1
+    assert report.figures()['AP'] == pytest.approx(100 * figures['lvis/bbox_AP'])
+    assert report.figures()['AP_fixed'] == pytest.approx(100 * figures['lvis/bbox_AP_fixed'])
+    assert DetectionReport.read(log / 'per_class_segm.csv').ap.tolist() == [100] * 4
+
+
+def test_no_file_where_none_is_wanted_and_no_training_images_where_nobody_knows_them(tmp_path, log):
+    content = lvis_content()
+    evaluate(metric_on(tmp_path, content, csv_name=None), perfect(content))
+    assert not list(log.glob('*.csv'))
+    evaluate(metric_on(tmp_path, content, csv_name='mine.csv'), perfect(content))
+    assert DetectionReport.read(log / 'mine_bbox.csv').train_images is None
+
+
 # ------------------------------------------------------------------ mistakes
+
+
+@pytest.mark.parametrize('key', ['scores', 'bboxes'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_numbers_that_are_none(tmp_path, key, value):
+    samples = perfect(lvis_content())
+    samples[2]['pred_instances'][key][0] = value
+    with pytest.raises(
+        ValueError, match=f'the model gives {key} that are NaN or infinite in image 12. Has the training'
+    ):
+        metric_on(tmp_path).process(None, samples)
+
+
+def test_boxes_that_end_before_they_begin_are_false_detections(tmp_path):
+    content = lvis_content()
+    samples = perfect(content)
+    pred = samples[0]['pred_instances']
+    for box in ([9.0, 9, 3, 3], [9.0, 9, 9, 30]):
+        pred['bboxes'] = torch.cat([torch.tensor([box]), pred['bboxes']])
+        pred['labels'] = torch.cat([torch.tensor([3]), pred['labels']])
+        pred['scores'] = torch.cat([torch.tensor([0.95]), pred['scores']])
+    assert evaluate(metric_on(tmp_path, content), samples)['lvis/bbox_APr'] == pytest.approx(1 / 3)
+
+
+def test_masks_as_run_lengths_score_like_masks(tmp_path):
+    content = lvis_content()
+    samples = perfect(content, masks=True)
+    expected = evaluate(metric_on(tmp_path, content, metric='segm'), samples)
+    for s in samples:
+        s['pred_instances']['masks'] = encode_masks(s['pred_instances']['masks'].numpy())
+    assert evaluate(metric_on(tmp_path, content, metric='segm'), samples) == expected
+
+
+def test_negative_label(tmp_path):
+    with pytest.raises(ValueError, match='found class -1 in image 10'):
+        metric_on(tmp_path).process(None, [sample(10, [[0, 0, 5, 5]], [-1])])
 
 
 def test_masks_of_a_model_without_masks(tmp_path):
@@ -245,7 +354,7 @@ def test_no_annotation_file(tmp_path):
         ('annotations', 'segmentation', 'segm'),
     ],
 )
-def test_a_coco_file_lacks_what_lvis_needs(tmp_path, part, field, metric):
+def test_a_file_with_a_part_of_lvis_fields_is_refused(tmp_path, part, field, metric):
     content = lvis_content()
     for record in content[part]:
         del record[field]
@@ -264,14 +373,6 @@ def test_unknown_frequency_letter(tmp_path):
 def test_unknown_metric(tmp_path, metric):
     with pytest.raises(ValueError, match="Expected `metric` to be 'bbox', 'segm' or both"):
         LVISMetric(write(tmp_path, lvis_content()), metric=metric)
-
-
-def test_without_the_lvis_package(tmp_path, monkeypatch):
-    for name in ('lvis', 'ltmm.evaluation.lvis_eval'):
-        monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delattr('ltmm.evaluation.lvis_eval', raising=False)
-    with pytest.raises(ImportError, match='LVISMetric needs the package lvis'):
-        LVISMetric(write(tmp_path, lvis_content()))
 
 
 def test_no_image_was_tested(tmp_path):
@@ -318,6 +419,6 @@ def test_a_subset_by_cfg_options_is_scored_as_a_subset(tmp_path, data):
 @pytest.mark.slow
 def test_head_of_another_width_than_the_data_is_refused_before_training(tmp_path, data):
     cfg = detector_config(tmp_path / 'run', data, **{'model.roi_head.bbox_head.num_classes': 5})
-    with pytest.raises(ClassDistributionError, match='EQLLoss: expected `class_counts` to have 5 entries, but got 4'):
+    with pytest.raises(ClassDistributionError, match='EQLLoss: expected the training data to have 5 entries, but got 4'):
         Runner.from_cfg(cfg).train()
     assert not list((tmp_path / 'run').glob('*.pth'))

@@ -1,0 +1,73 @@
+import json
+import runpy
+
+import mmengine
+import pytest
+import torch
+from mmengine.runner import Runner
+from PIL import Image
+from toy import ROOT
+from toy_lvis import detector_config, lvis_content, write_lvis
+
+
+def tool(*args):
+    runpy.run_path(str(ROOT / 'tools/analysis_tools/compare_detections.py'))['main'](list(map(str, args)))
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_lvis(tmp_path / 'data', lvis_content())
+    return tmp_path / 'data'
+
+
+@pytest.fixture
+def results(tmp_path):
+    """As `tools/test.py --out` writes them, and as COCO's servers take them."""
+    (oar,) = (a for a in lvis_content()['annotations'] if a['category_id'] == 9)
+    record = dict(image_id=10, category_id=9, score=0.9, bbox=oar['bbox'])
+    (tmp_path / 'after.json').write_text(json.dumps([record]))
+    x, y, w, h = oar['bbox']
+    pred = dict(bboxes=torch.tensor([[x, y, x + w, y + h]]), scores=torch.tensor([0.4]), labels=torch.tensor([3]))
+    mmengine.dump([dict(img_id=10, pred_instances=pred)], tmp_path / 'before.pkl')
+    return tmp_path / 'before.pkl', tmp_path / 'after.json'
+
+
+def test_files_of_two_kinds_side_by_side(data, results, tmp_path, capsys):
+    out = tmp_path / 'new' / 'oar.png'
+    tool(data / 'annotations.json', data, 'oar', *results, '--out', out)
+    assert f'Wrote {out}' in capsys.readouterr().out
+    assert Image.open(out).width > 1000
+    tool(data / 'annotations.json', data, 'oar', *results, '--out', out, '--image-ids', 11, 10, '--names', 'a', 'b')
+    assert Image.open(out).height > 800
+
+
+@pytest.mark.slow
+def test_a_checkpoint_finds_by_itself(data, tmp_path):
+    cfg = detector_config(tmp_path / 'run', data)
+    Runner.from_cfg(cfg).train()
+    checkpoint = tmp_path / 'run/epoch_1.pth'
+    tool(data / 'annotations.json', data, 'kite', checkpoint, '--score-thr', 0, '--out', tmp_path / 'kite.png')
+    assert Image.open(tmp_path / 'kite.png').width > 700
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(class_name='oars'), "has no class 'oars'. Did you mean oar"),
+        (dict(options=['--names', 'one']), 'a name for each of the 2 runs, but got 1'),
+        (dict(options=['--image-ids', 99]), 'has no image 99'),
+        (dict(folder='nowhere'), 'There is no image nowhere/train2017/000000000010.png'),
+    ],
+)
+def test_mistakes_are_named(data, results, change, message):
+    folder, name = change.get('folder', data), change.get('class_name', 'oar')
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        tool(data / 'annotations.json', folder, name, *results, *change.get('options', ()))
+
+
+def test_predictions_of_more_classes(data, results, tmp_path):
+    samples = mmengine.load(results[0])
+    samples[0]['pred_instances']['labels'] += 3
+    mmengine.dump(samples, tmp_path / 'wide.pkl')
+    with pytest.raises(ValueError, match='wide.pkl has class 6, but the test set has 4 classes'):
+        tool(data / 'annotations.json', data, 'oar', tmp_path / 'wide.pkl')

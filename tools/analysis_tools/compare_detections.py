@@ -1,0 +1,145 @@
+"""Draw what several detectors find of one class, a rare one say, beside what is there.
+
+python tools/analysis_tools/compare_detections.py ANNOTATIONS IMAGE_FOLDER CLASS BEFORE.pth AFTER.pth --out mug.png
+
+Each run is a checkpoint that ltmm trained (its config is in it), the .pkl of `tools/test.py --out`, or a .json of
+results in COCO's layout.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlparse
+
+import mmcv
+import mmengine
+import numpy as np
+import torch
+from mmengine.config import Config
+
+import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
+from ltmm.datasets.lvis_annotations import category_ids, read_lvis_annotations
+from ltmm.evaluation.lvis_data import Detections, GroundTruth
+from ltmm.utils.environment import check_environment
+from ltmm.utils.errors import InputError, exit_readably, near_names
+from ltmm.utils.launch import check_checkpoint
+from ltmm.visualization.detection_comparison import DetectionRun, plot_detections
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('ann_file', help="annotation file of the test set, of LVIS's or COCO's layout")
+    parser.add_argument('image_folder', type=Path, help='folder of the paths that the annotation file names')
+    parser.add_argument('class_name', help='the class, by its name in the annotation file')
+    parser.add_argument('runs', nargs='+', type=Path, help='.pth, .pkl or .json files, one a column')
+    parser.add_argument('--names', nargs='+', help='of the runs; folder and name of the files when left out')
+    parser.add_argument('--num-images', type=int, default=5, help='images that hold the class, the first of the file')
+    parser.add_argument('--image-ids', nargs='+', type=int, help='images to draw instead')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='detections that score less are not drawn')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='for checkpoints')
+    parser.add_argument('--out', type=Path, default=Path('detections.png'), help='picture to write (.png, .pdf, .svg)')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Find, and draw."""
+    args = parse_args(argv)
+    content = read_lvis_annotations(args.ann_file)
+    ground_truth = GroundTruth.from_content(content, args.ann_file)
+    ids = category_ids(content, args.ann_file)
+    if args.class_name not in ids:
+        raise InputError(f'{args.ann_file} has no class {args.class_name!r}.{near_names(args.class_name, list(ids))}')
+    names = args.names or [f'{path.parent.name}/{path.stem}' for path in args.runs]
+    if len(names) != len(args.runs):
+        raise InputError(f'Expected a name for each of the {len(args.runs)} runs, but got {len(names)}.')
+    chosen = chosen_images(args, ground_truth, ids[args.class_name])
+    by_id = {image['id']: image for image in content['images']}
+    paths = {image_id: image_path(by_id[image_id], args.image_folder) for image_id in chosen}
+    runs = [
+        DetectionRun(name, detections_of(run, paths, ids, ground_truth, args.device))
+        for name, run in zip(names, args.runs)
+    ]
+    pixels = [(image_id, mmcv.imread(path, channel_order='rgb')) for image_id, path in paths.items()]
+    title = f'{args.class_name}: score at least {args.score_thr:g}; green: IoU at least 0.5 with an object'
+    drawn = plot_detections(ground_truth, runs, ids[args.class_name], pixels, args.out, args.score_thr, title)
+    print(f'Wrote {drawn}')
+
+
+def chosen_images(args: argparse.Namespace, ground_truth: GroundTruth, category_id: int) -> list[int]:
+    """Ids of the images to draw.
+
+    Raises:
+        InputError: an image that the annotation file does not have, or a class without an image.
+    """
+    if args.image_ids:
+        unknown = set(args.image_ids) - set(ground_truth.image_ids.tolist())
+        if unknown:
+            raise InputError(f'{args.ann_file} has no image {min(unknown)}.')
+        return args.image_ids
+    there = set(ground_truth.images[ground_truth.categories == category_id].tolist())
+    if not there:
+        raise InputError(f'{args.ann_file} has no object of {args.class_name!r}. Name images by --image-ids.')
+    return [image_id for image_id in ground_truth.image_ids.tolist() if image_id in there][: args.num_images]
+
+
+def image_path(image: dict, folder: Path) -> Path:
+    """Where an image is, by the path in its URL, as in LVIS, or by its file name, as in COCO.
+
+    Raises:
+        FileNotFoundError: neither is there.
+    """
+    names = [urlparse(image.get('coco_url') or '').path.lstrip('/'), image.get('file_name')]
+    paths = [folder / name for name in names if name]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f'There is no image {paths[0]}. IMAGE_FOLDER is `data_root` in the config of the data.')
+
+
+def detections_of(
+    run: Path, paths: dict[int, Path], ids: dict[str, int], ground_truth: GroundTruth, device: str
+) -> Detections:
+    """What a run finds, in the chosen images at least."""
+    if run.suffix == '.json':
+        return Detections.read(run, ground_truth)
+    if run.suffix == '.pkl':
+        samples = mmengine.load(run)
+        category_of_label = np.array(list(ids.values()))
+    else:
+        samples, category_of_label = detect(run, paths, ids, device)
+    results = [
+        (s['img_id'], {key: s['pred_instances'][key].numpy() for key in ('bboxes', 'scores', 'labels')})
+        for s in samples
+    ]
+    num_labels = max((r['labels'].max(initial=-1) + 1 for _, r in results), default=0)
+    if num_labels > len(category_of_label):
+        raise InputError(f'{run} has class {num_labels - 1}, but the test set has {len(category_of_label)} classes.')
+    return Detections.from_results(results, category_of_label)
+
+
+def detect(checkpoint: Path, paths: dict[int, Path], ids: dict[str, int], device: str) -> tuple[list[dict], np.ndarray]:
+    """Run the model of a checkpoint: its samples, and the category of each of its labels.
+
+    Raises:
+        InputError: a checkpoint without its config, or of other classes.
+    """
+    check_environment(detection=True)
+    from mmdet.apis import inference_detector, init_detector
+
+    check_checkpoint(checkpoint)
+    meta = torch.load(checkpoint, map_location='cpu', weights_only=False).get('meta', {})
+    if 'cfg' not in meta:
+        raise InputError(f'{checkpoint} does not hold its config. Give the .pkl of `tools/test.py --out` instead.')
+    model = init_detector(Config.fromstring(meta['cfg'], '.py'), str(checkpoint), palette='random', device=device)
+    classes = model.dataset_meta['classes']
+    unknown = [name for name in classes if name not in ids]
+    if unknown:
+        raise InputError(f'{checkpoint} knows a class {unknown[0]!r}, which the annotation file does not have.')
+    found = [inference_detector(model, str(path)).cpu().pred_instances for path in paths.values()]
+    samples = [dict(img_id=image_id, pred_instances=pred) for image_id, pred in zip(paths, found)]
+    return samples, np.array([ids[name] for name in classes])
+
+
+if __name__ == '__main__':
+    with exit_readably():
+        main()
