@@ -67,9 +67,11 @@ class MultiLabelClsHead(UsesClassDistribution, MMPretrainMultiLabelClsHead):
 
     def targets(self, data_samples: Sequence[DataSample]) -> Tensor:
         """The labels of a batch, (N, C): 1 positive, 0 negative, -1 unknown."""
-        if 'gt_score' in data_samples[0]:
-            return torch.stack([sample.gt_score for sample in data_samples]).float()
-        return torch.stack([label_to_onehot(sample.gt_label, self.num_classes) for sample in data_samples]).float()
+        targets = [
+            sample.gt_score if 'gt_score' in sample else label_to_onehot(sample.gt_label, self.num_classes)
+            for sample in data_samples
+        ]
+        return torch.stack([target.float() for target in targets])
 
     def _get_loss(self, cls_score: Tensor, data_samples: Sequence[DataSample], **kwargs) -> dict[str, Tensor]:
         target = self.targets(data_samples)

@@ -78,3 +78,12 @@ def test_only_multi_label_losses_fit():
 def test_number_of_classes_has_to_be_positive():
     with pytest.raises(ValueError, match='`num_classes` to be positive, but got 0'):
         MODELS.build(dict(type='ltmm.MultiLabelClsHead', num_classes=0, in_channels=4, loss=dict(type='ltmm.HillLoss')))
+
+
+def test_each_sample_says_for_itself_how_it_is_labelled():
+    head = MODELS.build(
+        dict(type='ltmm.MultiLabelClsHead', num_classes=3, in_channels=2, loss=dict(type='ltmm.ASLLoss'))
+    )
+    both = DataSample().set_gt_label([1]).set_gt_score(torch.tensor([0.0, 1.0, -1.0]))
+    samples = [DataSample().set_gt_label([0, 2]), both, DataSample().set_gt_score(torch.tensor([-1.0, 0.0, 1.0]))]
+    assert head.targets(samples).tolist() == [[1, 0, 1], [0, 1, -1], [-1, 0, 1]]
