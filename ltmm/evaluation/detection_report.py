@@ -1,11 +1,11 @@
 """The result of a detection test, class by class: what the metric writes and the analysis tools read."""
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from .class_csv import class_csv, read_class_csv
 
 __all__ = ['FREQUENCIES', 'DetectionReport']
 
@@ -46,15 +46,7 @@ class DetectionReport:
         Raises:
             ValueError: another file.
         """
-        with open(path, newline='', encoding='utf-8') as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise ValueError(
-                    f'Expected {path} to have the columns {", ".join(COLUMNS)}; is it a per-class CSV of LVISMetric?'
-                )
-            rows = sorted(reader, key=lambda row: int(row['label']))
-        if not rows:
-            raise ValueError(f'Expected {path} to hold a row a class, but it has none.')
+        rows = read_class_csv(path, COLUMNS, 'a per-class CSV of LVISMetric')
         known = all(row['train_images'] for row in rows)
         letter = {word: letter for letter, word in FREQUENCIES.items()}
         return cls(
@@ -67,20 +59,15 @@ class DetectionReport:
 
     def to_csv(self) -> str:
         """The text of a CSV file, most frequent class first; what is not known or does not exist is left empty."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator='\n')
-        writer.writerow(COLUMNS)
         rank = np.array(['fcr'.index(letter) for letter in self.frequency])
         images = np.zeros(len(self.names)) if self.train_images is None else self.train_images
         figures = np.stack([self.ap, self.ap50, self.ap_fixed], axis=1)  # (C, 3)
-        for c in np.lexsort((-images, rank)).tolist():
-            train_images = '' if self.train_images is None else self.train_images[c]
-            writer.writerow(
-                [c, self.names[c], train_images, FREQUENCIES[self.frequency[c]]]
-                + [self.test_images[c], self.test_instances[c]]
-                + ['' if np.isnan(figure) else f'{figure:.4f}' for figure in figures[c]]
-            )
-        return text.getvalue()
+        known = [''] * len(self.names) if self.train_images is None else self.train_images
+        rows = (
+            (c, self.names[c], known[c], FREQUENCIES[self.frequency[c]], self.test_images[c], self.test_instances[c])
+            for c in np.lexsort((-images, rank)).tolist()
+        )
+        return class_csv(COLUMNS, rows, figures)
 
     @property
     def value(self) -> np.ndarray:

@@ -1,13 +1,13 @@
 """The result of a multi-label evaluation, class by class."""
 
-import csv
-import io
 from dataclasses import dataclass
 
 import numpy as np
 
 from ltmm.class_distribution import Shots
 from ltmm.evaluation.functional import ClassScores, average_precision, mean_by_shot
+
+from .class_csv import class_csv
 
 __all__ = ['MultiLabelReport']
 
@@ -73,14 +73,8 @@ class MultiLabelReport:
 
     def to_csv(self) -> str:
         """The text of a CSV file in percent, most frequent class first; a figure that does not exist is left empty."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator='\n')
-        writer.writerow(COLUMNS)
         groups = [GROUPS[name] for name in self.shots.names()]
         figures = 100 * np.stack([self.ap, self.counts.recall, self.counts.precision, self.counts.f1], axis=1)  # (C, 4)
-        for c in np.argsort(-self.train_images, kind='stable').tolist():
-            writer.writerow(
-                [c, self.names[c], self.train_images[c], groups[c], self.counts.support[c]]
-                + ['' if np.isnan(figure) else f'{figure:.4f}' for figure in figures[c]]
-            )
-        return text.getvalue()
+        order = np.argsort(-self.train_images, kind='stable').tolist()
+        rows = ((c, self.names[c], self.train_images[c], groups[c], self.counts.support[c]) for c in order)
+        return class_csv(COLUMNS, rows, figures)

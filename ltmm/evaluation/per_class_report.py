@@ -1,7 +1,5 @@
 """The result of an evaluation, class by class: what the metric writes and the analysis tools read."""
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +7,8 @@ import numpy as np
 
 from ltmm.class_distribution import SHOT_NAMES, ClassDistribution, Shots
 from ltmm.evaluation.functional import ClassScores, mean_by_shot
+
+from .class_csv import class_csv, read_class_csv
 
 __all__ = ['PerClassReport']
 
@@ -69,13 +69,7 @@ class PerClassReport:
         Raises:
             ValueError: another file.
         """
-        with open(path, newline='', encoding='utf-8') as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise ValueError(f'Expected {path} to have the columns {", ".join(COLUMNS)}; is it a per-class CSV?')
-            rows = sorted(reader, key=lambda row: int(row['label']))
-        if not rows:
-            raise ValueError(f'Expected {path} to hold a row a class, but it has none.')
+        rows = read_class_csv(path, COLUMNS, 'a per-class CSV')
         shot = np.array([row['shot'] for row in rows])
         return cls(
             tuple(row['name'] for row in rows),
@@ -87,17 +81,10 @@ class PerClassReport:
 
     def to_csv(self) -> str:
         """The text of a CSV file, most frequent class first; a figure that does not exist is left empty."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator='\n')
-        writer.writerow(COLUMNS)
         shot = self.shots.names()
-        for c in np.argsort(-self.train_images, kind='stable').tolist():
-            figures = (self.recall[c], self.precision[c], self.f1[c])
-            writer.writerow(
-                [c, self.names[c], self.train_images[c], shot[c], self.test_images[c]]
-                + ['' if np.isnan(figure) else f'{figure:.4f}' for figure in figures]
-            )
-        return text.getvalue()
+        order = np.argsort(-self.train_images, kind='stable').tolist()
+        rows = ((c, self.names[c], self.train_images[c], shot[c], self.test_images[c]) for c in order)
+        return class_csv(COLUMNS, rows, np.stack([self.recall, self.precision, self.f1], axis=1))
 
     @property
     def value(self) -> np.ndarray:

@@ -8,6 +8,7 @@ import torch
 from mmengine.logging import MMLogger
 
 from ltmm.class_distribution import ClassDistribution, missing_distribution_error
+from ltmm.evaluation.class_csv import write_beside_log
 from ltmm.evaluation.functional import class_scores, geometric_mean, harmonic_mean, label_ranks
 from ltmm.evaluation.per_class_report import PerClassReport
 from ltmm.registry import METRICS
@@ -155,4 +156,4 @@ class LongTailMetric(ShotMetric):
         untested = int((report.test_images == 0).sum())
         left_out = f'; {untested} classes without a test image are left out of all means' if untested else ''
         logger.info(f'Mean recall by training images ({self.grouping["convention"]}): {groups}{left_out}.')
-        self._write_csv(self.csv_name, report.to_csv)
+        write_beside_log(self.csv_name, report.to_csv)

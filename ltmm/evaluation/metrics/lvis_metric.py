@@ -11,12 +11,11 @@ from mmengine.logging import MMLogger
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets.lvis_annotations import AnnotationFileError, category_ids, read_lvis_annotations
+from ltmm.evaluation.class_csv import write_beside_log
 from ltmm.evaluation.detection_report import FREQUENCIES, DetectionReport
 from ltmm.evaluation.lvis_data import Detections, GroundTruth, encode_masks
 from ltmm.evaluation.lvis_eval import LVISEvaluator
 from ltmm.registry import METRICS
-
-from .shot_metric import ShotMetric
 
 __all__ = ['LVISMetric']
 
@@ -225,7 +224,7 @@ class LVISMetric(BaseMetric):
             )
             if self.csv_name is not None:
                 path = Path(self.csv_name)
-                ShotMetric._write_csv(str(path.with_stem(f'{path.stem}_{iou_type}')), report.to_csv)
+                write_beside_log(str(path.with_stem(f'{path.stem}_{iou_type}')), report.to_csv)
         groups = ', '.join(f'{np.count_nonzero(frequency == letter)} {word}' for letter, word in FREQUENCIES.items())
         head = f'LVIS in percent: {len(results)} images; classes: {groups}.'
         MMLogger.get_current_instance().info('\n'.join([head, _row('', {name: name for name in figures}), *rows]))

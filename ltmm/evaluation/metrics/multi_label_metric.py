@@ -9,6 +9,7 @@ from mmengine.logging import MMLogger
 from torch import Tensor
 
 from ltmm.class_distribution import missing_distribution_error
+from ltmm.evaluation.class_csv import write_beside_log
 from ltmm.evaluation.multi_label_report import MultiLabelReport
 from ltmm.registry import METRICS
 
@@ -130,5 +131,5 @@ class MultiLabelMetric(ShotMetric):
             MMLogger.get_current_instance().info(
                 f'{untested} classes without a positive test image are left out of all means over classes.'
             )
-        self._write_csv(self.csv_name, report.to_csv)
+        write_beside_log(self.csv_name, report.to_csv)
         return {name: EMPTY_GROUP if np.isnan(value) else 100 * value for name, value in figures.items()}

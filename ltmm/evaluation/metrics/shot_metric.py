@@ -1,15 +1,12 @@
 """What metrics of single-label classification share: who is frequent, and a look at what the model gives."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import MMLogger
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError, Shots
 from ltmm.evaluation.functional import shots_by_convention
-from ltmm.utils.atomic_backend import AtomicLocalBackend
 
 __all__ = ['EMPTY_GROUP', 'ShotMetric', 'name_of']
 
@@ -140,20 +137,6 @@ class ShotMetric(BaseMetric):
             raise ValueError(
                 f'Expected `{key}` to be in [0, {num_classes}), but {name_of(data_samples[i])} has {int(label[i])}.'
             )
-
-    # ------------------------------------------------------------------ figures of each class
-
-    @staticmethod
-    def _write_csv(name: str | None, text: Callable[[], str]) -> None:
-        """Write ``text()`` beside the log, where there is one and ``name`` is given; a full disk is only warned of."""
-        logger = MMLogger.get_current_instance()
-        if name is None or logger.log_file is None:
-            return
-        path = Path(logger.log_file).parent / name
-        try:
-            AtomicLocalBackend().put(text().encode(), path)
-        except OSError as e:
-            logger.warning(f'Cannot write the figures of each class to {path}: {e.strerror}.')
 
 
 def name_of(sample: dict) -> str:
