@@ -1,16 +1,4 @@
 # EQLv2 end to end on 33 photos, to see that everything runs: its figures say nothing about the method
-_base_ = [
-    '../_base_/models/mask-rcnn_r50_fpn_frozen.py',
-    '../_base_/datasets/lvis_mini.py',
-    '../_base_/schedules/lvis_mini_40e.py',
-    '../_base_/det_runtime.py',
-]
-model = dict(
-    roi_head=dict(
-        bbox_head=dict(
-            type='ltmm.Shared2FCBBoxHead',
-            loss_cls=dict(_delete_=True, type='ltmm.EQLv2Loss'),
-        )
-    )
-)
-default_hooks = dict(logger=dict(interval=8), checkpoint=dict(interval=10))
+_base_ = './eql_r50_lvis_mini.py'
+
+model = dict(roi_head=dict(bbox_head=dict(loss_cls=dict(_delete_=True, type='ltmm.EQLv2Loss'))))

@@ -7,10 +7,12 @@ from mmdet.models import dense_heads as mmdet_heads
 from ltmm.models.fits import check_losses_fit
 from ltmm.registry import MODELS
 
+from .one_update import OneUpdateAnIteration
+
 __all__ = ['ATSSHead', 'RetinaHead']
 
 
-class DenseHeadOfItsLoss:
+class DenseHeadOfItsLoss(OneUpdateAnIteration):
     """Mixin of mmdet's anchor heads: what depends on the classification loss is taken from it.
 
     mmdet itself asks the config of the loss for ``use_sigmoid``, and calls the loss level by level. With this, a loss
@@ -32,13 +34,6 @@ class DenseHeadOfItsLoss:
             self.cls_out_channels = self.loss_cls.get_dense_channels(self.num_classes)
             self.use_sigmoid_cls = True
         super()._init_layers()
-
-    def loss_by_feat(self, *args: Any, **kwargs: Any) -> dict:
-        """mmdet's losses of all levels."""
-        if not hasattr(self.loss_cls, 'one_update'):
-            return super().loss_by_feat(*args, **kwargs)
-        with self.loss_cls.one_update():
-            return super().loss_by_feat(*args, **kwargs)
 
 
 @MODELS.register_module()

@@ -9,10 +9,12 @@ from torch import nn
 from ltmm.models.fits import check_losses_fit
 from ltmm.registry import MODELS
 
+from .one_update import OneUpdateAnIteration
+
 __all__ = ['DeformableDETRHead']
 
 
-class DETRHeadOfItsLoss:
+class DETRHeadOfItsLoss(OneUpdateAnIteration):
     """Mixin of mmdet's DETR heads: what depends on the classification loss is taken from it.
 
     mmdet calls the loss decoder layer by decoder layer. With this, a loss of ltmm says the width of the classifier, C
@@ -33,13 +35,6 @@ class DETRHeadOfItsLoss:
         if prior_prob is not None:
             for branch in self.cls_branches:
                 nn.init.constant_(branch.bias, bias_init_with_prob(prior_prob))
-
-    def loss_by_feat(self, *args: Any, **kwargs: Any) -> dict:
-        """mmdet's losses of all layers."""
-        if not hasattr(self.loss_cls, 'one_update'):
-            return super().loss_by_feat(*args, **kwargs)
-        with self.loss_cls.one_update():
-            return super().loss_by_feat(*args, **kwargs)
 
 
 @MODELS.register_module()
