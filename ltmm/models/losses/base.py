@@ -7,9 +7,14 @@ from torch import Tensor, nn
 
 from ltmm.models.prior import UsesClassDistribution
 
-__all__ = ['ClassPriorLoss', 'ClassificationLoss', 'check_at_least_zero', 'reduce_loss']
+__all__ = ['ClassPriorLoss', 'ClassificationLoss', 'at_least_float32', 'check_at_least_zero', 'reduce_loss']
 
 REDUCTIONS = ('none', 'mean', 'sum')
+
+
+def at_least_float32(cls_score: Tensor) -> Tensor:
+    """Logits in which sigmoids near 1 can be told apart, and sums do not lose their small terms."""
+    return cls_score.float() if cls_score.dtype in (torch.float16, torch.bfloat16) else cls_score
 
 
 def reduce_loss(
@@ -99,8 +104,7 @@ class ClassificationLoss(nn.Module):
             ValueError: C of the logits is not that of the distribution, or soft labels are not supported.
         """
         self._check(cls_score, label)
-        if cls_score.dtype in (torch.float16, torch.bfloat16):
-            cls_score = cls_score.float()
+        cls_score = at_least_float32(cls_score)
         with torch.autocast(cls_score.device.type, enabled=False):
             loss = self.unreduced(cls_score, label)  # (N,)
         return self.loss_weight * self.reduce(loss, weight, reduction_override or self.reduction, avg_factor)

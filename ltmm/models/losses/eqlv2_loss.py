@@ -9,7 +9,8 @@ from torch import Tensor
 from ltmm.models.fits import HEAD_KINDS
 from ltmm.registry import MODELS
 
-from .roi_cls_loss import RoIClsLoss, at_least_float32
+from .base import at_least_float32
+from .roi_cls_loss import RoIClsLoss
 from .running_state import RunningGradients
 from .sigmoid_ce_loss import sigmoid_cross_entropy
 

@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from ltmm.registry import MODELS
 
-from .base import check_at_least_zero
+from .base import at_least_float32, check_at_least_zero
 from .running_state import RunningCounts
 
 __all__ = ['GAPLoss', 'gap_class_weight', 'gap_loss']
@@ -180,8 +180,7 @@ class GAPLoss(nn.Module):
         score = cls_score[:, : self.num_classes]
         if weight is not None:
             score, label = score[weight > 0], label[weight > 0]
-        if score.dtype in (torch.float16, torch.bfloat16):
-            score = score.float()
+        score = at_least_float32(score)
         with torch.autocast(score.device.type, enabled=False):
             class_weight = gap_class_weight(self.seen.counts[:-1], self.gamma)
             return self.loss_weight * gap_loss(score, label, class_weight, self.delta)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ltmm.registry import MODELS
 
+from .base import at_least_float32
 from .head_class_loss import HeadClassLoss
 
 __all__ = ['MaskedFeatureLoss', 'box_masks', 'masked_feature_loss']
@@ -109,8 +110,7 @@ class MaskedFeatureLoss(HeadClassLoss):
         image_of_box = torch.cat([torch.full_like(label, image) for image, label in enumerate(labels)])  # (M,)
         is_head = torch.isin(torch.cat(list(labels)), self.get_head_classes())
         boxes = torch.cat(list(boxes))[is_head]
-        if features[0].dtype in (torch.float16, torch.bfloat16):
-            features = [feature.float() for feature in features]
+        features = [at_least_float32(feature) for feature in features]
         with torch.autocast(features[0].device.type, enabled=False):
             teacher_features = [feature.to(features[0]) for feature in teacher_features]
             loss = masked_feature_loss(features, teacher_features, boxes.to(features[0]), image_of_box[is_head])

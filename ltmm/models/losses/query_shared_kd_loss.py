@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ltmm.registry import MODELS
 
+from .base import at_least_float32
 from .expert.base import kl_divergence
 from .head_class_loss import HeadClassLoss
 
@@ -67,8 +68,7 @@ class QuerySharedKDLoss(HeadClassLoss):
                 f'QuerySharedKDLoss: expected logits of student and teacher of one shape, (..., {num_classes}) or up '
                 f'to two columns wider, but got {tuple(cls_score.shape)} and {tuple(teacher_cls_score.shape)}.'
             )
-        if cls_score.dtype in (torch.float16, torch.bfloat16):
-            cls_score = cls_score.float()
+        cls_score = at_least_float32(cls_score)
         with torch.autocast(cls_score.device.type, enabled=False):
             loss = query_shared_kd_loss(cls_score, teacher_cls_score.to(cls_score), head_classes)
         return self.loss_weight * loss

@@ -5,14 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from .base import ClassificationLoss
+from .base import ClassificationLoss, at_least_float32
 
-__all__ = ['RoIClsLoss', 'at_least_float32']
-
-
-def at_least_float32(cls_score: Tensor) -> Tensor:
-    """Logits whose sigmoids near 1 can be told apart."""
-    return cls_score.float() if cls_score.dtype in (torch.float16, torch.bfloat16) else cls_score
+__all__ = ['RoIClsLoss']
 
 
 class RoIClsLoss(ClassificationLoss):

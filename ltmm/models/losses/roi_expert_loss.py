@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ltmm.registry import MODELS
 
 from .any_roi_loss import build_roi_loss, cls_channels, roi_scores
+from .base import at_least_float32
 from .expert import ExpertLoss
 
 __all__ = ['RoIExpertLoss', 'RoILossPerExpert']
@@ -122,8 +123,7 @@ class RoIExpertLoss(RoILossOfExperts):
         """
         if reduction_override not in (None, 'mean'):
             raise ValueError(f"RoIExpertLoss: expected the reduction to be 'mean', but got {reduction_override!r}.")
-        if cls_score.dtype in (torch.float16, torch.bfloat16):
-            cls_score = cls_score.float()
+        cls_score = at_least_float32(cls_score)
         weight = cls_score.new_ones(len(label)) if weight is None else weight.to(cls_score)
         avg_factor = max(len(label) if avg_factor is None else avg_factor, 1)
         with torch.autocast(cls_score.device.type, enabled=False):

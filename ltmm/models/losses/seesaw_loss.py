@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ltmm.registry import MODELS
 
-from .base import reduce_loss
+from .base import at_least_float32, reduce_loss
 from .fused import fused_loss
-from .roi_cls_loss import RoIClsLoss, at_least_float32
+from .roi_cls_loss import RoIClsLoss
 from .running_state import RunningCounts
 
 __all__ = ['SeesawLoss', 'seesaw_loss']

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from ltmm.models.prior import UsesClassDistribution
 
+from ..base import at_least_float32
+
 __all__ = ['LOG_EPS', 'ExpertLoss', 'expert_cross_entropy', 'kl_divergence']
 
 LOG_EPS = 1e-9  # what SADE, BalPoE and MDCS add before they take a logarithm
@@ -84,8 +86,7 @@ class ExpertLoss(UsesClassDistribution, nn.Module):
                 supported.
         """
         self._check(expert_logits, label)
-        if expert_logits.dtype in (torch.float16, torch.bfloat16):
-            expert_logits = expert_logits.float()
+        expert_logits = at_least_float32(expert_logits)
         with torch.autocast(expert_logits.device.type, enabled=False):
             return self.terms(expert_logits, label, **kwargs)
 

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from ltmm.models.prior import UsesClassDistribution
 
+from ..base import at_least_float32
+
 __all__ = ['MultiLabelLoss', 'MultiLabelPriorLoss', 'check_targets', 'reduce_multi_label_loss']
 
 REDUCTIONS = ('batchmean', 'mean', 'none', 'sum')
@@ -131,8 +133,7 @@ class MultiLabelLoss(nn.Module):
         reduction = reduction_override or self.reduction
         if reduction not in REDUCTIONS:
             raise ValueError(f'Expected `reduction` to be one of {list(REDUCTIONS)}, but got {reduction!r}.')
-        if cls_score.dtype in (torch.float16, torch.bfloat16):
-            cls_score = cls_score.float()
+        cls_score = at_least_float32(cls_score)
         target = target.to(cls_score.dtype)
         has_unknown = self._check(cls_score, target)
         with torch.autocast(cls_score.device.type, enabled=False):

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 
+from ..base import at_least_float32
+
 __all__ = ['HeadTailBalancerLoss', 'head_tail_balancer_loss']
 
 
@@ -75,10 +77,7 @@ class HeadTailBalancerLoss(nn.Module):
         Raises:
             ValueError: as the inner loss raises it.
         """
-        head, tail, balanced = (
-            score.float() if score.dtype in (torch.float16, torch.bfloat16) else score
-            for score in (head, tail, balanced)
-        )
+        head, tail, balanced = (at_least_float32(score) for score in (head, tail, balanced))
         with torch.autocast(balanced.device.type, enabled=False):
             loss = head_tail_balancer_loss(
                 head, tail, balanced, lambda cls_score: self.loss(cls_score, target), self.gamma
