@@ -117,12 +117,13 @@ class ClassDistribution:
 
     @classmethod
     def build(cls, source: Any, class_names: Sequence[str] | None = None) -> 'ClassDistribution':
-        """From whatever a config may say: a distribution, a list of counts, ``{class name: count}``, or a file.
+        """From whatever a config may say: a distribution, a list of counts, ``{class name: count}``, a file, a dataset.
 
         Args:
             source: a :class:`ClassDistribution`; C counts; a mapping from class name to count, which needs
-                ``class_names`` to know the label order (its own order is used without them); or the path of a
-                ``.json`` (list, ``{name: count}``, or the dictionary of :meth:`to_dict`) or ``.npy`` file.
+                ``class_names`` to know the label order (its own order is used without them); the path of a
+                ``.json`` (list, ``{name: count}``, or the dictionary of :meth:`to_dict`) or ``.npy`` file; or the
+                config of a dataset, ``dict(type=...)``, to be counted.
             class_names: C names in label order.
 
         Raises:
@@ -134,6 +135,10 @@ class ClassDistribution:
         if isinstance(source, (str, Path)):
             return cls.build(_read_counts(Path(source)), class_names)
         if isinstance(source, Mapping):
+            if isinstance(source.get('type'), str):
+                from ltmm.registry import DATASETS
+
+                return cls.from_dataset(DATASETS.build(source))
             if 'instance_counts' in source:
                 return cls(**{'class_names': class_names, **source})
             return cls(_counts_by_name(source, class_names), class_names=class_names or tuple(source))

@@ -14,9 +14,13 @@ SHARES = (0.7, 0.3, 0.12)
 
 @DATASETS.register_module()
 class ToyMultiLabel(BaseDataset):
-    """64 noise images of 8x8, each class a coloured square in its place; a fifth of the labels hidden or unknown."""
+    """64 noise images of 8x8, each class a coloured square in its place; a share of the labels hidden or unknown."""
 
     METAINFO = dict(classes=('left', 'right', 'below'))
+
+    def __init__(self, unlabelled=0.2, **kwargs):
+        self.unlabelled = unlabelled
+        super().__init__(**kwargs)
 
     def load_data_list(self):
         rng = np.random.default_rng(0)
@@ -26,7 +30,7 @@ class ToyMultiLabel(BaseDataset):
             img = rng.normal(100, 20, (8, 8, 3))
             for c, (y, x) in enumerate(((0, 0), (0, 4), (4, 2))):
                 img[y : y + 4, x : x + 4, c] += 120 * present[c]
-            score = np.where(rng.random(3) < 0.2, rng.choice([0, -1]), present).astype(np.float32)
+            score = np.where(rng.random(3) < self.unlabelled, rng.choice([0, -1]), present).astype(np.float32)
             data.append(dict(img=img.clip(0, 255).astype(np.uint8), gt_score=score))
         return data
 

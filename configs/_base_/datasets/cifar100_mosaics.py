@@ -27,5 +27,6 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='ltmm.CIFAR100Mosaics', split='test', pipeline=[dict(type='PackInputs')], test_mode=True),
 )
-val_evaluator = dict(type='ltmm.MultiLabelMetric')
+complete = dict(type='ltmm.CIFAR100Mosaics', split='train')
+val_evaluator = dict(type='ltmm.MultiLabelMetric', class_counts=complete)  # head and tail by all labels
 test_evaluator = val_evaluator

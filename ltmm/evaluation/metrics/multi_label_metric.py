@@ -37,7 +37,8 @@ class MultiLabelMetric(ShotMetric):
             (100, 20) for COCO-MLT and VOC-MLT.
         thr: classes that score at least this are predicted, for the F1.
         class_counts: training images per class, as :meth:`ltmm.ClassDistribution.build` takes them; they stay when the
-            hook brings others.
+            hook brings others. Where labels are missing in training, head and tail are those of the complete labels
+            by the config of the dataset that has them: ``dict(type='ltmm.COCOMLT', split='train')``.
         csv_name: file of the figures of each class, beside the log, overwritten by the next evaluation; None for none.
         collect_device: ``'cpu'`` or ``'gpu'``.
         prefix: of the names of the figures.
@@ -55,7 +56,7 @@ class MultiLabelMetric(ShotMetric):
         self,
         thresholds: Sequence[int] = (100, 20),
         thr: float = 0.5,
-        class_counts: Sequence[int] | dict[str, int] | str | None = None,
+        class_counts: Sequence[int] | dict | str | None = None,
         csv_name: str | None = 'per_class.csv',
         collect_device: str = 'cpu',
         prefix: str | None = None,

@@ -1,6 +1,6 @@
 """What metrics of single-label classification share: who is frequent, and a look at what the model gives."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -25,7 +25,8 @@ class ShotMetric(BaseMetric):
         num_many: number of many-shot classes, with ``'mislas'``.
         num_few: number of few-shot classes, with ``'mislas'``.
         class_counts: training images per class, as :meth:`ltmm.ClassDistribution.build` takes them; they stay when the
-            hook brings others.
+            hook brings others. The config of a dataset with all labels groups the classes alike, whatever share of
+            the labels a training has.
         collect_device: ``'cpu'`` or ``'gpu'``.
         prefix: of the names of the figures.
 
@@ -39,17 +40,18 @@ class ShotMetric(BaseMetric):
         thresholds: Sequence[int] | None,
         num_many: int | None,
         num_few: int | None,
-        class_counts: Sequence[int] | dict[str, int] | str | None,
+        class_counts: Sequence[int] | dict | str | None,
         collect_device: str,
         prefix: str | None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.grouping = dict(convention=convention, thresholds=thresholds, num_many=num_many, num_few=num_few)
-        self.class_counts = class_counts
+        is_dataset = isinstance(class_counts, Mapping) and isinstance(class_counts.get('type'), str)
+        self.class_counts = ClassDistribution.build(class_counts) if is_dataset else class_counts  # counted once
         self.distribution: ClassDistribution | None = None
         self.shots: Shots | None = None
         if class_counts is not None:
-            self._accept(ClassDistribution.build(class_counts))
+            self._accept(ClassDistribution.build(self.class_counts))
 
     # ------------------------------------------------------------------ who is frequent
 

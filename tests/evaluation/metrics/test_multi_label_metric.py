@@ -3,6 +3,7 @@ import csv
 import numpy as np
 import pytest
 import torch
+import toy_multi_label  # noqa: F401  (registers ToyMultiLabel)
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
@@ -11,6 +12,7 @@ from mmpretrain.structures import DataSample
 from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
 from ltmm.evaluation.functional import average_precision
+from ltmm.registry import DATASETS
 
 COUNTS = [500, 100, 99, 20, 19, 1]
 
@@ -55,6 +57,16 @@ def test_other_borders():
     ap = 100 * average_precision(scores, target)
     figures = evaluate(build(thresholds=(99, 2)), samples_of(scores, target))
     assert figures['head'] == pytest.approx(ap[:3].mean()) and figures['tail'] == pytest.approx(ap[5])
+
+
+def test_groups_are_those_of_the_complete_labels_that_a_dataset_has():
+    complete = dict(type='ltmm.ToyMultiLabel', unlabelled=0.0)
+    metric = build(class_counts=complete, thresholds=(40, 10))
+    partial = ClassDistribution.from_dataset(DATASETS.build(dict(complete, unlabelled=0.5)))
+    metric.set_class_distribution(partial)
+    counts = metric.distribution.image_counts
+    assert (counts > partial.image_counts).all()
+    assert metric.shots.many.tolist() == (counts >= 40).tolist() != (partial.image_counts >= 40).tolist()
 
 
 def test_f1_leaves_unknown_labels_out():
