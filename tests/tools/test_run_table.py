@@ -66,7 +66,7 @@ def test_a_row_a_config_with_mean_and_standard_deviation(tool, config, tmp_path)
     runs[1].record |= dict(commit='def5678', seconds=150.0)
     complete(runs[3], 61.25, time_is_lower_bound=True)
     runs[4].save('failed')
-    head, _, balanced, plain = rows_of(tool.table(runs, tool.COLUMNS | {'ECE': 'calibration/ece'}))
+    head, _, balanced, plain = rows_of(tool.table(runs, tool.columns(runs) | {'ECE': 'calibration/ece'}))
     balanced, plain = dict(zip(head, balanced)), dict(zip(head, plain))
     assert head[:8] == ['method', 'top1', 'many', 'medium', 'few', 'balanced', 'lowest', 'ECE']
     assert balanced['top1'] == balanced['lowest'] == '52.00 ± 2.00'
@@ -76,11 +76,27 @@ def test_a_row_a_config_with_mean_and_standard_deviation(tool, config, tmp_path)
     assert [plain[key] for key in ('top1', 'seeds', 'time')] == ['61.25', '0', '≥ 0:01:30']
 
 
+@pytest.mark.parametrize(
+    'evaluator, titles',
+    [
+        ('ltmm.MultiLabelMetric', ['mAP', 'head', 'medium', 'tail']),
+        ('ltmm.LVISMetric', ['AP', 'AP50', 'AP75', 'APr', 'APc', 'APf', 'AP_fixed']),
+        ('Accuracy', []),
+    ],
+)
+def test_columns_are_those_of_the_metric(tool, tmp_path, evaluator, titles):
+    config = write_config(tmp_path / 'other.py')
+    (run,) = plan(
+        tool, config, '--seeds', 0, '--work-dir', tmp_path, '--cfg-options', f'test_evaluator.type={evaluator}'
+    )
+    assert list(tool.columns([run])) == titles
+
+
 def test_a_config_without_a_complete_run_says_why(tool, config, tmp_path):
     other = write_config(tmp_path / 'plain.py')
     runs = plan(tool, config, other, '--seeds', 0, '--work-dir', tmp_path / 'work')
     runs[0].save('failed')
-    assert [row[:3] for row in rows_of(tool.table(runs, tool.COLUMNS))[2:]] == [
+    assert [row[:3] for row in rows_of(tool.table(runs, tool.columns(runs)))[2:]] == [
         ['balanced', 'failed', '-'],
         ['plain', 'not run', '-'],
     ]

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from table_of_runs import COLUMNS, Run, spread, table, values
+from table_of_runs import Run, columns, spread, table, values
 
 from ltmm.utils.provenance import commit, hardware
 
@@ -51,6 +51,7 @@ def run_all(runs: Sequence[Run], jobs: int) -> dict[str, str]:
     active: list[Run] = []
     failures: dict[str, str] = {}
     done = 0
+    titles = columns(runs)
     with bar() as progress, terminated_at_exit(active):
         task = progress.add_task('', total=total)
 
@@ -59,7 +60,7 @@ def run_all(runs: Sequence[Run], jobs: int) -> dict[str, str]:
             done += 1
             if problem:
                 failures[str(run)] = problem
-            reached = problem or ', '.join(f'{title} {spread(values([run], key))}' for title, key in COLUMNS.items())
+            reached = problem or ', '.join(f'{title} {spread(values([run], key))}' for title, key in titles.items())
             progress.update(task, completed=done)
             seconds = progress.tasks[0].time_remaining
             left = f'; {timedelta(seconds=round(seconds))} to go' if seconds else ''
@@ -251,7 +252,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (OSError, ValueError) as e:
         sys.exit(f'{type(e).__name__}: {e}')
     failures = {} if args.no_run else run_all(runs, args.jobs)
-    text = table(runs, COLUMNS | {metric: metric for metric in args.metrics})
+    text = table(runs, columns(runs) | {metric: metric for metric in args.metrics})
     notes = (
         'Mean ± standard deviation over the seeds, of the last checkpoint on the test set. The time is that of a run, '
         'training and test, without a first stage that is another row.'

@@ -16,14 +16,18 @@ from pathlib import Path
 from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
-COLUMNS = {
-    'top1': 'long_tail/top1',
-    'many': 'long_tail/many',
-    'medium': 'long_tail/medium',
-    'few': 'long_tail/few',
-    'balanced': 'long_tail/balanced_accuracy',
-    'lowest': 'long_tail/lowest_recall',
-}
+COLUMNS = dict(  # of the table, by the metric of the test
+    LongTailMetric={
+        'top1': 'long_tail/top1',
+        'many': 'long_tail/many',
+        'medium': 'long_tail/medium',
+        'few': 'long_tail/few',
+        'balanced': 'long_tail/balanced_accuracy',
+        'lowest': 'long_tail/lowest_recall',
+    },
+    MultiLabelMetric={name: f'multi_label/{name}' for name in ('mAP', 'head', 'medium', 'tail')},
+    LVISMetric={name: f'lvis/bbox_{name}' for name in ('AP', 'AP50', 'AP75', 'APr', 'APc', 'APf', 'AP_fixed')},
+)
 EMPTY_GROUP = -1  # what the metrics give a group without classes
 
 
@@ -118,6 +122,16 @@ class Run:
         part = self.folder / 'run.json.part'
         part.write_text(json.dumps(self.record, indent=2))
         part.replace(self.folder / 'run.json')
+
+
+def columns(runs: Sequence[Run]) -> dict[str, str]:
+    """``{title: metric}`` of what the runs are tested by."""
+    found: dict[str, str] = {}
+    for cfg in {run.name: run.cfg for run in runs}.values():
+        evaluators = cfg.get('test_evaluator') or []
+        for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
+            found |= COLUMNS.get(evaluator['type'].split('.')[-1], {})
+    return found
 
 
 def values(runs: Sequence[Run], metric: str) -> list[float]:
