@@ -1,20 +1,7 @@
 _base_ = [
     '../_base_/models/faster-rcnn_mobilenetv2_fpn.py',
     '../_base_/datasets/foda_lt.py',
+    '../_base_/schedules/foda_lt_8e.py',
     '../_base_/det_runtime.py',
 ]
 model = dict(roi_head=dict(bbox_head=dict(num_classes=31)))
-
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
-    clip_grad=dict(max_norm=10),
-)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='MultiStepLR', milestones=[6, 7]),
-]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=8)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-auto_scale_lr = dict(enable=False, base_batch_size=8)

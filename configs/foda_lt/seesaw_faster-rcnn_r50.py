@@ -1,0 +1,11 @@
+_base_ = './softmax_faster-rcnn_r50.py'
+
+model = dict(
+    roi_head=dict(
+        bbox_head=dict(
+            type='ltmm.Shared2FCBBoxHead',
+            cls_predictor_cfg=dict(type='NormedLinear'),  # 20 times the cosine
+            loss_cls=dict(_delete_=True, type='ltmm.SeesawLoss'),
+        )
+    )
+)
