@@ -28,6 +28,15 @@ def test_only_the_first_block_of_the_later_stages_halves_the_resolution():
     assert strides == [[1, 1, 1], [2, 1, 1], [2, 1, 1]]
 
 
+def test_a_stem_of_stride_two_gives_images_of_64_pixels_the_maps_of_32():
+    sizes = {}
+    for side, stride in ((32, 1), (64, 2)):
+        net = ResNetCIFAR(8, stem_stride=stride)
+        net.layer3.register_forward_hook(lambda module, inputs, output, side=side: sizes.update({side: output.shape}))
+        net(torch.randn(2, 3, side, side))
+    assert sizes[64] == sizes[32] == (2, 64, 8, 8)
+
+
 def test_shortcut_takes_every_second_pixel_and_fills_new_channels_with_zeros():
     block = ResNetCIFAR(8).layer2[0]
     x = torch.randn(2, 16, 8, 8)
