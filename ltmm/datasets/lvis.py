@@ -23,10 +23,13 @@ class LVISDataset(LVISV1Dataset):
 
     The classes are the categories of the annotation file in the order of their ids, of which gaps are allowed, unless
     ``metainfo=dict(classes=[...])`` names them: then their order is that of the labels, and other categories are left
-    out. An image is found under ``data_prefix['img']`` by the path in its ``coco_url``, ``train2017/000000391895.jpg``
-    say, or by its ``file_name`` where it has none. On LVIS v1 the samples are those of LVISV1Dataset.
+    out. Boxes narrower or lower than a pixel, or outside of their image, are left out too. Images without annotations
+    stay, but for ``filter_cfg=dict(filter_empty_gt=True)``. An image is found under ``data_prefix['img']`` by the path
+    in its ``coco_url``, ``train2017/000000391895.jpg`` say, or by its ``file_name`` where it has none. On LVIS v1 the
+    samples are those of LVISV1Dataset.
 
-    Labels are put aside while the file is loaded, so that class counts and samplers need no second pass.
+    Masks are checked where the pipeline loads them. Labels are put aside while the file is loaded, so that class counts
+    and samplers need no second pass.
 
     Args:
         *args: see :class:`mmdet.datasets.LVISV1Dataset`.
@@ -68,7 +71,8 @@ class LVISDataset(LVISV1Dataset):
 
     def load_data_list(self) -> list[dict]:
         """One record an image, in the order of the file."""
-        content = read_lvis_annotations(self.ann_file, self.backend_args)
+        masks = any(getattr(transform, 'with_mask', False) for transform in self.pipeline.transforms)
+        content = read_lvis_annotations(self.ann_file, self.backend_args, masks=masks)
         cat_ids = category_ids(content, self.ann_file, self._metainfo.get('classes'))
         self._metainfo['classes'] = tuple(cat_ids)
         self.cat2label = {cat_id: label for label, cat_id in enumerate(cat_ids.values())}

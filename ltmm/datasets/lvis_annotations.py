@@ -1,14 +1,18 @@
 """LVIS annotation files, read with every mistake in them named."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from mmengine.fileio import get_local_path
 
 from ltmm.utils.errors import InputError
 
-__all__ = ['AnnotationFileError', 'category_ids', 'read_lvis_annotations']
+from .lvis_masks import first_fault
+
+__all__ = ['AnnotationFileError', 'category_ids', 'is_box', 'read_lvis_annotations']
 
 FIELDS = dict(
     images=('id', 'width', 'height'),
@@ -32,12 +36,13 @@ def read_lvis_annotations(
         backend_args: of MMEngine's file backend, for files that are not on a local disk.
         federated: the images must say which classes were looked for (``neg_category_ids``) and which were not
             annotated exhaustively (``not_exhaustive_category_ids``), as LVIS's evaluation needs.
-        masks: the annotations must have a ``segmentation``.
+        masks: the annotations must have a ``segmentation``, polygons or run-length codes of their images' sizes.
 
     Raises:
         FileNotFoundError: no such file; says where LVIS comes from.
-        AnnotationFileError: not JSON (a truncated file, say), missing parts or fields, duplicated ids, or annotations
-            of an unknown image or category. Names the file, the first culprit and how many there are.
+        AnnotationFileError: not JSON (a truncated file, say), missing parts or fields, duplicated ids, annotations of
+            an unknown image or category, boxes, areas or lists of category ids that are none, or masks that are none of
+            their image. Names the file, the first culprit and, but for masks, how many there are.
     """
     try:
         with get_local_path(ann_file, backend_args=backend_args) as path, open(path, encoding='utf-8') as file:
@@ -85,6 +90,14 @@ def category_ids(content: Mapping, ann_file: str, classes: Sequence[str] | None 
     return {name: by_name[name] for name in classes}
 
 
+def is_box(value: Any) -> bool:
+    """Whether it is four finite numbers."""
+    try:
+        return len(value) == 4 and math.isfinite(sum(value))
+    except TypeError:  # no list, or not of numbers
+        return False
+
+
 def _check(content: dict, ann_file: str, federated: bool, masks: bool) -> None:
     for part, fields in FIELDS.items():
         records = content.get(part) if isinstance(content, dict) else None
@@ -115,7 +128,7 @@ def _check(content: dict, ann_file: str, federated: bool, masks: bool) -> None:
     if masks:
         _refuse(
             (ann for ann in annotations if not ann.get('segmentation')),
-            "annotations without the field 'segmentation', which metric='segm' needs",
+            "annotations without the field 'segmentation', which masks need",
             ann_file,
         )
     for field, part, records in (('image_id', 'images', images), ('category_id', 'categories', categories)):
@@ -126,8 +139,36 @@ def _check(content: dict, ann_file: str, federated: bool, masks: bool) -> None:
             ann_file,
         )
     _refuse(
-        (ann for ann in annotations if len(ann['bbox']) != 4), 'annotations whose bbox is not [x, y, w, h]', ann_file
+        (ann for ann in annotations if not is_box(ann['bbox'])),
+        'annotations whose bbox is not four finite numbers [x, y, w, h]',
+        ann_file,
     )
+    _refuse(
+        (ann for ann in annotations if not isinstance(ann['area'], (int, float)) or not 0 <= ann['area'] < math.inf),
+        'annotations whose area is no finite number of at least 0',
+        ann_file,
+    )
+    for field in FEDERATED_FIELDS:
+        _refuse(
+            (image for image in images if not _are_whole(image.get(field, []))),
+            f'images whose {field!r} is no list of category ids',
+            ann_file,
+        )
+    if masks:
+        _check_masks(images, annotations, ann_file)
+
+
+def _check_masks(images: list[dict], annotations: list[dict], ann_file: str) -> None:
+    _refuse(
+        (image for image in images if not _are_whole((image['height'], image['width']), low=1)),
+        'images whose height or width is no positive whole number',
+        ann_file,
+    )
+    sizes = {image['id']: [image['height'], image['width']] for image in images}
+    fault = first_fault([ann['segmentation'] for ann in annotations], [sizes[ann['image_id']] for ann in annotations])
+    if fault:
+        i, what = fault
+        raise AnnotationFileError(f'{ann_file}: the mask of annotation {annotations[i]["id"]} {what}.')
 
 
 def _refuse(culprits: Iterable[Mapping], what: str, ann_file: str) -> None:
@@ -143,6 +184,11 @@ def _refuse_duplicates(values: Iterable, what: str, ann_file: str) -> None:
     twice = [value for value, count in Counter(values).items() if count > 1]
     if twice:
         raise AnnotationFileError(f'{ann_file} has {len(twice)} {what} that occur more than once, {twice[0]!r} first.')
+
+
+def _are_whole(values: Any, low: float = -math.inf) -> bool:
+    """Whether they are a list of whole numbers of at least ``low``."""
+    return isinstance(values, (list, tuple)) and all(isinstance(value, int) and value >= low for value in values)
 
 
 def _cut(text: str, length: int = 200) -> str:

@@ -1,17 +1,20 @@
 """Objects and detections as arrays, read from annotation files and files of results with every mistake named."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from ltmm.datasets.lvis_annotations import AnnotationFileError
+from ltmm.datasets.lvis_annotations import AnnotationFileError, is_box
+from ltmm.datasets.lvis_masks import first_fault
 from ltmm.utils.errors import InputError
 
-__all__ = ['DetectionFileError', 'Detections', 'GroundTruth', 'encode_masks']
+__all__ = ['DetectionFileError', 'Detections', 'GroundTruth', 'encode_masks', 'packed_masks']
 
 MAX_MASKS = 255  # whose areas pycocotools finds at once: it puts their number into a byte, which numpy 2 refuses
 VERIFIED_FIELDS = ('neg_category_ids', 'not_exhaustive_category_ids')
@@ -27,6 +30,7 @@ class GroundTruth:
 
     Args:
         image_ids: (I,).
+        sizes: height and width of each image, (I, 2).
         category_ids: of all categories of the file, (C,).
         images: image id of each object, (G,).
         categories: category id of each object, (G,).
@@ -41,6 +45,7 @@ class GroundTruth:
     """
 
     image_ids: np.ndarray
+    sizes: np.ndarray
     category_ids: np.ndarray
     images: np.ndarray
     categories: np.ndarray
@@ -57,25 +62,32 @@ class GroundTruth:
         """From the content of an annotation file of LVIS's or COCO's layout.
 
         Where no image says which classes were looked for in it (COCO's layout), all were, in all images. An object
-        without width or height can never be found. Of a mask, polygons with fewer than three points are left out.
+        without width or height can never be found. Of a mask, polygons with fewer than three points, and those with an
+        odd number of coordinates, are left out.
 
         Args:
-            content: what :func:`~ltmm.datasets.lvis_annotations.read_lvis_annotations` gives.
+            content: what :func:`~ltmm.datasets.lvis_annotations.read_lvis_annotations` gives, with ``masks`` alike.
             ann_file: its path, for messages.
             masks: read the masks too.
 
         Raises:
-            AnnotationFileError: boxes that are not finite or of negative size, images of which only a part has LVIS's
-                fields, a mask without area, or of another size than its image.
+            AnnotationFileError: ids of images or categories that are no whole numbers, boxes of negative size, images
+                of which only a part has LVIS's fields, or a mask without a polygon that is left.
         """
         images, annotations = content['images'], content['annotations']
         boxes = np.array([ann['bbox'] for ann in annotations], dtype=float).reshape(-1, 4)  # (G, 4)
-        broken = np.flatnonzero(~np.isfinite(boxes).all(1) | (boxes[:, 2:] < 0).any(1))
+        broken = np.flatnonzero((boxes[:, 2:] < 0).any(1))
         if len(broken):
             raise AnnotationFileError(
-                f'{ann_file} has {len(broken)} annotations whose bbox is not finite or of negative size; the first is '
+                f'{ann_file} has {len(broken)} annotations whose bbox is of negative size; the first is '
                 f'annotation {annotations[broken[0]]["id"]} with {annotations[broken[0]]["bbox"]}.'
             )
+        for part in ('images', 'categories'):
+            named = [record['id'] for record in content[part] if not isinstance(record['id'], int)]
+            if named:
+                raise AnnotationFileError(
+                    f'{ann_file} has {len(named)} {part} whose id is no whole number; the first is {named[0]!r}.'
+                )
         federated = any(field in image for image in images for field in VERIFIED_FIELDS)
         for field in VERIFIED_FIELDS if federated else ():
             lacking = [image['id'] for image in images if field not in image]
@@ -85,9 +97,11 @@ class GroundTruth:
                     "though other images have LVIS's fields. Give them to all images, or to none (COCO's layout)."
                 )
         size = {image['id']: [image['height'], image['width']] for image in images}
+        sizes = [size[ann['image_id']] for ann in annotations] if masks else []
         crowds = np.array([bool(ann.get('iscrowd', 0)) for ann in annotations], dtype=bool)
         return cls(
-            image_ids=np.array(list(size)),
+            image_ids=np.array(list(size), dtype=int),
+            sizes=np.array(list(size.values())).reshape(-1, 2),
             category_ids=np.array([category['id'] for category in content['categories']]),
             images=np.array([ann['image_id'] for ann in annotations], dtype=int),
             categories=np.array([ann['category_id'] for ann in annotations], dtype=int),
@@ -95,7 +109,14 @@ class GroundTruth:
             areas=np.array([ann['area'] for ann in annotations], dtype=float),
             ignore=np.array([bool(ann.get('ignore', 0)) for ann in annotations], dtype=bool) | crowds,
             crowds=crowds,
-            masks=[_run_lengths(ann, size[ann['image_id']], ann_file) for ann in annotations] if masks else None,
+            masks=_packed(
+                [ann['segmentation'] for ann in annotations],
+                sizes,
+                lambda i: f'{ann_file}: the mask of annotation {annotations[i]["id"]}',
+                AnnotationFileError,
+            )
+            if masks
+            else None,
             absent=_pairs(images, 'neg_category_ids') if federated else None,
             not_exhaustive=_pairs(images, 'not_exhaustive_category_ids') if federated else np.empty((0, 2), int),
         )
@@ -151,15 +172,17 @@ class Detections:
     def read(cls, path: str | Path, ground_truth: GroundTruth, masks: bool = False) -> 'Detections':
         """From a JSON file of results in COCO's and LVIS's layout; there may be none.
 
+        A box of negative size has no area. Masks are polygons, or run-length codes as numbers or packed.
+
         Args:
-            path: a list of dictionaries with image_id, category_id, score, and bbox [x, y, w, h] or segmentation (RLE).
+            path: a list of dictionaries with image_id, category_id, score, and bbox [x, y, w, h] or segmentation.
             ground_truth: whose images and categories these are.
             masks: read the masks; the boxes are theirs where a detection has none.
 
         Raises:
             FileNotFoundError: no such file.
-            DetectionFileError: not such a list, an unknown image or category, a score or box that is not finite, or no
-                mask where masks are asked for.
+            DetectionFileError: not such a list, an unknown image or category, a score or box that is not finite, no
+                mask where masks are asked for, or one that is none of its image.
         """
         try:
             records = json.loads(Path(path).read_text(encoding='utf-8'))
@@ -172,34 +195,44 @@ class Detections:
         if lacking is not None:
             missing = min(needed - records[lacking].keys())
             raise DetectionFileError(f'{path}: detection {lacking} has no {missing!r}.')
-        found = cls(
-            images=np.array([record['image_id'] for record in records], dtype=int),
-            categories=np.array([record['category_id'] for record in records], dtype=int),
-            scores=np.array([record['score'] for record in records], dtype=float),
-            boxes=np.array(
-                [
-                    record['bbox'] if 'bbox' in record else mask_utils.toBbox(record['segmentation'])
-                    for record in records
-                ],
-                dtype=float,
-            ).reshape(-1, 4),
-            masks=[record['segmentation'] for record in records] if masks else None,
-        )
-        for bad, what in (
-            (~np.isin(found.images, ground_truth.image_ids), 'an image_id that the annotation file does not have'),
+        size = dict(zip(ground_truth.image_ids.tolist(), ground_truth.sizes.tolist()))
+        category_ids = set(ground_truth.category_ids.tolist())
+        for key, fits, what in (
+            ('image_id', lambda x: _is_number(x) and x in size, 'an image_id that the annotation file does not have'),
             (
-                ~np.isin(found.categories, ground_truth.category_ids),
+                'category_id',
+                lambda x: _is_number(x) and x in category_ids,
                 'a category_id that the annotation file does not have',
             ),
-            (~np.isfinite(found.scores), 'a score that is no number'),
-            (~np.isfinite(found.boxes).all(1), 'a bbox that is not finite'),
+            ('score', lambda x: _is_number(x) and math.isfinite(x), 'a score that is no finite number'),
+            ('bbox', is_box, 'a bbox that is not four finite numbers [x, y, w, h]'),
         ):
-            if bad.any():
-                i = int(np.argmax(bad))
-                shown = {key: value for key, value in records[i].items() if key != 'segmentation'}
-                raise DetectionFileError(f'{path}: {bad.sum()} detections have {what}; the first is {i}, {shown}.')
-        found.boxes[:, 2:] = np.maximum(found.boxes[:, 2:], 0)
-        return found
+            wrong = [i for i, record in enumerate(records) if key in record and not fits(record[key])]
+            if wrong:
+                shown = {key: value for key, value in records[wrong[0]].items() if key != 'segmentation'}
+                raise DetectionFileError(
+                    f'{path}: {len(wrong)} detections have {what}; the first is {wrong[0]}, {shown}.'
+                )
+        images = np.array([record['image_id'] for record in records], dtype=int)
+        if masks:
+            codes = packed_masks(
+                [record['segmentation'] for record in records],
+                [size[image_id] for image_id in images.tolist()],
+                lambda i: f'{path}: the mask of detection {i}',
+                DetectionFileError,
+            )
+        boxes = [
+            record['bbox'] if 'bbox' in record else mask_utils.toBbox(codes[i]) for i, record in enumerate(records)
+        ]
+        boxes = np.array(boxes, dtype=float).reshape(-1, 4)
+        boxes[:, 2:] = np.maximum(boxes[:, 2:], 0)
+        return cls(
+            images=images,
+            categories=np.array([record['category_id'] for record in records], dtype=int),
+            scores=np.array([record['score'] for record in records], dtype=float),
+            boxes=boxes,
+            masks=codes if masks else None,
+        )
 
     def areas(self) -> np.ndarray:
         """Of the masks where there are any, else of the boxes, in pixels, (D,)."""
@@ -214,23 +247,45 @@ def encode_masks(masks: np.ndarray) -> list[dict]:
     return mask_utils.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8)) if len(masks) else []
 
 
+def packed_masks(
+    masks: Sequence[Any], sizes: Sequence[Sequence[int]], name: Callable[[int], str], error: type[Exception]
+) -> list[Mapping]:
+    """Masks as packed run-length codes, which pycocotools reads.
+
+    Args:
+        masks: K of them: lists of polygons, or run-length codes as numbers or packed.
+        sizes: height and width of the image of each, (K, 2).
+        name: what the message calls mask i.
+        error: raised where a mask is none of its image.
+    """
+    fault = first_fault(masks, sizes)
+    if fault:
+        raise error(f'{name(fault[0])} {fault[1]}.')
+    return _packed(masks, sizes, name, error)
+
+
+def _packed(
+    masks: Sequence[Any], sizes: Sequence[Sequence[int]], name: Callable[[int], str], error: type[Exception]
+) -> list[Mapping]:
+    """See :func:`packed_masks`; for masks without a fault."""
+    packed = []
+    for i, (mask, size) in enumerate(zip(masks, sizes)):
+        if isinstance(mask, list):
+            polygons = [polygon for polygon in mask if len(polygon) >= 6 and len(polygon) % 2 == 0]
+            if not polygons:
+                raise error(f'{name(i)} has no polygon of three points or more.')
+            mask = mask_utils.merge(mask_utils.frPyObjects(polygons, *size))
+        elif isinstance(mask['counts'], list):
+            mask = mask_utils.frPyObjects(mask, *size)
+        packed.append(mask)
+    return packed
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
 def _pairs(images: list[dict], field: str) -> np.ndarray:
     """Rows (image id, category id), (P, 2)."""
     pairs = [(image['id'], category_id) for image in images for category_id in image[field]]
     return np.array(pairs, dtype=int).reshape(-1, 2)
-
-
-def _run_lengths(annotation: dict, size: list[int], ann_file: str) -> dict:
-    """The mask of an annotation: polygons, or run lengths as numbers or packed."""
-    mask, name = annotation['segmentation'], f'the mask of annotation {annotation["id"]} in {ann_file}'
-    if isinstance(mask, list):
-        polygons = [polygon for polygon in mask if len(polygon) >= 6]
-        if not polygons:
-            raise AnnotationFileError(f'Expected {name} to have a polygon of three points or more, but it has none.')
-        return mask_utils.merge(mask_utils.frPyObjects(polygons, *size))
-    if list(mask.get('size', ())) != size or 'counts' not in mask:
-        raise AnnotationFileError(
-            f"Expected {name} to have run lengths of its image's size {size} (height, width), but its size is "
-            f'{mask.get("size")}.'
-        )
-    return mask_utils.frPyObjects(mask, *size) if isinstance(mask['counts'], list) else mask

@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 from toy import ROOT
 from toy_lvis import CATEGORY_IDS, CLASSES, dataset_config, lvis_content, write_lvis
 
-from ltmm.class_distribution import ClassDistribution
+from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets import LabelTable
 from ltmm.datasets.lvis import LVISDataset
 from ltmm.datasets.lvis_annotations import AnnotationFileError
@@ -167,7 +167,21 @@ BREAKAGES = [
     (lambda c: c['annotations'].append(c['annotations'][0]), '1 ids of annotations that occur more than once, 1 first'),
     (lambda c: c['categories'].append(dict(id=7, name='mug')), "names of categories that occur more than once, 'mug'"),
     (lambda c: c['annotations'][2].pop('bbox'), "1 annotations without the field 'bbox'"),
-    (lambda c: c['annotations'][2].update(bbox=[1, 2]), r'1 annotations whose bbox is not \[x, y, w, h\]'),
+    (
+        lambda c: c['annotations'][2].update(bbox=[1, 2]),
+        r'1 annotations whose bbox is not four finite .*\[x, y, w, h\]',
+    ),
+    (lambda c: c['annotations'][2].update(bbox=[1, 2, 3, float('nan')]), '1 annotations whose bbox is not four finite'),
+    (lambda c: c['annotations'][2].update(bbox=[1, 2, 3, '4']), '1 annotations whose bbox is not four finite'),
+    (lambda c: c['annotations'][2].update(bbox=None), '1 annotations whose bbox is not four finite'),
+    (lambda c: c['annotations'][2].update(area=None), '1 annotations whose area is no finite number of at least 0'),
+    (lambda c: c['annotations'][2].update(area=-4), '1 annotations whose area is no finite number of at least 0'),
+    (lambda c: c['annotations'][2].update(area=float('nan')), '1 annotations whose area is no finite number of at'),
+    (lambda c: c['images'][1].update(neg_category_ids=None), "1 images whose 'neg_category_ids' is no list of categ"),
+    (
+        lambda c: c['images'][1].update(not_exhaustive_category_ids=['oar']),
+        "1 images whose 'not_exhaustive_category_ids' is no list of category ids",
+    ),
     (lambda c: c['images'][1].pop('coco_url'), "1 images without the field 'coco_url' or 'file_name'"),
     (lambda c: c.update(annotations=[5]), '`annotations` is missing or no list of dictionaries'),
 ]
@@ -180,6 +194,40 @@ def test_a_broken_file_is_refused_with_the_first_culprit(tmp_path, content, brea
     (tmp_path / 'annotations.json').write_text(json.dumps(broken))
     with pytest.raises(AnnotationFileError, match=message):
         build(tmp_path)
+
+
+def test_masks_are_looked_at_where_they_are_loaded(tmp_path, content):
+    load = [dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
+    content['annotations'][1]['segmentation'] = dict(size=[64, 64], counts=[3, 5])
+    build(tmp_path, content)
+    with pytest.raises(AnnotationFileError, match='the mask of annotation 2 has run lengths of 8 pixels in all, but'):
+        build(tmp_path, pipeline=load)
+    del content['annotations'][1]['segmentation']
+    with pytest.raises(AnnotationFileError, match="1 annotations without the field 'segmentation', which masks need"):
+        build(tmp_path, content, pipeline=load)
+
+
+@pytest.mark.parametrize('size', [[0, 5], [5, 0], [-3, 5], [5, -3], [0.5, 5]])
+def test_degenerate_boxes_are_no_samples_and_do_not_count(tmp_path, content, size):
+    content['annotations'][0]['bbox'][2:] = size  # the first of eight kites
+    dataset = build(tmp_path, content)
+    assert labels_of(dataset)[0] == [3]
+    assert ClassDistribution.from_dataset(dataset).instance_counts.tolist()[0] == 7
+
+
+def test_classes_without_a_box_and_images_without_annotations(tmp_path, content):
+    content['annotations'] = [ann for ann in content['annotations'] if ann['image_id'] != 10]  # the only oar
+    distribution = ClassDistribution.from_dataset(build(tmp_path, content))
+    assert distribution.instance_counts[3] == 0 and distribution.class_names == CLASSES
+    assert distribution.num_images == 7 and len(build(tmp_path)) == 8
+    assert len(build(tmp_path, filter_cfg=dict(filter_empty_gt=True))) == 7
+
+
+def test_a_file_without_annotations_cannot_be_counted(tmp_path, content):
+    dataset = build(tmp_path, dict(content, annotations=[]))
+    assert labels_of(dataset) == [[]] * 8
+    with pytest.raises(ClassDistributionError, match='to hold at least one sample, but all 4 are zero'):
+        ClassDistribution.from_dataset(dataset)
 
 
 def test_a_list_instead_of_a_dictionary_is_refused(tmp_path):

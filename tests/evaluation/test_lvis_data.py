@@ -6,7 +6,7 @@ import torch
 from pycocotools import mask as mask_utils
 from toy_lvis import CATEGORY_IDS, SIZE, lvis_content
 
-from ltmm.datasets.lvis_annotations import AnnotationFileError
+from ltmm.datasets.lvis_annotations import AnnotationFileError, read_lvis_annotations
 from ltmm.evaluation.lvis_data import DetectionFileError, Detections, GroundTruth, encode_masks
 from ltmm.evaluation.lvis_eval import LVISEvaluator
 
@@ -40,35 +40,64 @@ def test_polygons_and_both_kinds_of_run_lengths_are_the_same_mask():
         assert (mask_utils.decode(ground_truth(content, masks=True).masks[0]) == expected).all()
 
 
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (
+            lambda c: c['annotations'][1].update(segmentation=dict(size=[64, 64], counts=[4000])),
+            '2 has run lengths of 4',
+        ),
+        (
+            lambda c: c['annotations'][1].update(segmentation=encode_masks(np.ones((1, 5, 7)))[0] | dict(counts='S1')),
+            r'mask of annotation 2 has the size \[5, 7\], but its image \[64, 64\] \(height, width\)',
+        ),
+        (
+            lambda c: c['annotations'][1].update(segmentation=[[1, 1, 5, 1, 5, 1e9]]),
+            '2 has a polygon that is no list of',
+        ),
+        (lambda c: c['images'][0].update(height='64'), '1 images whose height or width is no positive whole number'),
+        (lambda c: c['images'][0].update(width=0), '1 images whose height or width is no positive whole number'),
+    ],
+)
+def test_masks_that_pycocotools_cannot_read_are_refused_with_the_file(tmp_path, change, message):
+    content = lvis_content()
+    change(content)
+    path = tmp_path / 'file.json'
+    path.write_text(json.dumps(content))
+    with pytest.raises(AnnotationFileError, match=message):
+        read_lvis_annotations(str(path), masks=True)
+    read_lvis_annotations(str(path))  # boxes alone
+
+
 def test_polygons_with_fewer_than_three_points_are_left_out():
     content = lvis_content()
     expected = ground_truth(content, masks=True).masks[0]
     content['annotations'][0]['segmentation'].insert(0, [1, 1, 60, 60])  # which pycocotools takes for a box
     assert ground_truth(content, masks=True).masks[0] == expected
     content['annotations'][0]['segmentation'] = [[1, 1, 60, 60]]
-    with pytest.raises(
-        AnnotationFileError, match='annotation 1 in file.json to have a polygon of three points or more'
-    ):
-        ground_truth(content, masks=True)
+    for polygon in ([1, 1, 60, 60], [1, 1, 60, 60, 5, 9, 7], []):
+        content['annotations'][0]['segmentation'] = [polygon]
+        with pytest.raises(AnnotationFileError, match='mask of annotation 1 has no polygon of three points or more'):
+            ground_truth(content, masks=True)
     ground_truth(content)  # boxes alone
 
 
-def test_run_lengths_of_another_size_than_the_image():
+@pytest.mark.parametrize('size', [[4, -1], [-4, -4]])
+def test_boxes_of_negative_size(size):
     content = lvis_content()
-    content['annotations'][0]['segmentation'] = encode_masks(np.ones((1, 5, 7)))[0]
-    with pytest.raises(
-        AnnotationFileError, match=r"its image's size \[64, 64\] \(height, width\), but its size is \[5, 7\]"
-    ):
-        ground_truth(content, masks=True)
+    content['annotations'][1]['bbox'][2:] = size
+    with pytest.raises(AnnotationFileError, match='1 annotations whose bbox is of negative size; the first is annota'):
+        ground_truth(content)
 
 
-@pytest.mark.parametrize('box', [[1, 2, float('nan'), 4], [1, 2, float('inf'), 4], [5, 5, -1, 4]])
-def test_boxes_that_cannot_be(box):
+@pytest.mark.parametrize('part, key', [('images', 'image_id'), ('categories', 'category_id')])
+def test_ids_that_are_no_whole_numbers(part, key):
     content = lvis_content()
-    content['annotations'][1]['bbox'] = box
-    with pytest.raises(
-        AnnotationFileError, match='1 annotations whose bbox is not finite or of negative size; the first'
-    ):
+    old = content[part][0]['id']
+    content[part][0]['id'] = 'x'
+    for annotation in content['annotations']:
+        annotation[key] = 'x' if annotation[key] == old else annotation[key]
+    with pytest.raises(AnnotationFileError, match=f"1 {part} whose id is no whole number; the first is 'x'"):
         ground_truth(content)
 
 
@@ -141,8 +170,19 @@ def test_a_file_without_detections(tmp_path):
             '1 detections have an image_id that the annotation file does not have; the',
         ),
         ([dict(RECORD, category_id=3)], 'have a category_id that the annotation file does not have; the first is 0, '),
-        ([dict(RECORD, score=float('nan'))], 'have a score that is no number'),
-        ([dict(RECORD, bbox=[1, 2, float('nan'), 4])], 'have a bbox that is not finite'),
+        ([RECORD, dict(RECORD, image_id='x')], '1 detections have an image_id .* does not have; the first is 1, '),
+        ([dict(RECORD, image_id=10.5)], 'have an image_id that the annotation file does not have'),
+        ([dict(RECORD, image_id=[10])], 'have an image_id that the annotation file does not have'),
+        ([dict(RECORD, category_id=None)], 'have a category_id that the annotation file does not have'),
+        ([dict(RECORD, score=float('nan'))], 'have a score that is no finite number'),
+        ([dict(RECORD, score=None)], 'have a score that is no finite number'),
+        ([dict(RECORD, score='0.5')], 'have a score that is no finite number'),
+        ([dict(RECORD, bbox=[1, 2, float('nan'), 4])], r'have a bbox that is not four finite numbers \[x, y, w, h\]'),
+        ([RECORD, dict(RECORD, bbox=[1, 2, 3])], r'not four finite numbers .* the first is 1, .*\[1, 2, 3\]'),
+        ([dict(RECORD, bbox=[1, 2, 3])] * 2, '2 detections have a bbox that is not four finite numbers'),
+        ([dict(RECORD, bbox=[[1, 2, 3, 4]])], '1 detections have a bbox that is not four finite numbers'),
+        ([dict(RECORD, bbox=None)], '1 detections have a bbox that is not four finite numbers'),
+        ([dict(RECORD, bbox='1234')], '1 detections have a bbox that is not four finite numbers'),
         ([{k: v for k, v in RECORD.items() if k != 'score'}], "detection 0 has no 'score'"),
         ({'annotations': []}, 'to be a list of dictionaries, one a detection'),
         ([1, 2], 'to be a list of dictionaries, one a detection'),
@@ -157,6 +197,37 @@ def test_files_that_do_not_belong_to_the_annotations(tmp_path, records, message)
 def test_a_file_of_boxes_where_masks_are_asked_for(tmp_path):
     with pytest.raises(DetectionFileError, match="detection 0 has no 'segmentation'"):
         read(tmp_path, [RECORD], masks=True)
+
+
+def test_masks_of_a_file_may_be_of_any_kind(tmp_path):
+    runs = dict(size=[SIZE, SIZE], counts=[645, 4, 60, 4, SIZE**2 - 713])  # rows 5 to 8 of columns 10 and 11
+    packed = mask_utils.frPyObjects(runs, SIZE, SIZE)
+    kinds = [runs, dict(packed, counts=packed['counts'].decode()), [[10, 5, 12, 5, 12, 9, 10, 9]]]
+    records = [dict(RECORD, segmentation=mask) for mask in kinds]
+    found = read(tmp_path, [*records, {k: v for k, v in records[0].items() if k != 'bbox'}], masks=True)
+    assert found.areas().tolist() == [8] * 4
+    assert found.boxes.tolist() == [RECORD['bbox']] * 3 + [[10, 5, 2, 4]]
+
+
+@pytest.mark.parametrize(
+    'mask, message',
+    [
+        (dict(size=[SIZE, SIZE], counts=[645, 4]), 'mask of detection 1 has run lengths of 649 pixels in all, but its'),
+        (
+            dict(size=[SIZE, SIZE], counts='S1'),
+            'mask of detection 1 has run lengths of .* pixels in all, but its image 4096: it is cut',
+        ),
+        (dict(size=[5, 7], counts=[35]), r'1 has the size \[5, 7\], but its image \[64, 64\] \(height, width\)'),
+        ([[1, 2, 3, 4]], 'mask of detection 1 has no polygon of three points or more'),
+        ([], 'mask of detection 1 has no polygon of three points or more'),
+        (None, 'mask of detection 1 is neither a list of polygons nor a run-length code'),
+    ],
+)
+def test_masks_that_are_none_of_their_image(tmp_path, mask, message):
+    good = dict(RECORD, segmentation=dict(size=[SIZE, SIZE], counts=[SIZE**2]))
+    with pytest.raises(DetectionFileError, match=message):
+        read(tmp_path, [good, dict(RECORD, segmentation=mask)], masks=True)
+    read(tmp_path, [dict(RECORD, segmentation=mask)])  # boxes alone
 
 
 def test_results_of_a_model_become_boxes_with_a_size():

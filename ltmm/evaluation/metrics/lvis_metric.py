@@ -13,7 +13,7 @@ from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets.lvis_annotations import AnnotationFileError, category_ids, read_lvis_annotations
 from ltmm.evaluation.class_csv import write_beside_log
 from ltmm.evaluation.detection_report import FREQUENCIES, DetectionReport
-from ltmm.evaluation.lvis_data import Detections, GroundTruth, encode_masks
+from ltmm.evaluation.lvis_data import Detections, GroundTruth, encode_masks, packed_masks
 from ltmm.evaluation.lvis_eval import LVISEvaluator
 from ltmm.registry import METRICS
 
@@ -59,7 +59,8 @@ class LVISMetric(BaseMetric):
         AnnotationFileError: a broken annotation file, or one without the dataset's classes.
         ClassDistributionError: the training data have other classes, or the same in another order.
         ValueError: at the first batch, a model without masks where ``'segm'`` is asked for; at any batch, scores or
-            boxes that are NaN or infinite, and an image or a label that the annotation file does not have.
+            boxes that are NaN or infinite, masks that are none of their image, and an image or a label that the
+            annotation file does not have.
         RuntimeError: at the first batch, neither the annotation file nor the training data say who is frequent.
     """
 
@@ -90,7 +91,7 @@ class LVISMetric(BaseMetric):
         self.ann_file = ann_file
         content = read_lvis_annotations(ann_file, backend_args, masks='segm' in self.metrics)
         self.ground_truth = GroundTruth.from_content(content, ann_file, masks='segm' in self.metrics)
-        self.image_ids = set(self.ground_truth.image_ids.tolist())
+        self.sizes = dict(zip(self.ground_truth.image_ids.tolist(), self.ground_truth.sizes.tolist()))
         self.categories = content['categories']
         self.distribution: ClassDistribution | None = None
         self.letters = _frequencies(self.categories, ann_file) if thresholds is None else None
@@ -164,13 +165,12 @@ class LVISMetric(BaseMetric):
                         "LVISMetric(metric='segm'): the model gives no masks. Ask for metric='bbox', or use a model "
                         'with a mask head.'
                     )
-                masks = pred['masks']
-                result['masks'] = encode_masks(masks.cpu().numpy()) if isinstance(masks, torch.Tensor) else masks
+                result['masks'] = self._codes(sample['img_id'], pred['masks'])
                 result.setdefault('mask_scores', result['scores'])
             self.results.append((sample['img_id'], result))
 
     def _check(self, image_id: int, result: Mapping[str, np.ndarray]) -> None:
-        if image_id not in self.image_ids:
+        if image_id not in self.sizes:
             raise ValueError(
                 f'LVISMetric: image {image_id} is not in {self.ann_file}. The dataset and the metric must read the '
                 'same annotation file.'
@@ -188,6 +188,23 @@ class LVISMetric(BaseMetric):
                     f'LVISMetric: the model gives {key} that are NaN or infinite in image {image_id}. Has the '
                     'training diverged, or is the checkpoint of another model?'
                 )
+
+    def _codes(self, image_id: int, masks: torch.Tensor | Sequence) -> list[Mapping]:
+        """Run-length codes of the masks of an image."""
+        size = self.sizes[image_id]
+        if not isinstance(masks, torch.Tensor):
+            return packed_masks(
+                masks,
+                [size] * len(masks),
+                lambda i: f'LVISMetric: mask {i} that the model gives of image {image_id}',
+                ValueError,
+            )
+        if list(masks.shape[1:]) != size:
+            raise ValueError(
+                f'LVISMetric: the model gives masks of {list(masks.shape[1:])} pixels of image {image_id}, but it has '
+                f'{size} (height, width) in {self.ann_file}. Masks must have the size of the original image.'
+            )
+        return encode_masks(masks.cpu().numpy())
 
     # ------------------------------------------------------------------ figures
 
