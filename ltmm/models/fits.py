@@ -19,6 +19,8 @@ HEAD_KINDS = {
     'ltmm_dense': 'ltmm.RetinaHead and ltmm.ATSSHead',
     'ltmm_detr': 'ltmm.DeformableDETRHead',
 }
+PLACES = {'loss_cls': None, 'loss_module': None, 'corrector': None, 'balancer': 'comic'}
+"""Where heads keep their losses, and what a loss has to fit there, where that is not the kind of the head."""
 
 
 def head_kind(head: nn.Module) -> str | None:
@@ -46,7 +48,7 @@ def check_losses_fit(model: nn.Module) -> None:
     A loss says what it fits in ``fits``, a tuple of keys of :data:`HEAD_KINDS`; losses without it are not checked. One
     that takes cosines says ``needs_cosine = True``, and ``scaled_by_layer = True`` where they are to come times its
     ``scale``; a classifier layer that gives them says ``is_cosine = True``, and may have a ``scale``. Losses inside of
-    losses are checked too.
+    losses are checked too, and the further losses of ltmm.COMICHead.
 
     Raises:
         TypeError: names head and loss, and lists the heads that fit; or a loss of cosines has no cosine layer.
@@ -55,14 +57,17 @@ def check_losses_fit(model: nn.Module) -> None:
     """
     for name, head in model.named_modules():
         kind = head_kind(head)
-        for attribute in ('loss_cls', 'loss_module') if kind else ():
-            loss = getattr(head, attribute, None)
+        for place, kind_there in PLACES.items() if kind else ():
+            loss = getattr(head, place, None)
             for part in loss.modules() if isinstance(loss, nn.Module) else ():
                 fits = getattr(part, 'fits', None)
-                if fits is not None and kind not in fits:
+                expected = kind_there if kind_there and part is loss else kind
+                if fits is not None and expected not in fits:
+                    further = f'the `{place}` of ' if place in ('corrector', 'balancer') else ''
+                    what = f'one of {HEAD_KINDS[kind]}' if expected == kind else 'where ltmm.HeadTailBalancerLoss fits'
                     raise TypeError(
-                        f'{type(part).__name__} does not fit {name or "its head"} ({type(head).__name__}, '
-                        f'one of {HEAD_KINDS[kind]}). It fits: {"; ".join(HEAD_KINDS[fit] for fit in fits)}.'
+                        f'{type(part).__name__} does not fit {further}{name or "its head"} ({type(head).__name__}, '
+                        f'{what}). It fits: {"; ".join(HEAD_KINDS[fit] for fit in fits)}.'
                     )
                 if getattr(part, 'needs_cosine', False):
                     _check_cosine(name, head, part)

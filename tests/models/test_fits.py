@@ -2,6 +2,7 @@ import pytest
 from mmpretrain.models.heads import LinearClsHead
 from torch import nn
 
+from ltmm.class_distribution import ClassDistributionError
 from ltmm.models.fits import check_losses_fit, head_kind
 from ltmm.registry import MODELS
 
@@ -63,6 +64,39 @@ def test_cosines_scaled_once_are_right():
 def test_a_loss_inside_another_is_checked_too():
     with pytest.raises(TypeError, match='EQLLoss does not fit its head'):
         cls_head(dict(DEFERRED_LDAM, loss=dict(type='ltmm.EQLLoss', lambda_=0.1)), COSINE)
+
+
+BCE = dict(type='ltmm.MultiLabelBCELoss')
+BALANCER = dict(type='ltmm.HeadTailBalancerLoss')
+
+
+def comic_head(**losses) -> nn.Module:
+    return MODELS.build(dict(type='ltmm.COMICHead', num_classes=3, in_channels=4, **losses))
+
+
+@pytest.mark.parametrize(
+    'losses, message',
+    [
+        (dict(corrector=LDAM), "LDAMLoss does not fit the `corrector` of its head .COMICHead.* fits: mmpretrain's cl"),
+        (dict(corrector=dict(BALANCER, loss=BCE)), 'HeadTailBalancerLoss does not fit the `corrector` of .*`balancer`'),
+        (dict(loss=dict(BALANCER, loss=BCE)), 'HeadTailBalancerLoss does not fit its head .COMICHead.* as its `bal'),
+        (
+            dict(balancer=dict(type='ltmm.ASLLoss')),
+            r'ASLLoss does not fit the `balancer` of its head \(COMICHead, where ltmm.HeadTailBalancerLoss fits\)',
+        ),
+        (dict(balancer=dict(BALANCER, loss=LDAM)), "LDAMLoss does not fit the `balancer` of .*It fits: mmpretrain's"),
+    ],
+)
+def test_the_further_losses_of_comic_are_checked_at_build(losses, message):
+    with pytest.raises(TypeError, match=message):
+        comic_head(**losses)
+
+
+def test_what_fits_in_comic_is_built():
+    comic_head(corrector=BCE, balancer=dict(BALANCER, loss=BCE))
+    comic_head(loss=BCE, balancer=None)
+    with pytest.raises(ClassDistributionError, match='has num_classes=3, but its MultiFocalModifierLoss was built'):
+        comic_head(balancer=dict(BALANCER, loss=dict(type='ltmm.MultiFocalModifierLoss', class_counts=[4, 3, 2, 1])))
 
 
 def expert_head(classifier: dict, scale: float = 30.0) -> nn.Module:

@@ -8,6 +8,7 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from ltmm.models.fits import check_losses_fit
 from ltmm.registry import MODELS
 
 from .multi_label_cls_head import MultiLabelClsHead
@@ -44,8 +45,8 @@ class COMICHead(MultiLabelClsHead):
         init_cfg: initialisation; None leaves each layer its own.
 
     Raises:
-        TypeError: at a forward, features that are not those of three branches; and what :class:`MultiLabelClsHead`
-            raises.
+        TypeError: a loss that was made for another place or another head; at a forward, features that are not those of
+            three branches; and what :class:`MultiLabelClsHead` raises.
     """
 
     def __init__(
@@ -72,9 +73,10 @@ class COMICHead(MultiLabelClsHead):
             }
         )
         self.corrector = ModuleDict({branch: build(corrector) for branch in BRANCHES})
-        self.balancer = None if balancer is None else build({'loss': loss, **balancer})
+        self.balancer = None if balancer is None else build(_with_loss(balancer, loss))
         self.attention = None if attention is None else build(dict(attention, in_features=in_channels))
         self.attention_weight = attention_weight
+        check_losses_fit(self)
 
     def pre_logits(self, feats: Feats) -> Tensor:
         """The attended features of the balanced branch, (N, D).
@@ -117,3 +119,9 @@ class COMICHead(MultiLabelClsHead):
                 logits['head'].detach(), logits['tail'].detach(), logits['balanced'], target
             )
         return losses
+
+
+def _with_loss(balancer: dict, loss: dict) -> dict:
+    """The config of a balancer with a loss in it; one of another kind is left as it is, for its refusal."""
+    fits = getattr(MMPRETRAIN_MODELS.get(balancer['type']), 'fits', ('comic',))
+    return {'loss': loss, **balancer} if 'comic' in fits else balancer
