@@ -64,8 +64,8 @@ class ClassDistribution:
         instance_counts: labelled instances per class, (C,); for image classification the images of each class.
         image_counts: images that hold at least one instance of the class, (C,); equal to ``instance_counts`` when
             left out.
-        num_images: images with at least one label; the sum of ``image_counts`` when left out (right for data with
-            one label an image only).
+        num_images: all images of multi-label data, those with an object of detection data; the sum of
+            ``image_counts`` when left out (right for data with one label an image only).
         class_names: C names, in label order.
         co_occurrence: images that hold both of two classes, (C, C), their diagonal ``image_counts``; known of
             multi-label data only, else None.

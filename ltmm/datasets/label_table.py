@@ -196,14 +196,15 @@ class LabelTable:
         return counts.reshape(self.num_classes, self.num_classes)
 
     def class_distribution(self) -> ClassDistribution:
-        """Instances and images per class; images without a label do not count as images.
+        """Instances and images per class.
 
-        Multi-label data also have their co-occurrence counted.
+        Of multi-label data all images count, as all are a negative example of something, and their co-occurrence is
+        counted too. Of detection data only images with an object count, as in LVIS's shares of images.
         """
         instances = np.bincount(self.labels, minlength=self.num_classes)
         images = np.bincount(self.unique_pairs()[1], minlength=self.num_classes)
-        num_images = int((np.diff(self.offsets) > 0).sum())
         is_multi_label = not self.is_single_label if self.is_multi_label is None else self.is_multi_label
+        num_images = len(self) if is_multi_label else int((np.diff(self.offsets) > 0).sum())
         co_occurrence = self.co_occurrence() if is_multi_label else None
         return ClassDistribution(instances, images, num_images, self.class_names, co_occurrence)
 

@@ -73,6 +73,14 @@ def test_counts_of_instances_and_images():
     assert distribution.class_names == ('a', 'b', 'c')
 
 
+@pytest.mark.parametrize(
+    'records', [[dict(gt_label=[0, 2]), dict(gt_label=[])], [dict(gt_score=[1, 0, 1]), dict(gt_score=[0, 0, 0])]]
+)
+def test_images_without_a_label_count_in_multi_label_data(records):
+    distribution = LabelTable.from_dataset(Records(records)).class_distribution()
+    assert distribution.num_images == 2 and distribution.image_frequency.tolist() == [0.5, 0, 0.5]
+
+
 def test_counts_and_pairs_equal_naive_ones():
     rng = np.random.default_rng(0)
     labels = [rng.integers(0, 7, rng.integers(0, 6)).tolist() for _ in range(300)]
