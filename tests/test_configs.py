@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 import ltmm.registry
+from ltmm import ClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.environment import mmdet_is_usable
 
@@ -161,3 +162,25 @@ def test_other_imbalance_factors_change_nothing_else(config, factor):
     assert variant['train_dataloader']['dataset'].pop('imbalance_factor') == factor
     assert base['train_dataloader']['dataset'].pop('imbalance_factor') == 100
     assert variant == base
+
+
+@pytest.mark.parametrize('folder', ['coco_mlt', 'voc_mlt'])
+@pytest.mark.parametrize('name, plain', [('rs', 'bce'), ('rs_focal', 'focal'), ('r_bce', 'rs')])
+def test_resampled_baselines_differ_in_the_sampling_alone_and_r_bce_in_the_loss_alone(folder, name, plain):
+    first, second = (Config.fromfile(ROOT / f'configs/{folder}/{x}_r50.py').to_dict() for x in (name, plain))
+    if name == 'r_bce':
+        assert first['model']['head'].pop('loss') != second['model']['head'].pop('loss')
+    else:
+        first, second = (dict(cfg, **cfg.pop('train_dataloader')) for cfg in (first, second))
+        assert first.pop('drop_last') and first.pop('sampler')['type'] == 'ltmm.ClassAwareSampler'
+        assert second.pop('sampler')['type'] == 'DefaultSampler'
+    assert first == second
+
+
+@pytest.mark.parametrize('folder', ['coco_mlt', 'voc_mlt'])
+def test_re_weighting_is_by_the_inverse_square_root(folder):
+    loss = MODELS.build(Config.fromfile(ROOT / f'configs/{folder}/rw_r50.py').model.head.loss)
+    loss.set_class_distribution(ClassDistribution([100, 25, 4], num_images=100))
+    score, target = torch.zeros(2, 3), torch.tensor([[1.0, 0, 0], [0, 1, 1]])
+    expected = torch.tensor([1.0, 2, 5]).mean() * torch.tensor(2.0).log()
+    torch.testing.assert_close(loss(score, target), expected)

@@ -1,14 +1,18 @@
 """What the detection configs must not lose when they are edited; that they build is tested in test_configs.py."""
 
+import json
+
 import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from toy import ROOT
 
 from ltmm import ClassDistribution
+from ltmm.engine.stages import read_stages
 from ltmm.models.fits import check_losses_fit
 from ltmm.models.losses import RoIClsLoss
 from ltmm.registry import MODELS
+from ltmm.utils.launch import common_parser
 
 CONFIGS = sorted(path for folder in ('lvis', 'foda_lt') for path in (ROOT / 'configs' / folder).glob('*.py'))
 EACH = pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -64,6 +68,8 @@ def test_at_most_25_lines(path):
 )
 def test_r101_differs_from_r50_in_the_backbone_alone(path):
     r101, r50 = flat(path.stem), flat(path.stem.replace('r101', 'r50'))
+    r101 = json.loads(json.dumps(r101).replace('_r101_', '_r50_'))  # the stages it names
+    r50 = json.loads(json.dumps(r50))
     assert r101['model']['backbone'].pop('depth') == 101
     assert r101['model']['backbone'].pop('init_cfg')['checkpoint'] == 'torchvision://resnet101'
     del r50['model']['backbone']['depth'], r50['model']['backbone']['init_cfg']
@@ -80,6 +86,41 @@ def test_v05_has_its_classes_files_and_schedule(path):
         dataset = cfg[f'{split}_dataloader']['dataset']
         assert 'v0.5' in dataset['ann_file'] and dataset['data_prefix'] == dict(img='')
     assert cfg['train_cfg']['max_epochs'] == 24 and cfg['param_scheduler'][1]['milestones'] == [16, 22]
+
+
+STEPWISE = sorted((ROOT / 'configs/lvis').glob('stepwise_*_stage2.py'))
+
+
+@pytest.mark.parametrize('path', STEPWISE, ids=lambda path: path.stem)
+def test_stepwise_learning_has_the_stages_of_its_own_detector_on_its_own_data(path, tmp_path):
+    stages = read_stages(common_parser('').parse_args([str(path), '--work-dir', str(tmp_path)]))  # checks stage://
+    kind = path.stem.removesuffix('_stage2')
+    first = 'softmax_r50_2x' if 'mask-rcnn' in kind else f'{kind}_stage0'
+    names = [first, *(f'{kind}_{x}' for x in ('exemplars', 'stage1', 'stage2'))]
+    assert [stage.config_name for stage in stages] == names
+    heads = [stage.cfg.model.get('roi_head', stage.cfg.model).bbox_head for stage in stages]
+    assert {head.num_classes for head in heads} == {1230 if 'v0.5' in kind else 1203}
+    assert {stage.cfg.model.backbone.depth for stage in stages} == {101 if 'r101' in kind else 50}
+    version = 'v0.5' if 'v0.5' in kind else 'v1'
+    for stage in stages:
+        train, test = (stage.cfg[f'{split}_dataloader'].dataset for split in ('train', 'test'))
+        assert train.ann_file == f'annotations/lvis_{version}_train.json'
+        assert test.data_root + test.ann_file == stage.cfg.test_evaluator.ann_file
+        assert train.data_root == test.data_root and train.data_root.endswith(f'lvis_{version}/')
+        assert stage.cfg.val_dataloader == stage.cfg.test_dataloader
+    rates = [stage.cfg.optim_wrapper.optimizer.lr for stage in stages]
+    assert rates[2] == pytest.approx(rates[0] / 10) and rates[3] == pytest.approx(rates[0])
+    assert [stage.cfg.train_cfg.max_epochs for stage in stages[2:]] == [1, 2]
+
+
+@pytest.mark.parametrize('name', [path.stem for path in STEPWISE])
+def test_what_stepwise_learning_trains_is_there(name):
+    cfg = Config.fromfile(ROOT / f'configs/lvis/{name}.py')
+    cfg.model.backbone.init_cfg = None
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        names = [name for name, _ in MODELS.build(cfg.model).named_parameters()]
+    (keep,) = (hook.keep for hook in cfg.custom_hooks if hook.type == 'ltmm.FreezeHook')
+    assert len(keep) == 2 and all(any(name.startswith(f'{prefix}.') for name in names) for prefix in keep)
 
 
 def test_the_two_ways_to_24_epochs_agree():
@@ -110,3 +151,15 @@ def test_losses_fit_their_heads_and_are_as_wide_as_they_wish(name):
     assert len(losses) == (3 if 'cascade' in name else 1)
     background = 2 if 'seesaw' in name else 1 if 'cascade' in name else 0
     assert {loss.num_columns for loss in losses} == {1203 + background}
+
+
+@pytest.mark.parametrize('name', ['eql', 'eqlv2'])
+def test_deformable_detr_is_of_one_stage_and_as_wide_as_its_loss_wishes(name):
+    cfg = Config.fromfile(ROOT / f'configs/lvis/{name}_deformable-detr_r50.py').model
+    cfg.backbone.init_cfg = None
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg)
+    check_losses_fit(model)
+    assert not model.as_two_stage and model.with_box_refine
+    assert {branch.out_features for branch in model.bbox_head.cls_branches} == {1203}
+    assert len(model.bbox_head.cls_branches) == 6

@@ -15,7 +15,8 @@ pytest.importorskip('mmcv.ops')
 C = len(CLASSES)
 LVIS = ['rog_r50', 'rog_seesaw_r50', 'rog_seesaw_r101']
 FODA = ['rog_faster-rcnn_mobilenetv2', 'norcal_faster-rcnn_mobilenetv2', 'experts_faster-rcnn_mobilenetv2']
-CONFIGS = [f'lvis/{name}' for name in [*LVIS, 'rog_r50_lvis_mini']] + [f'foda_lt/{name}' for name in FODA]
+CONFIGS = [f'lvis/{name}' for name in [*LVIS, 'rog_r50_2x_v0.5', 'rog_r50_lvis_mini']]
+CONFIGS += [f'foda_lt/{name}' for name in FODA]
 
 
 def read(name):
@@ -63,3 +64,11 @@ def test_rog_on_lvis_is_the_authors_recipe():
     assert heads['rog_seesaw_r50'].bbox_head.cls_predictor_cfg == dict(type='NormedLinear', temperature=20)
     assert heads['rog_seesaw_r50'].mask_head.predictor_cfg == dict(type='NormedConv2d', temperature=20)
     assert cfgs['rog_seesaw_r101'].model.backbone.depth == 101
+
+
+def test_rog_on_v05_is_that_on_v1_with_24_epochs():
+    v05, v1, seesaw = (read(f'lvis/{name}') for name in ('rog_r50_2x_v0.5', 'rog_r50', 'rog_seesaw_r50'))
+    assert v05.model.roi_head.bbox_head.loss_cls == v1.model.roi_head.bbox_head.loss_cls
+    assert v05.train_dataloader.sampler == v1.train_dataloader.sampler
+    assert v05.optim_wrapper.clip_grad == v1.optim_wrapper.clip_grad
+    assert v05.param_scheduler == seesaw.param_scheduler

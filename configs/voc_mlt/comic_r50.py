@@ -20,3 +20,5 @@ val_dataloader = dict(dataset=dict(pipeline={{_base_.comic_test_pipeline}}))
 test_dataloader = dict(dataset=dict(pipeline={{_base_.comic_test_pipeline}}))
 custom_hooks = [*_base_.custom_hooks, dict(type='ltmm.FreezeHook', prefixes=['backbone'], norm_eval=False)]
 default_hooks = dict(checkpoint=dict(save_best='multi_label/mAP', rule='greater'))
+val_evaluator = dict(class_counts=dict(type='ltmm.VOCMLT', split='train'))  # head and tail by all labels
+test_evaluator = val_evaluator

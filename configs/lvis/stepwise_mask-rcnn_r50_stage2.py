@@ -1,0 +1,19 @@
+# Step-wise learning with Mask R-CNN, the whole of it: python tools/train_stages.py with this config
+_base_ = './stepwise_mask-rcnn_r50_stage1.py'
+stages = [
+    '{{ fileDirname }}/softmax_r50_2x.py',
+    '{{ fileDirname }}/stepwise_mask-rcnn_r50_exemplars.py',
+    '{{ fileDirname }}/stepwise_mask-rcnn_r50_stage1.py',
+]
+model = dict(
+    type='ltmm.DistillTwoStageDetector',
+    teacher_checkpoint='stage://stepwise_mask-rcnn_r50_stage1',
+    loss_kd=dict(type='ltmm.QuerySharedKDLoss'),
+    loss_feature=dict(type='ltmm.MaskedFeatureLoss'),
+)
+train_dataloader = dict(
+    dataset=dict(exemplars_per_class=(None, 100, 50, 50)), sampler=dict(threshold=0.0015, power=(1, 1, 0, 0))
+)
+optim_wrapper = dict(optimizer=dict(lr=2e-2))
+param_scheduler = [dict(type='MultiStepLR', milestones=[1])]
+train_cfg = dict(max_epochs=2, val_interval=2)
