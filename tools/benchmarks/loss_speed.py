@@ -3,9 +3,10 @@
 The softmax losses are measured against ``F.cross_entropy``, the sigmoid losses against
 ``F.binary_cross_entropy_with_logits`` with ready-made targets. The logits are uniform in [-1, 1], so that they can be
 cosines; (256, 8142) is a batch of iNaturalist 2018, (4096, 1204) the proposals of a batch of LVIS. The multi-label
-losses are measured at (256, 1000), with one label in a hundred positive, those for partial labels with three in ten
-unknown. A round times reference, loss, loss, reference; medians over the rounds are reported. Processor time, of all
-threads together, leaves out what other programs take; ``--wall`` has the clock's.
+losses are measured at (256, 1000), with one label in a hundred positive, those for partial labels, COMIC's among them,
+with three in ten unknown; COMIC's balancer, which takes its inner loss of four logits, against four times BCE. A round
+times reference, loss, loss, reference; medians over the rounds are reported. Processor time, of all threads together,
+leaves out what other programs take; ``--wall`` has the clock's.
 """
 
 import argparse
@@ -51,6 +52,9 @@ REBALANCE = dict(DB, alpha=0.1, beta=10.0, mu=0.2)
 NTR = dict(neg_scale=2.0, init_bias=0.05)
 FOCAL = dict(focal_gamma=2.0, balance=2.0)
 PARTIAL = dict(type='ltmm.PartialASLLoss')
+MODIFIER = dict(type='ltmm.MultiFocalModifierLoss')
+CORRECTOR = dict(type='ltmm.ReflectiveLabelCorrectorLoss', start_epoch=0)
+BALANCER = dict(type='ltmm.HeadTailBalancerLoss')
 MULTI_LABEL_LOSSES = {
     'MultiLabelBCELoss': dict(type='ltmm.MultiLabelBCELoss'),
     'MultiLabelFocalLoss': dict(type='ltmm.MultiLabelFocalLoss', gamma=2.0, balance=2.0),
@@ -64,7 +68,12 @@ MULTI_LABEL_LOSSES = {
     'SPLCLoss': dict(type='ltmm.SPLCLoss', start_epoch=0),
     'PartialASLLoss(ignore)': dict(PARTIAL, mode='ignore'),
     'PartialASLLoss(selective)': dict(PARTIAL, mode='selective', topk=2),
+    'MultiFocalModifier(prior)': dict(MODIFIER, form='prior'),
+    'MultiFocalModifier(grained)': dict(MODIFIER, form='multi_grained'),
+    'ReflectiveLabelCorrector': CORRECTOR,
+    'HeadTailBalancer, of 4 BCE': dict(BALANCER, loss=dict(MODIFIER, form='multi_grained')),
 }
+FOR_PARTIAL = [cfg['type'] for cfg in (PARTIAL, MODIFIER, CORRECTOR, BALANCER)]
 
 
 def build(cfg: dict, distribution: ClassDistribution) -> nn.Module:
@@ -115,7 +124,11 @@ class Batch:
         target = (torch.rand(num_samples, num_classes) < 0.01).float()
         label = target.masked_fill(torch.rand_like(target) < share_unknown, -1)
         batch = cls.random(num_samples, num_classes)
-        return cls(batch.score, label, target, batch.distribution)
+        counts = batch.distribution.image_counts
+        together = np.outer(counts, counts) // (10 * counts.max())  # as if classes came independently
+        np.fill_diagonal(together, counts)
+        distribution = ClassDistribution(counts, num_images=10 * int(counts.max()), co_occurrence=together)
+        return cls(batch.score, label, target, distribution)
 
     def cross_entropy(self, score: Tensor) -> Tensor:
         """The reference of the softmax losses."""
@@ -133,6 +146,14 @@ def compare(cfg: dict, is_sigmoid: bool, batch: Batch, runs: int, clock: Callabl
 
     def ours(score: Tensor) -> Tensor:
         return loss(score, batch.label, avg_factor=len(score))
+
+    if cfg['type'] == BALANCER['type']:
+
+        def ours(score: Tensor) -> Tensor:
+            return loss(score, score, score, batch.label)
+
+        def reference(score: Tensor) -> Tensor:
+            return sum(batch.binary_cross_entropy(score) for _ in range(4))
 
     order = (reference, ours, ours, reference)
     rounds = [[milliseconds(f, batch.score, clock) for f in order] for _ in range(runs + 1)][1:]  # the first warms up
@@ -168,7 +189,7 @@ def main() -> None:
     for losses in (SOFTMAX_LOSSES, SIGMOID_LOSSES):
         print_table(SHAPES, losses, lambda cfg: batches, args.runs, clock)
     multi_label = (MULTI_LABEL_SHAPES, MULTI_LABEL_LOSSES)
-    print_table(*multi_label, lambda cfg: partial if cfg['type'] == PARTIAL['type'] else complete, args.runs, clock)
+    print_table(*multi_label, lambda cfg: partial if cfg['type'] in FOR_PARTIAL else complete, args.runs, clock)
 
 
 if __name__ == '__main__':

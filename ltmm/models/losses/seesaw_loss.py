@@ -152,10 +152,11 @@ class SeesawLoss(RoIClsLoss):
         score = at_least_float32(cls_score)
         objects = (label < self.num_classes).nonzero().squeeze(1)  # (P,)
         with torch.autocast(score.device.type, enabled=False):
-            of_objects = self.unreduced(score.index_select(0, objects)[:, :-2], label[objects])  # (P,)
+            score, objectness = score.split([self.num_classes, 2], dim=1)
+            of_objects = self.unreduced(score.index_select(0, objects), label[objects])  # (P,)
             classes = score.new_zeros(len(label)).index_add(0, objects, of_objects)  # (N,)
             is_background = (label == self.num_classes).long()
-            objectness = F.cross_entropy(score[:, -2:], is_background, reduction='none')  # (N,)
+            objectness = F.cross_entropy(objectness, is_background, reduction='none')  # (N,)
         how = (weight, reduction_override or self.reduction, avg_factor)
         return dict(
             loss_cls_objectness=self.loss_weight * reduce_loss(objectness, *how),

@@ -54,17 +54,20 @@ def focal_of_wrong_logit(wrong: Tensor, gamma: float) -> Tensor:
     return cost if gamma == 0 else cost * (gamma * (wrong - cost)).exp()
 
 
-def focal_of_wrong_logit_with_grad(wrong: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-    """The same and its derivative, (N, C) each, with few passes over memory."""
+def focal_of_wrong_logit_with_grad(wrong: Tensor, gamma: float, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The same and its derivative, both times ``weight``, (N, C) each, with few passes over memory."""
     cost = F.softplus(wrong)
     if gamma == 0:
-        return cost, wrong.sigmoid()
+        prob = wrong.sigmoid()
+        return (cost, prob) if weight is None else (cost.mul_(weight), prob.mul_(weight))
     log_prob = wrong - cost
     modulation = None if gamma == 2 else (log_prob * gamma).exp_()
     prob = log_prob.exp_()
     modulation = prob.square() if modulation is None else modulation
+    if weight is not None:
+        modulation.mul_(weight)
     loss = cost.mul_(modulation)
-    return loss, modulation.mul_(prob).addcmul_(loss, prob.sub_(1), value=-gamma)  # m p + gamma loss (1 - p)
+    return loss, modulation.mul_(prob).addcmul_(loss, prob.sub_(1.0), value=-gamma)  # m p + gamma loss (1 - p)
 
 
 @MODELS.register_module()

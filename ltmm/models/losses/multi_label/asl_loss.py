@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ltmm.registry import MODELS
@@ -21,26 +20,21 @@ def asl_loss(
     clip: float,
     eps: float,
     detach_focus: bool,
+    total: bool = False,
 ) -> Tensor:
     """Asymmetric loss of each label, (N, C); for the arguments see :class:`ASLLoss`.
 
     Args:
         cls_score: logits, (N, C).
         target: 1 positive, 0 negative, (N, C).
+        total: the sum of them instead, a number.
     """
 
-    def focus(wrong: Tensor, target: Tensor) -> Tensor:
-        of_negative = power(wrong, gamma_neg)
-        if gamma_pos == gamma_neg:
-            return of_negative
-        if gamma_pos == 0:
-            return of_negative.maximum(target)  # 1 for positives
-        return torch.lerp(of_negative, power(wrong, gamma_pos), target)
+    def focus(wrong: Tensor) -> Tensor:
+        return power(wrong, gamma_neg)
 
-    def gamma(target: Tensor) -> Tensor:
-        return target.mul(gamma_pos - gamma_neg).add_(gamma_neg)
-
-    return asymmetric(cls_score, (target,), focus, clip, eps, None if detach_focus else gamma)
+    gammas = (gamma_pos, gamma_neg)
+    return asymmetric(cls_score, target, gammas, focus, clip, eps, detach_focus, total=total)
 
 
 @MODELS.register_module()
@@ -73,6 +67,7 @@ class ASLLoss(MultiLabelLoss):
 
     accepts_unknown = True
     leaves_unknown_out = True
+    gives_total = True
 
     def __init__(
         self,
@@ -88,9 +83,9 @@ class ASLLoss(MultiLabelLoss):
         check_asymmetric(clip=clip, eps=eps, gamma_neg=gamma_neg, gamma_pos=gamma_pos)
         self.constants = dict(gamma_neg=gamma_neg, gamma_pos=gamma_pos, clip=clip, eps=eps, detach_focus=detach_focus)
 
-    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
         """See :func:`asl_loss`."""
-        return asl_loss(cls_score, target, **self.constants)
+        return asl_loss(cls_score, target, **self.constants, total=total)
 
     def extra_repr(self) -> str:
         """Shown in ``print(model)``."""

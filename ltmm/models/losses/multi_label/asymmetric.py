@@ -8,68 +8,84 @@ from torch import Tensor
 
 from ltmm.models.losses.fused import fused_loss
 
-__all__ = ['asymmetric', 'power', 'prob_of_truth']
+from .base import positives_of
+
+__all__ = ['asymmetric', 'power']
 
 
 def power(base: Tensor, exponent: float) -> Tensor:
     """``base ** exponent`` of a base of at least 0; of the common exponents without the slow general power."""
     if exponent == 4:
         return base.square().square_()
-    if exponent == 1:
-        return base
-    return torch.ones_like(base) if exponent == 0 else base.pow(exponent)
-
-
-def prob_of_truth(prob: Tensor, positive: Tensor, clip: float) -> Tensor:
-    """p for a positive label, min(1 - p + clip, 1) for a negative one, (N, C).
-
-    Args:
-        prob: p, (N, C).
-        positive: 1 positive, 0 negative, (N, C).
-        clip: negatives that score up to this count as right.
-    """
-    return torch.lerp((1 + clip - prob).clamp(max=1), prob, positive)
+    if exponent in (0, 1, 2):
+        return torch.ones_like(base) if exponent == 0 else base if exponent == 1 else base.square()
+    return base.pow(exponent)
 
 
 def asymmetric(
     cls_score: Tensor,
-    inputs: tuple[Tensor, ...],
+    target: Tensor,
+    gammas: tuple[float, ...],
     focus: Callable[..., Tensor],
     clip: float,
     eps: float,
-    gamma: Callable[..., Tensor] | None = None,
+    detach_focus: bool = True,
+    alpha_pos: float = 1.0,
+    inputs: tuple[Tensor, ...] = (),
+    total: bool = False,
 ) -> Tensor:
     r"""Loss :math:`-f(1 - t) \log \max(t, \epsilon)` of the probability t of the truth, (N, C).
 
+    t is p for a positive label, min(1 - p + clip, 1) for another. Positives are few: they are computed apart.
+
     Args:
         cls_score: logits, (N, C).
-        inputs: labels, 1 positive, 0 negative, (N, C), and what else f depends on, of N rows each.
-        focus: f, from 1 - t, (N, C), and ``inputs`` to weights, (N, C).
-        clip: see :func:`prob_of_truth`.
+        target: 1 positive, else 0 or -1, (N, C).
+        gammas: exponents of positives, and of all others there are.
+        focus: f of the labels that are not positive, from their 1 - t, (N, C), and ``inputs`` to weights, (N, C).
+        clip: negatives that score up to this count as right.
         eps: probabilities below this have a constant loss.
-        gamma: from ``inputs`` to the exponents of f, (N, C), if it is a power and the gradient is to flow through it
-            too; None detaches f.
+        detach_focus: no gradient through f; otherwise f has to be the power that ``gammas`` says.
+        alpha_pos: factor of positives, for which f is a power.
+        inputs: what else ``focus`` depends on, of N rows each.
+        total: see :func:`~ltmm.models.losses.fused.fused_loss`.
     """
 
-    def value(cls_score: Tensor, positive: Tensor, *others: Tensor) -> Tensor:
-        truth = prob_of_truth(cls_score.sigmoid(), positive, clip)
-        with torch.set_grad_enabled(gamma is not None and torch.is_grad_enabled()):
-            weight = focus(1 - truth, positive, *others)
+    def focus_of_positives(wrong: Tensor) -> Tensor:
+        return alpha_pos * power(wrong, gammas[0])
+
+    def loss_of(truth: Tensor, focus: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        with torch.set_grad_enabled(not detach_focus and torch.is_grad_enabled()):
+            weight = focus(1 - truth, *inputs)
         return -weight * truth.clamp(min=eps).log()
 
-    def value_and_grad(cls_score: Tensor, positive: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
-        prob = cls_score.sigmoid()
-        truth = prob_of_truth(prob, positive, clip)  # t
-        wrong = 1 - truth
-        weight = focus(wrong, positive, *others)
-        loss = truth.clamp(min=eps).log_().mul_(weight).neg_()
-        grad = weight / F.threshold(truth, eps, torch.inf)  # - d loss / d t, 0 below eps
-        if gamma is not None:
-            grad.add_((gamma(positive, *others) * loss).div_(wrong.clamp(min=torch.finfo(wrong.dtype).tiny)))
-        slope = torch.addcmul(prob, prob, prob, value=-1)  # +-d t / d z = p (1 - p)
-        if clip:
-            slope.mul_(wrong.sign_())  # easy negatives are right whatever their score
-        grad.mul_(slope)
-        return loss, grad.addcmul_(grad, positive, value=-2)  # falls with the score of a positive
+    def with_slope(truth: Tensor, wrong: Tensor, weight: Tensor, gamma: float, least: float) -> tuple[Tensor, Tensor]:
+        """Losses, and how fast they fall with t; ``truth`` is used up."""
+        slope = weight / (truth if least > eps else F.threshold(truth, eps, torch.inf))  # 0 below eps
+        loss = (truth if least > eps else truth.clamp_(min=eps)).log_().mul_(weight).neg_()
+        if not detach_focus:
+            slope.add_((gamma * loss).div_(wrong.clamp(min=torch.finfo(wrong.dtype).tiny)))
+        return loss, slope
 
-    return fused_loss(cls_score, value, value_and_grad, inputs=inputs)
+    def of_others(cls_score: Tensor, *inputs: Tensor) -> Tensor:
+        return loss_of((1 + clip - cls_score.sigmoid()).clamp(max=1), focus, *inputs)
+
+    def of_others_with_grad(cls_score: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        prob = cls_score.sigmoid()
+        wrong = F.softshrink(prob, clip)  # max(p - clip, 0)
+        loss, slope = with_slope(1 - wrong, wrong, focus(wrong, *inputs), gammas[1], clip)
+        if clip and (0 in gammas[1:] or not detach_focus):
+            slope.mul_(wrong.sign_())  # easy negatives are right whatever their score
+        return loss, torch.ops.aten.sigmoid_backward(slope, prob)
+
+    def of_positives(score: Tensor) -> Tensor:
+        return loss_of(score.sigmoid(), focus_of_positives)
+
+    def of_positives_with_grad(score: Tensor) -> tuple[Tensor, Tensor]:
+        prob = score.sigmoid()
+        wrong = 1 - prob
+        loss, slope = with_slope(prob.clone(), wrong, focus_of_positives(wrong), gammas[0], 0)
+        return loss, torch.ops.aten.sigmoid_backward(slope, prob).neg_()
+
+    exceptions = (positives_of(target), of_positives, of_positives_with_grad)
+    return fused_loss(cls_score, of_others, of_others_with_grad, 1.0, inputs, exceptions, total)

@@ -1,15 +1,18 @@
 """What the multi-label losses share: three-state targets, checks, float32 under AMP, one explicit reduction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ltmm.models.prior import UsesClassDistribution
 
 from ..base import at_least_float32
+from ..fused import BLOCK
 
-__all__ = ['MultiLabelLoss', 'MultiLabelPriorLoss', 'check_targets', 'reduce_multi_label_loss']
+__all__ = ['MultiLabelLoss', 'MultiLabelPriorLoss', 'check_targets', 'positives_of', 'reduce_multi_label_loss']
 
 REDUCTIONS = ('batchmean', 'mean', 'none', 'sum')
 
@@ -28,12 +31,15 @@ def reduce_multi_label_loss(
     """
     if weight is not None:
         loss = loss * (weight if weight.dim() == loss.dim() else weight.unsqueeze(-1))
-    if reduction == 'none':
-        return loss
+    return loss if reduction == 'none' else _reduce_total(loss.sum(), loss.shape, reduction, avg_factor)
+
+
+def _reduce_total(total: Tensor, shape: torch.Size, reduction: str, avg_factor: float | None) -> Tensor:
+    """The same of the sum of losses of this shape."""
     if reduction == 'sum':
-        return loss.sum()
-    divisor = loss.numel() if reduction == 'mean' else len(loss) if avg_factor is None else avg_factor
-    return loss.sum() / max(divisor, 1)
+        return total
+    divisor = shape.numel() if reduction == 'mean' else shape[0] if avg_factor is None else avg_factor
+    return total / max(divisor, 1)
 
 
 def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> bool:
@@ -51,10 +57,10 @@ def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> bool:
     """
     num_classes = target.size(1)
     target = target.flatten() if target.dtype.is_floating_point else target.flatten().float()
-    square = target * target
-    if not _any(square - target):  # t^2 = t for 0 and 1 only
+    blocks = target.split(BLOCK if target.is_cpu else max(target.numel(), 1))
+    if not _any(torch.addcmul(block, block, block, value=-1) for block in blocks):  # t - t^2 = 0 for 0 and 1 only
         return False
-    if accepts_unknown and not _any(square.mul_(target).sub_(target)):  # t^3 = t for -1 too
+    if accepts_unknown and not _any((block**3).sub_(block) for block in blocks):  # t^3 - t = 0 for -1 too
         return True
     wrong = (target != 0) & (target != 1)
     if accepts_unknown:
@@ -74,9 +80,21 @@ def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> bool:
     )
 
 
-def _any(tensor: Tensor) -> Tensor:
+def positives_of(target: Tensor) -> Tensor:
+    """Where the positive labels are in the flattened targets, rising, (P,).
+
+    Args:
+        target: 1 positive, 0 negative, -1 unknown, (N, C).
+    """
+    is_positive = target.flatten().to(torch.int8).clamp_(min=0).bool()
+    if is_positive.is_cpu:  # a few times faster than PyTorch's
+        return torch.from_numpy(np.flatnonzero(is_positive.numpy()))
+    return is_positive.nonzero().squeeze(1)
+
+
+def _any(tensors: Iterable[Tensor]) -> bool:
     """Whether an entry is not 0; faster than comparing."""
-    return torch.dot(tensor, tensor)
+    return any(torch.dot(tensor, tensor) for tensor in tensors)
 
 
 class MultiLabelLoss(nn.Module):
@@ -84,7 +102,8 @@ class MultiLabelLoss(nn.Module):
 
     A subclass writes :meth:`unreduced`, up to a constant factor ``scale``. It says ``accepts_unknown = True`` where -1
     has a meaning for it, and ``leaves_unknown_out = True`` beside it where that meaning is a loss of 0: then
-    :meth:`unreduced` never sees a -1.
+    :meth:`unreduced` never sees a -1. With ``gives_total = True`` it has an argument ``total``, which asks for the sum
+    over all labels alone.
 
     Args:
         loss_weight: factor of the loss.
@@ -94,6 +113,7 @@ class MultiLabelLoss(nn.Module):
 
     accepts_unknown = False
     leaves_unknown_out = False
+    gives_total = False
     scale = 1.0
     fits = ('multi_label',)
 
@@ -136,12 +156,16 @@ class MultiLabelLoss(nn.Module):
         cls_score = at_least_float32(cls_score)
         target = target.to(cls_score.dtype)
         has_unknown = self._check(cls_score, target)
-        with torch.autocast(cls_score.device.type, enabled=False):
-            if has_unknown and self.leaves_unknown_out:
-                loss = self.unreduced(cls_score, target.clamp(min=0)) * (target >= 0)  # (N, C)
+        leaves_out = has_unknown and self.leaves_unknown_out
+        device = cls_score.device.type
+        with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
+            if self.gives_total and weight is None and reduction != 'none' and not leaves_out:
+                loss = _reduce_total(self.unreduced(cls_score, target, True), target.shape, reduction, avg_factor)
             else:
-                loss = self.unreduced(cls_score, target)
-        return self.loss_weight * self.scale * reduce_multi_label_loss(loss, weight, reduction, avg_factor)
+                loss = self.unreduced(cls_score, target.clamp(min=0) if leaves_out else target)  # (N, C)
+                loss = loss * (target + 1).clamp_(max=1) if leaves_out else loss
+                loss = reduce_multi_label_loss(loss, weight, reduction, avg_factor)
+        return self.loss_weight * self.scale * loss
 
     def _check(self, cls_score: Tensor, target: Tensor) -> bool:
         """Refuse what cannot be; whether there are unknown labels."""

@@ -28,7 +28,8 @@ class MultiLabelBCELoss(MultiLabelLoss):
 
     accepts_unknown = True
     leaves_unknown_out = True
+    gives_total = True
 
-    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
         """PyTorch's own."""
-        return F.binary_cross_entropy_with_logits(cls_score, target, reduction='none')
+        return F.binary_cross_entropy_with_logits(cls_score, target, reduction='sum' if total else 'none')

@@ -1,5 +1,6 @@
 """Distribution-balanced loss: re-balanced for labels that come together, tolerant of the negatives."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def rebalanced_weight(target: Tensor, inverse_count: Tensor, alpha: float, beta:
         mu: share with the weight alpha + 1/2.
     """
     draws = (target @ inverse_count).clamp(min=1e-30).unsqueeze(1)  # (N, 1)
-    share = beta * inverse_count / draws  # (N, C), times beta
+    share = (beta * inverse_count) / draws  # (N, C), times beta
     return share.sub_(beta * mu).sigmoid_().add_(alpha)
 
 
@@ -123,6 +124,8 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
         RuntimeError: at the first forward, when no class distribution has arrived (the message says both ways).
     """
 
+    gives_total = True
+
     def __init__(
         self,
         reweight: str | None = 'rebalance',
@@ -161,7 +164,8 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
         self.reweight, self.alpha, self.beta, self.mu = reweight, alpha, beta, mu
         self.cb_beta, self.cb_mode, self.weight_norm = cb_beta, cb_mode, weight_norm
         self.neg_scale, self.init_bias, self.divide_init_bias = neg_scale, init_bias, divide_init_bias
-        self.focal_gamma, self.scale = focal_gamma, 1.0 if balance is None else balance
+        self.focal_gamma, self.balance = focal_gamma, 1.0 if balance is None else balance
+        self.scale = self.balance / neg_scale
         super().__init__(**kwargs)
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
@@ -179,16 +183,18 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
         self.register_derived('class_weight', np.sqrt(class_weight) if self.reweight == 'sqrt_inv' else class_weight)
         self.register_derived('shift', np.where(occurs, shift, 0))
 
-    def weights(self, target: Tensor) -> Tensor | None:
+    def weights(self, target: Tensor, inverse_count: Tensor | None = None) -> Tensor | None:
         """Weights w of the labels, (N, C), or (1, C) where all images share them; None for 1.
 
         Args:
             target: 1 positive, 0 negative, in the dtype of the weights, (N, C).
+            inverse_count: 1 / n in that dtype, (C,), where it is at hand.
         """
         if self.reweight is None:
             return None
         if self.reweight == 'rebalance':
-            weight = rebalanced_weight(target, self.inverse_count.to(target), self.alpha, self.beta, self.mu)
+            inverse_count = self.inverse_count.to(target) if inverse_count is None else inverse_count
+            weight = rebalanced_weight(target, inverse_count, self.alpha, self.beta, self.mu)
         elif self.reweight == 'CB':
             weight = class_balanced_weight(target, self.counts.to(target), self.cb_beta, self.cb_mode)
         else:
@@ -200,20 +206,22 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
             weight = weight / largest.clamp(min=torch.finfo(weight.dtype).tiny)
         return weight
 
-    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
         """See :func:`~ltmm.models.losses.multi_label.weighted_focal.weighted_focal`."""
-        inputs, weight = (target,), None if self.reweight is None else self.weights
-        if self.weight_norm == 'by_batch':  # needs the batch at once
+        inputs, weight = (target,), None
+        if self.reweight == 'rebalance' and self.weight_norm != 'by_batch':
+            weight = partial(self.weights, inverse_count=self.inverse_count.to(target))
+        elif self.reweight is not None:  # few numbers, or the batch at once
             inputs, weight = (target, self.weights(target).expand_as(target)), lambda target, weight: weight
         offset = self.shift.to(cls_score) if self.init_bias else None
-        return weighted_focal(cls_score, inputs, self.focal_gamma or 0, offset, self.neg_scale, weight)
+        return weighted_focal(cls_score, inputs, self.focal_gamma or 0, offset, self.neg_scale, weight, total)
 
     def extra_repr(self) -> str:
         """Shown in ``print(model)``."""
         names = ('reweight', 'alpha', 'beta', 'mu', 'cb_beta', 'cb_mode', 'weight_norm', 'neg_scale', 'init_bias')
         names += ('divide_init_bias', 'focal_gamma')
         given = ', '.join(f'{name}={getattr(self, name)!r}' for name in names if getattr(self, name) is not None)
-        return f'{given}, balance={self.scale}, {super().extra_repr()}'
+        return f'{given}, balance={self.balance}, {super().extra_repr()}'
 
 
 def _together(what: str, is_on: bool, values: dict[str, Any]) -> None:

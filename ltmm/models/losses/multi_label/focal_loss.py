@@ -38,6 +38,7 @@ class MultiLabelFocalLoss(MultiLabelLoss):
 
     accepts_unknown = True
     leaves_unknown_out = True
+    gives_total = True
 
     def __init__(self, gamma: float, balance: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -47,9 +48,9 @@ class MultiLabelFocalLoss(MultiLabelLoss):
             raise ValueError(f'Expected `balance` to be positive, but got {balance}.')
         self.gamma, self.scale = gamma, balance
 
-    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
         """See :func:`~ltmm.models.losses.multi_label.weighted_focal.weighted_focal`."""
-        return weighted_focal(cls_score, (target,), self.gamma)
+        return weighted_focal(cls_score, (target,), self.gamma, total=total)
 
     def extra_repr(self) -> str:
         """Shown in ``print(model)``."""

@@ -7,32 +7,40 @@ from ltmm.models.losses.fused import fused_loss
 from ltmm.models.losses.sigmoid_focal_loss import focal_of_wrong_logit, focal_of_wrong_logit_with_grad
 from ltmm.registry import MODELS
 
-from .base import MultiLabelLoss
+from .base import MultiLabelLoss, positives_of
 
 __all__ = ['HillLoss', 'hill_loss']
 
 
-def hill_loss(cls_score: Tensor, target: Tensor, lambda_: float, margin: float, gamma: float) -> Tensor:
+def hill_loss(
+    cls_score: Tensor, target: Tensor, lambda_: float, margin: float, gamma: float, total: bool = False
+) -> Tensor:
     """Hill loss of each label, (N, C); for the arguments see :class:`HillLoss`.
 
     Args:
         cls_score: logits, (N, C).
         target: 1 positive, 0 negative, (N, C).
+        total: the sum of all labels instead, a number.
     """
 
-    def value(cls_score: Tensor, target: Tensor) -> Tensor:
+    def of_negatives(cls_score: Tensor) -> Tensor:
         prob = cls_score.sigmoid()
-        return torch.lerp((lambda_ - prob) * prob.square(), focal_of_wrong_logit(margin - cls_score, gamma), target)
+        return (lambda_ - prob) * prob.square()
 
-    def value_and_grad(cls_score: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        of_positive, grad_of_positive = focal_of_wrong_logit_with_grad(margin - cls_score, gamma)
+    def of_negatives_with_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
         prob = cls_score.sigmoid()
-        square = prob.square()
-        of_negative = (lambda_ - prob).mul_(square)
-        grad_of_negative = (2 * lambda_ - 3 * prob).mul_(square).mul_(1 - prob)  # (2 lambda p - 3 p^2) p (1 - p)
-        return of_negative.lerp_(of_positive, target), grad_of_negative.lerp_(grad_of_positive.neg_(), target)
+        slope = prob.mul(-3.0).add_(2 * lambda_).mul_(prob)  # 2 lambda p - 3 p^2
+        return (lambda_ - prob).mul_(prob).mul_(prob), torch.ops.aten.sigmoid_backward(slope, prob)
 
-    return fused_loss(cls_score, value, value_and_grad, inputs=(target,))
+    def of_positives(score: Tensor) -> Tensor:
+        return focal_of_wrong_logit(margin - score, gamma)
+
+    def of_positives_with_grad(score: Tensor) -> tuple[Tensor, Tensor]:
+        loss, grad = focal_of_wrong_logit_with_grad(margin - score, gamma)
+        return loss, grad.neg_()
+
+    exceptions = (positives_of(target), of_positives, of_positives_with_grad)
+    return fused_loss(cls_score, of_negatives, of_negatives_with_grad, exceptions=exceptions, total=total)
 
 
 @MODELS.register_module()
@@ -64,6 +72,7 @@ class HillLoss(MultiLabelLoss):
 
     accepts_unknown = True
     leaves_unknown_out = True
+    gives_total = True
 
     def __init__(
         self,
@@ -79,9 +88,9 @@ class HillLoss(MultiLabelLoss):
                 raise ValueError(f'Expected `{name}` to be at least {least}, but got {value}.')
         self.lambda_, self.margin, self.gamma = lambda_, margin, gamma
 
-    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
         """See :func:`hill_loss`."""
-        return hill_loss(cls_score, target, self.lambda_, self.margin, self.gamma)
+        return hill_loss(cls_score, target, self.lambda_, self.margin, self.gamma, total)
 
     def extra_repr(self) -> str:
         """Shown in ``print(model)``."""

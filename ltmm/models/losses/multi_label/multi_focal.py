@@ -4,7 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltmm.models.losses.fused import fused_loss
+from ltmm.models.losses.fused import fused_loss, with_exceptions
+
+from .base import positives_of
 
 __all__ = ['companions', 'multi_focal', 'scarcity_weight']
 
@@ -21,21 +23,19 @@ def scarcity_weight(counts: Tensor, exponent: float) -> Tensor:
     return (1 - ratio.log()) ** exponent * (counts > 0)
 
 
-def companions(positives: tuple[Tensor, Tensor], share: Tensor, num_images: int) -> Tensor:
-    """How strongly each class goes with the positives of each image, (N, C), in rows of sum 1.
+def companions(image: Tensor, label: Tensor, share: Tensor, num_images: int) -> Tensor:
+    """How strongly each class goes with the positives of each image, up to a factor of the image, (N, C).
 
     The row of an image without positives, or of one whose positives come with nothing, is zero.
 
     Args:
-        positives: image and class of each positive label, sorted by image, both (P,).
-        share: share of the images of the second class that hold the first, float64, (C, C).
+        image: of each positive label, rising, (P,).
+        label: class of each positive label, (P,).
+        share: share of the images of the second class that hold the first, (C, C).
         num_images: N.
     """
-    image, label = positives
     first = torch.searchsorted(image, torch.arange(num_images, device=image.device))  # (N,)
-    company = F.embedding_bag(label, share, first, mode='sum')  # (N, C)
-    total = company.sum(dim=1, keepdim=True)  # (N, 1)
-    return company.div_(total.where(total > 0, 1.0))
+    return F.embedding_bag(label, share, first, mode='sum')
 
 
 def multi_focal(
@@ -50,6 +50,7 @@ def multi_focal(
     boost: float = 1.0,
     factor: Tensor | float = 1.0,
     detach_focus: bool = True,
+    total: bool = False,
 ) -> Tensor:
     r"""Loss :math:`-\omega (1 - t)^\gamma \log t` of the probability t of the truth, (N, C); 0 for unknown labels.
 
@@ -67,49 +68,63 @@ def multi_focal(
         boost: factor of t of the companions among the negatives.
         factor: of the loss, a number.
         detach_focus: no gradient flows through :math:`(1 - t)^\gamma`.
+        total: see :func:`~ltmm.models.losses.fused.fused_loss`.
     """
-    positives = target.clamp(min=0).nonzero(as_tuple=True)  # two of (P,)
+    num_classes = target.size(1)
+    positives = positives_of(target)  # (P,)
+    image, label = positives // num_classes, positives % num_classes
     weight = class_weight * factor  # (C,)
-    of_positive, of_known = weight[positives[1]], (target + 1).clamp_(max=1)  # (P,), (N, C)
     gamma = gamma_neg + class_weight  # (C,)
-    if share is None:
-        alone, sure = 1.0, None
-    else:
-        company = companions(positives, share, len(target)).to(cls_score)  # (N, C)
-        alone = 1 - company[positives]  # (P,)
-        sure = company.sign_().mul_(boost - 1).add_(1)  # (N, C)
+    alone, weight_of_positives, inputs = 1.0, weight[label], (target,)
+    if share is not None:
+        company = companions(image, label, share, len(target))  # (N, C)
+        total_company = company.sum(dim=1)  # (N,)
+        alone = 1 - company.flatten()[positives] / total_company.where(total_company > 0, 1)[image]  # (P,)
+        inputs = (target, company)
 
-    def truth_of_negatives(score: Tensor) -> Tensor:
+    def sure_of(company: Tensor) -> Tensor:
+        """What t of negatives is multiplied by, (N, C)."""
+        return company.sign().mul_(boost - 1).add_(1)
+
+    def truth_of_negatives(score: Tensor, *company: Tensor) -> Tensor:
         truth = (1 + clip - score).clamp(max=1)
-        return truth if sure is None else (truth * sure).clamp(max=1)
+        return (truth * sure_of(*company)).clamp(max=1) if company else truth
 
-    def value(cls_score: Tensor) -> Tensor:
-        score = cls_score.sigmoid()
-        losses = []
-        for truth, exponent, factor in (
-            (truth_of_negatives(score), gamma, weight * of_known),
-            (score[positives] * alone, gamma_pos, of_positive),
-        ):
-            wrong = 1 - (truth.detach() if detach_focus else truth)
-            losses.append(-factor * wrong**exponent * truth.clamp(min=eps).log())
-        return losses[0].index_put(positives, losses[1])
+    def loss_of(truth: Tensor, exponent: Tensor | float, weight: Tensor) -> Tensor:
+        wrong = 1 - (truth.detach() if detach_focus else truth)
+        return -weight * wrong**exponent * truth.clamp(min=eps).log()
 
-    def value_and_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
+    def of_negatives(cls_score: Tensor, target: Tensor, *company: Tensor) -> Tensor:
+        return loss_of(truth_of_negatives(cls_score.sigmoid(), *company), gamma, weight * (target + 1).clamp(max=1))
+
+    def of_negatives_with_grad(cls_score: Tensor, target: Tensor, *company: Tensor) -> tuple[Tensor, Tensor]:
         score = cls_score.sigmoid()
-        truth = truth_of_negatives(score)
-        wrong = (1 - truth).clamp_(min=torch.finfo(truth.dtype).tiny)
-        focus = wrong.log_().mul_(gamma).exp_().mul_(of_known).mul_(weight)  # faster than a power
-        grad = score.square().sub_(score).mul_(focus).div_(truth.clamp_(min=eps)).neg_()  # 0 where t is 1: omega >= 1
-        if sure is not None:
-            grad.mul_(sure)
+        wrong = F.softshrink(score, clip)  # max(p - clip, 0)
+        if company:
+            sure = sure_of(*company)
+            wrong = (1 - (1 - wrong).mul_(sure)).clamp_(min=0)
+        truth = 1 - wrong
+        # a logarithm and an exponential are faster than a power, where neither of them leaves the range of numbers
+        focus = wrong.clamp(min=1e-8).log_().mul_(gamma - 1).exp_().mul_(wrong)
+        focus.mul_(torch.addcmul(weight, weight, target))  # 0 for unknown labels
+        slope = focus / (truth if clip > eps else F.threshold(truth, eps, torch.inf))
+        if company:
+            slope.mul_(sure)
         if clip <= eps:
-            grad.mul_(truth > eps)
-        loss = truth.log_().mul_(focus).neg_()
+            truth.clamp_(min=eps)
+        return truth.log_().mul_(focus).neg_(), torch.ops.aten.sigmoid_backward(slope, score)
 
-        score = score[positives]  # (P,)
+    def of_positives(cls_score: Tensor) -> Tensor:
+        return loss_of(cls_score.sigmoid() * alone, gamma_pos, weight_of_positives)
+
+    def of_positives_with_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
+        score = cls_score.sigmoid()
         truth = score * alone
-        focus = (1 - truth).pow_(gamma_pos).mul_(of_positive).neg_()
-        grad.index_put_(positives, focus * (1 - score) * (truth > eps))
-        return loss.index_put_(positives, focus * truth.clamp(min=eps).log_()), grad
+        focus = (1 - truth).pow_(gamma_pos).mul_(weight_of_positives).neg_()
+        return focus * truth.clamp(min=eps).log_(), focus * (1 - score) * (truth > eps)
 
-    return fused_loss(cls_score, value, value_and_grad) if detach_focus else value(cls_score)
+    exceptions = (positives, of_positives, of_positives_with_grad)
+    if detach_focus:
+        return fused_loss(cls_score, of_negatives, of_negatives_with_grad, 1.0, inputs, exceptions, total)
+    loss = with_exceptions(of_negatives, positives, of_positives)(cls_score, *inputs)
+    return loss.sum() if total else loss

@@ -65,6 +65,7 @@ class MultiFocalModifierLoss(MultiLabelPriorLoss):
     """
 
     accepts_unknown = True
+    gives_total = True
 
     def __init__(
         self,
@@ -119,7 +120,7 @@ class MultiFocalModifierLoss(MultiLabelPriorLoss):
         of_class = self.co_occurrence.sum(dim=0).clamp(min=1)  # (C,)
         self.register_derived('share', self.co_occurrence.double() / of_class)
 
-    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
         return multi_focal(
             cls_score,
             target,
@@ -128,9 +129,10 @@ class MultiFocalModifierLoss(MultiLabelPriorLoss):
             gamma_pos=self.gamma_pos,
             clip=self.clip,
             eps=self.eps,
-            share=self._known_share() if self.form == 'prior' else None,
+            share=self._known_share().to(cls_score) if self.form == 'prior' else None,
             boost=self.boost,
             detach_focus=self.detach_focus,
+            total=total,
         )
 
     def _known_share(self) -> Tensor:

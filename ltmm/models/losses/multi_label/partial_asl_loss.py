@@ -12,8 +12,9 @@ from .asl_loss import check_asymmetric
 from .asymmetric import asymmetric, power
 from .base import MultiLabelPriorLoss
 
-__all__ = ['PartialASLLoss', 'selected_unknown']
+__all__ = ['PartialASLLoss', 'highest', 'selected_unknown']
 
+GROUP = 32  # scores that are compared at a time
 MODES = ('ignore', 'ignore_normalize', 'negative', 'selective')
 
 
@@ -27,10 +28,21 @@ def selected_unknown(cls_score: Tensor, unknown: Tensor, num_dropped: int, likel
         likely: 1 for classes whose unknown labels are all dropped, else 0, (C,).
     """
     lowest = torch.finfo(cls_score.dtype).min / 2
-    score = torch.addcmul((unknown - 1).mul_(-lowest), cls_score, unknown).flatten()  # known labels come last
-    dropped = score.topk(min(num_dropped, len(score)), sorted=False).indices  # a known one among them changes nothing
+    score = (unknown - 1).mul_(-lowest).addcmul_(cls_score, unknown).flatten()  # known labels come last
+    dropped = highest(score, min(num_dropped, len(score)))  # a known one among them changes nothing
     kept = unknown.flatten().index_fill(0, dropped, 0).view_as(unknown)
     return kept if likely is None else kept * (1 - likely)
+
+
+def highest(score: Tensor, k: int) -> Tensor:
+    """Where the k highest scores are, (k,): they are among the k groups with the highest maxima."""
+    num_groups = len(score) // GROUP
+    if len(score) % GROUP or num_groups <= k:
+        return score.topk(k, sorted=False).indices
+    groups = score.view(GROUP, num_groups)
+    best = groups.amax(0).topk(k, sorted=False).indices
+    position = groups[:, best].flatten().topk(k, sorted=False).indices
+    return position // k * num_groups + best[position % k]
 
 
 @MODELS.register_module()
@@ -83,6 +95,7 @@ class PartialASLLoss(MultiLabelPriorLoss):
     """
 
     accepts_unknown = True
+    gives_total = True
 
     def __init__(
         self,
@@ -125,33 +138,44 @@ class PartialASLLoss(MultiLabelPriorLoss):
         if self.prior_threshold is not None:
             self.register_derived('likely', distribution.image_frequency > self.prior_threshold)
 
-    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
         """See :func:`~ltmm.models.losses.multi_label.asymmetric.asymmetric`."""
-        unknown = (target * target).sub_(target).mul_(0.5)  # 1 for -1, else 0
-        positive = target + unknown
-        kept = unknown
+        unknown = ()
         if self.mode == 'selective':
-            likely = None if self.prior_threshold is None else self.likely.to(unknown)
-            kept = selected_unknown(cls_score.detach(), unknown, self.topk * len(target), likely)
-        return asymmetric(cls_score, (positive, unknown, kept), self.focus, self.clip, self.eps)
+            likely = None if self.prior_threshold is None else self.likely.to(target)
+            unknown = (selected_unknown(cls_score.detach(), -target.clamp(max=0), self.topk * len(target), likely),)
+        normalize = self.mode == 'ignore_normalize'
+        loss = asymmetric(
+            cls_score,
+            target,
+            self.gammas,
+            self.focus,
+            self.clip,
+            self.eps,
+            alpha_pos=self.alphas[0],
+            inputs=(target, *unknown),
+            total=total and not normalize,
+        )
+        if not normalize:
+            return loss
+        num_known = target.size(1) + target.clamp(max=0).sum(1, keepdim=True)  # (N, 1)
+        loss = loss * (1 + 1 / (1 + num_known))
+        return loss.sum() if total else loss
 
-    def focus(self, wrong: Tensor, positive: Tensor, unknown: Tensor, kept: Tensor) -> Tensor:
-        """Weights of the labels, (N, C).
+    def focus(self, wrong: Tensor, target: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Weights of the labels that are not positive, (N, C).
 
         Args:
             wrong: 1 - t, (N, C).
-            positive: 1 for positive labels, else 0, (N, C).
-            unknown: 1 for unknown labels, else 0, (N, C).
+            target: 0 negative, -1 unknown, (N, C).
             kept: 1 for unknown labels that ``'selective'`` does not drop, else 0, (N, C).
         """
-        weight = power(wrong, self.gammas[1]) * self.alphas[1]  # as if all labels were negative
-        weight.lerp_(power(wrong, self.gammas[0]) * self.alphas[0], positive)
-        if self.mode == 'ignore_normalize':
-            num_known = unknown.size(1) - unknown.sum(1, keepdim=True)  # (N, 1)
-            weight.mul_(1 + 1 / (1 + num_known))
+        weight = self.alphas[1] * power(wrong, self.gammas[1])
+        weight.addcmul_(weight, target)  # 0 of unknown ones
         if self.mode in ('ignore', 'ignore_normalize'):
-            return weight.mul_(1 - unknown)
-        return weight.lerp_(power(wrong, self.gammas[2]).mul(kept).mul_(self.alphas[2]), unknown)
+            return weight
+        kept = -target.clamp(max=0) if kept is None else kept
+        return weight.addcmul_(power(wrong, self.gammas[2]), kept, value=self.alphas[2])
 
     def extra_repr(self) -> str:
         """Shown in ``print(model)``."""

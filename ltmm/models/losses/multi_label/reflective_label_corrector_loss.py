@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor
 
@@ -63,6 +64,7 @@ class ReflectiveLabelCorrectorLoss(UsesEpoch, MultiLabelPriorLoss):
     """
 
     accepts_unknown = True
+    gives_total = True
 
     def __init__(
         self,
@@ -109,12 +111,13 @@ class ReflectiveLabelCorrectorLoss(UsesEpoch, MultiLabelPriorLoss):
         """Weights by the counts with what is recalled, float64, (C,)."""
         return scarcity_weight(self.counts + self.recalled, self.weight_exponent)
 
-    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
         if self.epoch < self.start_epoch:
-            return cls_score * 0
-        cls_score = torch.sub(cls_score, target.clamp(min=0), alpha=self.margin)
+            return (cls_score * 0).sum() if total else cls_score * 0
+        observed = target.clamp(min=0)  # (N, C)
+        cls_score = torch.sub(cls_score, observed, alpha=self.margin)
         with torch.no_grad():
-            target, num_positives = self._correct(cls_score, target)
+            target, num_positives = self._correct(cls_score, target, observed.sum(dim=0))
         return multi_focal(
             cls_score,
             target,
@@ -124,16 +127,24 @@ class ReflectiveLabelCorrectorLoss(UsesEpoch, MultiLabelPriorLoss):
             clip=self.clip,
             eps=self.eps,
             factor=self.batch_size / num_positives,
+            total=total,
         )
 
-    def _correct(self, cls_score: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The corrected targets, (N, C), and how many positives they hold, on the average of all ranks."""
+    def _correct(self, cls_score: Tensor, target: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """The corrected targets, (N, C), and how many positives they hold, on the average of all ranks.
+
+        Args:
+            cls_score: logits, (N, C).
+            target: 1 positive, 0 negative, -1 unknown, (N, C).
+            before: how many positives each class has, (C,).
+        """
         score = cls_score.sigmoid()  # (N, C)
         total = torch.cat([score.sum(dim=0), score.new_tensor([len(score)])])  # (C + 1,)
         all_reduce(total)
         mean_score = total[:-1] / total[-1].clamp(min=1)  # (C,)
-        corrected = target.masked_fill(score > mean_score.clamp(min=self.threshold), 1)  # (N, C)
-        before, after = (labels.clamp(min=0).sum(dim=0) for labels in (target, corrected))  # both (C,)
+        above = score.sub_(mean_score.clamp(min=self.threshold))
+        corrected = F.threshold_(above, 0, -1).sign_().maximum(target)  # (N, C), 1 for what is above
+        after = corrected.clamp(min=0).sum(dim=0)  # (C,)
         found = torch.cat([after - before, after.sum()[None]])  # (C + 1,)
         all_reduce(found)
         if self.training:

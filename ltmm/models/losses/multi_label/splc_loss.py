@@ -2,13 +2,15 @@
 
 import math
 
+import torch
 from torch import Tensor
 
 from ltmm.models.epoch import UsesEpoch
+from ltmm.models.losses.fused import fused_loss
+from ltmm.models.losses.sigmoid_focal_loss import focal_of_wrong_logit, focal_of_wrong_logit_with_grad
 from ltmm.registry import MODELS
 
 from .base import MultiLabelLoss
-from .weighted_focal import weighted_focal
 
 __all__ = ['SPLCLoss']
 
@@ -40,6 +42,7 @@ class SPLCLoss(UsesEpoch, MultiLabelLoss):
     """
 
     accepts_unknown = True
+    gives_total = True
 
     def __init__(
         self,
@@ -58,17 +61,26 @@ class SPLCLoss(UsesEpoch, MultiLabelLoss):
                 raise ValueError(f'Expected `{name}` to be at least 0, but got {value}.')
         self.tau, self.start_epoch, self.margin, self.gamma = tau, start_epoch, margin, gamma
 
-    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+    def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
         """See the class."""
         threshold = math.log(self.tau / (1 - self.tau)) if self.epoch >= self.start_epoch else math.inf
 
-        is_sure = (cls_score.detach() - threshold).sign_()  # 1, or -1
-        corrected = target.maximum(is_sure).clamp_(min=0)
+        def corrected(cls_score: Tensor, target: Tensor) -> Tensor:
+            return (cls_score.detach() - threshold).sign_().maximum(target).clamp_(min=0)
 
-        def offset(corrected: Tensor, target: Tensor) -> Tensor:
-            return target.clamp(min=0).mul_(-self.margin)
+        def wrong_logit(cls_score: Tensor, target: Tensor, corrected: Tensor) -> Tensor:
+            shifted = torch.sub(cls_score, target.clamp(min=0), alpha=self.margin)
+            return torch.addcmul(shifted, shifted, corrected, value=-2)
 
-        return weighted_focal(cls_score, (corrected, target), self.gamma, offset)
+        def value(cls_score: Tensor, target: Tensor) -> Tensor:
+            return focal_of_wrong_logit(wrong_logit(cls_score, target, corrected(cls_score, target)), self.gamma)
+
+        def value_and_grad(cls_score: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+            positive = corrected(cls_score, target)
+            loss, grad = focal_of_wrong_logit_with_grad(wrong_logit(cls_score, target, positive), self.gamma)
+            return loss, grad.addcmul_(grad, positive, value=-2)
+
+        return fused_loss(cls_score, value, value_and_grad, inputs=(target,), total=total)
 
     def extra_repr(self) -> str:
         """Shown in ``print(model)``."""

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from ltmm.models.losses import MultiLabelBCELoss, MultiLabelLoss
-from ltmm.models.losses.multi_label.base import check_targets, reduce_multi_label_loss
+from ltmm.models.losses.multi_label.base import check_targets, positives_of, reduce_multi_label_loss
 
 SCORE = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
 TARGET = torch.tensor([[1.0, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]])
@@ -48,6 +48,13 @@ def test_the_three_states_of_a_label_are_told_apart(dtype):
     assert check_targets(partial, True, 'X')
     with pytest.raises(ValueError, match=r'X has no meaning for unknown labels, but image 0 .* has one \(-1\)'):
         check_targets(partial, False, 'X')
+
+
+def test_positives_are_found_in_order():
+    target = torch.tensor([[0, 1, -1], [1, 0, 1], [-1, 0, 0]])
+    for dtype in (torch.float32, torch.float64, torch.int64):
+        assert positives_of(target.to(dtype)).tolist() == [1, 3, 5]
+    assert positives_of(torch.zeros(0, 3)).tolist() == []
 
 
 @pytest.mark.parametrize('value', [0.9, 2, -2, float('nan'), 1e-3])

@@ -1,5 +1,7 @@
 """What every multi-label loss promises."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -118,6 +120,20 @@ def test_unknown_labels_are_refused_or_finite(cfg):
     else:
         with pytest.raises(ValueError, match='has no meaning for unknown labels, but image 0'):
             loss(torch.randn(5, 4), target)
+
+
+@each()
+def test_blocks_and_the_sum_that_keeps_no_losses_change_nothing(cfg, monkeypatch):
+    loss, score, target = build(cfg), torch.randn(5, 4, dtype=torch.float64), TARGET.clone()
+    if loss.accepts_unknown:
+        target[0, 1], target[2] = -1, -1
+    expected, expected_grad = value_and_grad(partial(loss, reduction_override='none'), score, target)
+    for block in (100, 8, 4):
+        monkeypatch.setattr('ltmm.models.losses.fused.BLOCK', block)
+        for reduction in ('sum', 'none'):
+            value, grad = value_and_grad(partial(loss, reduction_override=reduction), score, target)
+            torch.testing.assert_close(value.sum(), expected.sum())
+            torch.testing.assert_close(grad, expected_grad)
 
 
 @each()

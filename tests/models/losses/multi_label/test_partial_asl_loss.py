@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ltmm.models.losses import ASLLoss, PartialASLLoss
-from ltmm.models.losses.multi_label.partial_asl_loss import selected_unknown
+from ltmm.models.losses.multi_label.partial_asl_loss import highest, selected_unknown
 
 SCORE = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 TARGET = torch.randint(-1, 2, (6, 5), generator=torch.Generator().manual_seed(1))
@@ -66,3 +66,9 @@ def test_only_the_prior_asks_for_a_class_distribution():
 def test_what_does_not_go_together_is_refused_at_build(arguments, message):
     with pytest.raises(ValueError, match=message):
         PartialASLLoss(**arguments)
+
+
+def test_the_highest_scores_are_found_among_many():
+    score = torch.randn(64 * 40, generator=torch.Generator().manual_seed(0))
+    for k in (1, 7, 39, 100):
+        assert sorted(highest(score, k).tolist()) == sorted(score.topk(k).indices.tolist())
