@@ -1,37 +1,49 @@
-"""The result of a multi-label evaluation, class by class."""
+"""The result of a multi-label evaluation, class by class: what the metric writes and the analysis tools read."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from ltmm.class_distribution import Shots
+from ltmm.class_distribution import SHOT_NAMES, Shots
 from ltmm.evaluation.functional import ClassScores, average_precision, mean_by_shot
 
-from .class_csv import class_csv
+from .class_csv import class_csv, read_class_csv
 
 __all__ = ['MultiLabelReport']
 
-COLUMNS = ('label', 'name', 'train_images', 'shot', 'test_images', 'ap', 'recall', 'precision', 'f1')
+FIGURES = ('ap', 'recall', 'precision', 'f1')
+COLUMNS = ('label', 'name', 'train_images', 'shot', 'test_images', *FIGURES)
 GROUPS = dict(many='head', medium='medium', few='tail')
 
 
 @dataclass(frozen=True, eq=False)
 class MultiLabelReport:
-    """Figures of each class in label order, as shares; NaN for a class without a positive test image.
+    """Figures of each class, in label order and in percent; NaN for a class without a positive test image.
 
     Args:
         names: C class names.
         train_images: training images of each class, (C,).
         shots: which classes are head, medium and tail.
+        test_images: positive test images of each class, (C,).
         ap: average precision, (C,).
-        counts: how often each class was there, was predicted, and was predicted rightly.
+        recall: share of its positive test images that each class is predicted for, (C,).
+        precision: share of the predictions of each class that are right, (C,).
+        f1: harmonic mean of the two, (C,).
+        micro_f1: F1 of all labels together; None where it is not known, as of a file.
     """
+
+    value_name = 'average precision'  # what runs are compared by
 
     names: tuple[str, ...]
     train_images: np.ndarray
     shots: Shots
+    test_images: np.ndarray
     ap: np.ndarray
-    counts: ClassScores
+    recall: np.ndarray
+    precision: np.ndarray
+    f1: np.ndarray
+    micro_f1: float | None = None
 
     @classmethod
     def from_scores(
@@ -57,24 +69,58 @@ class MultiLabelReport:
         counts = ClassScores(
             support=is_positive.sum(0), predicted=is_predicted.sum(0), hits=(is_positive & is_predicted).sum(0)
         )
-        return cls(names, train_images, shots, average_precision(scores, target), counts)
-
-    def figures(self) -> dict[str, float]:
-        """Means, as shares; NaN for a group without a tested class."""
-        counts, tested = self.counts, self.counts.tested
-        of_group = mean_by_shot(self.ap, self.shots)
         answers = (counts.support + counts.predicted).sum()
-        return dict(
-            mAP=float(self.ap[tested].mean()) if tested.any() else float('nan'),
-            **{GROUPS[name]: value for name, value in of_group.items()},
-            micro_f1=float(2 * counts.hits.sum() / max(answers, 1)),
-            macro_f1=float(counts.f1[tested].mean()) if tested.any() else float('nan'),
+        return cls(
+            names,
+            train_images,
+            shots,
+            counts.support,
+            100 * average_precision(scores, target),
+            100 * counts.recall,
+            100 * counts.precision,
+            100 * counts.f1,
+            100 * float(2 * counts.hits.sum() / max(answers, 1)),
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> 'MultiLabelReport':
+        """From the file that :meth:`to_csv` describes.
+
+        Raises:
+            ValueError: another file.
+        """
+        rows = read_class_csv(path, COLUMNS, 'a per-class CSV of MultiLabelMetric')
+        shot = np.array([row['shot'] for row in rows])
+        return cls(
+            tuple(row['name'] for row in rows),
+            np.array([int(row['train_images']) for row in rows]),
+            Shots(*(shot == GROUPS[name] for name in SHOT_NAMES)),
+            np.array([int(row['test_images']) for row in rows]),
+            *(np.array([float(row[key] or 'nan') for row in rows]) for key in FIGURES),
         )
 
     def to_csv(self) -> str:
-        """The text of a CSV file in percent, most frequent class first; a figure that does not exist is left empty."""
+        """The text of a CSV file, most frequent class first; a figure that does not exist is left empty."""
         groups = [GROUPS[name] for name in self.shots.names()]
-        figures = 100 * np.stack([self.ap, self.counts.recall, self.counts.precision, self.counts.f1], axis=1)  # (C, 4)
         order = np.argsort(-self.train_images, kind='stable').tolist()
-        rows = ((c, self.names[c], self.train_images[c], groups[c], self.counts.support[c]) for c in order)
-        return class_csv(COLUMNS, rows, figures)
+        rows = ((c, self.names[c], self.train_images[c], groups[c], self.test_images[c]) for c in order)
+        return class_csv(COLUMNS, rows, np.stack([getattr(self, key) for key in FIGURES], axis=1))
+
+    @property
+    def value(self) -> np.ndarray:
+        """What runs are compared by, (C,)."""
+        return self.ap
+
+    def groups(self) -> list[tuple[str, np.ndarray]]:
+        """Names and masks, (C,), of the groups of classes, most frequent first."""
+        return [(GROUPS[name], mask) for name, mask in self.shots.items()]
+
+    def figures(self) -> dict[str, float]:
+        """Means in percent; NaN for a group without a tested class."""
+        tested = self.test_images > 0
+        return dict(
+            mAP=float(self.ap[tested].mean()) if tested.any() else float('nan'),
+            **{GROUPS[name]: value for name, value in mean_by_shot(self.ap, self.shots).items()},
+            **({} if self.micro_f1 is None else dict(micro_f1=self.micro_f1)),
+            macro_f1=float(self.f1[tested].mean()) if tested.any() else float('nan'),
+        )

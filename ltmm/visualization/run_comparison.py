@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from ltmm.evaluation.detection_report import DetectionReport
+from ltmm.evaluation.multi_label_report import MultiLabelReport
 from ltmm.evaluation.per_class_report import PerClassReport
 
 from .frequency_plot import ClassFigures, plot_against_frequency
 
 __all__ = ['Run', 'comparison_table', 'per_class_csv', 'plot_accuracy_against_frequency', 'read_run', 'read_runs']
 
-Report = PerClassReport | DetectionReport
+Report = PerClassReport | MultiLabelReport | DetectionReport
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,14 +89,14 @@ def _latest_evaluation(path: Path, csv_name: str) -> list[Path]:
 def comparison_table(runs: Sequence[Run], markdown: bool = False) -> str:
     """One row a run: top-1, many, medium, few, balanced accuracy, lowest recall, in percent; the best marked ``*``.
 
-    Of detectors: AP, AP50, APr, APc, APf, AP_fixed.
+    Of detectors: AP, AP50, APr, APc, APf, AP_fixed; with several labels an image: mAP, head, medium, tail, macro F1.
 
     Args:
-        runs: the runs, all of classifiers or all of detectors.
+        runs: the runs, all of one kind.
         markdown: a Markdown table, with the best in bold.
 
     Raises:
-        ValueError: runs of classifiers beside runs of detectors.
+        ValueError: runs of different kinds.
     """
     kinds = {run.report.value_name for run in runs}
     if len(kinds) > 1:
@@ -122,7 +123,7 @@ def comparison_table(runs: Sequence[Run], markdown: bool = False) -> str:
 
 
 def per_class_csv(runs: Sequence[Run]) -> str:
-    """The text of a CSV file with a row a class, most frequent first, and a column of recall, or AP, for each run.
+    """The text of a CSV file with a row a class, most frequent first, and a column of recall or average precision for each run.
 
     Args:
         runs: the runs; images and groups are those of the first.
@@ -152,7 +153,7 @@ def per_class_csv(runs: Sequence[Run]) -> str:
 
 
 def plot_accuracy_against_frequency(runs: Sequence[Run], path: str | Path, title: str = '') -> Path:
-    """Draw the accuracy, of detectors the AP, of each class over its training images: a point a class, a curve a run.
+    """Draw accuracy or average precision of each class over its training images: a point a class, a curve a run.
 
     Args:
         runs: the runs, seven at the most for one colour each.
@@ -160,8 +161,8 @@ def plot_accuracy_against_frequency(runs: Sequence[Run], path: str | Path, title
         title: what the data are.
 
     Raises:
-        ValueError: more runs than colours, runs of classifiers beside runs of detectors, or a run of which the training
-            images are not known.
+        ValueError: more runs than colours, runs of different kinds, or a run of which the training images are not
+            known.
     """
     for run in runs:
         if run.report.train_images is None:
@@ -179,5 +180,6 @@ def plot_accuracy_against_frequency(runs: Sequence[Run], path: str | Path, title
 def _read_report(path: Path) -> Report:
     """The report that wrote the file, by its columns; :class:`PerClassReport` says what is wrong with another."""
     with open(path, encoding='utf-8') as file:
-        is_of_detector = 'ap_fixed' in file.readline()
-    return (DetectionReport if is_of_detector else PerClassReport).read(path)
+        columns = file.readline().strip().split(',')
+    kind = DetectionReport if 'ap_fixed' in columns else MultiLabelReport if 'ap' in columns else PerClassReport
+    return kind.read(path)

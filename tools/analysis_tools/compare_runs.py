@@ -1,7 +1,8 @@
 """Compare trained models by what they can do on frequent and rare classes.
 
-Reads the per-class CSV that ltmm.LongTailMetric writes beside the log of each evaluation; of several in a work dir the
-latest counts. Of detectors, --csv-name per_class_bbox.csv (or per_class_segm.csv) reads that of ltmm.LVISMetric.
+Reads the per-class CSV that ltmm.LongTailMetric or ltmm.MultiLabelMetric writes beside the log of each evaluation; of
+several in a work dir the latest counts. Of detectors, --csv-name per_class_bbox.csv (or per_class_segm.csv) reads that
+of ltmm.LVISMetric.
 """
 
 import argparse

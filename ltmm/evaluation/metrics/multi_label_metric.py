@@ -127,10 +127,10 @@ class MultiLabelMetric(ShotMetric):
         names = self._class_names or distribution.class_names or tuple(map(str, range(len(distribution))))
         report = MultiLabelReport.from_scores(scores, target, self.thr, names, distribution.image_counts, self.shots)
         figures = report.figures()
-        untested = int((~report.counts.tested).sum())
+        untested = int((report.test_images == 0).sum())
         if untested:
             MMLogger.get_current_instance().info(
                 f'{untested} classes without a positive test image are left out of all means over classes.'
             )
         write_beside_log(self.csv_name, report.to_csv)
-        return {name: EMPTY_GROUP if np.isnan(value) else 100 * value for name, value in figures.items()}
+        return {name: EMPTY_GROUP if np.isnan(value) else value for name, value in figures.items()}

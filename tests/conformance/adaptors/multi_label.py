@@ -111,8 +111,10 @@ def multilabel_map(case: Case) -> dict[str, Any]:
     report = MultiLabelReport.from_scores(
         case.arrays['scores'], case.arrays['targets'], 0.5, names, distribution.image_counts, metric.shots
     )
-    theirs = replace(report, ap=case.arrays['ap_asl']).figures()  # shot_map is of their AP, whose ties are by position
+    theirs = replace(
+        report, ap=100 * case.arrays['ap_asl']
+    ).figures()  # shot_map is of their AP, whose ties are by position
     return dict(
-        ap_sklearn=np.nan_to_num(report.ap),
-        shot_map=100 * np.array([theirs[name] for name in ('mAP', 'head', 'medium', 'tail')]),
+        ap_sklearn=np.nan_to_num(report.ap) / 100,
+        shot_map=np.array([theirs[name] for name in ('mAP', 'head', 'medium', 'tail')]),
     )
