@@ -7,6 +7,7 @@ from .head_tail_balancer_loss import HeadTailBalancerLoss
 from .hill_loss import HillLoss
 from .k_positive_ce_loss import KPositiveCELoss
 from .multi_focal_modifier_loss import MultiFocalModifierLoss
+from .multi_label_ldam_loss import MultiLabelLDAMLoss
 from .partial_asl_loss import PartialASLLoss
 from .reflective_label_corrector_loss import ReflectiveLabelCorrectorLoss
 from .splc_loss import SPLCLoss
@@ -20,6 +21,7 @@ __all__ = [
     'MultiFocalModifierLoss',
     'MultiLabelBCELoss',
     'MultiLabelFocalLoss',
+    'MultiLabelLDAMLoss',
     'MultiLabelLoss',
     'MultiLabelPriorLoss',
     'PartialASLLoss',

@@ -28,6 +28,7 @@ LOSSES = {
         f'cb_{mode}': dict(DB, reweight='CB', cb_beta=0.9, cb_mode=mode, **FOCAL)
         for mode in ('by_class', 'average_n', 'average_w', 'min_n')
     },
+    'ldam': dict(type='ltmm.MultiLabelLDAMLoss'),
     'asl': dict(type='ltmm.ASLLoss'),
     'asl_undetached': dict(type='ltmm.ASLLoss', gamma_pos=1.0, gamma_neg=3.0, clip=0.0, detach_focus=False),
     'hill': dict(type='ltmm.HillLoss'),
