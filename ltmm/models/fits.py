@@ -1,5 +1,6 @@
 """Which heads a loss fits, said by the loss and checked before training."""
 
+from mmengine.dist import get_world_size
 from torch import nn
 
 from ltmm.class_distribution import ClassDistributionError
@@ -51,7 +52,8 @@ def check_losses_fit(model: nn.Module) -> None:
     losses are checked too, and the further losses of ltmm.COMICHead.
 
     Raises:
-        TypeError: names head and loss, and lists the heads that fit; or a loss of cosines has no cosine layer.
+        TypeError: names head and loss, and lists the heads that fit; or a loss of cosines has no cosine layer; or, with
+            several processes, a loss that adds up over all of them is in a box head of mmdet's own.
         ValueError: cosines would be scaled by the layer and again by the loss, or not as the loss expects it.
         ClassDistributionError: a loss was built for another number of classes than the head.
     """
@@ -69,10 +71,22 @@ def check_losses_fit(model: nn.Module) -> None:
                         f'{type(part).__name__} does not fit {further}{name or "its head"} ({type(head).__name__}, '
                         f'{what}). It fits: {"; ".join(HEAD_KINDS[fit] for fit in fits)}.'
                     )
+                if getattr(part, 'sums_over_ranks', False) and get_world_size() > 1:
+                    _check_is_called_on_every_rank(name, head, kind)
                 if getattr(part, 'needs_cosine', False):
                     _check_cosine(name, head, part)
                 if isinstance(part, UsesClassDistribution):
                     _check_num_classes(name, head, part)
+
+
+def _check_is_called_on_every_rank(name: str, head: nn.Module, kind: str) -> None:
+    """Refuse sums over all ranks in a head that may leave its loss out on one of them."""
+    if kind == 'roi' and 'FollowsItsLoss' not in {cls.__name__ for cls in type(head).__mro__}:
+        raise TypeError(
+            f"{name or 'The head'} is mmdet's {type(head).__name__}, which leaves its loss out on a process without "
+            'proposals, while the others would wait for it for ever: this loss adds up what all processes see. Use '
+            'ltmm.Shared2FCBBoxHead, ltmm.ConvFCBBoxHead or ltmm.Shared4Conv1FCBBoxHead, or one process.'
+        )
 
 
 def _check_cosine(name: str, head: nn.Module, loss: nn.Module) -> None:

@@ -1,6 +1,8 @@
 import pytest
+from mmengine.registry import DefaultScope
 from mmpretrain.models.heads import LinearClsHead
 from torch import nn
+from toy_lvis import box_head
 
 from ltmm.class_distribution import ClassDistributionError
 from ltmm.models.fits import check_losses_fit, head_kind
@@ -20,6 +22,24 @@ def model_with(loss: nn.Module) -> nn.Module:
 def test_a_loss_in_a_head_it_does_not_fit_is_refused_with_the_list_that_fits():
     with pytest.raises(TypeError, match=r"RoILoss does not fit head \(LinearClsHead.*It fits: mmdet's RoI box heads"):
         check_losses_fit(model_with(RoILoss()))
+
+
+def built(head: dict) -> nn.Module:
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(head)
+
+
+@pytest.mark.parametrize('processes, scope', [(1, 'mmdet'), (2, 'ltmm')])
+def test_sums_over_ranks_fit_where_every_rank_calls_the_loss(monkeypatch, processes, scope):
+    monkeypatch.setattr('ltmm.models.fits.get_world_size', lambda: processes)
+    check_losses_fit(built(box_head(type=f'{scope}.Shared2FCBBoxHead', loss_cls=dict(type='ltmm.EQLv2Loss'))))
+
+
+def test_sums_over_ranks_are_refused_where_a_rank_may_leave_the_loss_out(monkeypatch):
+    head = built(box_head(type='mmdet.Shared2FCBBoxHead', loss_cls=dict(type='ltmm.SeesawLoss')))
+    monkeypatch.setattr('ltmm.models.fits.get_world_size', lambda: 2)
+    with pytest.raises(TypeError, match="mmdet's Shared2FCBBoxHead, which leaves its loss out on a process without"):
+        check_losses_fit(head)
 
 
 def test_losses_that_say_nothing_are_not_checked():

@@ -71,8 +71,9 @@ class EQLv2Loss(RoIClsLoss):
     layer: they are gathered as one. N counts the proposals that have a weight (``avg_factor`` of mmdet's heads); [1]
     divides by all proposals, which is the same unless some have weight 0.
 
-    On several GPUs use ltmm's heads: mmdet's own do not call the loss on a rank without proposals, for which the others
-    would wait. mmdet's ``EQLV2Loss`` is the same formula, but box heads take a softmax of its scores.
+    On several GPUs mmdet's own box heads are refused at the start of training: they do not call the loss on a rank
+    without proposals, for which the others would wait. mmdet's ``EQLV2Loss`` is the same formula, but box heads take a
+    softmax of its scores.
 
     [0] Tan et al., Equalization Loss v2: A New Gradient Balance Approach for Long-tailed Object Detection, CVPR 2021,
         arXiv 2012.08548.

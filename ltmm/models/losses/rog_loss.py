@@ -21,8 +21,8 @@ class ROGLoss(nn.Module):
 
         loss_cls=dict(type='ltmm.ROGLoss', loss=dict(type='ltmm.SeesawLoss', ...))
 
-    On several GPUs use ltmm's box heads: mmdet's do not call the loss on a rank without proposals, for whose counts the
-    others would wait.
+    On several GPUs mmdet's own box heads are refused at the start of training: they do not call the loss on a rank
+    without proposals, for whose counts the others would wait.
 
     [0] Zhang et al., Reconciling Object-Level and Global-Level Objectives for Long-Tail Detection, ICCV 2023.
     [1] github.com/EricZsy/ROG @1dad3cf. Equal to [1] on its own numbers (tests/conformance, ``rog_gap``).

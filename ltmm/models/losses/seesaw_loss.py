@@ -72,8 +72,8 @@ class SeesawLoss(RoIClsLoss):
     ``loss_cls_objectness`` and ``loss_cls_classes``, both divided by all proposals that have a weight. In
     classification heads there are C columns. Best with cosines: ``mmdet.NormedLinear`` as ``cls_predictor_cfg``.
 
-    mmdet's own ``SeesawLoss`` counts on each rank alone, label by label. On several GPUs use ltmm's box heads: mmdet's
-    do not call the loss on a rank without proposals, for which the others would wait.
+    mmdet's own ``SeesawLoss`` counts on each rank alone, label by label. On several GPUs mmdet's box heads are refused
+    at the start of training: they do not call the loss on a rank without proposals, for which the others would wait.
 
     [0] Wang et al., Seesaw Loss for Long-Tailed Instance Segmentation, CVPR 2021, arXiv 2008.10032.
     [1] github.com/open-mmlab/mmdetection @v3.3.0, ``SeesawLoss``, by the authors. Equal to [1] on its own numbers
