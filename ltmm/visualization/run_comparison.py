@@ -123,7 +123,7 @@ def comparison_table(runs: Sequence[Run], markdown: bool = False) -> str:
 
 
 def per_class_csv(runs: Sequence[Run]) -> str:
-    """The text of a CSV file with a row a class, most frequent first, and a column of recall or average precision for each run.
+    """The text of a CSV file: a row a class, most frequent first, and a column of recall or AP for each run.
 
     Args:
         runs: the runs; images and groups are those of the first.

@@ -92,6 +92,14 @@ def test_columns_are_those_of_the_metric(tool, tmp_path, evaluator, titles):
     assert list(tool.columns([run])) == titles
 
 
+def test_figures_of_detectors_are_shown_in_percent(tool, config, tmp_path):
+    (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path)
+    complete(run, 50.0)
+    run.record['metrics'] = {'lvis/bbox_AP': 0.1234, 'lvis/bbox_APr': -1.0}
+    _, _, row = rows_of(tool.table([run], dict(AP='lvis/bbox_AP', APr='lvis/bbox_APr')))
+    assert row[1:3] == ['12.34', '-']
+
+
 def test_a_config_without_a_complete_run_says_why(tool, config, tmp_path):
     other = write_config(tmp_path / 'plain.py')
     runs = plan(tool, config, other, '--seeds', 0, '--work-dir', tmp_path / 'work')

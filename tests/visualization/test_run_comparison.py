@@ -49,7 +49,8 @@ def test_markdown_table():
 
 def test_reads_what_a_multi_label_test_wrote(tmp_path):
     text = 'label,name,train_images,shot,test_images,ap,recall,precision,f1\n'
-    (tmp_path / 'per_class.csv').write_text(f'{text}1,mug,400,head,9,60.0,50.0,50.0,50.0\n0,kite,3,tail,2,20.0,0.0,,0.0\n')
+    text += '1,mug,400,head,9,60.0,50.0,50.0,50.0\n0,kite,3,tail,2,20.0,0.0,,0.0\n'
+    (tmp_path / 'per_class.csv').write_text(text)
     run = read_run(tmp_path, 'bce')
     assert comparison_table([run]).splitlines()[1].split() == ['bce', '40.00', '60.00', '-', '20.00', '25.00']
     assert per_class_csv([run]).splitlines()[1:] == ['1,mug,400,head,9,60.0000', '0,kite,3,tail,2,20.0000']

@@ -29,6 +29,7 @@ COLUMNS = dict(  # of the table, by the metric of the test
     LVISMetric={name: f'lvis/bbox_{name}' for name in ('AP', 'AP50', 'AP75', 'APr', 'APc', 'APf', 'AP_fixed')},
 )
 EMPTY_GROUP = -1  # what the metrics give a group without classes
+SHARES = 'lvis/'  # figures of this prefix are shares, as mmdet's are, the others percent
 
 
 @dataclass(eq=False)
@@ -135,9 +136,9 @@ def columns(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def values(runs: Sequence[Run], metric: str) -> list[float]:
-    """A metric of complete runs, of those that have it."""
+    """A metric of complete runs, of those that have it, in percent."""
     found = [run.record['metrics'].get(metric, EMPTY_GROUP) for run in runs]
-    return [value for value in found if value != EMPTY_GROUP]
+    return [value * (100 if metric.startswith(SHARES) else 1) for value in found if value != EMPTY_GROUP]
 
 
 def spread(values: Sequence[float]) -> str:
