@@ -38,7 +38,7 @@ def states_of(record: Mapping, num_classes: int) -> np.ndarray:
         num_classes: C.
 
     Raises:
-        TypeError: neither ``gt_score`` nor ``gt_label``.
+        TypeError: neither ``gt_score`` nor ``gt_label``, or one class in place of a list, as in single-label data.
         ValueError: another value than 1, 0 and -1, or another number of classes.
     """
     if 'gt_score' in record:
@@ -50,6 +50,12 @@ def states_of(record: Mapping, num_classes: int) -> np.ndarray:
         raise TypeError(
             f"Expected multi-label annotations with 'gt_score' or 'gt_label', but got the keys {sorted(record)}."
         )
+    label = np.asarray(record['gt_label'], dtype=np.int64)
+    if label.ndim == 0:
+        raise TypeError(
+            "Expected multi-label annotations, with 'gt_score' or a list of classes as 'gt_label', but got the one "
+            f'class gt_label={label}. Give [{label}] where this is multi-label data.'
+        )
     states = np.zeros(num_classes, dtype=np.int8)
-    states[np.asarray(record['gt_label'], dtype=np.int64)] = POSITIVE
+    states[label] = POSITIVE
     return states

@@ -13,7 +13,7 @@ from torch.utils.data import Subset
 
 from ltmm.class_distribution import ClassDistribution
 
-from .label_states import POSITIVE, checked_states
+from .label_states import POSITIVE, UNKNOWN, checked_states
 
 __all__ = ['LabelTable']
 
@@ -33,6 +33,7 @@ class LabelTable:
         class_names: C names in label order, or None.
         is_multi_label: whether a sample may hold any number of classes, as an image does in multi-label data and not in
             detection data, whose labels are of objects. None: where the samples do not have exactly one label each.
+        unknown: whether each sample has unknown labels, beside those in ``labels``, (N,); None where none has.
     """
 
     labels: np.ndarray
@@ -40,6 +41,7 @@ class LabelTable:
     num_classes: int
     class_names: tuple[str, ...] | None = None
     is_multi_label: bool | None = None
+    unknown: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         bad = np.flatnonzero((self.labels < 0) | (self.labels >= self.num_classes))
@@ -122,8 +124,16 @@ class LabelTable:
             )
         records = _records(dataset)
         first = next(records, {})
-        table = cls.from_lists(map(_labels_of, chain([first] if first else [], records)), len(names), names)
-        return replace(table, is_multi_label=False if 'instances' in first else True if 'gt_score' in first else None)
+        unknown: list[bool] = []
+
+        def labels_of(record: dict) -> Sequence[int]:
+            labels = _labels_of(record)
+            unknown.append('gt_score' in record and UNKNOWN in record['gt_score'])
+            return labels
+
+        table = cls.from_lists(map(labels_of, chain([first] if first else [], records)), len(names), names)
+        is_multi_label = False if 'instances' in first else True if 'gt_score' in first else None
+        return replace(table, is_multi_label=is_multi_label, unknown=np.array(unknown, dtype=bool))
 
     @classmethod
     def _concatenated(
@@ -141,7 +151,8 @@ class LabelTable:
         starts = np.cumsum([0] + [len(table.labels) for table in tables[:-1]])
         offsets = [table.offsets[1:] + start for table, start in zip(tables, starts)]
         labels = np.concatenate([table.labels for table in tables])
-        table = replace(first, labels=labels, offsets=np.concatenate([[0], *offsets]))
+        unknown = np.concatenate([np.zeros(len(t), bool) if t.unknown is None else t.unknown for t in tables])
+        table = replace(first, labels=labels, offsets=np.concatenate([[0], *offsets]), unknown=unknown)
         if all(part is None for part in rows):
             return table, None
         starts = np.cumsum([0] + [len(table) for table in tables[:-1]])
@@ -157,6 +168,11 @@ class LabelTable:
     def is_single_label(self) -> bool:
         """Whether every sample has exactly one label."""
         return len(self.labels) == len(self) and bool((np.diff(self.offsets) == 1).all())
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether any sample has unknown labels."""
+        return self.unknown is not None and bool(self.unknown.any())
 
     @property
     def samples(self) -> np.ndarray:
@@ -177,7 +193,8 @@ class LabelTable:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
         labels = self.labels[np.repeat(self.offsets[indices], lengths) + within]
-        return replace(self, labels=labels, offsets=offsets)
+        unknown = None if self.unknown is None else self.unknown[indices]
+        return replace(self, labels=labels, offsets=offsets, unknown=unknown)
 
     def co_occurrence(self) -> np.ndarray:
         """Samples that hold both of two classes, int64, (C, C); on the diagonal those that hold the class."""

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -89,10 +90,10 @@ class PartialLabels:
         lazy_init: leave reading and choosing to the first use.
 
     Raises:
-        ValueError: a rate outside [0, 1], an unknown ``unknown_as``, ``negative_missing_rate`` with missing labels as
-            negatives, labels other than 1, 0 and -1, or a dataset that repeats samples, which would miss other labels
-            each time.
-        TypeError: no multi-label data.
+        ValueError: a rate outside [0, 1], a seed that is no whole number of at least 0, an unknown ``unknown_as``,
+            ``negative_missing_rate`` with missing labels as negatives, labels other than 1, 0 and -1, or a dataset that
+            repeats samples, which would miss other labels each time.
+        TypeError: no multi-label data: records without ``gt_score`` or ``gt_label``, or with a class for ``gt_label``.
     """
 
     def __init__(
@@ -106,8 +107,10 @@ class PartialLabels:
         lazy_init: bool = False,
     ) -> None:
         for name, rate in (('missing_rate', missing_rate), ('negative_missing_rate', negative_missing_rate)):
-            if not 0 <= rate <= 1:
-                raise ValueError(f'Expected `{name}` to be in [0, 1], but got {rate}.')
+            if not isinstance(rate, Real) or not 0 <= rate <= 1:
+                raise ValueError(f'Expected `{name}` to be in [0, 1], but got {rate!r}.')
+        if not isinstance(seed, Integral) or seed < 0:
+            raise ValueError(f'Expected `seed` to be a whole number of at least 0, but got {seed!r}.')
         if unknown_as not in UNKNOWN_AS:
             raise ValueError(f'Expected `unknown_as` to be one of {sorted(UNKNOWN_AS)}, but got {unknown_as!r}.')
         if negative_missing_rate and unknown_as == 'negative':
@@ -139,7 +142,8 @@ class PartialLabels:
         self._states = np.where(hidden, np.int8(UNKNOWN_AS[self.unknown_as]), states)
         samples, classes = np.nonzero(self._states == POSITIVE)
         offsets = np.searchsorted(samples, np.arange(len(states) + 1))
-        self._table = LabelTable(classes, offsets, table.num_classes, table.class_names, is_multi_label=True)
+        unknown = (self._states == UNKNOWN).any(axis=1)
+        self._table = LabelTable(classes, offsets, table.num_classes, table.class_names, True, unknown)
         self._fully_initialized = True
 
     @property

@@ -32,3 +32,5 @@ def test_other_records_are_refused():
         states_of(dict(gt_score=[0, 1]), 3)
     with pytest.raises(TypeError, match=r"'gt_score' or 'gt_label', but got the keys \['img'\]"):
         states_of(dict(img=1), 3)
+    with pytest.raises(TypeError, match=r'but got the one class gt_label=2. Give \[2\] where this is multi-label data'):
+        states_of(dict(gt_label=2), 3)

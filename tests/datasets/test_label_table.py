@@ -98,6 +98,22 @@ def test_scores_decide_over_labels_and_unknown_is_not_positive():
     assert lists(table) == [[0]]
 
 
+def test_unknown_labels_are_known_of_each_sample_through_wrappers():
+    partial = Records([dict(gt_score=np.array([1, 0, -1], np.int8)), dict(gt_score=[0, 1, 0])])
+    assert LabelTable.from_dataset(partial).unknown.tolist() == [True, False]
+    assert LabelTable.from_dataset(Subset(partial, [1, 0, 1])).unknown.tolist() == [False, True, False]
+    assert not LabelTable.from_dataset(Subset(partial, [1])).has_unknown
+    for records in ([dict(gt_score=[1, 0, 0])], [dict(gt_label=[0, 2])], DETECTION):
+        complete = Records(records)
+        assert not LabelTable.from_dataset(complete).has_unknown
+        both = LabelTable.from_dataset(ConcatDataset([complete, partial]))
+        assert both.unknown.tolist() == [False] * len(records) + [True, False]
+    offered = of_labels([0])
+    offered.get_label_table = lambda: LabelTable.from_labels([0], 3)
+    assert not LabelTable.from_dataset(offered).has_unknown
+    assert LabelTable.from_dataset(ConcatDataset([offered, partial])).unknown.tolist() == [False, True, False]
+
+
 def test_co_occurrence_equals_a_naive_count(monkeypatch):
     rng = np.random.default_rng(0)
     labels = [rng.integers(0, 5, rng.integers(0, 6)).tolist() for _ in range(200)]

@@ -107,6 +107,13 @@ def test_the_class_distribution_counts_what_is_left():
     assert dataset.get_cat_ids(5) == np.flatnonzero(left[5]).tolist()
 
 
+def test_the_label_table_knows_which_samples_have_unknown_labels():
+    dataset = partial(0.4, unknown_as='unknown')
+    unknown = LabelTable.from_dataset(dataset).unknown
+    assert unknown.tolist() == (dataset.states == -1).any(axis=1).tolist() and 0 < unknown.sum() < 200
+    assert not LabelTable.from_dataset(partial(0.4)).has_unknown
+
+
 def test_data_with_one_label_left_an_image_are_still_multi_label():
     distribution = ClassDistribution.from_dataset(partial(1))
     assert (distribution.co_occurrence == np.diag(distribution.image_counts)).all()
@@ -145,12 +152,47 @@ def test_lazy_init_reads_nothing_until_it_is_used():
         (dict(rate=1.2), r'Expected `missing_rate` to be in \[0, 1\], but got 1.2'),
         (dict(negative_missing_rate=-1), r'Expected `negative_missing_rate` to be in \[0, 1\], but got -1'),
         (dict(unknown_as='ignore'), r"one of \['negative', 'unknown'\], but got 'ignore'"),
+        (dict(rate='x'), r"Expected `missing_rate` to be in \[0, 1\], but got 'x'"),
+        (dict(rate=float('nan')), r'Expected `missing_rate` to be in \[0, 1\], but got nan'),
+        (dict(seed=None), 'Expected `seed` to be a whole number of at least 0, but got None'),
+        (dict(seed=-1), 'Expected `seed` to be a whole number of at least 0, but got -1'),
         (dict(negative_missing_rate=0.5), "to go with unknown_as='unknown', but got 0.5 with 'negative'"),
     ],
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         partial(**options)
+
+
+class OneEach(Photos):
+    """Images with one label each, told in the given form."""
+
+    def __init__(self, form):
+        self.form = form
+        super().__init__()
+
+    def load_data_list(self):
+        return [self.form(i % len(CLASSES)) for i in range(16)]
+
+
+@pytest.mark.parametrize('number', [int, np.int64, np.array])
+def test_single_label_data_are_refused(number):
+    with pytest.raises(TypeError, match=r"list of classes as 'gt_label', but got the one class gt_label=0\. Give"):
+        PartialLabels(OneEach(lambda c: dict(gt_label=number(c))), 0.4)
+
+
+@pytest.mark.parametrize(
+    'form',
+    [
+        lambda c: dict(gt_label=[c]),
+        lambda c: dict(gt_label=np.array([c])),
+        lambda c: dict(gt_score=np.eye(len(CLASSES))[c]),
+        lambda c: dict(gt_label=c, gt_score=np.eye(len(CLASSES))[c]),
+    ],
+)
+def test_multi_label_data_may_happen_to_have_one_label_each(form):
+    states = PartialLabels(OneEach(form), 0.5, keep_one=False).states
+    assert 0 < states.sum() < 16 and (states.sum(axis=1) <= 1).all()
 
 
 def test_repeated_samples_are_refused():

@@ -9,7 +9,9 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.models.fits import check_losses_fit
+from ltmm.datasets.label_table import LabelTable
+from ltmm.models.fits import PLACES, check_losses_fit, head_kind
+from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES
 from ltmm.models.prior import ClassDistributionBuffer
 from ltmm.registry import HOOKS
 
@@ -25,6 +27,9 @@ class ClassDistributionHook(Hook):
     the prior it was trained under. Before a test or a validation without training, the distribution comes out of the
     checkpoint.
 
+    Training data with unknown labels (-1) are refused where a multi-label head has a loss that does not say
+    ``accepts_unknown = True``, as losses of mmpretrain would learn the number -1.
+
     Args:
         class_counts: counts to use instead of the training set's, as :meth:`ltmm.ClassDistribution.build` takes them.
         max_table_rows: classes in the table that is logged at the start of training; 0 for none.
@@ -32,6 +37,7 @@ class ClassDistributionHook(Hook):
     Raises:
         ClassDistributionError: a module was built for another number of classes than the training set has.
         TypeError: a loss stands in a head it does not fit, or the dataset's labels cannot be read.
+        ValueError: unknown labels for a multi-label loss that has no meaning for them.
     """
 
     priority = 'VERY_HIGH'
@@ -52,6 +58,7 @@ class ClassDistributionHook(Hook):
         if not isinstance(runner._train_loop, BaseLoop):  # a test: the checkpoint brings the distribution
             return
         self.distribution = self._of_training_data(runner)
+        _refuse_unknown_labels(model, runner.train_dataloader.dataset)
         self._hand_out(runner)
         if self.max_table_rows:
             runner.logger.info(f'Training data: {self.distribution.table(self.max_table_rows)}')
@@ -102,3 +109,32 @@ class ClassDistributionHook(Hook):
 
 def _unwrapped(model: Any) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
+
+
+def _refuse_unknown_labels(model: nn.Module, dataset: Any) -> None:
+    """Refuse unknown labels in the training data of a multi-label head, if its loss has no meaning for them."""
+    for name, head in model.named_modules():
+        for place in PLACES if head_kind(head) == 'multi_label' else ():
+            loss = getattr(head, place, None)
+            culprit = _no_meaning_for_unknown(loss) if isinstance(loss, nn.Module) else None
+            table = None if culprit is None else _known_table(dataset)
+            if table is not None and table.has_unknown:
+                raise ValueError(
+                    f'{type(culprit).__name__} of {name or "the head"} ({type(head).__name__}) has no meaning for '
+                    f'unknown labels, but {table.unknown.sum()} of {len(table)} training samples have some (-1 in '
+                    f'`gt_score`). {UNKNOWN_REMEDIES}'
+                )
+
+
+def _no_meaning_for_unknown(loss: nn.Module) -> nn.Module | None:
+    """The part of a loss that refuses unknown labels, or the loss where no part of it knows of them; else None."""
+    parts = [part for part in loss.modules() if hasattr(part, 'accepts_unknown')]
+    return next((part for part in parts if not part.accepts_unknown), None if parts else loss)
+
+
+def _known_table(dataset: Any) -> LabelTable | None:
+    """The labels, read once for all; None where they cannot be read, and the config gives the counts instead."""
+    try:
+        return LabelTable.from_dataset(dataset, unrepeated=True)
+    except (TypeError, ValueError):
+        return None

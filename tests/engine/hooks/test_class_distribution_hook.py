@@ -1,10 +1,12 @@
 import pytest
 import torch
+import toy_multi_label  # noqa: F401  (registers ToyMultiLabel)
 from mmengine.runner import Runner
 from toy import COUNTS, toy_config
 
 from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
+from ltmm.datasets import label_table
 
 
 def trained(tmp_path, **overrides) -> Runner:
@@ -59,3 +61,84 @@ def test_fine_tuning_takes_the_new_data_not_the_checkpoints(tmp_path):
     trained(tmp_path / 'old')
     new = {'train_dataloader.dataset.counts': (8, 8, 16), 'load_from': str(tmp_path / 'old' / 'epoch_1.pth')}
     assert trained(tmp_path / 'new', **new).model.head.get_class_distribution() == ClassDistribution([8, 8, 16])
+
+
+LINEAR = dict(type='mmpretrain.MultiLabelLinearClsHead', num_classes=3, in_channels=8)
+CSRA = dict(type='mmpretrain.CSRAClsHead', num_classes=3, in_channels=8, num_heads=1, lam=0.1)
+COMIC = dict(type='ltmm.COMICHead', num_classes=3, in_channels=8)
+PARTIAL = dict(type='ltmm.PartialASLLoss', mode='ignore')
+K_POSITIVE = dict(type='ltmm.KPositiveCELoss')
+
+
+def multi_label(tmp_path, head, unlabelled=0.2, **dataset) -> Runner:
+    """The runner of a training whose labels are partly unknown, about to start."""
+    cfg = toy_config(tmp_path)
+    cfg.model.head = head
+    inner = dict(type='ltmm.ToyMultiLabel', unlabelled=unlabelled, pipeline=cfg.train_dataloader.dataset.pipeline)
+    cfg.train_dataloader.dataset = dict(dataset, dataset=inner) if dataset else inner
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    runner = Runner.from_cfg(cfg)
+    runner._train_loop = runner.build_train_loop(runner._train_loop)  # as train() does before its hooks
+    return runner
+
+
+@pytest.mark.parametrize(
+    'head, loss',
+    [
+        (LINEAR, 'CrossEntropyLoss'),
+        (dict(type='mmpretrain.MultiLabelClsHead'), 'CrossEntropyLoss'),
+        (dict(CSRA, loss=dict(type='mmpretrain.AsymmetricLoss')), 'AsymmetricLoss'),
+        (dict(LINEAR, loss=K_POSITIVE), 'KPositiveCELoss'),
+        (dict(COMIC, loss=dict(type='mmpretrain.AsymmetricLoss'), balancer=None), 'AsymmetricLoss'),
+        (dict(COMIC, corrector=K_POSITIVE, balancer=None), 'KPositiveCELoss'),
+        (dict(COMIC, balancer=dict(type='ltmm.HeadTailBalancerLoss', loss=K_POSITIVE)), 'KPositiveCELoss'),
+    ],
+)
+def test_unknown_labels_are_kept_from_losses_that_would_learn_the_number(tmp_path, head, loss):
+    runner = multi_label(tmp_path, head)
+    message = (
+        rf'^{loss} of head \({head["type"].split(".")[1]}\) has no meaning for unknown labels, but \d\d of 64 training '
+        r"samples have some .* loss of ltmm that has one .*unknown_as='negative' in ltmm.PartialLabels"
+    )
+    with pytest.raises(ValueError, match=message):
+        runner.call_hook('before_run')
+
+
+@pytest.mark.parametrize(
+    'head, dataset',
+    [
+        (dict(LINEAR, loss=PARTIAL), dict()),
+        (COMIC, dict()),
+        (LINEAR, dict(unlabelled=0)),
+        (LINEAR, dict(unlabelled=0, type='ltmm.PartialLabels', missing_rate=0.5)),
+    ],
+)
+def test_losses_that_know_unknown_labels_and_data_that_have_none_go_together(tmp_path, head, dataset):
+    runner = multi_label(tmp_path, head, **dataset)
+    runner.call_hook('before_run')
+    assert ClassDistribution.from_state_dict(runner.model.state_dict()).num_images == 64
+
+
+def test_unknown_labels_are_found_through_wrappers_and_without_another_look_at_the_data(tmp_path, monkeypatch):
+    missing = dict(type='ltmm.PartialLabels', missing_rate=0.5, unknown_as='unknown')
+    runner = multi_label(tmp_path / 'missing', LINEAR, unlabelled=0, **missing)
+    with pytest.raises(ValueError, match='CrossEntropyLoss of head .* has no meaning for unknown labels'):
+        runner.call_hook('before_run')
+    runner = multi_label(tmp_path / 'repeated', LINEAR, type='RepeatDataset', times=2)
+    read, seen = label_table._labels_of, []
+    monkeypatch.setattr(label_table, '_labels_of', lambda record: seen.append(record) or read(record))
+    with pytest.raises(ValueError, match='of 64 training samples'):
+        runner.call_hook('before_run')
+    assert len(seen) == 64
+
+
+def test_unknown_labels_are_found_where_the_counts_are_given_and_labels_of_no_table_pass(tmp_path, monkeypatch):
+    runner = multi_label(tmp_path, LINEAR)
+    next(hook for hook in runner.hooks if hasattr(hook, 'class_counts')).class_counts = [30, 20, 10]
+    with pytest.raises(ValueError, match='has no meaning for unknown labels'):
+        runner.call_hook('before_run')
+    soft = [dict(gt_score=[0.9, 0.1, 0])]
+    monkeypatch.setattr(label_table, '_TABLES', {})
+    monkeypatch.setattr(label_table, '_records', lambda dataset: iter(soft))
+    runner.call_hook('before_run')
+    assert runner.model.class_distribution.get() == ClassDistribution([30, 20, 10])

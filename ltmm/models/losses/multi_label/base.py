@@ -9,12 +9,16 @@ from torch import Tensor, nn
 
 from ltmm.models.prior import UsesClassDistribution
 
-from ..base import at_least_float32
+from ..base import at_least_float32, check_at_least_zero
 from ..fused import BLOCK
 
 __all__ = ['MultiLabelLoss', 'MultiLabelPriorLoss', 'check_targets', 'positives_of', 'reduce_multi_label_loss']
 
 REDUCTIONS = ('batchmean', 'mean', 'none', 'sum')
+UNKNOWN_REMEDIES = (
+    'Take a loss of ltmm that has one (such as ltmm.PartialASLLoss), or make unknown labels negative '
+    "(unknown_as='negative' in ltmm.PartialLabels, unlisted_as='negative' in ltmm.DetectionAsMultiLabel)."
+)
 
 
 def reduce_multi_label_loss(
@@ -45,7 +49,7 @@ def _reduce_total(total: Tensor, shape: torch.Size, reduction: str, avg_factor: 
 def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> bool:
     """Whether there are unknown labels; refuses targets that are neither 1 (positive), 0 (negative) nor -1 (unknown).
 
-    One device synchronisation.
+    One device synchronisation, and another where there are other labels than 1 and 0.
 
     Args:
         target: (N, C).
@@ -71,7 +75,7 @@ def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> bool:
     if value == -1:
         raise ValueError(
             f'{name} has no meaning for unknown labels, but image {i} of the batch has one (-1) for class {c}. '
-            "Take a loss that has (such as ltmm.PartialASLLoss), or unknown_as='negative' in ltmm.PartialLabels."
+            f'{UNKNOWN_REMEDIES}'
         )
     raise ValueError(
         f'{name}: expected targets 1 (positive), 0 (negative)' + (' or -1 (unknown)' if accepts_unknown else '') + ', '
@@ -106,9 +110,12 @@ class MultiLabelLoss(nn.Module):
     over all labels alone.
 
     Args:
-        loss_weight: factor of the loss.
+        loss_weight: factor of the loss, at least 0.
         reduction: ``'mean'`` over all N * C labels, ``'batchmean'``: sum over the classes and mean over the images,
             ``'sum'``, or ``'none'``. Each loss has that of its authors; a learning rate belongs to one of them.
+
+    Raises:
+        ValueError: a negative ``loss_weight``, or an unknown reduction.
     """
 
     accepts_unknown = False
@@ -119,6 +126,7 @@ class MultiLabelLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
         super().__init__()
+        check_at_least_zero('loss_weight', loss_weight)
         if reduction not in REDUCTIONS:
             raise ValueError(f'Expected `reduction` to be one of {list(REDUCTIONS)}, but got {reduction!r}.')
         self.loss_weight = loss_weight

@@ -77,6 +77,12 @@ def test_unknown_reduction_is_refused_at_build_and_at_the_call():
         MultiLabelBCELoss()(SCORE, TARGET, reduction_override='avg')
 
 
+@pytest.mark.parametrize('loss_weight', [-1, float('nan')])
+def test_loss_weight_is_at_least_zero(loss_weight):
+    with pytest.raises(ValueError, match=f'Expected `loss_weight` to be at least 0, but got {loss_weight}'):
+        MultiLabelBCELoss(loss_weight)
+
+
 def test_an_unknown_label_that_is_left_out_has_neither_loss_nor_gradient():
     target = TARGET.clone()
     target[1, 1] = -1
