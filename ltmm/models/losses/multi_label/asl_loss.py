@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ltmm.registry import MODELS
 
+from ..base import check_at_least_zero
 from .asymmetric import asymmetric, power
 from .base import MultiLabelLoss
 
@@ -99,5 +100,4 @@ def check_asymmetric(clip: float, eps: float, **at_least_zero: Any) -> None:
     if not 0 < eps < 1:
         raise ValueError(f'Expected `eps` to be in (0, 1), but got {eps}.')
     for name, value in at_least_zero.items():
-        if not 0 <= value < float('inf'):
-            raise ValueError(f'Expected `{name}` to be at least 0, but got {value}.')
+        check_at_least_zero(name, value)

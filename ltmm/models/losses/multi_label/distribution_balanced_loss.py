@@ -10,6 +10,7 @@ from torch import Tensor
 from ltmm.class_distribution import ClassDistribution
 from ltmm.registry import MODELS
 
+from ..base import check_at_least_zero
 from .base import MultiLabelPriorLoss
 from .weighted_focal import weighted_focal
 
@@ -95,7 +96,8 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
     Follows [1] where it differs from [0]: kappa is divided by lambda, the weight of negatives too. A class without
     training images has weight 0 in every ``reweight`` and is not shifted ([1] gives NaN); n_c = N counts as N - 1/2. An
     image without positives has the largest ``'rebalance'`` weight, alpha + 1, and 1 in the modes of ``'CB'`` that
-    average ([1] gives NaN there). Unknown labels are refused: the weights ask for all labels of an image.
+    weigh images (where [1] averages, it gives NaN). Unknown labels are refused: the weights ask for all labels of an
+    image.
 
     [0] Wu et al., Distribution-Balanced Loss for Multi-Label Classification in Long-Tailed Datasets, ECCV 2020,
         arXiv 2007.09654.
@@ -158,9 +160,10 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
             raise ValueError(f'Expected `cb_beta` to be in (0, 1), but got {cb_beta}.')
         if not 0 < neg_scale < np.inf:
             raise ValueError(f'Expected `neg_scale` to be positive, but got {neg_scale}.')
-        for name, value in dict(alpha=alpha, beta=beta, init_bias=init_bias, focal_gamma=focal_gamma).items():
-            if value is not None and not 0 <= value < np.inf:
-                raise ValueError(f'Expected `{name}` to be at least 0, but got {value}.')
+        given = dict(alpha=alpha, beta=beta, mu=mu, init_bias=init_bias, focal_gamma=focal_gamma, balance=balance)
+        for name, value in given.items():
+            if value is not None:
+                check_at_least_zero(name, value)
         self.reweight, self.alpha, self.beta, self.mu = reweight, alpha, beta, mu
         self.cb_beta, self.cb_mode, self.weight_norm = cb_beta, cb_mode, weight_norm
         self.neg_scale, self.init_bias, self.divide_init_bias = neg_scale, init_bias, divide_init_bias
@@ -201,7 +204,7 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
             weight = self.class_weight.to(target).unsqueeze(0)
         if self._has_empty_classes:
             weight = weight * self.occurs.to(target)
-        if self.weight_norm is not None:
+        if self.weight_norm is not None and len(weight):
             largest = weight.amax(1, keepdim=True) if self.weight_norm == 'by_instance' else weight.amax()
             weight = weight / largest.clamp(min=torch.finfo(weight.dtype).tiny)
         return weight

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ltmm.registry import MODELS
 
+from ..base import check_at_least_zero
 from .base import MultiLabelLoss
 from .weighted_focal import weighted_focal
 
@@ -42,8 +43,7 @@ class MultiLabelFocalLoss(MultiLabelLoss):
 
     def __init__(self, gamma: float, balance: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 <= gamma < float('inf'):
-            raise ValueError(f'Expected `gamma` to be at least 0, but got {gamma}.')
+        check_at_least_zero('gamma', gamma)
         if not 0 < balance < float('inf'):
             raise ValueError(f'Expected `balance` to be positive, but got {balance}.')
         self.gamma, self.scale = gamma, balance

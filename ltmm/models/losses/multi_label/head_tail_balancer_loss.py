@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 
-from ..base import at_least_float32
+from ..base import at_least_float32, check_at_least_zero
 
 __all__ = ['HeadTailBalancerLoss', 'head_tail_balancer_loss']
 
@@ -51,15 +51,15 @@ class HeadTailBalancerLoss(nn.Module):
         loss_weight: factor of the loss.
 
     Raises:
-        ValueError: ``gamma`` is negative, or the loss keeps one value a label.
+        ValueError: ``gamma`` or ``loss_weight`` is negative, or the loss keeps one value a label.
     """
 
     fits = ('comic',)
 
     def __init__(self, loss: dict, gamma: float = 2.0, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if gamma < 0:
-            raise ValueError(f'Expected `gamma` to be at least 0, but got {gamma}.')
+        check_at_least_zero('gamma', gamma)
+        check_at_least_zero('loss_weight', loss_weight)
         self.loss = MODELS.build(loss)
         if self.loss.reduction == 'none':
             raise ValueError("HeadTailBalancerLoss needs one number of its loss, but got one with reduction='none'.")

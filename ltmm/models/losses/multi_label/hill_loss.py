@@ -7,6 +7,7 @@ from ltmm.models.losses.fused import fused_loss
 from ltmm.models.losses.sigmoid_focal_loss import focal_of_wrong_logit, focal_of_wrong_logit_with_grad
 from ltmm.registry import MODELS
 
+from ..base import check_at_least_zero
 from .base import MultiLabelLoss, positives_of
 
 __all__ = ['HillLoss', 'hill_loss']
@@ -83,9 +84,10 @@ class HillLoss(MultiLabelLoss):
         reduction: str = 'sum',
     ) -> None:
         super().__init__(loss_weight, reduction)
-        for name, value, least in (('lambda_', lambda_, 1), ('margin', margin, 0), ('gamma', gamma, 0)):
-            if not least <= value < float('inf'):
-                raise ValueError(f'Expected `{name}` to be at least {least}, but got {value}.')
+        if not 1 <= lambda_ < float('inf'):
+            raise ValueError(f'Expected `lambda_` to be at least 1, but got {lambda_}.')
+        check_at_least_zero('margin', margin)
+        check_at_least_zero('gamma', gamma)
         self.lambda_, self.margin, self.gamma = lambda_, margin, gamma
 
     def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:

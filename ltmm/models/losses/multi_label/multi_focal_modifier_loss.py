@@ -10,6 +10,7 @@ from torch import Tensor
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.registry import MODELS
 
+from .asl_loss import check_asymmetric
 from .base import MultiLabelPriorLoss
 from .multi_focal import multi_focal, scarcity_weight
 
@@ -58,8 +59,9 @@ class MultiFocalModifierLoss(MultiLabelPriorLoss):
             :class:`~ltmm.models.losses.multi_label.base.MultiLabelPriorLoss`.
 
     Raises:
-        ValueError: an unknown form, a ``clip`` outside [0, 1), a ``boost`` below 1, or a co-occurrence matrix that is
-            none or that form ``'multi_grained'`` has no use for.
+        ValueError: an unknown form, a number out of range (``clip`` in [0, 1), ``eps`` in (0, 1), ``boost`` at least 1,
+            the others at least 0), or a co-occurrence matrix that is none or that form ``'multi_grained'`` has no use
+            for.
         RuntimeError: at the first forward, when no class distribution, or none with the co-occurrence, has arrived
             (the message says both ways).
     """
@@ -83,15 +85,15 @@ class MultiFocalModifierLoss(MultiLabelPriorLoss):
     ) -> None:
         if form not in FORMS:
             raise ValueError(f'Expected `form` to be one of {sorted(FORMS)}, but got {form!r}.')
-        if not 0 <= clip < 1:
-            raise ValueError(f'Expected `clip` to be in [0, 1), but got {clip}.')
-        if boost < 1:
+        weight_exponent = FORMS[form] if weight_exponent is None else weight_exponent
+        check_asymmetric(clip, eps, gamma_neg=gamma_neg, gamma_pos=gamma_pos, weight_exponent=weight_exponent)
+        if not 1 <= boost < float('inf'):
             raise ValueError(f'Expected `boost` to be at least 1, but got {boost}.')
         if co_occurrence is not None and form != 'prior':
             raise ValueError(f"`co_occurrence` belongs to form='prior', but got form={form!r}.")
         self.form, self.gamma_neg, self.gamma_pos = form, gamma_neg, gamma_pos
         self.clip, self.boost, self.eps, self.detach_focus = clip, boost, eps, detach_focus
-        self.weight_exponent = FORMS[form] if weight_exponent is None else weight_exponent
+        self.weight_exponent = weight_exponent
         self._given_co_occurrence = co_occurrence
         super().__init__(reduction=reduction, **kwargs)
 

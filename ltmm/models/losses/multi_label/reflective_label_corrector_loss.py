@@ -11,6 +11,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.models.epoch import UsesEpoch
 from ltmm.registry import MODELS
 
+from .asl_loss import check_asymmetric
 from .base import MultiLabelPriorLoss
 from .multi_focal import multi_focal, scarcity_weight
 
@@ -59,7 +60,8 @@ class ReflectiveLabelCorrectorLoss(UsesEpoch, MultiLabelPriorLoss):
         recalled: labels of each class recalled in this epoch by all ranks, int64, (C,); in the checkpoint.
 
     Raises:
-        ValueError: a ``threshold`` or ``clip`` outside [0, 1), or a ``start_epoch`` below 0.
+        ValueError: a number out of range: ``threshold`` and ``clip`` are in [0, 1), ``eps`` in (0, 1), ``start_epoch``
+            is a whole number, and all are at least 0.
         RuntimeError: at a forward before the epoch or the class distribution is known; the message names the hook.
     """
 
@@ -80,9 +82,10 @@ class ReflectiveLabelCorrectorLoss(UsesEpoch, MultiLabelPriorLoss):
         reduction: str = 'sum',
         **kwargs: Any,
     ) -> None:
-        for name, value in (('threshold', threshold), ('clip', clip)):
-            if not 0 <= value < 1:
-                raise ValueError(f'Expected `{name}` to be in [0, 1), but got {value}.')
+        if not 0 <= threshold < 1:
+            raise ValueError(f'Expected `threshold` to be in [0, 1), but got {threshold}.')
+        gammas = dict(gamma_neg=gamma_neg, gamma_pos=gamma_pos)
+        check_asymmetric(clip, eps, **gammas, margin=margin, batch_size=batch_size, weight_exponent=weight_exponent)
         if isinstance(start_epoch, bool) or not isinstance(start_epoch, int) or start_epoch < 0:
             raise ValueError(f'Expected `start_epoch` to be a whole number of at least 0, but got {start_epoch!r}.')
         self.threshold, self.margin, self.start_epoch = threshold, margin, start_epoch

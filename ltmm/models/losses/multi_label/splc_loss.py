@@ -10,6 +10,7 @@ from ltmm.models.losses.fused import fused_loss
 from ltmm.models.losses.sigmoid_focal_loss import focal_of_wrong_logit, focal_of_wrong_logit_with_grad
 from ltmm.registry import MODELS
 
+from ..base import check_at_least_zero
 from .base import MultiLabelLoss
 
 __all__ = ['SPLCLoss']
@@ -57,8 +58,7 @@ class SPLCLoss(UsesEpoch, MultiLabelLoss):
         if not 0 < tau < 1:
             raise ValueError(f'Expected `tau` to be in (0, 1), but got {tau}.')
         for name, value in dict(start_epoch=start_epoch, margin=margin, gamma=gamma).items():
-            if not 0 <= value < float('inf'):
-                raise ValueError(f'Expected `{name}` to be at least 0, but got {value}.')
+            check_at_least_zero(name, value)
         self.tau, self.start_epoch, self.margin, self.gamma = tau, start_epoch, margin, gamma
 
     def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:

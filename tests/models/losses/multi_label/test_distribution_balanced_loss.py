@@ -101,6 +101,8 @@ def test_a_class_without_images_has_no_weight_and_no_shift(reweight):
         (dict(CB, cb_mode='mean'), "`cb_mode` to be None or one of .*, but got 'mean'"),
         (dict(reweight='RW'), "`reweight` to be None or one of .*, but got 'RW'"),
         (dict(REBALANCE, balance=2.0), '`balance` belongs to focal_gamma'),
+        (dict(REBALANCE, mu=float('nan')), '`mu` to be at least 0, but got nan'),
+        (dict(REBALANCE, focal_gamma=2.0, balance=-2), '`balance` to be at least 0, but got -2'),
         (dict(REBALANCE, neg_scale=0), '`neg_scale` to be positive, but got 0'),
         (dict(reweight='CB', cb_beta=1.0, cb_mode='min_n'), r'`cb_beta` to be in \(0, 1\), but got 1'),
         (dict(reweight=None, weight_norm='by_batch'), '`weight_norm` belongs to a `reweight`'),

@@ -24,6 +24,7 @@ LOSSES = {
     'ntr_focal': dict(DB, reweight=None, neg_scale=5.0, init_bias=0.05, divide_init_bias=False, **FOCAL),
     'inv': dict(DB, reweight='inv', weight_norm='by_instance'),
     'sqrt_inv': dict(DB, reweight='sqrt_inv', weight_norm='by_batch', **FOCAL),
+    'rebalance_by_batch': dict(REBALANCE, weight_norm='by_batch'),
     **{
         f'cb_{mode}': dict(DB, reweight='CB', cb_beta=0.9, cb_mode=mode, **FOCAL)
         for mode in ('by_class', 'average_n', 'average_w', 'min_n')
@@ -81,6 +82,12 @@ def test_a_class_without_images_or_in_all_of_them_is_finite(cfg, counts):
 def test_images_without_positives_are_finite(cfg):
     value, grad = value_and_grad(build(cfg), torch.randn(5, 4), torch.zeros(5, 4))
     assert value.isfinite() and value >= 0 and grad.isfinite().all()
+
+
+@each()
+def test_a_batch_without_images_costs_nothing(cfg):
+    value, grad = value_and_grad(build(cfg), torch.zeros(0, 4), torch.zeros(0, 4))
+    assert value == 0 and grad.shape == (0, 4)
 
 
 @each()

@@ -58,6 +58,7 @@ def test_in_another_head_it_is_refused():
     'options, message',
     [
         (dict(loss=MODIFIER, gamma=-1.0), 'Expected `gamma` to be at least 0, but got -1.0'),
+        (dict(loss=MODIFIER, loss_weight=-1.0), 'Expected `loss_weight` to be at least 0, but got -1.0'),
         (
             dict(loss=dict(MODIFIER, reduction='none')),
             "needs one number of its loss, but got one with reduction='none'",

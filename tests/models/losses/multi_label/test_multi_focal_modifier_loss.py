@@ -177,6 +177,10 @@ def test_without_co_occurrence_says_three_ways_out():
         (dict(form='posterior'), ValueError, "Expected `form` to be one of .*, but got 'posterior'"),
         (dict(clip=1.0), ValueError, r'Expected `clip` to be in \[0, 1\), but got 1.0'),
         (dict(boost=0.5), ValueError, 'Expected `boost` to be at least 1, but got 0.5'),
+        (dict(boost=np.nan), ValueError, 'Expected `boost` to be at least 1, but got nan'),
+        (dict(gamma_neg=-5), ValueError, 'Expected `gamma_neg` to be at least 0, but got -5'),
+        (dict(weight_exponent=-1), ValueError, 'Expected `weight_exponent` to be at least 0, but got -1'),
+        (dict(eps=0), ValueError, r'Expected `eps` to be in \(0, 1\), but got 0'),
         (dict(form='multi_grained', co_occurrence=np.eye(2)), ValueError, "`co_occurrence` belongs to form='prior'"),
         (dict(co_occurrence=np.ones((2, 3))), ValueError, r'to be of shape \(C, C\), but got \(2, 3\)'),
         (

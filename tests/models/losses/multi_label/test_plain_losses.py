@@ -65,6 +65,9 @@ def test_splc_has_to_be_told_the_epoch():
     [
         (lambda: MultiLabelFocalLoss(-1, 1), '`gamma` to be at least 0, but got -1'),
         (lambda: MultiLabelFocalLoss(1, 0), '`balance` to be positive, but got 0'),
+        (lambda: HillLoss(margin=float('nan')), '`margin` to be at least 0, but got nan'),
+        (lambda: HillLoss(gamma=-1), '`gamma` to be at least 0, but got -1'),
+        (lambda: SPLCLoss(margin=-1), '`margin` to be at least 0, but got -1'),
         (lambda: HillLoss(lambda_=0.5), '`lambda_` to be at least 1, but got 0.5'),
         (lambda: SPLCLoss(tau=1), r'`tau` to be in \(0, 1\), but got 1'),
     ],

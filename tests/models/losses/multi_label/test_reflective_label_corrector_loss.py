@@ -156,6 +156,9 @@ def test_soft_labels_are_refused_by_name():
     [
         (dict(threshold=1.0), r'Expected `threshold` to be in \[0, 1\), but got 1.0'),
         (dict(clip=-0.1), r'Expected `clip` to be in \[0, 1\), but got -0.1'),
+        (dict(margin=float('nan')), 'Expected `margin` to be at least 0, but got nan'),
+        (dict(gamma_neg=-5), 'Expected `gamma_neg` to be at least 0, but got -5'),
+        (dict(batch_size=-1), 'Expected `batch_size` to be at least 0, but got -1'),
         (dict(start_epoch=1.5), 'Expected `start_epoch` to be a whole number of at least 0, but got 1.5'),
     ],
 )
