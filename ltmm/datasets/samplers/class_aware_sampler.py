@@ -37,8 +37,8 @@ class ClassAwareSampler(ClassSampler):
         round_up: see :class:`ClassSampler`.
 
     Raises:
-        ValueError: a class without samples, ``num_samples_per_class`` or ``reduce`` below 1, an unknown ``length``, or
-            ``reduce`` with another length than ``'max'``.
+        ValueError: a class without samples, ``num_samples_per_class`` or ``reduce`` below 1, an unknown ``length``,
+            ``reduce`` with another length than ``'max'``, or one that leaves nothing of it.
     """
 
     def __init__(
@@ -64,8 +64,13 @@ class ClassAwareSampler(ClassSampler):
 
     def default_length(self) -> int:
         """See the argument ``length``."""
+        if not self._max_length:
+            return super().default_length()
         counts = self.members.counts
-        return int(counts.max()) * len(counts) // self.reduce if self._max_length else super().default_length()
+        longest = int(counts.max()) * len(counts)
+        if longest < self.reduce:
+            raise ValueError(f"Expected `reduce` to be at most {longest}, the length 'max', but got {self.reduce}.")
+        return longest // self.reduce
 
     def class_probability(self, epoch: int | None = None) -> np.ndarray:
         """See :class:`ClassSampler`; the same for all classes."""

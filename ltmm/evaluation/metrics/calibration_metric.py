@@ -128,7 +128,7 @@ class CalibrationMetric(ShotMetric):
         """
         label = self._labels(data_samples, 'gt_label').cpu()  # (N,)
         scores = self._scores(data_samples)  # (N, C)
-        self._refuse_nan(scores.sum(1).isnan(), data_samples)
+        self._refuse_broken(scores.sum(1).isnan(), data_samples)
         self._refuse_outside(label, 'gt_label', scores.size(1), data_samples)
         probability, label = _probabilities(scores.cpu().double().numpy(), self.activation), label.numpy()
         pred = probability.argmax(1)  # of equal scores the first counts, as in LongTailMetric

@@ -111,7 +111,7 @@ class LongTailMetric(ShotMetric):
             pred = self._labels(data_samples, 'pred_label').to(label.device)
             rank, broken = (pred != label).long(), torch.zeros_like(label)
         table = torch.stack([label, pred, rank, broken.long()], dim=1).cpu()  # (N, 4), one transfer a batch
-        self._refuse_nan(table[:, 3], data_samples)
+        self._refuse_broken(table[:, 3], data_samples)
         self._refuse_outside(table[:, 0], 'gt_label', num_classes, data_samples)
         self._refuse_outside(table[:, 1], 'pred_label', num_classes, data_samples)
         self.results.extend(map(tuple, table[:, :3].tolist()))

@@ -46,8 +46,8 @@ class MultiLabelMetric(ShotMetric):
     Raises:
         ClassDistributionError: a number of classes that is not that of the test set.
         RuntimeError: at the first batch, when no class distribution has arrived.
-        ValueError: ``thr`` out of range; scores that are NaN; labels that are neither 1, 0 nor -1, or of another number
-            of classes.
+        ValueError: ``thresholds`` or ``thr`` out of range; scores that are NaN or infinite; labels that are neither 1,
+            0 nor -1, or of another number of classes.
     """
 
     default_prefix = 'multi_label'
@@ -63,10 +63,10 @@ class MultiLabelMetric(ShotMetric):
     ) -> None:
         if not 0 < thr < 1:
             raise ValueError(f'Expected `thr` to be in (0, 1), but got {thr}.')
-        head, tail = thresholds
-        if not 0 < tail <= head:
+        if np.size(thresholds) != 2 or not 0 < thresholds[1] <= thresholds[0]:
             raise ValueError(f'Expected `thresholds` (head, tail) with 0 < tail <= head, but got {thresholds}.')
         self.thr, self.csv_name = thr, csv_name
+        head, tail = thresholds
         more_than_and_fewer_than = (head - 1, tail)
         super().__init__('decoupling', more_than_and_fewer_than, None, None, class_counts, collect_device, prefix)
 
@@ -81,7 +81,7 @@ class MultiLabelMetric(ShotMetric):
         if self.distribution is None:
             raise missing_distribution_error(type(self).__name__)
         scores = self._scores(data_samples).float()  # (N, C)
-        self._refuse_nan(scores.isnan().any(1), data_samples)
+        self._refuse_broken(~scores.isfinite().all(1), data_samples, 'NaN or infinite')
         target = self._targets(data_samples)  # (N, C)
         self.results.extend(zip(scores.cpu().numpy(), target.cpu().numpy(), strict=True))
 

@@ -123,11 +123,11 @@ class ShotMetric(BaseMetric):
         return scores
 
     @staticmethod
-    def _refuse_nan(is_nan: torch.Tensor, data_samples: Sequence[dict]) -> None:
-        if broken := is_nan.nonzero().flatten().tolist():
+    def _refuse_broken(is_broken: torch.Tensor, data_samples: Sequence[dict], how: str = 'NaN') -> None:
+        if broken := is_broken.nonzero().flatten().tolist():
             raise ValueError(
                 f'Expected scores that are numbers, but those of {len(broken)} of {len(data_samples)} images in the '
-                f'batch are NaN: {", ".join(name_of(data_samples[i]) for i in broken[:10])}. '
+                f'batch are {how}: {", ".join(name_of(data_samples[i]) for i in broken[:10])}. '
                 'Has the training diverged, or is the checkpoint of another model?'
             )
 

@@ -66,12 +66,36 @@ class MultiLabelClsHead(UsesClassDistribution, MMPretrainMultiLabelClsHead):
         return self.fc(self.pre_logits(feats))
 
     def targets(self, data_samples: Sequence[DataSample]) -> Tensor:
-        """The labels of a batch, (N, C): 1 positive, 0 negative, -1 unknown."""
+        """The labels of a batch, (N, C): 1 positive, 0 negative, -1 unknown.
+
+        Raises:
+            ValueError: a ``gt_label`` outside [0, C), or a ``gt_score`` of another length than C.
+        """
+        self._check_classes(data_samples)
         targets = [
             sample.gt_score if 'gt_score' in sample else label_to_onehot(sample.gt_label, self.num_classes)
             for sample in data_samples
         ]
         return torch.stack([target.float() for target in targets])
+
+    def _check_classes(self, data_samples: Sequence[DataSample]) -> None:
+        """Refuse labels of other classes than the head has; a device synchronisation where some are indices."""
+        name, num_classes = type(self).__name__, self.num_classes
+        for i, sample in enumerate(data_samples):
+            if 'gt_score' in sample and sample.gt_score.shape != (num_classes,):
+                raise ValueError(
+                    f'{name}: expected `gt_score` of {num_classes} classes, as the head has, but image {i} of the '
+                    f'batch has shape {tuple(sample.gt_score.shape)}. Set `num_classes` to the number in the data.'
+                )
+        labels = {i: sample.gt_label for i, sample in enumerate(data_samples) if 'gt_score' not in sample}
+        label = torch.cat(list(labels.values())) if labels else torch.zeros(0)
+        outside = label[(label < 0) | (label >= num_classes)].tolist()
+        if outside:
+            i = next(i for i, of_image in labels.items() if outside[0] in of_image)
+            raise ValueError(
+                f'{name}: expected `gt_label` in [0, {num_classes}), the classes of the head, but image {i} of the '
+                f'batch has {outside[0]}. Set `num_classes` to the number in the data.'
+            )
 
     def _get_loss(self, cls_score: Tensor, data_samples: Sequence[DataSample], **kwargs) -> dict[str, Tensor]:
         target = self.targets(data_samples)

@@ -77,6 +77,7 @@ def test_many_empty_classes_are_refused_in_one_line(build):
         ),
         (dict(length='max', reduce=0), 'Expected `reduce` to be a whole number of at least 1, but got 0'),
         (dict(reduce=4), "Expected `reduce` to go with length='max', but got reduce=4, length='dataset'"),
+        (dict(length='max', reduce=10**6), r"Expected `reduce` to be at most \d+, the length 'max', but got 1000000"),
         (dict(length='min'), "Expected `length` to be 'dataset', 'max' or a number, but got 'min'"),
     ],
 )

@@ -133,10 +133,11 @@ def test_half_precision_scores():
     assert evaluate(build(), samples)['mAP'] == pytest.approx(expected)
 
 
-def test_nan_scores_are_refused_with_the_image():
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_are_refused_with_the_image(value):
     scores, target = arrays()
-    scores[20, 3] = np.nan
-    with pytest.raises(ValueError, match='those of 1 of 16 images in the batch are NaN: sample 20'):
+    scores[20, 3] = value
+    with pytest.raises(ValueError, match='those of 1 of 16 images in the batch are NaN or infinite: sample 20'):
         evaluate(build(), samples_of(scores, target))
 
 
@@ -161,7 +162,15 @@ def test_a_distribution_is_needed_and_has_to_fit():
         build().set_class_distribution(ClassDistribution([3, 2, 1]))
 
 
-@pytest.mark.parametrize('arguments, message', [(dict(thr=1), '`thr`'), (dict(thresholds=(10, 20)), '`thresholds`')])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (dict(thr=1), '`thr`'),
+        (dict(thresholds=(10, 20)), '`thresholds`'),
+        (dict(thresholds=100), '`thresholds` .*, but got 100'),
+        (dict(thresholds=(100,)), r'`thresholds` \(head, tail\) with 0 < tail <= head, but got \(100,\)'),
+    ],
+)
 def test_arguments_out_of_range_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         build(**arguments)

@@ -75,6 +75,22 @@ def test_only_multi_label_losses_fit():
         MODELS.build(dict(type='ltmm.LongTailClsHead', num_classes=5, in_channels=4, loss=dict(type='ltmm.HillLoss')))
 
 
+@pytest.mark.parametrize(
+    'sample, message',
+    [
+        (
+            DataSample().set_gt_label([0, 9]),
+            r'`gt_label` in \[0, 5\), .* but image 1 of the batch has 9\. Set `num_classes`',
+        ),
+        (DataSample().set_gt_label(-1), r'`gt_label` in \[0, 5\), .* but image 1 of the batch has -1\.'),
+        (samples_of([[1, 0, 0, 1]])[0], r'`gt_score` of 5 classes, .* but image 1 of the batch has shape \(4,\)'),
+    ],
+)
+def test_labels_of_other_classes_are_refused_with_the_image(sample, message):
+    with pytest.raises(ValueError, match=f'MultiLabelClsHead: expected {message}'):
+        build().loss(FEATS, [COMPLETE[0], sample, DataSample().set_gt_label([2])])
+
+
 def test_number_of_classes_has_to_be_positive():
     with pytest.raises(ValueError, match='`num_classes` to be positive, but got 0'):
         MODELS.build(dict(type='ltmm.MultiLabelClsHead', num_classes=0, in_channels=4, loss=dict(type='ltmm.HillLoss')))
