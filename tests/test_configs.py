@@ -177,6 +177,15 @@ def test_resampled_baselines_differ_in_the_sampling_alone_and_r_bce_in_the_loss_
     assert first == second
 
 
+@pytest.mark.parametrize('path', each([path for path in CONFIGS if path.parent.name in ('coco_mlt', 'voc_mlt')]))
+def test_every_method_takes_missing_labels_by_one_option(path):
+    dataset = Config.fromfile(path).train_dataloader.dataset
+    assert dataset.type == 'ltmm.PartialLabels'
+    assert dataset.missing_rate == (0.4 if path.stem in ('comic_r50', 'partial_asl_r50') else 0)
+    assert dataset.dataset.type.upper() == f'LTMM.{path.parent.name.replace("_", "").upper()}'
+    assert dataset.dataset.split == 'train' and dataset.dataset.pipeline[-1].type == 'PackInputs'
+
+
 @pytest.mark.parametrize('folder', ['coco_mlt', 'voc_mlt'])
 def test_re_weighting_is_by_the_inverse_square_root(folder):
     loss = MODELS.build(Config.fromfile(ROOT / f'configs/{folder}/rw_r50.py').model.head.loss)
