@@ -2,8 +2,8 @@
 
 The strength is searched on validation data, or given by --strength; the test set is only measured on. What is written
 is a checkpoint for the same config where the correction can be built into the classifier (logit_adjustment, tau_norm,
-temperature and norcal on a linear layer), else a config that goes with it. norcal is for detectors with mmdet's box
-heads, the others are for classifiers.
+temperature and norcal on a linear layer), else a config that goes with it. norcal is for mmdet's detectors of two
+stages, of one stage, and DETR; the others are for classifiers.
 """
 
 from argparse import ArgumentParser

@@ -25,7 +25,7 @@ __all__ = ['DetectorPostProcessor']
 
 
 class DetectorPostProcessor(PostProcessor):
-    """A trained two-stage detector and a correction of its scores. Every image passes through the model once.
+    """A trained detector and a correction of its scores. Every image passes through the model once.
 
     Boxes are corrected and judged; masks come after the boxes and follow them.
 
@@ -34,17 +34,15 @@ class DetectorPostProcessor(PostProcessor):
         **kwargs: see :class:`~ltmm.engine.post_processing.PostProcessor`.
 
     Raises:
-        TypeError: a model without box heads.
+        TypeError: a model without a head that the correction fits.
         ValueError: see :class:`~ltmm.engine.post_processing.PostProcessor`; or a metric that reads no ``ann_file``.
     """
 
-    head_prefix = 'roi_head.bbox_head.'
-
     def _take_head(self) -> nn.Module:
-        heads = box_heads(self.model, type(self.step).__name__)
-        for head in heads:
+        for head in box_heads(self.model, type(self.step).__name__):
             self.step.check(head)
-        return self.model.roi_head.bbox_head
+        self.head_prefix = 'roi_head.bbox_head.' if hasattr(self.model, 'roi_head') else 'bbox_head.'
+        return self.model.get_submodule(self.head_prefix.rstrip('.'))
 
     # ------------------------------------------------------------------ search
 
@@ -125,8 +123,8 @@ class DetectorPostProcessor(PostProcessor):
 
     def _batches(self, loader: DataLoader) -> Iterator[tuple[dict, list, Callable[[], list[InstanceData]]]]:
         """Each batch, what the model finds in it, without masks, and a function that corrects these boxes anew."""
-        roi_head, last = self.model.roi_head, box_heads(self.model, type(self.step).__name__)[-1]
-        mask_head, predict = getattr(roi_head, 'mask_head', None), last.predict_by_feat
+        roi_head = getattr(self.model, 'roi_head', nn.Module())  # without one there is no mask to leave out either
+        last, mask_head = box_heads(self.model, type(self.step).__name__)[-1], getattr(roi_head, 'mask_head', None)
         uncorrected = dict(last.loss_cls.__dict__)
         calls = []  # of `predict`, in this batch; none where the model proposed nothing
 
@@ -136,6 +134,7 @@ class DetectorPostProcessor(PostProcessor):
 
         self.model.eval()
         self.step.attach(last)
+        predict = last.predict_by_feat
         last.predict_by_feat, roi_head.mask_head = record, None
         bar = ProgressBar(len(loader)) if get_rank() == 0 else None
         try:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from toy_detectors import detector_cfg
 from toy_lvis import CLASSES, detector_config, lvis_content, write_lvis
 
 pytest.importorskip('mmcv.ops')
@@ -20,12 +21,23 @@ BOX_HEAD = dict(
     type='Shared2FCBBoxHead', in_channels=8, fc_out_channels=16, num_classes=len(CLASSES), reg_class_agnostic=True
 )
 NORCAL = dict(type='ltmm.NorCal', gamma=0.8)
-UNFOLDED = dict(type='ltmm.NorCal', gamma=0.8, renorm=False)
+UNFOLDED = dict(NORCAL, renorm=False)  # of other than box heads: on='logits'
+EQL = dict(type='ltmm.EQLLoss', lambda_=0.2)
+BIASES = dict(  # what is changed by building it in
+    mask={'roi_head.bbox_head.fc_cls.bias'},
+    cascade={f'roi_head.bbox_head.{stage}.fc_cls.bias' for stage in range(2)},
+    retinanet={'bbox_head.retina_cls.bias'},
+    deformable_detr={f'bbox_head.cls_branches.{layer}.bias' for layer in range(2)},  # one layer under several names
+)
 
 
 def config(folder, kind, **overrides) -> Config:
     head = dict(BOX_HEAD, loss_cls=dict(type='CrossEntropyLoss'))
     cfg = detector_config(folder / 'work', folder / 'data', **{'train_cfg.val_interval': 100})
+    if kind in ('retinanet', 'deformable_detr'):
+        head_type = 'RetinaHead' if kind == 'retinanet' else 'DeformableDETRHead'
+        cfg.model = detector_cfg(kind, EQL, type=f'ltmm.{head_type}')
+        return cfg
     cfg.model.roi_head.bbox_head = head
     if kind == 'cascade':
         roi_head, rcnn = cfg.model.roi_head, cfg.model.train_cfg.rcnn
@@ -35,9 +47,9 @@ def config(folder, kind, **overrides) -> Config:
     return cfg
 
 
-@pytest.fixture(scope='module', params=['mask', 'cascade'])
+@pytest.fixture(scope='module', params=list(BIASES))
 def trained(request, tmp_path_factory):
-    """Folder, kind and checkpoint of a detector that was trained with softmax."""
+    """Folder, kind and checkpoint of a detector that was trained."""
     folder = tmp_path_factory.mktemp(request.param)
     write_lvis(folder / 'data', lvis_content())
     Runner.from_cfg(config(folder, request.param)).train()
@@ -68,12 +80,13 @@ def test_hook_search_and_written_model_agree(trained, tmp_path):
     assert ClassDistribution.from_state_dict(content['state_dict']) == processor.distribution
     old = torch.load(checkpoint, weights_only=True)['state_dict']
     changed = {name for name, value in content['state_dict'].items() if not torch.equal(value, old[name])}
-    assert content['state_dict'].keys() == old.keys() and changed == {n for n in old if n.endswith('fc_cls.bias')}
+    assert content['state_dict'].keys() == old.keys() and changed == BIASES[kind]
 
 
 def test_what_cannot_be_built_in_gives_a_config(trained, tmp_path):
     folder, kind, checkpoint = trained
-    processor = DetectorPostProcessor(config(folder, kind), checkpoint, UNFOLDED)
+    step = UNFOLDED if kind in ('mask', 'cascade') else dict(NORCAL, on='logits')
+    processor = DetectorPostProcessor(config(folder, kind), checkpoint, step)
     _, after = processor.evaluate()
     (path,) = processor.write(tmp_path, 'new')
     written = Config.fromfile(path)
@@ -102,12 +115,12 @@ def test_what_does_not_fit_is_refused(trained):
     with pytest.raises(TypeError, match='TauNorm corrects classifiers, but got'):
         PostProcessor(config(folder, kind), checkpoint, dict(type='ltmm.TauNorm'))
     hook = dict(type='ltmm.PostProcessHook', steps=[NORCAL, dict(type='ltmm.TemperatureScaling', temperature=2.0)])
-    with pytest.raises(TypeError, match='TemperatureScaling corrects classifiers, not box heads'):
+    with pytest.raises(TypeError, match='TemperatureScaling corrects classifiers, not detectors'):
         figures_of_test(trained, checkpoint, 'mixed', [hook])
 
 
-def test_a_dense_detector_is_refused(tmp_path):
+def test_what_is_no_detector_is_refused():
     from ltmm.models.post_process.base import box_heads
 
-    with pytest.raises(TypeError, match='NorCal corrects detectors with box heads .* but got Identity'):
+    with pytest.raises(TypeError, match="NorCal corrects mmdet's detectors, .* or a `bbox_head`, but got Identity"):
         box_heads(torch.nn.Identity(), 'NorCal')

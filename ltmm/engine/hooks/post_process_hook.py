@@ -18,7 +18,7 @@ __all__ = ['PostProcessHook']
 
 @HOOKS.register_module()
 class PostProcessHook(Hook):
-    """Corrects what any head of mmpretrain or ltmm, or box head of mmdet, predicts in validation and test only.
+    """Corrects what any head of mmpretrain or ltmm, or of mmdet's detectors, predicts in validation and test only.
 
     ``custom_hooks`` of a config, or of the command line, switch it on for any checkpoint::
 
@@ -70,7 +70,7 @@ class PostProcessHook(Hook):
     def _correct_boxes(self, model: nn.Module) -> None:
         for step in self.steps:
             if 'roi' not in step.fits:
-                raise TypeError(f'PostProcessHook: {type(step).__name__} corrects classifiers, not box heads.')
+                raise TypeError(f'PostProcessHook: {type(step).__name__} corrects classifiers, not detectors.')
             for head in box_heads(model, type(step).__name__):
                 step.check(head)
                 step.attach(head)

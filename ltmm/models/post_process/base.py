@@ -63,7 +63,7 @@ def linear_layer(head: nn.Module) -> nn.Linear | None:
 
 
 def box_heads(model: nn.Module, name: str) -> list[nn.Module]:
-    """The box heads of a two-stage detector of mmdet, stage by stage.
+    """The heads that score the boxes of a detector of mmdet: of two stages, stage by stage, or the one head it has.
 
     Args:
         model: the detector.
@@ -72,9 +72,10 @@ def box_heads(model: nn.Module, name: str) -> list[nn.Module]:
     Raises:
         TypeError: a model without any.
     """
-    heads = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
+    heads = getattr(getattr(model, 'roi_head', model), 'bbox_head', None)
     if heads is None:
         raise TypeError(
-            f'{name} corrects detectors with box heads (Faster, Mask, Cascade R-CNN), but got {type(model).__name__}.'
+            f"{name} corrects mmdet's detectors, which have a `roi_head.bbox_head` or a `bbox_head`, but got "
+            f'{type(model).__name__}.'
         )
     return list(heads) if isinstance(heads, nn.ModuleList) else [heads]

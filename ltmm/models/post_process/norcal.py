@@ -15,10 +15,13 @@ from ltmm.registry import MODELS
 
 from .base import PostProcess
 
-__all__ = ['NorCal', 'norcal_divisor', 'norcal_scores']
+__all__ = ['NorCal', 'norcal_divisor', 'norcal_logits', 'norcal_scores']
 
 FACTORS = ('effective_number', 'power')
 PLACES = ('exps', 'logits', 'probs')
+SCORE_MAKERS = {'BBoxHead', 'BaseDenseHead', 'DETRHead', 'DeformableDETRHead'}  # of mmdet; what they do is known
+BOX_HEADS = ('roi', 'own_roi')  # of ltmm.models.fits.HEAD_KINDS
+CLASSIFIERS = ('fc_cls', 'retina_cls', 'atss_cls')  # layers whose outputs are the logits
 
 
 def norcal_divisor(counts: np.ndarray, gamma: float, factor: str) -> np.ndarray:
@@ -35,6 +38,20 @@ def norcal_divisor(counts: np.ndarray, gamma: float, factor: str) -> np.ndarray:
     return ClassDistribution(counts).effective_number(gamma)
 
 
+def norcal_logits(cls_score: Tensor, divisor: Tensor, on: str) -> Tensor:
+    """Calibrated logits, (..., C) or wider; the others than those of the C classes stay as they are.
+
+    Args:
+        cls_score: logits, (..., C) or wider: those of the C classes come first.
+        divisor: a, (C,), float64.
+        on: ``'logits'``, which are divided by it; with ``'exps'`` and ``'probs'`` its logarithm is taken off, as
+            e^z / a = e^(z - log a), in a softmax as in a sigmoid, and nothing overflows.
+    """
+    classes, others = cls_score[..., : len(divisor)], cls_score[..., len(divisor) :]
+    classes = classes / divisor.to(classes) if on == 'logits' else classes - divisor.log().to(classes)
+    return torch.cat([classes, others], dim=-1)
+
+
 def norcal_scores(
     cls_score: Tensor, divisor: Tensor, activation: Callable[[Tensor], Tensor], on: str, renorm: bool
 ) -> Tensor:
@@ -47,23 +64,17 @@ def norcal_scores(
         on: ``'exps'``, ``'probs'`` or ``'logits'``.
         renorm: whether the scores are normalised again.
     """
-    num_classes = len(divisor)
-    if on != 'logits' and not renorm:
-        scores = activation(cls_score)
-        return torch.cat([scores[:, :num_classes] / divisor.to(scores), scores[:, num_classes:]], dim=1)
-    classes, others = cls_score[:, :num_classes], cls_score[:, num_classes:]
-    if on == 'logits':
-        classes = classes / divisor.to(classes)
-    else:  # e^z / a = e^(z - log a), in a softmax as in a sigmoid, and nothing overflows
-        classes = classes - divisor.log().to(classes)
-    return activation(torch.cat([classes, others], dim=1))
+    if renorm or on == 'logits':
+        return activation(norcal_logits(cls_score, divisor, on))
+    scores = activation(cls_score)
+    return torch.cat([scores[:, : len(divisor)] / divisor.to(scores), scores[:, len(divisor) :]], dim=1)
 
 
 @MODELS.register_module()
 class NorCal(UsesClassDistribution, PostProcess):
     r"""Lowers the scores of the classes that many training images hold, so that the tail is not lost behind them.
 
-    For box heads with a softmax over classes and background (b), and for those with a sigmoid for each class:
+    For heads with a softmax over classes and background (b), and for those with a sigmoid for each class:
 
     .. math::
         s_c = \frac{e^{z_c} / a_c}{\sum_k e^{z_k} / a_k + e^{z_b}}, \qquad
@@ -71,7 +82,10 @@ class NorCal(UsesClassDistribution, PostProcess):
 
     with the number n of training images of each class, out of the checkpoint. Background is left alone. Both are
     shifts of the logits by :math:`-\log a_c`, and so is what becomes of Seesaw's scores, whose classes and objectness
-    are apart. It works on Faster, Mask and Cascade R-CNN and whatever else has mmdet's box heads.
+    are apart. It works on Faster, Mask and Cascade R-CNN and whatever else has mmdet's box heads; on detectors of one
+    stage whose scores are made by mmdet's BaseDenseHead (RetinaNet, ATSS, FCOS, SSD, ...); and on DETR, Deformable DETR
+    and DINO, where what the encoder proposes in two stages stays as it is. Heads that make their scores by code of
+    their own (YOLOX, GFL, PAA, Sparse R-CNN, ...) are refused.
 
     [0] Pan et al., On Model Calibration for Long-Tailed Object Detection and Instance Segmentation, NeurIPS 2021, arXiv
         2107.02170.
@@ -83,18 +97,19 @@ class NorCal(UsesClassDistribution, PostProcess):
             :math:`a = (1 - \gamma^n) / (1 - \gamma)`, with gamma below 1, such as 0.999.
         on: what is divided by a: ``'exps'``, the exponentials of the logits, or ``'probs'``, which are the same but for
             their sum, or ``'logits'``.
-        renorm: whether the scores sum to 1 again; without it they are :math:`p_c / a_c`.
+        renorm: whether the scores sum to 1 again; without it they are :math:`p_c / a_c`, on box heads only.
         class_counts: training images per class, as :meth:`ltmm.ClassDistribution.build` takes them; taken from the
             checkpoint when left out.
 
     Raises:
         ValueError: a ``gamma`` out of range, an unknown ``factor`` or ``on``, or ``renorm=False`` with logits; at a
             forward, logits of other classes than the training data have.
-        TypeError: a model without mmdet's box heads, or with one that makes its scores by itself.
+        TypeError: a model that is no detector of mmdet, or one whose head makes its scores by itself; or
+            ``renorm=False`` without a box head.
         RuntimeError: neither the checkpoint nor ``class_counts`` gives the counts.
     """
 
-    fits = ('roi',)
+    fits = (*BOX_HEADS, 'dense', 'detr', 'ltmm_dense', 'ltmm_detr')
     strength = 'gamma'
     grid = (0, 1, 11)
     objective = 'bbox_AP'
@@ -129,30 +144,59 @@ class NorCal(UsesClassDistribution, PostProcess):
             cls_score: logits of a box head, (N, C), (N, C + 1) or (N, C + 2).
             activation: from logits to the head's own scores.
         """
+        divisor = self._divisor(cls_score.size(1) if self.renorm else None).to(cls_score.device)
+        return norcal_scores(cls_score, divisor, activation, self.on, self.renorm)
+
+    def _divisor(self, width: int | None) -> Tensor:
+        """See :func:`norcal_divisor`; for logits of this width, which is checked."""
         distribution = self.get_class_distribution()
-        if (self.renorm or self.on == 'logits') and cls_score.size(1) - len(distribution) not in (0, 1, 2):
+        if width is not None and width - len(distribution) not in (0, 1, 2):
             raise ValueError(
                 f'NorCal: expected logits of the {len(distribution)} classes in the training data, and up to 2 of '
-                f"background, but got {cls_score.size(1)}. What several experts predict takes on='probs', renorm=False."
+                f"background, but got {width}. What several experts predict takes on='probs', renorm=False."
             )
-        divisor = torch.from_numpy(norcal_divisor(distribution.image_counts, self.gamma, self.factor))
-        return norcal_scores(cls_score, divisor.to(cls_score.device), activation, self.on, self.renorm)
+        return torch.from_numpy(norcal_divisor(distribution.image_counts, self.gamma, self.factor))
 
     def check(self, head: nn.Module) -> None:
-        """Refuse what is not a box head of mmdet, or makes its scores by itself."""
-        maker = next((c.__name__ for c in type(head).__mro__ if '_predict_by_feat_single' in vars(c)), None)
-        if head_kind(head) != 'roi' or maker != 'BBoxHead':
+        """Refuse a head that makes its scores by code of its own, and what is no head of a detector at all."""
+        classes = type(head).__mro__
+        methods = ('predict_by_feat', '_predict_by_feat_single')
+        makers = {next((c.__name__ for c in classes if method in vars(c)), None) for method in methods}
+        if not makers <= SCORE_MAKERS or 'DIIHead' in {c.__name__ for c in classes}:  # whose RoI head makes them
             raise TypeError(
-                "NorCal calibrates the scores of mmdet's RoI box heads (Faster, Mask and Cascade R-CNN), but got "
-                f'{type(head).__name__}.'
+                "NorCal calibrates the scores that mmdet's BBoxHead (Faster, Mask and Cascade R-CNN), BaseDenseHead "
+                '(RetinaNet, ATSS, FCOS, ...) and DETRHead (DETR, Deformable DETR, DINO) make of their logits, but '
+                f'{type(head).__name__} does not leave that to them.'
             )
+        if not self.renorm and makers != {'BBoxHead'}:
+            raise TypeError(f'NorCal(renorm=False) calibrates box heads only, but got {type(head).__name__}.')
 
     def attach(self, head: nn.Module) -> None:
         """Correct all that ``head`` predicts from now on; what it does in training stays as it is.
 
         Args:
-            head: a box head of mmdet.
+            head: a head that passes :meth:`check`.
         """
+        if head_kind(head) in BOX_HEADS:
+            return self._attach_to_box_head(head)
+        predict = head.predict_by_feat
+
+        def predict_by_feat(cls_scores: Tensor | Sequence[Tensor], *args: Any, **kwargs: Any) -> Any:
+            return predict(cls_scores if head.training else self._logits(head, cls_scores), *args, **kwargs)
+
+        head.predict_by_feat = predict_by_feat
+
+    def _logits(self, head: nn.Module, cls_scores: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
+        """Calibrated logits of a DETR head, (..., width), or of each level of a dense head, (B, A width, H, W)."""
+        width = head.cls_out_channels
+        divisor = self._divisor(width)
+        if isinstance(cls_scores, Tensor):
+            return norcal_logits(cls_scores, divisor.to(cls_scores.device), self.on)
+        levels = (level.unflatten(1, (-1, width)).movedim(2, -1) for level in cls_scores)  # (B, A, H, W, width)
+        levels = (norcal_logits(level, divisor.to(level.device), self.on) for level in levels)
+        return [level.movedim(-1, 2).flatten(1, 2) for level in levels]
+
+    def _attach_to_box_head(self, head: nn.Module) -> None:
         loss = head.loss_cls
         activation = loss.get_activation if head.custom_cls_channels else partial(torch.softmax, dim=-1)
 
@@ -164,18 +208,30 @@ class NorCal(UsesClassDistribution, PostProcess):
 
     def fold(self, head: nn.Module) -> bool:
         """Shift the bias of the classifier, where the correction is a shift of the logits."""
-        layer = head.fc_cls
-        if self.on == 'logits' or not self.renorm or type(layer) is not nn.Linear or layer.bias is None:
+        layer = _classifier(head)
+        if self.on == 'logits' or not self.renorm or layer is None or layer.bias is None:
             return False
-        distribution = self.get_class_distribution()
-        if layer.out_features - len(distribution) not in (0, 1, 2):
+        num_priors = head.num_base_priors if isinstance(layer, nn.Conv2d) else 1
+        bias = layer.bias.data.view(num_priors, -1)  # (A, width)
+        if bias.size(1) - len(self.get_class_distribution()) not in (0, 1, 2):
             return False
-        shift = np.log(norcal_divisor(distribution.image_counts, self.gamma, self.factor))
-        with torch.no_grad():
-            layer.bias[: len(shift)] -= torch.from_numpy(shift).to(layer.bias)
+        bias.copy_(norcal_logits(bias, self._divisor(bias.size(1)), self.on))
         return True
 
     def settings(self) -> Mapping[str, Any]:
         """See :class:`PostProcess`."""
         counts = {} if self._class_counts is None else dict(class_counts=self._class_counts)
         return dict(gamma=self.gamma, factor=self.factor, on=self.on, renorm=self.renorm, **counts)
+
+
+def _classifier(head: nn.Module) -> nn.Module | None:
+    """The layer whose outputs are the logits at test time; None where there is none of a known kind."""
+    if hasattr(
+        head, 'cls_branches'
+    ):  # one for each decoder layer and, in two stages, one for what the encoder proposes
+        if not head.as_two_stage:
+            return head.cls_branches[-1]
+        return None if head.cls_branches[-2] is head.cls_branches[-1] else head.cls_branches[-2]
+    layer = next((getattr(head, name) for name in CLASSIFIERS if hasattr(head, name)), None)
+    is_plain = type(layer) is nn.Linear or head_kind(head) not in BOX_HEADS  # box heads can have any classifier
+    return layer if is_plain else None

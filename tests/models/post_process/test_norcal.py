@@ -139,6 +139,148 @@ def test_built_into_the_bias_it_gives_the_same_scores(make_head, loss, on):
     torch.testing.assert_close(scores_of(folded, folded(x)[0]), scores_of(head, head(x)[0]))
 
 
+# ------------------------------------------------------------------ one-stage and DETR heads
+
+META = dict(img_shape=(64, 64), scale_factor=(1.0, 1.0))
+EQL = dict(type='ltmm.EQLLoss', lambda_=0.1, class_counts=COUNTS)
+FOCAL = dict(type='FocalLoss', use_sigmoid=True)
+SOFTMAX_LOSS = dict(type='CrossEntropyLoss')
+TWO_STAGES = dict(as_two_stage=True, num_pred_layer=3)
+CASES = {  # type, loss and options of the head; name of the layer that a fold changes
+    'ltmm_retina': ('ltmm.RetinaHead', EQL, {}, 'retina_cls'),
+    'ltmm_atss': ('ltmm.ATSSHead', EQL, {}, 'atss_cls'),
+    'retina': ('mmdet.RetinaHead', FOCAL, {}, 'retina_cls'),
+    'retina_softmax': ('mmdet.RetinaHead', SOFTMAX_LOSS, {}, 'retina_cls'),
+    'atss': ('mmdet.ATSSHead', FOCAL, {}, 'atss_cls'),
+    'fcos': ('mmdet.FCOSHead', FOCAL, {}, None),
+    'ltmm_deformable': (
+        'ltmm.DeformableDETRHead',
+        EQL,
+        dict(share_pred_layer=True, num_pred_layer=2),
+        'cls_branches.1',
+    ),
+    'refined': ('mmdet.DeformableDETRHead', FOCAL, dict(num_pred_layer=2), 'cls_branches.1'),
+    'two_stages': ('mmdet.DeformableDETRHead', FOCAL, TWO_STAGES, 'cls_branches.1'),
+    'shared_with_encoder': ('mmdet.DeformableDETRHead', FOCAL, dict(TWO_STAGES, share_pred_layer=True), None),
+    'dino': ('mmdet.DINOHead', FOCAL, TWO_STAGES, 'cls_branches.1'),
+    'detr': ('mmdet.DETRHead', SOFTMAX_LOSS, {}, 'fc_cls'),
+}
+
+
+def build_other(type, loss, options):
+    pytest.importorskip('mmcv.ops')
+    cfg = dict(type=type, num_classes=C, loss_cls=loss, test_cfg=dict(score_thr=0, nms_pre=1000), **options)
+    if 'DETR' in type or 'DINO' in type:
+        cfg.update(embed_dims=8, test_cfg=dict(max_per_img=20))
+    else:
+        cfg.update(in_channels=4, feat_channels=4, stacked_convs=1)
+        cfg['norm_cfg'] = dict(type='GN', num_groups=2)
+        if 'FCOS' in type:
+            cfg['strides'] = [8, 16]
+        else:
+            anchors = 1 if 'ATSS' in type else 2
+            cfg['anchor_generator'] = dict(
+                type='AnchorGenerator', octave_base_scale=4, scales_per_octave=anchors, ratios=[1.0], strides=[8, 16]
+            )
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        head = MODELS.build(cfg)
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return head.eval()
+
+
+@torch.no_grad()
+def outputs_of(head, seed=0):
+    """What the head gives for features or queries: logits first."""
+    generator = torch.Generator().manual_seed(seed)
+    if not hasattr(head, 'embed_dims'):
+        return head(tuple(torch.randn(1, 4, size, size, generator=generator) for size in (8, 4)))
+    queries = torch.randn(2, 1, 20, 8, generator=generator)
+    references = [torch.rand(1, 20, 4, generator=generator) for _ in range(2)]
+    return head(queries, references) if hasattr(head, 'cls_branches') else head(queries[-1:])
+
+
+def found_by(head, outputs):
+    """Scores and labels that come out of the head, without NMS, best first."""
+    dense = dict(with_nms=False) if not hasattr(head, 'embed_dims') else {}
+    (found,) = head.predict_by_feat(*outputs, batch_img_metas=[META], rescale=False, **dense)
+    order = found.scores.argsort(descending=True)
+    return found.scores[order], found.labels[order]
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_other_heads_predict_calibrated_scores_and_train_as_before(case):
+    head, step = build_other(*CASES[case][:3]), NorCal(class_counts=COUNTS)
+    logits, *others = outputs = outputs_of(head)
+    shift = torch.cat([DIVISOR.log().float(), torch.zeros(head.cls_out_channels - C)])
+    if isinstance(logits, torch.Tensor):
+        shifted = logits - shift
+    else:  # levels (1, A x width, H, W), classes fastest
+        shifted = [level - shift.repeat(level.size(1) // len(shift)).view(-1, 1, 1) for level in logits]
+    plain, expected = found_by(head, outputs), found_by(head, (shifted, *others))
+    step.check(head)
+    step.attach(head)
+    for got, right in zip(found_by(head, outputs), expected):
+        torch.testing.assert_close(got, right)
+    assert not torch.allclose(plain[0], expected[0])
+    head.train()
+    torch.testing.assert_close(found_by(head, outputs)[0], plain[0])
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_built_into_the_layer_used_at_test_it_gives_the_same(case):
+    *cfg, layer = CASES[case]
+    head, folded, step = build_other(*cfg), build_other(*cfg), NorCal(class_counts=COUNTS)
+    before = {name: value.clone() for name, value in folded.state_dict().items()}
+    assert step.fold(folded) == (layer is not None)
+    changed = {name for name, value in folded.state_dict().items() if not torch.equal(value, before[name])}
+    if layer is None:
+        assert not changed
+        return
+    shared = {'cls_branches.0.bias'} if case == 'ltmm_deformable' else set()
+    assert changed - shared == {f'{layer}.bias'}
+    step.attach(head)
+    for got, expected in zip(found_by(folded, outputs_of(folded)), found_by(head, outputs_of(head))):
+        torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize(
+    'cfg, name',
+    [
+        (dict(type='mmdet.GFLHead', num_classes=C, in_channels=4, feat_channels=4, stacked_convs=1), 'GFLHead'),
+        (dict(type='mmdet.YOLOXHead', num_classes=C, in_channels=4, feat_channels=4), 'YOLOXHead'),
+        (dict(type='mmdet.SABLHead', num_classes=C), 'SABLHead'),
+        (dict(type='mmdet.DIIHead', num_classes=C, loss_cls=FOCAL), 'DIIHead'),
+    ],
+)
+def test_heads_that_make_their_scores_by_themselves_are_refused(cfg, name):
+    pytest.importorskip('mmcv.ops')
+    if name == 'GFLHead':
+        cfg['anchor_generator'] = dict(
+            type='AnchorGenerator', octave_base_scale=8, scales_per_octave=1, ratios=[1.0], strides=[8]
+        )
+        cfg['norm_cfg'] = dict(type='BN')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        head = MODELS.build(cfg)
+    with pytest.raises(TypeError, match=f'make of their logits, but {name} does not leave that to them'):
+        NorCal(class_counts=COUNTS).check(head)
+
+
+def test_scores_that_are_not_normalised_are_for_box_heads_alone(make_head):
+    step = NorCal(renorm=False, class_counts=COUNTS)
+    step.check(make_head('softmax'))
+    with pytest.raises(TypeError, match=r'NorCal\(renorm=False\) calibrates box heads only, but got RetinaHead'):
+        step.check(build_other(*CASES['retina'][:3]))
+
+
+def test_other_classes_are_refused_before_a_score_is_made():
+    head = build_other(*CASES['retina'][:3])
+    NorCal(class_counts=COUNTS[:2] * 4).attach(head)
+    with pytest.raises(ValueError, match='logits of the 8 classes in the training data.* but got 4'):
+        found_by(head, outputs_of(head))
+
+
 def test_what_is_no_shift_of_the_bias_is_not_built_in(make_head):
     head = make_head('softmax')
     assert not NorCal(on='logits', class_counts=COUNTS).fold(head)
@@ -149,7 +291,7 @@ def test_what_is_no_shift_of_the_bias_is_not_built_in(make_head):
 def test_other_heads_are_refused(head):
     step = NorCal(class_counts=COUNTS)
     for other in (head, nn.Linear(1, 1)):
-        with pytest.raises(TypeError, match="scores of mmdet's RoI box heads .* but got Linear"):
+        with pytest.raises(TypeError, match="scores that mmdet's BBoxHead .* but Linear"):
             step.check(other)
 
 
