@@ -15,6 +15,7 @@ HEAD_KINDS = {
     'multi_label': 'multi-label heads (ltmm.MultiLabelClsHead and those of mmpretrain)',
     'comic': 'ltmm.COMICHead, as its `balancer`',
     'roi': "mmdet's RoI box heads (Shared2FCBBoxHead, ConvFCBBoxHead, ...)",
+    'own_roi': "mmdet's RoI box heads whose classifier is not the loss's affair (DIIHead, SABLHead, ...)",
     'dense': "mmdet's dense heads (RetinaHead, ATSSHead, FCOSHead, ...)",
     'detr': "mmdet's DETR heads",
     'ltmm_dense': 'ltmm.RetinaHead and ltmm.ATSSHead',
@@ -32,15 +33,15 @@ def head_kind(head: nn.Module) -> str | None:
         ltmm_dense='DenseHeadOfItsLoss',
         detr='DETRHead',
         dense='BaseDenseHead',
-        roi='BBoxHead',
+        roi='ConvFCBBoxHead',
+        own_roi='BBoxHead',
         experts='MultiExpertClsHead',
         multi_label='MultiLabelClsHead',
         cls='ClsHead',
     )  # the special before the general
-    for kind, base in bases.items():
-        if base in names:
-            return kind
-    return None
+    if type(head).__name__ == 'BBoxHead':
+        return 'roi'
+    return next((kind for kind, base in bases.items() if base in names), None)
 
 
 def check_losses_fit(model: nn.Module) -> None:

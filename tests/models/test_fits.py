@@ -42,6 +42,27 @@ def test_sums_over_ranks_are_refused_where_a_rank_may_leave_the_loss_out(monkeyp
         check_losses_fit(head)
 
 
+@pytest.mark.parametrize('name', ['DIIHead', 'SABLHead', 'DoubleConvFCBBoxHead'])
+def test_box_heads_that_do_not_ask_the_loss_for_their_classifier_are_refused(name):
+    options = dict(num_convs=1, num_fcs=1) if name == 'DoubleConvFCBBoxHead' else {}
+    head = built(dict(type=f'mmdet.{name}', num_classes=3, **options))
+    head.loss_cls = MODELS.build(dict(type='ltmm.EQLv2Loss'))
+    message = rf"EQLv2Loss does not fit bbox_head \({name}, .*is not the loss's affair.*It fits: mmdet's RoI box heads"
+    with pytest.raises(TypeError, match=message):
+        check_losses_fit(nn.ModuleDict(dict(bbox_head=head)))
+
+
+@pytest.mark.parametrize('name', ['mmdet.BBoxHead', 'mmdet.SCNetBBoxHead', 'ltmm.Shared4Conv1FCBBoxHead'])
+def test_box_heads_that_ask_the_loss_for_their_classifier_fit(name):
+    loss = dict(type='ltmm.SigmoidCrossEntropyLoss')
+    options = {} if name == 'mmdet.BBoxHead' else dict(fc_out_channels=8, in_channels=8)
+    if name == 'mmdet.SCNetBBoxHead':
+        options['num_shared_fcs'] = 1
+    head = built(dict(type=name, num_classes=3, loss_cls=loss, **options))
+    check_losses_fit(head)
+    assert head_kind(head) == 'roi' and head.fc_cls.out_features == 4
+
+
 def test_losses_that_say_nothing_are_not_checked():
     check_losses_fit(model_with(nn.CrossEntropyLoss()))
 

@@ -1,5 +1,8 @@
 """Any loss of a box head, of ltmm or mmdet, inside of another: what mmdet's heads would ask it, or do in its place."""
 
+import copy
+
+import torch
 from torch import Tensor, nn
 
 from ltmm.registry import MODELS
@@ -26,9 +29,37 @@ def build_roi_loss(cfg: dict, owner: str) -> nn.Module:
     return loss
 
 
-def cls_channels(loss: nn.Module, num_classes: int) -> int:
-    """Width of the classifier."""
-    return loss.get_cls_channels(num_classes) if getattr(loss, 'custom_cls_channels', False) else num_classes + 1
+def cls_channels(loss: nn.Module, num_classes: int, owner: str) -> int:
+    """Width of the classifier. Two made-up proposals show whether the loss is one of box heads.
+
+    Args:
+        loss: the loss.
+        num_classes: C.
+        owner: what the loss is built for, for the message.
+
+    Raises:
+        TypeError: the loss does not take logits and labels, or its scores are not (N, C + 1).
+    """
+    name = type(loss).__name__
+    try:
+        custom = getattr(loss, 'custom_cls_channels', False)
+        width = loss.get_cls_channels(num_classes) if custom else num_classes + 1
+        logits, label = torch.zeros(2, width), torch.tensor([0, num_classes])
+        trial = copy.deepcopy(loss)  # it may count what it sees
+        shape = tuple(roi_scores(trial, logits).shape)
+        if not hasattr(loss, 'fits'):  # those that have it are checked by ltmm.models.fits, and may lack the counts yet
+            trial(logits, label, torch.ones(2), avg_factor=2.0)
+    except (AssertionError, IndexError, RuntimeError, TypeError) as error:
+        raise TypeError(
+            f'{owner}: {name} is no loss of a box head of {num_classes} classes: given logits (N, {num_classes} or '
+            f'more) and labels (N,) it raises {type(error).__name__}({error}).'
+        ) from error
+    if shape != (2, num_classes + 1):
+        raise TypeError(
+            f'{owner}: expected the scores of {name} to be (N, {num_classes + 1}), {num_classes} classes and '
+            f'background, but got (N, {", ".join(map(str, shape[1:]))}): mmdet takes off the last column.'
+        )
+    return width
 
 
 def roi_scores(loss: nn.Module, cls_score: Tensor) -> Tensor:

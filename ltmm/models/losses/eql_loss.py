@@ -63,7 +63,7 @@ class EQLLoss(RoIClsLoss, ClassPriorLoss):
     fits = ('roi', 'ltmm_dense', 'ltmm_detr')
 
     def __init__(self, lambda_: float, by: str = 'image_frequency', **kwargs: Any) -> None:
-        if lambda_ <= 0:
+        if not 0 < lambda_ < float('inf'):
             raise ValueError(f'Expected `lambda_` to be positive, but got {lambda_}.')
         if by not in FREQUENCIES:
             raise ValueError(f'Expected `by` to be one of {sorted(FREQUENCIES)}, but got {by!r}.')

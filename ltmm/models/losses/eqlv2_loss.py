@@ -9,7 +9,7 @@ from torch import Tensor
 from ltmm.models.fits import HEAD_KINDS
 from ltmm.registry import MODELS
 
-from .base import at_least_float32
+from .base import at_least_float32, check_at_least_zero
 from .roi_cls_loss import RoIClsLoss
 from .running_state import RunningGradients
 from .sigmoid_ce_loss import sigmoid_cross_entropy
@@ -87,7 +87,7 @@ class EQLv2Loss(RoIClsLoss):
         **kwargs: loss_weight and reduction of :class:`~ltmm.models.losses.base.ClassificationLoss`.
 
     Raises:
-        ValueError: gamma is not positive, or alpha is negative.
+        ValueError: gamma is not positive, mu is not finite, or alpha is negative.
         RuntimeError: at the first forward, in a head that has not said how many classes there are.
     """
 
@@ -98,10 +98,11 @@ class EQLv2Loss(RoIClsLoss):
     def __init__(
         self, gamma: float = 12.0, mu: float = 0.8, alpha: float = 4.0, test_with_obj: bool = True, **kwargs: Any
     ) -> None:
-        if gamma <= 0:
+        if not 0 < gamma < float('inf'):
             raise ValueError(f'Expected `gamma` to be positive, but got {gamma}.')
-        if alpha < 0:
-            raise ValueError(f'Expected `alpha` to be at least 0, but got {alpha}.')
+        if not -float('inf') < mu < float('inf'):
+            raise ValueError(f'Expected `mu` to be a finite number, but got {mu}.')
+        check_at_least_zero('alpha', alpha)
         super().__init__(**kwargs)
         self.gamma, self.mu, self.alpha, self.test_with_obj = gamma, mu, alpha, test_with_obj
 

@@ -76,11 +76,11 @@ def _loss_and_grad(score: Tensor, label: Tensor, class_weight: Tensor, delta: fl
     place[row, label] = 0  # below all ramps: an object is no negative
     places = [p.flatten() for p in place.split(len(chunks[0]))]
     num = sum(torch.bincount(p, minlength=num_places) for p in places).cumsum(0)  # (2 P + 1,)
-    total = sum(torch.bincount(p, s.double().flatten(), num_places) for p, s in zip(places, chunks)).cumsum(0)
+    total = _cumsum(sum(_sum_by_place(p, s.double().flatten(), num_places) for p, s in zip(places, chunks)))
     negatives = _ramp(num[-1] - num[end], num[end] - num[start], total[end] - total[start], own, delta)  # F, (P,)
 
     key, by_class = (label * num_places + own_place).sort()  # the objects of a class side by side, by place
-    upto = torch.cat([own.new_zeros(1), own[by_class].cumsum(0)])  # (P + 1,)
+    upto = torch.cat([own.new_zeros(1), _cumsum(own[by_class])])  # (P + 1,)
     first, stop, last = (torch.searchsorted(key, label * num_places + p, right=True) for p in (start, end, len(knots)))
     peers = _ramp(last - stop, stop - first, upto[stop] - upto[first], own, delta)  # R+, (P,): at least 1/2, of itself
 
@@ -93,14 +93,28 @@ def _loss_and_grad(score: Tensor, label: Tensor, class_weight: Tensor, delta: fl
     # On the negatives it is a line between two knots, without jumps: the sum of the ramps, each weighted.
     slope = own.new_zeros(num_places)
     bend = push * share / rank / (2 * delta)
-    slope[1:-1] = torch.cat([bend, -bend])[order].cumsum(0)[:-1].clamp(min=0)
+    slope[1:-1] = _cumsum(torch.cat([bend, -bend])[order])[:-1].clamp(min=0)
     knots = knots.double()
-    offset = torch.cat([own.new_zeros(2), (slope[1:-1] * knots.diff()).cumsum(0)])  # its value where the line starts
+    offset = torch.cat([own.new_zeros(2), _cumsum(slope[1:-1] * knots.diff())])  # its value where the line starts
     offset[1:] -= slope[1:] * knots
     grads = (offset.index_select(0, p) + slope.index_select(0, p) * s.flatten() for p, s in zip(places, chunks))
     grad = torch.cat([g.to(score).view(-1, score.size(1)) for g in grads])  # (N, C)
     grad[row, label] = (-push * error).to(score)
     return (error.sum() + total[-1] * 0).to(score), grad
+
+
+def _sum_by_place(place: Tensor, value: Tensor, num_places: int) -> Tensor:
+    """Sum of the values of each place, (num_places,)."""
+    if torch.are_deterministic_algorithms_enabled():  # bincount with weights refuses there to run on a GPU
+        return value.new_zeros(num_places).index_add_(0, place, value)
+    return torch.bincount(place, value, num_places)
+
+
+def _cumsum(value: Tensor) -> Tensor:
+    """Running sums, (M,); with deterministic algorithms the CPU makes them, as cumsum refuses there to run on a GPU."""
+    if torch.are_deterministic_algorithms_enabled():
+        return value.cpu().cumsum(0).to(value.device)
+    return value.cumsum(0)
 
 
 def _ramp(num_above: Tensor, num_within: Tensor, sum_within: Tensor, own: Tensor, delta: float) -> Tensor:
@@ -158,9 +172,8 @@ class GAPLoss(nn.Module):
         for name, value in (('num_classes', num_classes), ('delta', delta)):
             if not 0 < value < float('inf'):
                 raise ValueError(f'Expected `{name}` to be positive, but got {value}.')
-        if not 0 <= gamma < float('inf'):
-            raise ValueError(f'Expected `gamma` to be at least 0, but got {gamma}.')
-        check_at_least_zero('loss_weight', loss_weight)
+        for name, value in (('gamma', gamma), ('loss_weight', loss_weight)):
+            check_at_least_zero(name, value)
         self.num_classes, self.gamma, self.delta, self.loss_weight = num_classes, gamma, delta, loss_weight
         self.seen = RunningCounts(num_classes + 1)
 

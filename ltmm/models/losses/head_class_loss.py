@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.models.prior import UsesClassDistribution
 
+from .base import check_at_least_zero
+
 __all__ = ['HeadClassLoss']
 
 
@@ -18,13 +20,14 @@ class HeadClassLoss(UsesClassDistribution, nn.Module):
     A subclass has ``head_classes``, the labels (H,) of the classes with more than ``min_images`` training images.
 
     Args:
-        loss_weight: factor of the loss.
+        loss_weight: factor of the loss, at least 0.
         min_images: see above; 30 makes 650 of LVIS v1's 1,203 classes head.
         class_counts: training images per class, as a list or ``{class name: count}``; taken from the training data
             when left out.
         num_classes: C, where it is to be checked at build.
 
     Raises:
+        ValueError: a negative ``loss_weight``.
         ClassDistributionError: no class has so many images.
     """
 
@@ -36,6 +39,7 @@ class HeadClassLoss(UsesClassDistribution, nn.Module):
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
+        check_at_least_zero('loss_weight', loss_weight)
         self.loss_weight, self.min_images = loss_weight, min_images
         self.init_class_distribution(class_counts, num_classes)
 

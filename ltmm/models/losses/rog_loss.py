@@ -32,7 +32,8 @@ class ROGLoss(nn.Module):
         loss_rank: the ranking loss, on the logits of the C classes; built with ``num_classes``, which the head says.
 
     Raises:
-        TypeError: ``loss`` has sigmoids, but mmdet's box heads would score its proposals by a softmax.
+        TypeError: ``loss`` has sigmoids, but mmdet's box heads would score its proposals by a softmax; or, when the
+            head is built, it takes no logits and labels, or gives no score of background.
         RuntimeError: at a forward outside of a head, before :meth:`get_cls_channels` has said C.
         ValueError: at a forward, a reduction other than the mean.
     """
@@ -60,7 +61,7 @@ class ROGLoss(nn.Module):
             num_classes: C.
         """
         self.loss_rank = MODELS.build(dict(self._rank_cfg, num_classes=num_classes))
-        return cls_channels(self.loss, num_classes)
+        return cls_channels(self.loss, num_classes, 'ROGLoss')
 
     def get_activation(self, cls_score: Tensor) -> Tensor:
         """Scores (N, C + 1), the last of background, as the base loss alone would have them."""

@@ -161,7 +161,8 @@ class RoILossPerExpert(RoILossOfExperts):
 
     Raises:
         ValueError: no loss.
-        TypeError: a loss of sigmoids that mmdet's heads would take a softmax of.
+        TypeError: a loss of sigmoids that mmdet's heads would take a softmax of; or, when the head is built, one that
+            takes no logits and labels, or gives no score of background.
     """
 
     def __init__(self, losses: Sequence[dict]) -> None:
@@ -178,7 +179,7 @@ class RoILossPerExpert(RoILossOfExperts):
 
     def get_cls_channels(self, num_classes: int) -> int:
         """Width of all classifiers together."""
-        self.widths = [cls_channels(loss, num_classes) for loss in self.losses]
+        self.widths = [cls_channels(loss, num_classes, 'RoILossPerExpert') for loss in self.losses]
         return sum(self.widths)
 
     def get_activation(self, cls_score: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ __all__ = ['RunningCounts', 'RunningGradients']
 
 
 class RunningState(nn.Module):
-    """Base of the running sums: persistent float64 buffers, whatever precision the model is cast to.
+    """Base of the running sums: persistent buffers that keep their precision, whatever the model is cast to.
 
     Every rank has to call ``update`` equally often, with an empty batch if need be: the sums of all ranks are added.
     """

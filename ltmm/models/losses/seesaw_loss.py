@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ltmm.registry import MODELS
 
-from .base import at_least_float32, reduce_loss
+from .base import at_least_float32, check_at_least_zero, reduce_loss
 from .fused import fused_loss
 from .roi_cls_loss import RoIClsLoss
 from .running_state import RunningCounts
@@ -101,8 +101,7 @@ class SeesawLoss(RoIClsLoss):
         self, p: float = 0.8, q: float = 2.0, eps: float = 0.01, num_classes: int | None = None, **kwargs: Any
     ) -> None:
         for name, value in (('p', p), ('q', q)):
-            if value < 0:
-                raise ValueError(f'Expected `{name}` to be at least 0, but got {value}.')
+            check_at_least_zero(name, value)
         if not 0 < eps <= 1:
             raise ValueError(f'Expected `eps` to be in (0, 1], but got {eps}.')
         if -q * math.log(eps) > 60:

@@ -43,6 +43,7 @@ def build(tmp_path, two_stage_cfg):
         plain = ConfigDict(deformable_detr()) if kind == 'detr' else copy.deepcopy(two_stage_cfg)
         torch.manual_seed(1)
         expert = MODELS.build(copy.deepcopy(plain))
+        expert.init_weights()  # level_embed would be whatever was in the memory
         for branch in expert.modules():  # the classifiers start all alike
             if isinstance(branch, torch.nn.Linear):
                 torch.nn.init.normal_(branch.weight, std=0.1)

@@ -118,6 +118,7 @@ def test_warns_when_tail_and_head_are_not_told_apart(lambda_, below):
     'options, message',
     [
         (dict(lambda_=0), 'Expected `lambda_` to be positive, but got 0.'),
+        (dict(lambda_=float('nan')), 'Expected `lambda_` to be positive, but got nan.'),
         (dict(lambda_=0.1, by='images'), "Expected `by` to be one of .*, but got 'images'"),
     ],
 )

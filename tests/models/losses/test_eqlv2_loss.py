@@ -153,7 +153,10 @@ def test_nothing_waits_for_the_device():
     'options, message',
     [
         (dict(gamma=0), 'Expected `gamma` to be positive, but got 0.'),
+        (dict(gamma=float('nan')), 'Expected `gamma` to be positive, but got nan.'),
+        (dict(mu=float('nan')), 'Expected `mu` to be a finite number, but got nan.'),
         (dict(alpha=-1), 'Expected `alpha` to be at least 0, but got -1.'),
+        (dict(alpha=float('nan')), 'Expected `alpha` to be at least 0, but got nan.'),
     ],
 )
 def test_refuses_what_cannot_be(options, message):

@@ -67,6 +67,41 @@ def test_the_size_of_the_chunks_changes_nothing(monkeypatch):
     torch.testing.assert_close(value_and_grad(score, label, weight, 0.5), whole)
 
 
+@pytest.fixture
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_deterministic_algorithms_give_the_same_without_the_ops_that_refuse(deterministic, monkeypatch):
+    score, label, weight = batch(40, 12)
+    expected = naive(score, label, weight, 0.5)
+    bincount, cumsum = torch.bincount, torch.Tensor.cumsum
+
+    def unweighted(values, weights=None, minlength=0):
+        assert weights is None
+        return bincount(values, minlength=minlength)
+
+    def on_cpu(values, dim):
+        assert values.device.type == 'cpu' or not values.is_floating_point()
+        return cumsum(values, dim)
+
+    monkeypatch.setattr(torch, 'bincount', unweighted)
+    monkeypatch.setattr(torch.Tensor, 'cumsum', on_cpu)
+    value, grad = value_and_grad(score, label, weight, 0.5)
+    torch.testing.assert_close(value, expected[0])
+    torch.testing.assert_close(grad, expected[1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+def test_deterministic_algorithms_run_on_a_gpu(deterministic):
+    score, label, weight = batch(40, 12)
+    expected = value_and_grad(score, label, weight, 0.5)
+    got = value_and_grad(score.cuda(), label.cuda(), weight.cuda(), 0.5)
+    torch.testing.assert_close(tuple(x.cpu() for x in got), tuple(expected))
+
+
 def test_what_is_pushed_up_is_pushed_down_elsewhere():
     _, grad = value_and_grad(*batch(40, 8), 0.5)
     assert grad.sum().abs() < 1e-12 and grad.abs().sum() > 0.1

@@ -37,6 +37,13 @@ def test_no_head_class_is_an_error_that_says_what_to_do(loss):
 
 
 @LOSSES
+@pytest.mark.parametrize('weight', [-1, float('nan')])
+def test_a_weight_that_is_none_is_refused(loss, weight):
+    with pytest.raises(ValueError, match=f'Expected `loss_weight` to be at least 0, but got {weight}'):
+        loss(loss_weight=weight)
+
+
+@LOSSES
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_head_classes_move_with_the_module(loss):
     assert loss(class_counts=[40, 3]).cuda().get_head_classes().is_cuda

@@ -87,6 +87,31 @@ def test_sigmoids_that_mmdet_would_score_by_softmax_are_refused(type):
         ROGLoss(dict(type=type, use_sigmoid=True))
 
 
+@pytest.mark.parametrize(
+    'cfg, message',
+    [
+        (dict(type='FocalCustomLoss', num_classes=C), rf'FocalCustomLoss to be \(N, {C + 1}\).*got \(N, {C}\)'),
+        (dict(type='FocalCustomLoss', num_classes=C + 1), 'FocalCustomLoss is no loss of a box head of 4 classes'),
+        (dict(type='L1Loss'), r'L1Loss is no loss of a box head .*labels \(N,\) it raises AssertionError'),
+        (dict(type='MSELoss'), 'MSELoss is no loss of a box head'),
+    ],
+)
+@pytest.mark.parametrize('owner', ['ROGLoss', 'RoILossPerExpert'])
+def test_what_is_no_loss_of_a_box_head_is_refused_when_the_head_is_built(cfg, message, owner):
+    if owner == 'ROGLoss':
+        loss_cls, head = dict(type='ltmm.ROGLoss', loss=cfg), {}
+    else:
+        loss_cls, head = dict(type='ltmm.RoILossPerExpert', losses=[cfg]), dict(type='ltmm.MultiExpertBBoxHead')
+    with pytest.raises(TypeError, match=f'{owner}: .*{message}'):
+        build(loss_cls, **head)
+
+
+def test_a_base_without_counts_and_one_that_counts_are_not_changed_by_the_check():
+    head, _ = build(dict(type='ltmm.ROGLoss', loss=BASES['seesaw'][0]))
+    assert not head.loss_cls.loss.cum_samples.any() and not head.loss_cls.loss_rank.seen.counts.any()
+    MODELS.build(box_head(loss_cls=dict(type='ltmm.ROGLoss', loss=dict(type='ltmm.EQLLoss', lambda_=0.2))))
+
+
 def test_a_dense_head_is_refused():
     from ltmm.models.fits import check_losses_fit
 

@@ -120,6 +120,8 @@ def test_a_checkpoint_goes_on_where_it_was():
     'options, message',
     [
         (dict(p=-1), 'Expected `p` to be at least 0, but got -1.'),
+        (dict(p=float('nan')), 'Expected `p` to be at least 0, but got nan.'),
+        (dict(q=float('inf')), 'Expected `q` to be at least 0, but got inf.'),
         (dict(q=-0.5), 'Expected `q` to be at least 0, but got -0.5.'),
         (dict(eps=0), r'Expected `eps` to be in \(0, 1\], but got 0.'),
         (dict(q=20, eps=0.01), r'Expected eps \*\* -q to be at most exp\(60\), but got q=20 and eps=0.01.'),
