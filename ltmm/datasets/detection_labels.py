@@ -50,7 +50,7 @@ def read_json_labels(
         AnnotationFileError: a broken file, classes or images that it does not have, or ``unlisted_as`` for a file that
             is not federated.
     """
-    content = read_lvis_annotations(ann_file)
+    content = read_lvis_annotations(ann_file, boxes=False)
     ids = category_ids(content, ann_file, classes)
     label = {cat_id: index for index, cat_id in enumerate(ids.values())}
     images = content['images']
@@ -79,11 +79,7 @@ def read_json_labels(
     start = UNKNOWN if federated and unlisted_as != 'negative' else NEGATIVE
     states = np.full((len(images), len(label)), start, dtype=np.int8)
     if federated:
-        known = {cat['id'] for cat in content['categories']}
         negatives = [(row[image['id']], cat) for image in images for cat in image['neg_category_ids']]
-        wrong = next((cat for _, cat in negatives if cat not in known), None)
-        if wrong is not None:
-            raise AnnotationFileError(f'{ann_file} lists {wrong} in neg_category_ids, which is the id of no category.')
         _set(states, [(i, label[cat]) for i, cat in negatives if cat in label], NEGATIVE)
     pairs: tuple[list, list] = ([], [])  # of objects, of crowd regions
     for ann in content['annotations']:

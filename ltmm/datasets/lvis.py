@@ -12,7 +12,7 @@ from mmdet.datasets import LVISV1Dataset
 from ltmm.registry import DATASETS
 
 from .label_table import LabelTable
-from .lvis_annotations import category_ids, read_lvis_annotations
+from .lvis_annotations import AnnotationFileError, category_ids, read_lvis_annotations
 
 __all__ = ['LVISDataset']
 
@@ -39,7 +39,8 @@ class LVISDataset(LVISV1Dataset):
 
     Raises:
         FileNotFoundError: the annotation file is missing, or images are (says how many, and which first).
-        AnnotationFileError: the annotation file is broken or contradicts itself, or lacks a class of ``metainfo``.
+        AnnotationFileError: the annotation file is broken or contradicts itself, lacks a class of ``metainfo``, or has
+            no image that can be kept.
     """
 
     METAINFO = dict(palette=None)
@@ -93,6 +94,16 @@ class LVISDataset(LVISV1Dataset):
             for image in content['images']
         ]
         self.cat_ids = list(self.cat2label)
+        return data_list
+
+    def filter_data(self) -> list[dict]:
+        """mmdet's choice of the images, as ``filter_cfg`` says."""
+        data_list = super().filter_data()
+        if not data_list:
+            raise AnnotationFileError(
+                f'{type(self).__name__}: {self.ann_file} holds no image that can be kept. '
+                + (f'{len(self.data_list)} are not by {self.filter_cfg}.' if self.data_list else 'It has none.')
+            )
         return data_list
 
     def select(self, content: dict) -> dict:

@@ -16,9 +16,10 @@ __all__ = ['AnnotationFileError', 'category_ids', 'is_box', 'read_lvis_annotatio
 
 FIELDS = dict(
     images=('id', 'width', 'height'),
-    annotations=('id', 'image_id', 'category_id', 'bbox', 'area'),
+    annotations=('id', 'image_id', 'category_id'),
     categories=('id', 'name'),
 )
+BOX_FIELDS = ('bbox', 'area')
 FEDERATED_FIELDS = ('neg_category_ids', 'not_exhaustive_category_ids')
 
 
@@ -27,7 +28,11 @@ class AnnotationFileError(InputError):
 
 
 def read_lvis_annotations(
-    ann_file: str, backend_args: dict | None = None, federated: bool = False, masks: bool = False
+    ann_file: str,
+    backend_args: dict | None = None,
+    federated: bool = False,
+    masks: bool = False,
+    boxes: bool = True,
 ) -> dict:
     """The content of an LVIS (v0.5, v1, or of the same layout) annotation file.
 
@@ -37,12 +42,14 @@ def read_lvis_annotations(
         federated: the images must say which classes were looked for (``neg_category_ids``) and which were not
             annotated exhaustively (``not_exhaustive_category_ids``), as LVIS's evaluation needs.
         masks: the annotations must have a ``segmentation``, polygons or run-length codes of their images' sizes.
+        boxes: the annotations must have a ``bbox`` and an ``area``.
 
     Raises:
         FileNotFoundError: no such file; says where LVIS comes from.
-        AnnotationFileError: not JSON (a truncated file, say), missing parts or fields, duplicated ids, annotations of
-            an unknown image or category, boxes, areas or lists of category ids that are none, or masks that are none of
-            their image. Names the file, the first culprit and, but for masks, how many there are.
+        AnnotationFileError: not JSON (a truncated file, say), missing parts or fields, no categories, duplicated ids,
+            annotations or lists of images with an unknown image or category, boxes, areas or lists of category ids that
+            are none, or masks that are none of their image. Names the file, the first culprit and, but for masks, how
+            many there are.
     """
     try:
         with get_local_path(ann_file, backend_args=backend_args) as path, open(path, encoding='utf-8') as file:
@@ -56,7 +63,7 @@ def read_lvis_annotations(
         ) from None
     except ValueError as e:  # JSONDecodeError, UnicodeDecodeError
         raise AnnotationFileError(f'{ann_file} is not a whole JSON file ({e}). Fetch it again.') from None
-    _check(content, ann_file, federated, masks)
+    _check(content, ann_file, federated, masks, boxes)
     return content
 
 
@@ -98,8 +105,8 @@ def is_box(value: Any) -> bool:
         return False
 
 
-def _check(content: dict, ann_file: str, federated: bool, masks: bool) -> None:
-    for part, fields in FIELDS.items():
+def _check(content: dict, ann_file: str, federated: bool, masks: bool, boxes: bool) -> None:
+    for part, fields in dict(FIELDS, annotations=FIELDS['annotations'] + BOX_FIELDS * boxes).items():
         records = content.get(part) if isinstance(content, dict) else None
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             raise AnnotationFileError(
@@ -112,6 +119,8 @@ def _check(content: dict, ann_file: str, federated: bool, masks: bool) -> None:
             )
         _refuse_duplicates((record['id'] for record in records), f'ids of {part}', ann_file)
     images, annotations, categories = (content[part] for part in FIELDS)
+    if not categories:
+        raise AnnotationFileError(f'{ann_file} has no categories: `categories`, the list of its classes, is empty.')
     _refuse_duplicates((cat['name'] for cat in categories), 'names of categories', ann_file)
     _refuse(
         (image for image in images if not (image.get('coco_url') or image.get('file_name'))),
@@ -138,6 +147,24 @@ def _check(content: dict, ann_file: str, federated: bool, masks: bool) -> None:
             f'annotations whose {field!r} is the id of none of the {part}',
             ann_file,
         )
+    if boxes:
+        _check_boxes(annotations, ann_file)
+    for field in FEDERATED_FIELDS:
+        _refuse(
+            (image for image in images if not _are_whole(image.get(field, []))),
+            f'images whose {field!r} is no list of category ids',
+            ann_file,
+        )
+        _refuse(
+            (image for image in images if not known.issuperset(image.get(field, []))),
+            f'images whose {field!r} lists the id of none of the categories',
+            ann_file,
+        )
+    if masks:
+        _check_masks(images, annotations, ann_file)
+
+
+def _check_boxes(annotations: list[dict], ann_file: str) -> None:
     _refuse(
         (ann for ann in annotations if not is_box(ann['bbox'])),
         'annotations whose bbox is not four finite numbers [x, y, w, h]',
@@ -148,14 +175,6 @@ def _check(content: dict, ann_file: str, federated: bool, masks: bool) -> None:
         'annotations whose area is no finite number of at least 0',
         ann_file,
     )
-    for field in FEDERATED_FIELDS:
-        _refuse(
-            (image for image in images if not _are_whole(image.get(field, []))),
-            f'images whose {field!r} is no list of category ids',
-            ann_file,
-        )
-    if masks:
-        _check_masks(images, annotations, ann_file)
 
 
 def _check_masks(images: list[dict], annotations: list[dict], ann_file: str) -> None:

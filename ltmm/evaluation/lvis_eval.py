@@ -45,6 +45,14 @@ class ClassAP:
         """AP of each class at an IoU of 0.5, (C,)."""
         return self.precision[:, 0, 0]
 
+    def mean_ap(self, classes: np.ndarray) -> float:
+        """Mean AP of some classes; -1 where none of them has an object.
+
+        Args:
+            classes: whether each is one of them, (C,).
+        """
+        return _mean(self.ap[classes])
+
     def figures(self, frequency: np.ndarray) -> dict[str, float]:
         """AP, AP50, AP75; APs, APm, APl by object size; APr, APc, APf by frequency; and average recalls, in [0, 1].
 

@@ -66,6 +66,14 @@ def test_lvis_lists_its_negatives(tmp_path, unlisted_as, state):
     assert dataset.get_data_info(1)['img_path'] == str(tmp_path / 'train2017/11.jpg')
 
 
+def test_boxes_and_areas_are_not_needed(tmp_path):
+    content = coco()
+    for annotation in content['annotations']:
+        del annotation['bbox'], annotation['area']
+    write(tmp_path, content)
+    assert states(read(tmp_path)) == [[1, 0, 1], [0, 1, 1], [0, 0, 0]]
+
+
 def test_counts_are_of_images_and_images_without_labels_can_go(tmp_path):
     write(tmp_path, coco())
     distribution = ClassDistribution.from_dataset(read(tmp_path))
@@ -102,7 +110,11 @@ def test_missing_images_say_how_many_and_which(tmp_path):
     'change, message',
     [
         (lambda c: c['images'][1].pop('neg_category_ids'), '2 images have the field .*, but 1 have not, 11 first'),
-        (lambda c: c['images'][0].update(neg_category_ids=[3]), 'lists 3 in neg_category_ids, which is the id of no'),
+        (
+            lambda c: c['images'][0].update(neg_category_ids=[2, 3]),
+            r"1 images whose 'neg_category_ids' lists the id of none of the categories; the first is .*'id': 10",
+        ),
+        (lambda c: c.update(categories=[], annotations=[]), 'a.json has no categories'),
         (
             lambda c: c['annotations'][0].update(category_id=4),
             "whose 'category_id' is the id of none of the categories",

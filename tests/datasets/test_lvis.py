@@ -182,6 +182,16 @@ BREAKAGES = [
         lambda c: c['images'][1].update(not_exhaustive_category_ids=['oar']),
         "1 images whose 'not_exhaustive_category_ids' is no list of category ids",
     ),
+    (
+        lambda c: c['images'][1]['neg_category_ids'].append(77),
+        r"1 images whose 'neg_category_ids' lists the id of none of the categories; the first is .*'id': 11",
+    ),
+    (
+        lambda c: c['images'][1].update(not_exhaustive_category_ids=[77]),
+        "1 images whose 'not_exhaustive_category_ids' lists the id of none of the categories",
+    ),
+    (lambda c: c.update(categories=[], annotations=[]), 'has no categories: `categories`, the list of its classes'),
+    (lambda c: c.update(images=[], annotations=[]), 'annotations.json holds no image that can be kept. It has none'),
     (lambda c: c['images'][1].pop('coco_url'), "1 images without the field 'coco_url' or 'file_name'"),
     (lambda c: c.update(annotations=[5]), '`annotations` is missing or no list of dictionaries'),
 ]
@@ -228,6 +238,12 @@ def test_a_file_without_annotations_cannot_be_counted(tmp_path, content):
     assert labels_of(dataset) == [[]] * 8
     with pytest.raises(ClassDistributionError, match='to hold at least one sample, but all 4 are zero'):
         ClassDistribution.from_dataset(dataset)
+
+
+def test_a_filter_that_keeps_no_image_is_refused(tmp_path, content):
+    message = r"holds no image that can be kept. 8 are not by \{'filter_empty_gt': True\}"
+    with pytest.raises(AnnotationFileError, match=message):
+        build(tmp_path, dict(content, annotations=[]), filter_cfg=dict(filter_empty_gt=True))
 
 
 def test_a_list_instead_of_a_dictionary_is_refused(tmp_path):

@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from toy import ROOT
 
+from ltmm.datasets.files import data_roots
 from ltmm.evaluation.lvis_data import Detections, GroundTruth
 from ltmm.evaluation.lvis_eval import LVISEvaluator
 
@@ -288,11 +289,16 @@ def test_equals_the_package_on_foda_lt(the_packages):
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
 def test_equals_the_package_on_a_file_of_lvis(iou_type, the_packages):
-    """LVIS's own test file of 100 images of v0.5, which the lvis-api repository has under data/."""
-    path = os.environ.get('LTMM_LVIS_VAL_100', '')
-    if not Path(path).is_file():
-        pytest.skip('$LTMM_LVIS_VAL_100 does not name lvis_val_100.json')
-    content = json.loads(Path(path).read_text())
+    """LVIS's own test file of 100 images of v0.5."""
+    named = os.environ.get('LTMM_LVIS_VAL_100')
+    places = [Path(named)] if named else [ROOT / root / 'lvis/lvis_val_100.json' for root in data_roots()]
+    path = next(filter(Path.is_file, places), None)
+    if path is None:
+        pytest.skip(
+            'no lvis_val_100.json: it is in github.com/lvis-dataset/lvis-api under data/. Put it into data/lvis (or '
+            '$LTMM_DATA_ROOT/lvis), or name it by $LTMM_LVIS_VAL_100'
+        )
+    content = json.loads(path.read_text())
     found = jittered(content, iou_type, extra=30)
     expected, by_class = the_packages(content, found, iou_type)
     result = evaluator(content, found, iou_type).best_per_image()

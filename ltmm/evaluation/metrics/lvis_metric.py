@@ -16,6 +16,7 @@ from ltmm.evaluation.detection_report import FREQUENCIES, DetectionReport
 from ltmm.evaluation.lvis_data import Detections, GroundTruth, encode_masks, packed_masks
 from ltmm.evaluation.lvis_eval import LVISEvaluator
 from ltmm.registry import METRICS
+from ltmm.utils.errors import near_names
 
 __all__ = ['LVISMetric']
 
@@ -37,9 +38,10 @@ class LVISMetric(BaseMetric):
     class over all images instead (Dave et al., arXiv 2102.01066).
 
     Classes are rare, common or frequent as the categories' ``frequency`` in the annotation file says, or else by the
-    training images (up to 10, up to 100, more). In a file without LVIS's fields of images (COCO's layout), all classes
-    were looked for in all images. The area of a detected mask is its own, as in the package, not that of its box, as in
-    mmdet's LVISMetric: APs, APm and APl of masks differ from mmdet's a little.
+    training images (up to 10, up to 100, more). Groups of one's own give ``bbox_AP_<name>`` each, the mean AP of their
+    classes that have objects. In a file without LVIS's fields of images (COCO's layout), all classes were looked for in
+    all images. The area of a detected mask is its own, as in the package, not that of its box, as in mmdet's
+    LVISMetric: APs, APm and APl of masks differ from mmdet's a little.
 
     Each test writes ``per_class_bbox.csv`` (``per_class_segm.csv``) beside its log: see
     :class:`ltmm.evaluation.DetectionReport`.
@@ -49,6 +51,7 @@ class LVISMetric(BaseMetric):
         metric: ``'bbox'``, ``'segm'``, or both in a list.
         thresholds: classes are rare with up to this many training images, and common with up to that many, whatever the
             annotation file says: (10, 100) in LVIS.
+        groups: class names of each group of one's own, by the name of the group.
         csv_name: of the files with the figures of each class, before ``_bbox`` is put in; None for no file.
         backend_args: of MMEngine's file backend, for an annotation file that is not on a local disk.
         collect_device: ``'cpu'`` or ``'gpu'``.
@@ -58,9 +61,9 @@ class LVISMetric(BaseMetric):
         FileNotFoundError: no annotation file.
         AnnotationFileError: a broken annotation file, or one without the dataset's classes.
         ClassDistributionError: the training data have other classes, or the same in another order.
-        ValueError: at the first batch, a model without masks where ``'segm'`` is asked for; at any batch, scores or
-            boxes that are NaN or infinite, masks that are none of their image, and an image or a label that the
-            annotation file does not have.
+        ValueError: a group with a class that the annotation file does not have; at the first batch, a model without
+            masks where ``'segm'`` is asked for; at any batch, scores or boxes that are NaN or infinite, masks that are
+            none of their image, and an image or a label that the annotation file does not have.
         RuntimeError: at the first batch, neither the annotation file nor the training data say who is frequent.
     """
 
@@ -71,6 +74,7 @@ class LVISMetric(BaseMetric):
         ann_file: str,
         metric: str | Sequence[str] = 'bbox',
         thresholds: Sequence[int] | None = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
         csv_name: str | None = 'per_class.csv',
         backend_args: dict | None = None,
         collect_device: str = 'cpu',
@@ -96,8 +100,23 @@ class LVISMetric(BaseMetric):
         self.distribution: ClassDistribution | None = None
         self.letters = _frequencies(self.categories, ann_file) if thresholds is None else None
         self.cat_ids: dict[str, int] = category_ids(content, ann_file)  # in label order
+        self.groups = dict(groups or {})
+        self._check_groups()
 
     # ------------------------------------------------------------------ which classes
+
+    def _check_groups(self) -> None:
+        for name, classes in self.groups.items():
+            if name == 'fixed':
+                raise ValueError("Expected `groups` to have other names than 'fixed': AP_fixed is another figure.")
+            if isinstance(classes, str):
+                raise ValueError(f'Expected `groups` to have lists of class names, but got {name}={classes!r}.')
+            unknown = [each for each in classes if each not in self.cat_ids]
+            if unknown:
+                raise ValueError(
+                    f'Expected the classes of `groups` to be categories of {self.ann_file}, but {len(unknown)} of '
+                    f'{name!r} are not, {unknown[0]!r} first.{near_names(unknown[0], list(self.cat_ids))}'
+                )
 
     @BaseMetric.dataset_meta.setter
     def dataset_meta(self, dataset_meta: dict) -> None:
@@ -218,7 +237,7 @@ class LVISMetric(BaseMetric):
             raise ValueError('LVISMetric: the test set is empty.')
         results = sorted(dict(results).items())  # an image that filled up the last round of a rank counts once
         frequency, cat_ids = self._frequency(), np.array(list(self.cat_ids.values()))
-        metrics, rows = {}, []
+        names, metrics, rows = list(self.cat_ids), {}, []
         for iou_type in self.metrics:
             found = Detections.from_results(results, cat_ids, iou_type)
             tested = [image_id for image_id, _ in results]
@@ -227,10 +246,11 @@ class LVISMetric(BaseMetric):
             figures, fixed_figures = ap.figures(frequency), fixed.figures(frequency)
             figures = {name: figures[name] for name in FIGURES}
             figures |= {f'{name}_fixed': fixed_figures[name] for name in FIXED}
+            figures |= {f'AP_{name}': ap.mean_ap(np.isin(names, classes)) for name, classes in self.groups.items()}
             metrics |= {f'{iou_type}_{name}': value for name, value in figures.items()}
             rows.append(_row(iou_type, figures))
             report = DetectionReport(
-                names=tuple(self.cat_ids),
+                names=tuple(names),
                 train_images=self.distribution.image_counts if self.distribution else None,
                 frequency=frequency,
                 test_images=ap.num_images,

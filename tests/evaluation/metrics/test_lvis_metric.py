@@ -75,6 +75,47 @@ def test_no_detections_at_all_give_zeros_and_not_an_empty_dictionary(tmp_path):
     assert figures['lvis/bbox_APl'] == -1  # no object is large
 
 
+def test_groups_of_ones_own_are_the_mean_of_their_classes(tmp_path):
+    content = lvis_content()
+    missed = perfect(content)
+    for s in missed:
+        keep = s['pred_instances']['labels'] != CLASSES.index('kite')
+        s['pred_instances'] = {key: value[keep] for key, value in s['pred_instances'].items()}
+    groups = dict(flying=['kite'], mixed=['kite', 'oar'], rest=CLASSES[1:], none=[])
+    figures = evaluate(metric_on(tmp_path, content, groups=groups), missed)
+    assert {name: figures[f'lvis/bbox_AP_{name}'] for name in groups} == pytest.approx(
+        dict(flying=0, mixed=0.5, rest=1, none=-1)
+    )
+    plain = evaluate(metric_on(tmp_path, content), missed)
+    assert plain == {name: figures[name] for name in plain} and len(figures) == len(plain) + len(groups)
+
+
+def test_groups_follow_the_tested_classes_and_their_order(tmp_path):
+    content = lvis_content()
+    samples = perfect(content)
+    for s in samples:  # labels of the classes oar, kite
+        keep = torch.isin(s['pred_instances']['labels'], torch.tensor([0, 3]))
+        s['pred_instances'] = {key: value[keep] for key, value in s['pred_instances'].items()}
+        s['pred_instances']['labels'] = (s['pred_instances']['labels'] == 0).long()
+    metric = metric_on(tmp_path, content, classes=('oar', 'kite'), groups=dict(found=['oar'], left_out=['mug']))
+    figures = evaluate(metric, samples)
+    assert figures['lvis/bbox_AP_found'] == pytest.approx(1)
+    assert figures['lvis/bbox_AP_left_out'] == -1  # not tested
+
+
+@pytest.mark.parametrize(
+    'groups, message',
+    [
+        (dict(new=['kites', 'oar', 'boat']), r"2 of 'new' are not, 'kites' first. Did you mean kite\?"),
+        (dict(new='kite'), "lists of class names, but got new='kite'"),
+        (dict(fixed=['kite']), "other names than 'fixed'"),
+    ],
+)
+def test_groups_of_unknown_classes_are_refused(tmp_path, groups, message):
+    with pytest.raises(ValueError, match=message):
+        metric_on(tmp_path, groups=groups)
+
+
 def test_images_that_were_not_tested_are_no_misses(tmp_path):
     content = lvis_content()
     figures = evaluate(metric_on(tmp_path, content), perfect(content)[1:3])
