@@ -4,10 +4,10 @@ _base_ = './rog_r50.py'
 model = dict(
     roi_head=dict(
         bbox_head=dict(
-            cls_predictor_cfg=dict(type='NormedLinear', temperature=20),
+            cls_predictor_cfg=dict(type='NormedLinear'),  # 20 times the cosine
             loss_cls=dict(loss=dict(_delete_=True, type='ltmm.SeesawLoss')),
         ),
-        mask_head=dict(predictor_cfg=dict(type='NormedConv2d', temperature=20)),
+        mask_head=dict(predictor_cfg=dict(type='NormedConv2d')),
     )
 )
 
