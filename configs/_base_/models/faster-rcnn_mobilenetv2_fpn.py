@@ -30,6 +30,6 @@ model = dict(
     ),
     test_cfg=dict(
         rpn=dict(nms_pre=250, max_per_img=100),
-        rcnn=dict(score_thr=1e-4, max_per_img=300),  # as on LVIS: recall of the tail counts
+        rcnn=dict(score_thr=1e-4, max_per_img=-1),  # AP counts 300 an image, AP_fixed 10,000 a class
     ),
 )

@@ -11,5 +11,5 @@ model = dict(
     rpn_head=dict(anchor_generator=dict(scales=[4])),
     roi_head=dict(bbox_head=dict(reg_class_agnostic=True)),
     train_cfg=dict(rcnn=dict(sampler=dict(num=128))),
-    test_cfg=dict(rcnn=dict(score_thr=1e-4, max_per_img=300)),
+    test_cfg=dict(rcnn=dict(score_thr=1e-4, max_per_img=-1)),  # AP counts 300 an image, AP_fixed 10,000 a class
 )
