@@ -137,7 +137,7 @@ def _check(content: dict, ann_file: str, federated: bool, masks: bool, boxes: bo
     if masks:
         _refuse(
             (ann for ann in annotations if not ann.get('segmentation')),
-            "annotations without the field 'segmentation', which masks need",
+            "annotations without the field 'segmentation', which masks need (for boxes alone, leave the mask head out)",
             ann_file,
         )
     for field, part, records in (('image_id', 'images', images), ('category_id', 'categories', categories)):

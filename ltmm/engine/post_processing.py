@@ -23,6 +23,7 @@ from ltmm.evaluation.functional import (
     shots_by_convention,
 )
 from ltmm.evaluation.per_class_report import PerClassReport
+from ltmm.models.fits import head_kind
 from ltmm.models.post_process import NearestClassMean, PostProcess
 from ltmm.models.post_process.search import objective_value, search_strength
 from ltmm.models.prior import ClassDistributionBuffer
@@ -107,6 +108,11 @@ class PostProcessor:
         head = getattr(self.model, 'head', None)
         if head is None:
             raise TypeError(f'{type(self.step).__name__} corrects classifiers, but got {type(self.model).__name__}.')
+        if head_kind(head) == 'multi_label':
+            raise TypeError(
+                f'{type(self.step).__name__} corrects classifiers with one label an image, but got '
+                f'{type(head).__name__}, with several.'
+            )
         self.step.check(head)
         return head
 

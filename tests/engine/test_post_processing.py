@@ -6,6 +6,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from toy import toy_config
+from toy_multi_label import toy_comic_config
 
 from ltmm import ClassDistribution
 from ltmm.engine.post_processing import PostProcessor, post_process
@@ -157,6 +158,11 @@ def test_a_checkpoint_without_a_prior_is_one_clear_error(trained, tmp_path):
 def test_what_does_not_fit_is_refused(trained, step, head, error, message):
     with pytest.raises(error, match=message):
         PostProcessor(*trained(head), step)
+
+
+def test_several_labels_an_image_are_refused(tmp_path):
+    with pytest.raises(TypeError, match='TemperatureScaling corrects classifiers with one label an image, but got COM'):
+        PostProcessor(toy_comic_config(tmp_path), 'any.pth', dict(type='ltmm.TemperatureScaling'))
 
 
 def test_counts_that_were_given_stand_in_the_written_config(trained, tmp_path):

@@ -130,7 +130,10 @@ def detect(checkpoint: Path, paths: dict[int, Path], ids: dict[str, int], device
     meta = torch.load(checkpoint, map_location='cpu', weights_only=False).get('meta', {})
     if 'cfg' not in meta:
         raise InputError(f'{checkpoint} does not hold its config. Give the .pkl of `tools/test.py --out` instead.')
-    model = init_detector(Config.fromstring(meta['cfg'], '.py'), str(checkpoint), palette='random', device=device)
+    cfg = Config.fromstring(meta['cfg'], '.py')
+    if cfg.get('default_scope') != 'mmdet':
+        raise InputError(f'{checkpoint} holds a {cfg.model.type}, which is no detector.')
+    model = init_detector(cfg, str(checkpoint), palette='random', device=device)
     classes = model.dataset_meta['classes']
     unknown = [name for name in classes if name not in ids]
     if unknown:

@@ -8,7 +8,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
-from ltmm.class_distribution import ClassDistribution
+from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets.label_table import LabelTable
 from ltmm.models.fits import PLACES, check_losses_fit, head_kind
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES
@@ -16,6 +16,8 @@ from ltmm.models.prior import ClassDistributionBuffer
 from ltmm.registry import HOOKS
 
 __all__ = ['ClassDistributionHook']
+
+DETECTION_HEADS = ('roi', 'own_roi', 'dense', 'detr', 'ltmm_dense', 'ltmm_detr')
 
 
 @HOOKS.register_module()
@@ -35,7 +37,7 @@ class ClassDistributionHook(Hook):
         max_table_rows: classes in the table that is logged at the start of training; 0 for none.
 
     Raises:
-        ClassDistributionError: a module was built for another number of classes than the training set has.
+        ClassDistributionError: a module, or a head of a detector, has another number of classes than the training set.
         TypeError: a loss stands in a head it does not fit, or the dataset's labels cannot be read.
         ValueError: unknown labels for a multi-label loss that has no meaning for them.
     """
@@ -58,6 +60,7 @@ class ClassDistributionHook(Hook):
         if not isinstance(runner._train_loop, BaseLoop):  # a test: the checkpoint brings the distribution
             return
         self.distribution = self._of_training_data(runner)
+        _refuse_other_num_classes(model, len(self.distribution))
         _refuse_unknown_labels(model, runner.train_dataloader.dataset)
         self._hand_out(runner)
         if self.max_table_rows:
@@ -109,6 +112,18 @@ class ClassDistributionHook(Hook):
 
 def _unwrapped(model: Any) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
+
+
+def _refuse_other_num_classes(model: nn.Module, num_classes: int) -> None:
+    """Refuse a detector's head of other classes than the training data; class-agnostic proposals are not meant."""
+    for name, head in model.named_modules():
+        got = getattr(head, 'num_classes', num_classes)
+        if head_kind(head) in DETECTION_HEADS and 'rpn_head' not in name and got != num_classes:
+            raise ClassDistributionError(
+                f'Expected `{name}.num_classes` to be {num_classes}, the number of classes in the training data, but '
+                f'got {got} ({type(head).__name__}). Set it in the config, or name the classes by '
+                'train_dataloader.dataset.metainfo=dict(classes=[...]).'
+            )
 
 
 def _refuse_unknown_labels(model: nn.Module, dataset: Any) -> None:

@@ -5,6 +5,8 @@ import torch
 from mmengine.runner import Runner
 from toy_lvis import detector_config, lvis_content, write_lvis
 
+from ltmm.class_distribution import ClassDistributionError
+
 pytestmark = pytest.mark.slow
 
 
@@ -18,6 +20,12 @@ def train(work_dir, data, **overrides) -> Runner:
     runner = Runner.from_cfg(detector_config(work_dir, data, **{'train_cfg.val_interval': 100, **overrides}))
     runner.train()
     return runner
+
+
+@pytest.mark.parametrize('got', [2, 5])
+def test_a_head_of_other_classes_than_the_data_is_refused_before_the_first_step(tmp_path, data, got):
+    with pytest.raises(ClassDistributionError, match=f'roi_head.bbox_head.num_classes` to be 4, .* but got {got}'):
+        train(tmp_path, data, **{'model.roi_head.bbox_head.num_classes': got})
 
 
 def test_trains_in_bfloat16(tmp_path, data):
