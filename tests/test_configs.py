@@ -12,6 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
+from toy import read_config
 
 import ltmm.registry
 from ltmm import ClassDistribution
@@ -46,7 +47,7 @@ def types(node: Any) -> Iterator[str]:
 @pytest.mark.parametrize('path', each(CONFIGS))
 def test_names_of_ours_exist(path):
     registries = [getattr(ltmm.registry, name) for name in ltmm.registry.__all__]
-    names = {name.partition('.')[2] for name in types(Config.fromfile(path).to_dict()) if name.startswith('ltmm.')}
+    names = {name.partition('.')[2] for name in types(read_config(path).to_dict()) if name.startswith('ltmm.')}
     assert names
     assert [name for name in sorted(names) if all(registry.get(name) is None for registry in registries)] == []
 
@@ -55,7 +56,7 @@ def test_names_of_ours_exist(path):
 def test_model_builds(path, monkeypatch):
     for layer in (_ConvNd, nn.Linear):  # most of the time would go into drawing weights
         monkeypatch.setattr(layer, 'reset_parameters', lambda self: None)
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     if 'data_preprocessor' in cfg:  # as the Runner does
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
@@ -86,13 +87,13 @@ def result_of(path: Path) -> str:
     return f'work_dirs/{path.parent.name}/{path.stem}/epoch_{Config.fromfile(path).train_cfg.max_epochs}.pth'
 
 
-TAUGHT = [path for path in CONFIGS if path.parent.name not in DETECTION and 'teacher' in Config.fromfile(path).model]
+TAUGHT = [path for path in CONFIGS if path.parent.name not in DETECTION and 'teacher' in read_config(path).model]
 SADE_AT_TEST = [path for path in CONFIGS if path.stem.startswith('sade_tta_')]
 
 
 @pytest.mark.parametrize('path', each(TAUGHT))
 def test_the_teacher_is_where_its_training_leaves_it(path):
-    model = Config.fromfile(path).model
+    model = read_config(path).model
     assert model.teacher_checkpoint == result_of(Path(model.teacher))
 
 

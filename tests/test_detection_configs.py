@@ -5,7 +5,7 @@ import json
 import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from toy import ROOT
+from toy import ROOT, read_config
 
 from ltmm import ClassDistribution
 from ltmm.engine.stages import read_stages
@@ -20,8 +20,8 @@ EACH = pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 
 @EACH
 def test_has_the_hooks_and_metric_of_the_house(path):
-    cfg = Config.fromfile(path)
-    of_the_house = Config.fromfile(ROOT / 'configs/_base_/default_runtime.py').custom_hooks
+    cfg = read_config(path)
+    of_the_house = read_config(ROOT / 'configs/_base_/default_runtime.py').custom_hooks
     assert cfg.custom_hooks[: len(of_the_house)] == of_the_house
     assert cfg.default_hooks.checkpoint.type == 'ltmm.SafeCheckpointHook'
     assert cfg.default_scope == 'mmdet'
@@ -55,7 +55,7 @@ def test_eql_on_lvis_is_the_papers_recipe():
 
 
 def flat(name: str) -> dict:
-    return Config.fromfile(ROOT / f'configs/lvis/{name}.py').to_dict()
+    return read_config(ROOT / f'configs/lvis/{name}.py').to_dict()
 
 
 @EACH

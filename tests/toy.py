@@ -1,5 +1,7 @@
 """A training that takes seconds: a tiny long-tailed dataset, a tiny network, and their config."""
 
+import copy
+import functools
 import os
 import signal
 import subprocess
@@ -15,7 +17,18 @@ from torch import nn
 from ltmm.registry import DATASETS, HOOKS, MODELS
 
 ROOT = Path(__file__).parents[1]
+
 COUNTS = (40, 16, 8)
+
+
+def read_config(path: Path) -> Config:
+    """The config, read once in a process; a copy, to be changed at will."""
+    return copy.deepcopy(_read_once(path))
+
+
+@functools.cache
+def _read_once(path: Path) -> Config:
+    return Config.fromfile(path)
 
 
 @DATASETS.register_module()
