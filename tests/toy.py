@@ -4,6 +4,7 @@ import copy
 import functools
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,13 @@ def run_tool(*args, **env) -> subprocess.CompletedProcess:
     path = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
     env = {**os.environ, 'PYTHONPATH': path, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', **env}
     return subprocess.run([program, *map(str, args)], capture_output=True, text=True, cwd=ROOT, env=env)
+
+
+def free_port() -> str:
+    """A port for processes that talk to each other."""
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return str(s.getsockname()[1])
 
 
 def toy_config(work_dir, **overrides) -> Config:

@@ -1,11 +1,9 @@
 """Trainings of COMIC through the Runner: they resume exactly, run in half precision and on two processes."""
 
-import socket
-
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import Stopped, run_tool
+from toy import Stopped, free_port, run_tool
 from toy_multi_label import toy_comic_config
 
 
@@ -50,10 +48,7 @@ def test_two_processes_hold_the_same_state(tmp_path):
     cfg = toy_comic_config(tmp_path / 'two', find_unused_parameters=False)
     cfg.custom_hooks.append(dict(type='ltmm.DumpStateHook'))
     cfg.dump(tmp_path / 'two.py')
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = str(s.getsockname()[1])
-    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=port)
+    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=free_port())
     assert run.returncode == 0, run.stderr[-3000:]
     first, second = (torch.load(tmp_path / 'two' / f'rank_{rank}.pth', weights_only=True) for rank in range(2))
     assert first['head.fc.head.embedding.total'].any() and first['head.corrector.head.recalled'].any()

@@ -1,17 +1,9 @@
 """Two processes equal one with the doubled batch."""
 
-import socket
-
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import run_tool, toy_config
-
-
-def free_port() -> str:
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return str(s.getsockname()[1])
+from toy import free_port, run_tool, toy_config
 
 
 @pytest.mark.slow

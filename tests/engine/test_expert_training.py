@@ -1,11 +1,9 @@
 """Trainings of several experts through the Runner: they resume exactly, run in half precision and on two processes."""
 
-import socket
-
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import Stopped, run_tool, toy_config
+from toy import Stopped, free_port, run_tool, toy_config
 
 FLIP = dict(type='RandomFlip', prob=0.5)
 PACK = dict(type='PackInputs', meta_keys=('sample_idx',))
@@ -112,10 +110,7 @@ def test_trains_on_two_processes_without_unused_parameters(tmp_path):
     cfg = expert_config(tmp_path / 'two', 'sade', **{'train_cfg.max_epochs': 1})
     cfg.find_unused_parameters = False
     cfg.dump(tmp_path / 'two.py')
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = str(s.getsockname()[1])
-    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=port)
+    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=free_port())
     assert run.returncode == 0, run.stderr[-3000:]
     state = torch.load(tmp_path / 'two' / 'epoch_1.pth', weights_only=True)
     assert state['meta']['iter'] == 4

@@ -1,13 +1,12 @@
 """Stages in two processes equal those in one with the doubled batch."""
 
 import json
-import socket
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from toy import run_tool, toy_config
+from toy import free_port, run_tool, toy_config
 from toy_lvis import lvis_content, write_lvis
 from toy_stepwise import stage_configs
 
@@ -17,11 +16,8 @@ from ltmm.utils.launch import common_parser
 
 def torchrun(*args):
     """``torchrun`` with two processes."""
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
     script = 'import sys; from torch.distributed.run import main; sys.exit(main(sys.argv[1:]))'
-    command = ['--nproc_per_node=2', f'--master_port={port}', *map(str, args), '--launcher', 'pytorch']
+    command = ['--nproc_per_node=2', f'--master_port={free_port()}', *map(str, args), '--launcher', 'pytorch']
     return run_tool('-c', script, *command)
 
 

@@ -1,11 +1,9 @@
 """Whole detectors whose losses gather state, or have experts: trained, stopped, resumed, and on two processes."""
 
-import socket
-
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import run_tool
+from toy import free_port, run_tool
 from toy_lvis import box_head, detector_config, lvis_content, write_lvis
 
 pytestmark = pytest.mark.slow
@@ -66,10 +64,7 @@ def test_two_processes_hold_the_same_state(tmp_path, head):
     cfg.custom_imports = dict(imports=['toy_multi_label'])
     cfg.custom_hooks.append(dict(type='ltmm.DumpStateHook'))
     cfg.dump(tmp_path / 'two.py')
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = str(s.getsockname()[1])
-    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=port)
+    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=free_port())
     assert run.returncode == 0, run.stderr[-3000:]
     first, second = (torch.load(tmp_path / 'two' / f'rank_{rank}.pth', weights_only=True) for rank in range(2))
     assert first[f'roi_head.bbox_head.loss_cls.{STATE[head]}'].any()
