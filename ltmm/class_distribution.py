@@ -11,7 +11,7 @@ import numpy as np
 
 from ltmm.utils.errors import InputError
 
-__all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'missing_distribution_error']
+__all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'is_dataset_config', 'missing_distribution_error']
 
 WEIGHT_KINDS = ('inverse', 'sqrt_inverse', 'effective_number')
 SHOT_NAMES = ('many', 'medium', 'few')
@@ -135,7 +135,7 @@ class ClassDistribution:
         if isinstance(source, (str, Path)):
             return cls.build(_read_counts(Path(source)), class_names)
         if isinstance(source, Mapping):
-            if isinstance(source.get('type'), str):
+            if is_dataset_config(source):
                 from ltmm.registry import DATASETS
 
                 return cls.from_dataset(DATASETS.build(source))
@@ -383,6 +383,11 @@ class ClassDistribution:
 
     def __repr__(self) -> str:
         return f'ClassDistribution({self.summary()})'
+
+
+def is_dataset_config(source: Any) -> bool:
+    """Whether a source of counts is the config of a dataset, ``dict(type=...)``, and not ``{class name: count}``."""
+    return isinstance(source, Mapping) and isinstance(source.get('type'), str)
 
 
 def _checked_counts(counts: Any, name: str) -> np.ndarray:

@@ -226,9 +226,7 @@ class NorCal(UsesClassDistribution, PostProcess):
 
 def _classifier(head: nn.Module) -> nn.Module | None:
     """The layer whose outputs are the logits at test time; None where there is none of a known kind."""
-    if hasattr(
-        head, 'cls_branches'
-    ):  # one for each decoder layer and, in two stages, one for what the encoder proposes
+    if hasattr(head, 'cls_branches'):  # of each decoder layer, and, in two stages, of what the encoder proposes
         if not head.as_two_stage:
             return head.cls_branches[-1]
         return None if head.cls_branches[-2] is head.cls_branches[-1] else head.cls_branches[-2]
