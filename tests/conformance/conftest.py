@@ -34,7 +34,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
                 errors[method] = max(errors[method], properties.get('largest_error', 0.0))
     if not outcomes:
         return
-    by_method = config.stash[CASES]
+    # with pytest-xdist this process has collected nothing
+    by_method = config.stash[CASES] if CASES in config.stash else read_cases(config.option.goldens)
     write = terminalreporter.write_line
     terminalreporter.section("conformance with the authors' numbers")
     write(f'{"method":<32}{"adaptor":<9}{"cases passed":<16}{"arrays compared":<17}largest relative error')
