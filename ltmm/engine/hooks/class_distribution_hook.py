@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
@@ -39,7 +40,8 @@ class ClassDistributionHook(Hook):
     Raises:
         ClassDistributionError: a module, or a head of a detector, has another number of classes than the training set.
         TypeError: a loss stands in a head it does not fit, or the dataset's labels cannot be read.
-        ValueError: unknown labels for a multi-label loss that has no meaning for them.
+        ValueError: unknown labels for a multi-label loss that has no meaning for them; a metric of masks, and a model
+            without.
     """
 
     priority = 'VERY_HIGH'
@@ -55,6 +57,9 @@ class ClassDistributionHook(Hook):
         """Count the training set, where there is one, before weights are loaded."""
         model = _unwrapped(runner.model)
         check_losses_fit(model)
+        for metric in _metrics(runner):
+            if hasattr(metric, 'check_model'):
+                metric.check_model(model)
         if not any(isinstance(module, ClassDistributionBuffer) for module in model.modules()):
             model.add_module('class_distribution', ClassDistributionBuffer())
         if not isinstance(runner._train_loop, BaseLoop):  # a test: the checkpoint brings the distribution
@@ -104,10 +109,15 @@ class ClassDistributionHook(Hook):
         top = getattr(_unwrapped(runner.model), 'class_distribution', None)
         if isinstance(top, ClassDistributionBuffer) and not top.pinned:
             top.set(self.distribution)
-        for loop in (runner._val_loop, runner._test_loop):
-            for metric in loop.evaluator.metrics if isinstance(loop, BaseLoop) else ():
-                if hasattr(metric, 'set_class_distribution'):
-                    metric.set_class_distribution(self.distribution)
+        for metric in _metrics(runner):
+            if hasattr(metric, 'set_class_distribution'):
+                metric.set_class_distribution(self.distribution)
+
+
+def _metrics(runner: Runner) -> list[BaseMetric]:
+    """All metrics of validation and test."""
+    loops = (loop for loop in (runner._val_loop, runner._test_loop) if isinstance(loop, BaseLoop))
+    return [metric for loop in loops for metric in loop.evaluator.metrics]
 
 
 def _unwrapped(model: Any) -> nn.Module:

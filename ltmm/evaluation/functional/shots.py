@@ -37,7 +37,7 @@ def shots_by_convention(
         num_few: classes that are few-shot; for ``'mislas'`` only.
 
     Raises:
-        ValueError: an unknown convention, or an argument that the convention has no use for.
+        ValueError: an unknown convention, or an argument that the convention has no use for or that is not a pair.
     """
     if convention not in SHOT_CONVENTIONS:
         raise ValueError(f'Expected `convention` to be one of {list(SHOT_CONVENTIONS)}, but got {convention!r}.')
@@ -55,6 +55,8 @@ def shots_by_convention(
         )
     if thresholds is None:
         return distribution.shots(inclusive=convention == 'oltr')
+    if len(thresholds) != 2:
+        raise ValueError(f'Expected `thresholds` to be two numbers of images, (many, few), but got {thresholds}.')
     many, few = thresholds
     return distribution.shots(many, few, inclusive=convention == 'oltr')
 

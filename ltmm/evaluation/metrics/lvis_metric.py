@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
+from torch import nn
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets.lvis_annotations import AnnotationFileError, category_ids, read_lvis_annotations
@@ -61,9 +62,9 @@ class LVISMetric(BaseMetric):
         FileNotFoundError: no annotation file.
         AnnotationFileError: a broken annotation file, or one without the dataset's classes.
         ClassDistributionError: the training data have other classes, or the same in another order.
-        ValueError: a group with a class that the annotation file does not have; at the first batch, a model without
-            masks where ``'segm'`` is asked for; at any batch, scores or boxes that are NaN or infinite, masks that are
-            none of their image, and an image or a label that the annotation file does not have.
+        ValueError: a group with a class that the annotation file does not have; before the run, a model without masks
+            where ``'segm'`` is asked for; at any batch, scores or boxes that are NaN or infinite,
+            masks that are none of their image, and an image or a label that the annotation file does not have.
         RuntimeError: at the first batch, neither the annotation file nor the training data say who is frequent.
     """
 
@@ -124,6 +125,14 @@ class LVISMetric(BaseMetric):
         self._dataset_meta = dataset_meta
         names = (dataset_meta or {}).get('classes')
         self.cat_ids = category_ids(dict(categories=self.categories), self.ann_file, names)
+
+    def check_model(self, model: nn.Module) -> None:
+        """Refuse a detector without masks where they are asked for."""
+        if 'segm' in self.metrics and not _gives_masks(model):
+            raise ValueError(
+                f"LVISMetric(metric='segm'): the {type(model).__name__} has no mask head. Ask for metric='bbox', or "
+                'use a model with one.'
+            )
 
     def set_class_distribution(self, distribution: ClassDistribution) -> None:
         """Take the distribution of the training data, whose classes must be those of the test set."""
@@ -280,6 +289,15 @@ def _frequencies(categories: list[dict], ann_file: str) -> dict[int, str] | None
             f'{wrong[0]} with {letters[wrong[0]]!r}.'
         )
     return letters
+
+
+def _gives_masks(model: nn.Module) -> bool:
+    """False for the detectors of boxes alone."""
+    roi_head, bbox_head = getattr(model, 'roi_head', None), getattr(model, 'bbox_head', None)
+    if roi_head is not None:
+        return roi_head.with_mask
+    # one-stage heads that give masks themselves have methods for them
+    return bbox_head is None or model.with_mask or any('mask' in name for name in dir(bbox_head))
 
 
 def _row(title: str, cells: Mapping[str, float | str]) -> str:

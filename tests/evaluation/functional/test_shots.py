@@ -28,6 +28,7 @@ def test_conventions_differ_at_the_borders(arguments, groups):
         (dict(convention='bbn'), r"one of \['decoupling', 'mislas', 'oltr'\], but got 'bbn'"),
         (dict(convention='mislas'), 'expected `num_many` and `num_few`'),
         (dict(convention='mislas', num_many=1, num_few=1, thresholds=(9, 3)), r'thresholds=\(9, 3\)'),
+        (dict(convention='oltr', thresholds=(100,)), r'two numbers of images, \(many, few\), but got \(100,\)'),
         (dict(convention='oltr', num_few=2), "belong to convention='mislas'"),
         (dict(convention='decoupling', thresholds=(20, 100)), 'few=100 and many=20'),
     ],

@@ -1,11 +1,15 @@
 import json
 import pickle
+from contextlib import nullcontext
 
 import pytest
 import torch
+from mmengine.hub import get_config
 from mmengine.logging import MMLogger
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from toy import run_tool
+from toy_detectors import build_detector
 from toy_lvis import CATEGORY_IDS, CLASSES, SIZE, detector_config, lvis_content, write_lvis
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
@@ -15,6 +19,8 @@ from ltmm.evaluation.lvis_data import encode_masks
 
 FIGURES = {'AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf'}
 FIGURES |= {'AP_fixed', 'APr_fixed', 'APc_fixed', 'APf_fixed'}
+
+CROSS_ENTROPY = dict(type='CrossEntropyLoss', use_sigmoid=False)
 
 
 def write(folder, content):
@@ -502,4 +508,30 @@ def test_head_of_another_width_than_the_data_is_refused_before_training(tmp_path
     cfg = detector_config(tmp_path / 'run', data, **{'model.roi_head.bbox_head.num_classes': 5})
     with pytest.raises(ClassDistributionError, match='num_classes` to be 4, .* but got 5'):
         Runner.from_cfg(cfg).train()
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
+@pytest.mark.parametrize('kind, gives_masks', dict(retinanet=0, deformable_detr=0, cascade_rcnn=0, mask_rcnn=1).items())
+def test_models_of_boxes_are_told_from_those_with_masks(tmp_path, kind, gives_masks):
+    model = build_detector(kind, dict(type='FocalLoss', use_sigmoid=True) if 'rcnn' not in kind else CROSS_ENTROPY)
+    metric_on(tmp_path, metric='bbox').check_model(model)
+    with nullcontext() if gives_masks else pytest.raises(ValueError, match='has no mask head'):
+        metric_on(tmp_path, metric=['bbox', 'segm']).check_model(model)
+
+
+def test_heads_that_give_masks_themselves_pass(tmp_path):
+    cfg = get_config('mmdet::rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py').model
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg)
+    metric_on(tmp_path, metric='segm').check_model(model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('step', ['train', 'test'])
+def test_masks_of_a_model_of_boxes_are_refused_before_the_run(tmp_path, data, step):
+    cfg = detector_config(tmp_path / 'run', data)
+    cfg.model.roi_head.pop('mask_head'), cfg.model.roi_head.pop('mask_roi_extractor')
+    cfg.val_evaluator.metric = cfg.test_evaluator.metric = ['bbox', 'segm']
+    with pytest.raises(ValueError, match="metric='segm'.: the MaskRCNN has no mask head"):
+        getattr(Runner.from_cfg(cfg), step)()
     assert not list((tmp_path / 'run').glob('*.pth'))
