@@ -19,6 +19,7 @@ from ltmm.datasets.exemplars import BoxTable, Exemplars, choose_exemplars
 from ltmm.datasets.lvis import LVISDataset
 from ltmm.datasets.lvis_annotations import read_lvis_annotations
 
+from .hooks.checkpoint_compatibility_hook import refuse_missing_parameters
 from .model_outputs import idle_runner, innermost, loader_as_tested
 
 __all__ = ['annotation_scores', 'mine_exemplars', 'scores_of_proposals', 'scores_of_queries']
@@ -56,6 +57,7 @@ def mine_exemplars(
     leaves = innermost(cfg.train_dataloader.dataset)
     runner = idle_runner(cfg)
     runner.load_checkpoint(str(checkpoint))
+    refuse_missing_parameters(runner)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     loader = loader_as_tested(cfg, leaves[0])
     dataset = loader.dataset

@@ -31,6 +31,7 @@ from ltmm.registry import DATASETS, MODELS
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.launch import check_checkpoint
 
+from .hooks.checkpoint_compatibility_hook import refuse_missing_parameters
 from .model_outputs import ModelOutputs, idle_runner, loader_as_tested, model_outputs
 from .validation_data import validation_dataset
 
@@ -96,6 +97,7 @@ class PostProcessor:
         self.model = self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
         head = self._take_head()
         self._meta = self.runner.load_checkpoint(checkpoint).get('meta', {})
+        refuse_missing_parameters(self.runner, replaced=['head.'] if self.step.needs_class_means else [])
         self.distribution = self._find_distribution()
         self.head = copy.deepcopy(head).cpu()
         if hasattr(self.step, 'set_class_distribution'):

@@ -53,6 +53,11 @@ class PostProcessHook(Hook):
                     'Let it be the first step.'
                 )
 
+    @property
+    def replaces(self) -> tuple[str, ...]:
+        """Prefixes of the parameters whose part the steps take over; a checkpoint may lack them."""
+        return ('head.',) if any(step.needs_class_means for step in self.steps) else ()
+
     def before_run(self, runner: Runner) -> None:
         """Hook into the head."""
         if any('roi' in step.fits for step in self.steps):
