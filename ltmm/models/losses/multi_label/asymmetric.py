@@ -59,10 +59,15 @@ def asymmetric(
             weight = focus(1 - truth, *inputs)
         return -weight * truth.clamp(min=eps).log()
 
-    def with_slope(truth: Tensor, wrong: Tensor, weight: Tensor, gamma: float, least: float) -> tuple[Tensor, Tensor]:
-        """Losses, and how fast they fall with t; ``truth`` is used up."""
-        slope = weight / (truth if least > eps else F.threshold(truth, eps, torch.inf))  # 0 below eps
-        loss = (truth if least > eps else truth.clamp_(min=eps)).log_().mul_(weight).neg_()
+    def with_slope(
+        truth: Tensor, wrong: Tensor, weight: Tensor, gamma: float, log: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Losses, and how fast they fall with t, which is used up; ``log`` is its logarithm if it stays above eps."""
+        if log is None:
+            log = truth.clamp(min=eps).log_()
+            F.threshold_(truth, eps, torch.inf)  # no slope below eps
+        slope = torch.div(weight, truth, out=truth)
+        loss = log.mul_(weight).neg_()
         if not detach_focus:
             slope.add_((gamma * loss).div_(wrong.clamp(min=torch.finfo(wrong.dtype).tiny)))
         return loss, slope
@@ -73,7 +78,8 @@ def asymmetric(
     def of_others_with_grad(cls_score: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         prob = cls_score.sigmoid()
         wrong = F.softshrink(prob, clip)  # max(p - clip, 0)
-        loss, slope = with_slope(1 - wrong, wrong, focus(wrong, *inputs), gammas[1], clip)
+        log = wrong.neg().log1p_() if clip > eps else None
+        loss, slope = with_slope(1 - wrong, wrong, focus(wrong, *inputs), gammas[1], log)
         if clip and (0 in gammas[1:] or not detach_focus):
             slope.mul_(wrong.sign_())  # easy negatives are right whatever their score
         return loss, torch.ops.aten.sigmoid_backward(slope, prob)
@@ -84,7 +90,7 @@ def asymmetric(
     def of_positives_with_grad(score: Tensor) -> tuple[Tensor, Tensor]:
         prob = score.sigmoid()
         wrong = 1 - prob
-        loss, slope = with_slope(prob.clone(), wrong, focus_of_positives(wrong), gammas[0], 0)
+        loss, slope = with_slope(prob.clone(), wrong, focus_of_positives(wrong), gammas[0])
         return loss, torch.ops.aten.sigmoid_backward(slope, prob).neg_()
 
     exceptions = (positives_of(target), of_positives, of_positives_with_grad)

@@ -1,6 +1,6 @@
 """What the multi-label losses share: three-state targets, checks, float32 under AMP, one explicit reduction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ltmm.models.prior import UsesClassDistribution
 
 from ..base import at_least_float32, check_at_least_zero
-from ..fused import BLOCK
 
 __all__ = ['MultiLabelLoss', 'MultiLabelPriorLoss', 'check_targets', 'positives_of', 'reduce_multi_label_loss']
 
@@ -46,10 +45,8 @@ def _reduce_total(total: Tensor, shape: torch.Size, reduction: str, avg_factor: 
     return total / max(divisor, 1)
 
 
-def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> bool:
-    """Whether there are unknown labels; refuses targets that are neither 1 (positive), 0 (negative) nor -1 (unknown).
-
-    One device synchronisation, and another where there are other labels than 1 and 0.
+def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> None:
+    """Refuse targets that are neither 1 (positive), 0 (negative) nor -1 (unknown); one device synchronisation.
 
     Args:
         target: (N, C).
@@ -59,13 +56,9 @@ def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> bool:
     Raises:
         ValueError: names the value; or an unknown label in a loss that has no meaning for one.
     """
-    num_classes = target.size(1)
-    target = target.flatten() if target.dtype.is_floating_point else target.flatten().float()
-    blocks = target.split(BLOCK if target.is_cpu else max(target.numel(), 1))
-    if not _any(torch.addcmul(block, block, block, value=-1) for block in blocks):  # t - t^2 = 0 for 0 and 1 only
-        return False
-    if accepts_unknown and not _any((block**3).sub_(block) for block in blocks):  # t^3 - t = 0 for -1 too
-        return True
+    if _are_labels(target, accepts_unknown):
+        return
+    num_classes, target = target.size(1), target.flatten()
     wrong = (target != 0) & (target != 1)
     if accepts_unknown:
         wrong &= target != -1
@@ -84,6 +77,13 @@ def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> bool:
     )
 
 
+def _are_labels(target: Tensor, with_unknown: bool) -> bool:
+    """Whether all are 1 or 0, or also -1 ``with_unknown``; comparing takes several times as long."""
+    target = target.flatten() if target.dtype.is_floating_point else target.flatten().float()
+    rest = target.pow(3 if with_unknown else 2).sub_(target)
+    return torch.dot(rest, rest).item() == 0
+
+
 def positives_of(target: Tensor) -> Tensor:
     """Where the positive labels are in the flattened targets, rising, (P,).
 
@@ -94,11 +94,6 @@ def positives_of(target: Tensor) -> Tensor:
     if is_positive.is_cpu:  # a few times faster than PyTorch's
         return torch.from_numpy(np.flatnonzero(is_positive.numpy()))
     return is_positive.nonzero().squeeze(1)
-
-
-def _any(tensors: Iterable[Tensor]) -> bool:
-    """Whether an entry is not 0; faster than comparing."""
-    return any(torch.dot(tensor, tensor) for tensor in tensors)
 
 
 class MultiLabelLoss(nn.Module):
@@ -163,8 +158,10 @@ class MultiLabelLoss(nn.Module):
             raise ValueError(f'Expected `reduction` to be one of {list(REDUCTIONS)}, but got {reduction!r}.')
         cls_score = at_least_float32(cls_score)
         target = target.to(cls_score.dtype)
-        has_unknown = self._check(cls_score, target)
-        leaves_out = has_unknown and self.leaves_unknown_out
+        self._check_shapes(cls_score, target)
+        leaves_out = self.leaves_unknown_out and not _are_labels(target, with_unknown=False)
+        if leaves_out or not self.leaves_unknown_out:
+            check_targets(target, self.accepts_unknown, type(self).__name__)
         device = cls_score.device.type
         with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
             if self.gives_total and weight is None and reduction != 'none' and not leaves_out:
@@ -175,15 +172,13 @@ class MultiLabelLoss(nn.Module):
                 loss = reduce_multi_label_loss(loss, weight, reduction, avg_factor)
         return self.loss_weight * self.scale * loss
 
-    def _check(self, cls_score: Tensor, target: Tensor) -> bool:
-        """Refuse what cannot be; whether there are unknown labels."""
+    def _check_shapes(self, cls_score: Tensor, target: Tensor) -> None:
         name = type(self).__name__
         if cls_score.dim() != 2 or cls_score.shape != target.shape:
             raise ValueError(
                 f'{name}: expected logits and targets of one shape (N, C), but got {tuple(cls_score.shape)} and '
                 f'{tuple(target.shape)}.'
             )
-        return check_targets(target, self.accepts_unknown, name)
 
     def extra_repr(self) -> str:
         """Shown in ``print(model)``."""
@@ -216,7 +211,7 @@ class MultiLabelPriorLoss(UsesClassDistribution, MultiLabelLoss):
         super().__init__(loss_weight, reduction)
         self.init_class_distribution(class_counts, num_classes)
 
-    def _check(self, cls_score: Tensor, target: Tensor) -> bool:
+    def _check_shapes(self, cls_score: Tensor, target: Tensor) -> None:
         if self.needs_distribution:
             self.get_class_distribution()
         distribution = self.class_distribution.get()
@@ -225,4 +220,4 @@ class MultiLabelPriorLoss(UsesClassDistribution, MultiLabelLoss):
                 f'{type(self).__name__}: expected logits of shape (N, {distribution.num_classes}), the number of '
                 f'classes in the training data, but got {tuple(cls_score.shape)}.'
             )
-        return super()._check(cls_score, target)
+        super()._check_shapes(cls_score, target)

@@ -1,6 +1,5 @@
 """Distribution-balanced loss: re-balanced for labels that come together, tolerant of the negatives."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,8 +32,8 @@ def rebalanced_weight(target: Tensor, inverse_count: Tensor, alpha: float, beta:
         beta: steepness.
         mu: share with the weight alpha + 1/2.
     """
-    draws = (target @ inverse_count).clamp(min=1e-30).unsqueeze(1)  # (N, 1)
-    share = (beta * inverse_count) / draws  # (N, C), times beta
+    draws = (target @ inverse_count).clamp(min=1e-30)  # (N,)
+    share = torch.outer(1 / draws, beta * inverse_count)  # (N, C), times beta
     return share.sub_(beta * mu).sigmoid_().add_(alpha)
 
 
@@ -186,18 +185,16 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
         self.register_derived('class_weight', np.sqrt(class_weight) if self.reweight == 'sqrt_inv' else class_weight)
         self.register_derived('shift', np.where(occurs, shift, 0))
 
-    def weights(self, target: Tensor, inverse_count: Tensor | None = None) -> Tensor | None:
-        """Weights w of the labels, (N, C), or (1, C) where all images share them; None for 1.
+    def weights(self, target: Tensor) -> Tensor | None:
+        """Weights w of the labels, (N, C), (N, 1) of the images, or (1, C) of the classes; None for 1.
 
         Args:
             target: 1 positive, 0 negative, in the dtype of the weights, (N, C).
-            inverse_count: 1 / n in that dtype, (C,), where it is at hand.
         """
         if self.reweight is None:
             return None
         if self.reweight == 'rebalance':
-            inverse_count = self.inverse_count.to(target) if inverse_count is None else inverse_count
-            weight = rebalanced_weight(target, inverse_count, self.alpha, self.beta, self.mu)
+            weight = rebalanced_weight(target, self.inverse_count.to(target), self.alpha, self.beta, self.mu)
         elif self.reweight == 'CB':
             weight = class_balanced_weight(target, self.counts.to(target), self.cb_beta, self.cb_mode)
         else:
@@ -211,13 +208,9 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
 
     def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
         """See :func:`~ltmm.models.losses.multi_label.weighted_focal.weighted_focal`."""
-        inputs, weight = (target,), None
-        if self.reweight == 'rebalance' and self.weight_norm != 'by_batch':
-            weight = partial(self.weights, inverse_count=self.inverse_count.to(target))
-        elif self.reweight is not None:  # few numbers, or the batch at once
-            inputs, weight = (target, self.weights(target).expand_as(target)), lambda target, weight: weight
         offset = self.shift.to(cls_score) if self.init_bias else None
-        return weighted_focal(cls_score, inputs, self.focal_gamma or 0, offset, self.neg_scale, weight, total)
+        weight = self.weights(target)
+        return weighted_focal(cls_score, target, self.focal_gamma or 0, offset, self.neg_scale, weight, total)
 
     def extra_repr(self) -> str:
         """Shown in ``print(model)``."""

@@ -50,7 +50,7 @@ class MultiLabelFocalLoss(MultiLabelLoss):
 
     def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
         """See :func:`~ltmm.models.losses.multi_label.weighted_focal.weighted_focal`."""
-        return weighted_focal(cls_score, (target,), self.gamma, total=total)
+        return weighted_focal(cls_score, target, self.gamma, total=total)
 
     def extra_repr(self) -> str:
         """Shown in ``print(model)``."""

@@ -105,14 +105,13 @@ def multi_focal(
             wrong = (1 - (1 - wrong).mul_(sure)).clamp_(min=0)
         truth = 1 - wrong
         # a logarithm and an exponential are faster than a power, where neither of them leaves the range of numbers
-        focus = wrong.clamp(min=1e-8).log_().mul_(gamma - 1).exp_().mul_(wrong)
-        focus.mul_(torch.addcmul(weight, weight, target))  # 0 for unknown labels
+        focus = wrong.clamp(min=1e-8).log2_().mul_(gamma - 1).exp2_().mul_(wrong)
+        focus.mul_(weight).addcmul_(focus, target)  # 0 for unknown labels
         slope = focus / (truth if clip > eps else F.threshold(truth, eps, torch.inf))
         if company:
             slope.mul_(sure)
-        if clip <= eps:
-            truth.clamp_(min=eps)
-        return truth.log_().mul_(focus).neg_(), torch.ops.aten.sigmoid_backward(slope, score)
+        log = wrong.neg_().log1p_() if clip > eps else truth.clamp_(min=eps).log_()
+        return log.mul_(focus).neg_(), torch.ops.aten.sigmoid_backward(slope, score)
 
     def of_positives(cls_score: Tensor) -> Tensor:
         return loss_of(cls_score.sigmoid() * alone, gamma_pos, weight_of_positives)

@@ -121,6 +121,7 @@ class MultiFocalModifierLoss(MultiLabelPriorLoss):
             )
         of_class = self.co_occurrence.sum(dim=0).clamp(min=1)  # (C,)
         self.register_derived('share', self.co_occurrence.double() / of_class)
+        self._share_casts = {}
 
     def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
         return multi_focal(
@@ -131,20 +132,24 @@ class MultiFocalModifierLoss(MultiLabelPriorLoss):
             gamma_pos=self.gamma_pos,
             clip=self.clip,
             eps=self.eps,
-            share=self._known_share().to(cls_score) if self.form == 'prior' else None,
+            share=self._known_share(cls_score) if self.form == 'prior' else None,
             boost=self.boost,
             detach_focus=self.detach_focus,
             total=total,
         )
 
-    def _known_share(self) -> Tensor:
+    def _known_share(self, cls_score: Tensor) -> Tensor:
+        """The share of each class in the company of others, in the dtype of the logits, which it is cast to once."""
         if not len(self.share):
             raise RuntimeError(
                 f"{type(self).__name__}(form='prior') needs to know how often classes come together, but the class "
                 'distribution does not say. It does when the training data are multi-label; or give co_occurrence='
                 "[[...]] yourself, or take form='multi_grained'."
             )
-        return self.share
+        key = cls_score.dtype, cls_score.device
+        if key not in self._share_casts:
+            self._share_casts = {key: self.share.to(cls_score)}
+        return self._share_casts[key]
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         key = f'{prefix}co_occurrence'

@@ -170,8 +170,8 @@ class PartialASLLoss(MultiLabelPriorLoss):
             target: 0 negative, -1 unknown, (N, C).
             kept: 1 for unknown labels that ``'selective'`` does not drop, else 0, (N, C).
         """
-        weight = self.alphas[1] * power(wrong, self.gammas[1])
-        weight.addcmul_(weight, target)  # 0 of unknown ones
+        weight = power(wrong, self.gammas[1])
+        weight = torch.addcmul(weight, weight, target).mul_(self.alphas[1])  # 0 of unknown ones
         if self.mode in ('ignore', 'ignore_normalize'):
             return weight
         kept = -target.clamp(max=0) if kept is None else kept

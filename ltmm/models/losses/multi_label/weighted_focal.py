@@ -1,7 +1,5 @@
 """The formula that focal loss and what re-weights or shifts it have in common."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -13,11 +11,11 @@ __all__ = ['weighted_focal']
 
 def weighted_focal(
     cls_score: Tensor,
-    inputs: tuple[Tensor, ...],
+    target: Tensor,
     gamma: float,
     offset: Tensor | None = None,
     neg_scale: float = 1.0,
-    weight: Callable[..., Tensor] | None = None,
+    weight: Tensor | None = None,
     total: bool = False,
 ) -> Tensor:
     r"""Focal loss of each label, (N, C): :math:`\lambda w f(z + b)`, of negatives :math:`w f(-\lambda (z + b))`.
@@ -26,34 +24,33 @@ def weighted_focal(
 
     Args:
         cls_score: logits z, (N, C).
-        inputs: targets, 1 positive and 0 negative, (N, C), and what else ``weight`` depends on, of N rows each.
+        target: 1 positive, 0 negative, (N, C).
         gamma: strength; 0 is binary cross entropy.
         offset: b, (C,); None for 0.
         neg_scale: lambda.
-        weight: from ``inputs`` to w, without gradient, (N, C), (N, 1) or (1, C); None for 1.
+        weight: w, (N, C), (N, 1) or (1, C); None for 1.
         total: see :func:`~ltmm.models.losses.fused.fused_loss`.
     """
     shift = None if offset is None else neg_scale * offset
 
     def wrong_logit(cls_score: Tensor, target: Tensor) -> Tensor:
         """-(z + b) of positives, lambda (z + b) of negatives."""
-        if shift is not None:
-            cls_score = torch.add(shift, cls_score, alpha=neg_scale)
-        elif neg_scale != 1:
-            cls_score = neg_scale * cls_score
-        return torch.addcmul(cls_score, cls_score, target, value=-1 - 1 / neg_scale)
+        if shift is None and neg_scale == 1:
+            return torch.addcmul(cls_score, cls_score, target, value=-2)
+        wrong = neg_scale * cls_score if shift is None else torch.add(shift, cls_score, alpha=neg_scale)
+        return wrong.addcmul_(wrong, target, value=-1 - 1 / neg_scale)
 
-    def value(cls_score: Tensor, *inputs: Tensor) -> Tensor:
-        loss = focal_of_wrong_logit(wrong_logit(cls_score, inputs[0]), gamma)
+    def value(cls_score: Tensor, target: Tensor, *weight: Tensor) -> Tensor:
+        loss = focal_of_wrong_logit(wrong_logit(cls_score, target), gamma)
         if neg_scale != 1:
-            loss = loss * (inputs[0] * (neg_scale - 1) + 1)
-        return loss if weight is None else loss * weight(*inputs)
+            loss = loss * (target * (neg_scale - 1) + 1)
+        return loss * weight[0] if weight else loss
 
-    def value_and_grad(cls_score: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        target = inputs[0]
-        loss, grad = focal_of_wrong_logit_with_grad(wrong_logit(cls_score, target), gamma, weight and weight(*inputs))
+    def value_and_grad(cls_score: Tensor, target: Tensor, *weight: Tensor) -> tuple[Tensor, Tensor]:
+        loss, grad = focal_of_wrong_logit_with_grad(wrong_logit(cls_score, target), gamma, *weight)
         if neg_scale != 1:
             loss.addcmul_(loss, target, value=neg_scale - 1)
         return loss, grad.addcmul_(grad, target, value=-2)  # lambda of negatives, -lambda of positives
 
+    inputs = (target,) if weight is None else (target, weight)
     return fused_loss(cls_score, value, value_and_grad, neg_scale, inputs, total=total)
