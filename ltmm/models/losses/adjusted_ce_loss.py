@@ -8,7 +8,7 @@ from torch import Tensor
 from ltmm.class_distribution import ClassDistribution
 
 from .base import ClassPriorLoss
-from .fused import fused_loss
+from .fused import cross_entropy_with_grad, fused_loss
 
 __all__ = ['AdjustedCrossEntropyLoss', 'adjusted_cross_entropy', 'adjusted_logits']
 
@@ -76,10 +76,7 @@ def adjusted_cross_entropy(
         return F.cross_entropy(adjusted_logits(cls_score, label, **adjustment), label, reduction='none')
 
     def value_and_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
-        index = label.unsqueeze(1)  # (N, 1)
-        log_prob = adjusted_logits(cls_score, label, **adjustment).log_softmax(1)  # (N, C)
-        loss = -log_prob.gather(1, index).squeeze(1)
-        grad = log_prob.exp_().scatter_add_(1, index, -torch.ones_like(loss).unsqueeze(1))  # softmax - onehot
+        loss, grad = cross_entropy_with_grad(adjusted_logits(cls_score, label, **adjustment), label)
         return loss, grad if divisor is None else grad.mul_(1 / divisor)
 
     return fused_loss(cls_score, value, value_and_grad, factor=scale)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-__all__ = ['fused_loss', 'with_exceptions']
+__all__ = ['cross_entropy_with_grad', 'fused_loss', 'with_exceptions']
 
 
 def fused_loss(
@@ -41,6 +41,19 @@ def fused_loss(
     if not (cls_score.requires_grad and torch.is_grad_enabled()):
         return reduced(cls_score, *inputs)
     return _FusedLoss.apply(cls_score, reduced, value_and_grad, factor, exceptions, total, *inputs)
+
+
+def cross_entropy_with_grad(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross entropy of each sample, (N,), and its gradient, (N, C); without the exponentials that log_softmax asks for.
+
+    Args:
+        logits: (N, C).
+        label: class indices, (N,).
+    """
+    prob, index = logits.softmax(1), label.unsqueeze(1)  # (N, C), (N, 1)
+    below = logits.amax(1, keepdim=True) - logits.gather(1, index)  # how far the label is from the highest, (N, 1)
+    loss = below - prob.amax(1, keepdim=True).log()
+    return loss.squeeze(1), prob.scatter_add_(1, index, -torch.ones_like(loss))  # softmax - onehot
 
 
 def with_exceptions(value: Callable, positions: Tensor, value_of_exceptions: Callable) -> Callable:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ltmm.registry import MODELS
 
 from .base import at_least_float32, check_at_least_zero, reduce_loss
-from .fused import fused_loss
+from .fused import cross_entropy_with_grad, fused_loss
 from .roi_cls_loss import RoIClsLoss
 from .running_state import RunningCounts
 
@@ -48,11 +48,7 @@ def seesaw_loss(cls_score: Tensor, label: Tensor, counts: Tensor, p: float, q: f
 
     def value_and_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
         log_prob = cls_score.log_softmax(1)  # (N, C)
-        own = log_prob.gather(1, index)  # (N, 1)
-        grad = adjusted(log_prob, own)
-        total = grad.exp_().sum(1, keepdim=True)  # (N, 1), at least 1 / C
-        loss = total.log() - own - own_log_count
-        return loss.squeeze(1), grad.mul_(1 / total).scatter_add_(1, index, -torch.ones_like(own))
+        return cross_entropy_with_grad(adjusted(log_prob, log_prob.gather(1, index)), label)
 
     return fused_loss(cls_score, value, value_and_grad)
 

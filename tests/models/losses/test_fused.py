@@ -1,8 +1,9 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ltmm.models.losses.fused import fused_loss
+from ltmm.models.losses.fused import cross_entropy_with_grad, fused_loss
 
 
 def cubes(score: Tensor) -> Tensor:
@@ -66,3 +67,13 @@ def test_the_total_is_the_sum():
     torch.testing.assert_close(total(score.detach()), (weight * score**3).sum().detach())
     assert torch.autograd.gradcheck(total, score)
     assert torch.autograd.gradgradcheck(total, score)
+
+
+@pytest.mark.parametrize('scale', [1.0, 30.0, 1e4])
+def test_cross_entropy_with_grad_is_that_of_pytorch(scale):
+    logits, label = (scale * torch.randn(6, 5)).requires_grad_(), torch.tensor([0, 1, 2, 3, 4, 0])
+    expected = F.cross_entropy(logits, label, reduction='none')
+    (expected_grad,) = torch.autograd.grad(expected.sum(), logits)
+    loss, grad = cross_entropy_with_grad(logits.detach(), label)
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(grad, expected_grad)
