@@ -202,7 +202,7 @@ class VOCMLT(_MultiLabelLT):
             1142,
             ('img_id.txt', 'img_id.pkl'),
             VOC_MLT_COUNTS,
-            'VOCtrainval_11-May-2012.tar (host.robots.ox.ac.uk/pascal/VOC/voc2012)',
+            'the folder VOC2012 of VOCtrainval_11-May-2012.tar (host.robots.ox.ac.uk/pascal/VOC/voc2012)',
         ),
         'test': MLTSplit(
             'VOC2007/JPEGImages',
@@ -210,7 +210,7 @@ class VOCMLT(_MultiLabelLT):
             4952,
             (),
             None,
-            'VOCtest_06-Nov-2007.tar (host.robots.ox.ac.uk/pascal/VOC/voc2007)',
+            'the folder VOC2007 of VOCtest_06-Nov-2007.tar (host.robots.ox.ac.uk/pascal/VOC/voc2007)',
         ),
     }
 

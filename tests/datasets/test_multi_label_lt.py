@@ -136,7 +136,7 @@ def test_the_test_sets_are_whole():
         (folder / name).mkdir(parents=True)
     (folder / 'Annotations/000001.xml').write_text('<annotation/>')
     (folder / 'ImageSets/Main/test.txt').write_text('000001\n')
-    with pytest.raises(AnnotationFileError, match='expected 4952 images for testing, but got 1. Fetch VOCtest'):
+    with pytest.raises(AnnotationFileError, match='got 1. Fetch the folder VOC2007 of VOCtest'):
         VOCMLT('test')
 
 
