@@ -1,7 +1,6 @@
 """How often each class occurs in the training data: the one object every long-tailed method is a function of."""
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from ltmm.utils.errors import InputError
+from ltmm.utils.class_counts import (
+    ClassDistributionError,
+    checked_co_occurrence,
+    checked_counts,
+    counts_by_name,
+    read_counts,
+)
 
 __all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'is_dataset_config', 'missing_distribution_error']
 
 WEIGHT_KINDS = ('inverse', 'sqrt_inverse', 'effective_number')
 SHOT_NAMES = ('many', 'medium', 'few')
-
-
-class ClassDistributionError(InputError):
-    """Class counts that cannot be what they are said to be."""
 
 
 def missing_distribution_error(name: str) -> RuntimeError:
@@ -82,9 +83,9 @@ class ClassDistribution:
     co_occurrence: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        instance_counts = _checked_counts(self.instance_counts, 'instance_counts')
+        instance_counts = checked_counts(self.instance_counts, 'instance_counts')
         image_counts = (
-            instance_counts if self.image_counts is None else _checked_counts(self.image_counts, 'image_counts')
+            instance_counts if self.image_counts is None else checked_counts(self.image_counts, 'image_counts')
         )
         num_classes = len(instance_counts)
         if len(image_counts) != num_classes:
@@ -104,7 +105,7 @@ class ClassDistribution:
             if len(names) != num_classes:
                 raise ClassDistributionError(f'Expected {num_classes} class names, but got {len(names)}.')
         if self.co_occurrence is not None:
-            object.__setattr__(self, 'co_occurrence', _checked_co_occurrence(self.co_occurrence, image_counts))
+            object.__setattr__(self, 'co_occurrence', checked_co_occurrence(self.co_occurrence, image_counts))
         for name, value in (
             ('instance_counts', instance_counts),
             ('image_counts', image_counts),
@@ -133,7 +134,7 @@ class ClassDistribution:
         if isinstance(source, cls):
             return source
         if isinstance(source, (str, Path)):
-            return cls.build(_read_counts(Path(source)), class_names)
+            return cls.build(read_counts(Path(source)), class_names)
         if isinstance(source, Mapping):
             if is_dataset_config(source):
                 from ltmm.registry import DATASETS
@@ -141,7 +142,7 @@ class ClassDistribution:
                 return cls.from_dataset(DATASETS.build(source))
             if 'instance_counts' in source:
                 return cls(**{'class_names': class_names, **source})
-            return cls(_counts_by_name(source, class_names), class_names=class_names or tuple(source))
+            return cls(counts_by_name(source, class_names), class_names=class_names or tuple(source))
         if class_names and len(source) != len(class_names):
             raise ClassDistributionError(
                 f'Expected `class_counts` to have {len(class_names)} entries, one a class of the dataset, '
@@ -388,73 +389,3 @@ class ClassDistribution:
 def is_dataset_config(source: Any) -> bool:
     """Whether a source of counts is the config of a dataset, ``dict(type=...)``, and not ``{class name: count}``."""
     return isinstance(source, Mapping) and isinstance(source.get('type'), str)
-
-
-def _checked_counts(counts: Any, name: str) -> np.ndarray:
-    """A read-only int64 array (C,) of ``counts``, or an error that says what is wrong with them."""
-    try:
-        array = np.asarray(counts, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ClassDistributionError(f'Expected `{name}` to be a list of numbers, but got {counts!r}.') from None
-    if array.ndim != 1 or not len(array):
-        raise ClassDistributionError(f'Expected `{name}` to be of shape (C,), but got shape {array.shape}.')
-    bad = np.flatnonzero(~np.isfinite(array) | (array < 0) | (array != np.round(array)))
-    if len(bad):
-        raise ClassDistributionError(
-            f'Expected `{name}` to be whole numbers >= 0, but got {array[bad[0]]:g} for class {bad[0]}.'
-        )
-    if not array.sum():
-        raise ClassDistributionError(f'Expected `{name}` to hold at least one sample, but all {len(array)} are zero.')
-    array = array.astype(np.int64)
-    array.setflags(write=False)
-    return array
-
-
-def _checked_co_occurrence(co_occurrence: Any, image_counts: np.ndarray) -> np.ndarray:
-    """A read-only int64 array (C, C), or an error that says what is wrong with it."""
-    array = np.array(co_occurrence, dtype=np.int64)
-    size = len(image_counts)
-    if array.shape != (size, size):
-        raise ClassDistributionError(
-            f'Expected `co_occurrence` to be of shape ({size}, {size}), but got shape {array.shape}.'
-        )
-    if (array != array.T).any() or (array < 0).any() or (array.diagonal() != image_counts).any():
-        raise ClassDistributionError(
-            'Expected `co_occurrence` to be a symmetric matrix of counts with `image_counts` on its diagonal.'
-        )
-    array.setflags(write=False)
-    return array
-
-
-def _counts_by_name(counts: Mapping[str, int], class_names: Sequence[str] | None) -> list[int]:
-    """Counts in label order from ``{name: count}``; both too many and too few names are errors."""
-    if class_names is None:
-        return list(counts.values())
-    unknown = [name for name in counts if name not in set(class_names)]
-    if unknown:
-        raise ClassDistributionError(
-            f'Expected `class_counts` to name classes of the dataset, but got {unknown[0]!r} '
-            f'({len(unknown)} unknown in all). Valid names: {", ".join(map(str, class_names[:10]))}'
-            f'{", ..." if len(class_names) > 10 else ""}.'
-        )
-    missing = [name for name in class_names if name not in counts]
-    if missing:
-        raise ClassDistributionError(
-            f'Expected `class_counts` to name all {len(class_names)} classes, but {len(missing)} are missing, '
-            f'{missing[0]!r} first. Say 0 for a class without samples.'
-        )
-    return [counts[name] for name in class_names]
-
-
-def _read_counts(path: Path) -> Any:
-    """The list or dictionary in a json or npy file."""
-    if not path.is_file():
-        raise FileNotFoundError(f'Expected `class_counts` to be a file, but {path} does not exist.')
-    try:
-        if path.suffix == '.npy':
-            return np.load(path, allow_pickle=False)
-        if path.suffix == '.json':
-            return json.loads(path.read_text())
-    except ValueError as e:
-        raise ClassDistributionError(f'Cannot read class counts from {path}: {e}') from None
-    raise ClassDistributionError(f'Expected a .json or .npy file of class counts, but got {path}.')
