@@ -234,6 +234,21 @@ class Detections:
             masks=codes if masks else None,
         )
 
+    def write(self, path: str | Path) -> None:
+        """Write the file that :meth:`read` reads, and the evaluation servers of COCO and LVIS.
+
+        Args:
+            path: of a JSON file; its folder is made.
+        """
+        columns = dict(image_id=self.images, category_id=self.categories, score=self.scores, bbox=self.boxes)
+        records = [dict(zip(columns, row)) for row in zip(*(column.tolist() for column in columns.values()))]
+        for record, mask in zip(records, self.masks or ()):
+            counts = mask['counts']
+            counts = counts if isinstance(counts, str) else counts.decode()
+            record['segmentation'] = dict(size=list(mask['size']), counts=counts)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(records), encoding='utf-8')
+
     def areas(self) -> np.ndarray:
         """Of the masks where there are any, else of the boxes, in pixels, (D,)."""
         if self.masks is None:

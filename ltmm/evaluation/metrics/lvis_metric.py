@@ -54,6 +54,8 @@ class LVISMetric(BaseMetric):
             annotation file says: (10, 100) in LVIS.
         groups: class names of each group of one's own, by the name of the group.
         csv_name: of the files with the figures of each class, before ``_bbox`` is put in; None for no file.
+        outfile_prefix: the detections of all images go to ``<outfile_prefix>.bbox.json`` (``.segm.json``), in COCO's
+            and LVIS's layout; None for no file.
         backend_args: of MMEngine's file backend, for an annotation file that is not on a local disk.
         collect_device: ``'cpu'`` or ``'gpu'``.
         prefix: of the names of the figures; ``'lvis'`` when left out.
@@ -77,6 +79,7 @@ class LVISMetric(BaseMetric):
         thresholds: Sequence[int] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         csv_name: str | None = 'per_class.csv',
+        outfile_prefix: str | None = None,
         backend_args: dict | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
@@ -92,7 +95,7 @@ class LVISMetric(BaseMetric):
                 f'but got {thresholds!r}.'
             )
         self.thresholds = thresholds
-        self.csv_name = csv_name
+        self.csv_name, self.outfile_prefix = csv_name, outfile_prefix
         self.ann_file = ann_file
         content = read_lvis_annotations(ann_file, backend_args, masks='segm' in self.metrics)
         self.ground_truth = GroundTruth.from_content(content, ann_file, masks='segm' in self.metrics)
@@ -249,6 +252,8 @@ class LVISMetric(BaseMetric):
         names, metrics, rows = list(self.cat_ids), {}, []
         for iou_type in self.metrics:
             found = Detections.from_results(results, cat_ids, iou_type)
+            if self.outfile_prefix is not None:
+                found.write(f'{self.outfile_prefix}.{iou_type}.json')
             tested = [image_id for image_id, _ in results]
             evaluator = LVISEvaluator(self.ground_truth, found, iou_type, tested, cat_ids)
             ap, fixed = evaluator.best_per_image(), evaluator.best_per_class()

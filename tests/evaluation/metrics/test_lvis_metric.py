@@ -15,7 +15,8 @@ from toy_lvis import CATEGORY_IDS, CLASSES, SIZE, detector_config, lvis_content,
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets.lvis_annotations import AnnotationFileError
 from ltmm.evaluation import DetectionReport, LVISMetric
-from ltmm.evaluation.lvis_data import encode_masks
+from ltmm.evaluation.lvis_data import Detections, encode_masks
+from ltmm.evaluation.lvis_eval import LVISEvaluator
 
 FIGURES = {'AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf'}
 FIGURES |= {'AP_fixed', 'APr_fixed', 'APc_fixed', 'APf_fixed'}
@@ -318,6 +319,19 @@ def test_each_class_has_a_row_beside_the_log(tmp_path, log):
     assert report.figures()['AP'] == pytest.approx(100 * figures['lvis/bbox_AP'])
     assert report.figures()['AP_fixed'] == pytest.approx(100 * figures['lvis/bbox_AP_fixed'])
     assert DetectionReport.read(log / 'per_class_segm.csv').ap.tolist() == [100] * 4
+
+
+@pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
+def test_detections_go_to_a_file_that_can_be_read_again(tmp_path, iou_type):
+    content = lvis_content()
+    metric = metric_on(tmp_path, content, metric=iou_type, outfile_prefix=str(tmp_path / 'out/found'))
+    samples = [sample(content['images'][0]['id'], masks=True), *perfect(content, masks=True)[1:]]
+    figures = evaluate(metric, samples)
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == [f'found.{iou_type}.json']
+    read = Detections.read(tmp_path / f'out/found.{iou_type}.json', metric.ground_truth, masks=iou_type == 'segm')
+    evaluator = LVISEvaluator(metric.ground_truth, read, iou_type)
+    again = evaluator.best_per_image().figures(metric._frequency())
+    assert 0 < again['AP'] < 1 and again['AP'] == figures[f'lvis/{iou_type}_AP']
 
 
 def test_no_file_where_none_is_wanted_and_no_training_images_where_nobody_knows_them(tmp_path, log):
