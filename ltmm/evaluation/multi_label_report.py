@@ -1,24 +1,19 @@
 """The result of a multi-label evaluation, class by class: what the metric writes and the analysis tools read."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ltmm.class_distribution import SHOT_NAMES, Shots
+from ltmm.class_distribution import Shots
 from ltmm.evaluation.functional import ClassScores, average_precision, mean_by_shot
 
-from .class_csv import class_csv, read_class_csv
+from .shot_report import ShotReport
 
 __all__ = ['MultiLabelReport']
 
-FIGURES = ('ap', 'recall', 'precision', 'f1')
-COLUMNS = ('label', 'name', 'train_images', 'shot', 'test_images', *FIGURES)
-GROUPS = dict(many='head', medium='medium', few='tail')
-
 
 @dataclass(frozen=True, eq=False)
-class MultiLabelReport:
+class MultiLabelReport(ShotReport):
     """Figures of each class, in label order and in percent; NaN for a class without a positive test image.
 
     Args:
@@ -34,6 +29,9 @@ class MultiLabelReport:
     """
 
     value_name = 'average precision'  # what runs are compared by
+    figure_names = ('ap', 'recall', 'precision', 'f1')
+    group_names = dict(many='head', medium='medium', few='tail')
+    kind = 'a per-class CSV of MultiLabelMetric'
 
     names: tuple[str, ...]
     train_images: np.ndarray
@@ -82,45 +80,17 @@ class MultiLabelReport:
             100 * float(2 * counts.hits.sum() / max(answers, 1)),
         )
 
-    @classmethod
-    def read(cls, path: Path) -> 'MultiLabelReport':
-        """From the file that :meth:`to_csv` describes.
-
-        Raises:
-            ValueError: another file.
-        """
-        rows = read_class_csv(path, COLUMNS, 'a per-class CSV of MultiLabelMetric')
-        shot = np.array([row['shot'] for row in rows])
-        return cls(
-            tuple(row['name'] for row in rows),
-            np.array([int(row['train_images']) for row in rows]),
-            Shots(*(shot == GROUPS[name] for name in SHOT_NAMES)),
-            np.array([int(row['test_images']) for row in rows]),
-            *(np.array([float(row[key] or 'nan') for row in rows]) for key in FIGURES),
-        )
-
-    def to_csv(self) -> str:
-        """The text of a CSV file, most frequent class first; a figure that does not exist is left empty."""
-        groups = [GROUPS[name] for name in self.shots.names()]
-        order = np.argsort(-self.train_images, kind='stable').tolist()
-        rows = ((c, self.names[c], self.train_images[c], groups[c], self.test_images[c]) for c in order)
-        return class_csv(COLUMNS, rows, np.stack([getattr(self, key) for key in FIGURES], axis=1))
-
     @property
     def value(self) -> np.ndarray:
         """What runs are compared by, (C,)."""
         return self.ap
-
-    def groups(self) -> list[tuple[str, np.ndarray]]:
-        """Names and masks, (C,), of the groups of classes, most frequent first."""
-        return [(GROUPS[name], mask) for name, mask in self.shots.items()]
 
     def figures(self) -> dict[str, float]:
         """Means in percent; NaN for a group without a tested class."""
         tested = self.test_images > 0
         return dict(
             mAP=float(self.ap[tested].mean()) if tested.any() else float('nan'),
-            **{GROUPS[name]: value for name, value in mean_by_shot(self.ap, self.shots).items()},
+            **{self.group_names[name]: value for name, value in mean_by_shot(self.ap, self.shots).items()},
             **({} if self.micro_f1 is None else dict(micro_f1=self.micro_f1)),
             macro_f1=float(self.f1[tested].mean()) if tested.any() else float('nan'),
         )
