@@ -4,12 +4,11 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import numpy as np
 
 from .label_states import NEGATIVE, POSITIVE, STATES, UNKNOWN
-from .lvis_annotations import AnnotationFileError, category_ids, read_lvis_annotations
+from .lvis_annotations import AnnotationFileError, category_ids, image_file_name, read_lvis_annotations
 from .multi_label import ImageLabels
 
 __all__ = ['check_option', 'read_image_ids', 'read_json_labels', 'read_voc_labels']
@@ -160,5 +159,5 @@ def _set(states: np.ndarray, pairs: list[tuple[int, int]], state: int) -> None:
 def _image_name(image: dict, federated: bool) -> str:
     """LVIS names its images by URL, and some of them by the name that they had in COCO 2014, too."""
     if image.get('coco_url') and (federated or not image.get('file_name')):
-        return urlparse(image['coco_url']).path.lstrip('/')
+        return image_file_name(image)
     return image['file_name']

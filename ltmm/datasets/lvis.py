@@ -5,14 +5,13 @@ import os.path as osp
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlparse
 
 from mmdet.datasets import LVISV1Dataset
 
 from ltmm.registry import DATASETS
 
 from .label_table import LabelTable
-from .lvis_annotations import AnnotationFileError, category_ids, read_lvis_annotations
+from .lvis_annotations import AnnotationFileError, category_ids, image_file_name, read_lvis_annotations
 
 __all__ = ['LVISDataset']
 
@@ -87,7 +86,7 @@ class LVISDataset(LVISV1Dataset):
         data_list = [
             self.parse_data_info(
                 dict(
-                    raw_img_info=dict(image, img_id=image['id'], file_name=_file_name(image)),
+                    raw_img_info=dict(image, img_id=image['id'], file_name=image_file_name(image)),
                     raw_ann_info=annotations[image['id']],
                 )
             )
@@ -148,8 +147,3 @@ class LVISDataset(LVISV1Dataset):
                 f'{len(missing)} of the {len(self.data_list)} images of {self.ann_file} are missing, {missing[0]} '
                 'first. LVIS v1 needs the folders train2017 and val2017 of COCO side by side under `data_root`.'
             )
-
-
-def _file_name(image: dict) -> str:
-    """Path of an image under ``data_prefix['img']``."""
-    return urlparse(image['coco_url']).path.lstrip('/') if image.get('coco_url') else image['file_name']

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlparse
 
 from mmengine.fileio import get_local_path
 
@@ -12,7 +13,7 @@ from ltmm.utils.errors import InputError
 
 from .lvis_masks import first_fault
 
-__all__ = ['AnnotationFileError', 'category_ids', 'is_box', 'read_lvis_annotations']
+__all__ = ['AnnotationFileError', 'category_ids', 'image_file_name', 'is_box', 'read_lvis_annotations']
 
 FIELDS = dict(
     images=('id', 'width', 'height'),
@@ -212,3 +213,8 @@ def _are_whole(values: Any, low: float = -math.inf) -> bool:
 
 def _cut(text: str, length: int = 200) -> str:
     return text if len(text) <= length else text[:length] + ' ...'
+
+
+def image_file_name(image: dict) -> str:
+    """Path of an image under the folder of the images: that of its ``coco_url``, or else its ``file_name``."""
+    return urlparse(image['coco_url']).path.lstrip('/') if image.get('coco_url') else image['file_name']

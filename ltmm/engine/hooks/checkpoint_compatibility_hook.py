@@ -26,7 +26,7 @@ class CheckpointCompatibilityHook(Hook):
     their names), may be missing.
 
     Raises:
-        InputError: lists the first layers that differ, with both shapes, or that are missing.
+        InputError: lists the first layers that differ, with both shapes, or that are missing, or hold NaN.
     """
 
     def __init__(self) -> None:
@@ -41,6 +41,13 @@ class CheckpointCompatibilityHook(Hook):
         loaded = {name.removeprefix('module.'): tensor for name, tensor in loaded.items()}
         own = {name if name in loaded else single_name(name): tensor for name, tensor in own.items()}
         differing = [name for name in own if name in loaded and own[name].shape != loaded[name].shape]
+        parameters = dict(model.named_parameters())
+        broken = [name for name in parameters if name in loaded and not loaded[name].isfinite().all()]
+        if broken and (runner._resume or _is_test(runner)):
+            raise InputError(
+                f'The checkpoint has NaN or infinite numbers in {len(broken)} of its {len(parameters)} parameters, '
+                f'{broken[0]} first: its training has diverged.'
+            )
         if not own.keys() & loaded.keys():
             raise InputError('Expected a checkpoint of this model, but none of its parameters is in the file.')
         if differing:

@@ -1,6 +1,7 @@
 """The road from the training data to everyone who needs to know who is frequent."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from mmengine.evaluator import BaseMetric
@@ -52,6 +53,7 @@ class ClassDistributionHook(Hook):
         self.class_counts = class_counts
         self.max_table_rows = max_table_rows
         self.distribution: ClassDistribution | None = None
+        self._loaded_names: Sequence[str] | None = None
 
     def before_run(self, runner: Runner) -> None:
         """Count the training set, where there is one, before weights are loaded."""
@@ -70,6 +72,10 @@ class ClassDistributionHook(Hook):
         self._hand_out(runner)
         if self.max_table_rows:
             runner.logger.info(f'Training data: {self.distribution.table(self.max_table_rows)}')
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep the class names of its training data: a test set with another order is refused by them."""
+        self._loaded_names = ((checkpoint.get('meta') or {}).get('dataset_meta') or {}).get('classes')
 
     def before_train(self, runner: Runner) -> None:
         """The training data have the last word over a checkpoint that was loaded or resumed."""
@@ -99,6 +105,9 @@ class ClassDistributionHook(Hook):
         if self.distribution is None:
             self.distribution = ClassDistribution.from_state_dict(_unwrapped(runner.model).state_dict())
             if self.distribution is not None:
+                names = self._loaded_names
+                if names is not None and len(names) == len(self.distribution):
+                    self.distribution = replace(self.distribution, class_names=tuple(names))
                 self._hand_out(runner)
 
     def _hand_out(self, runner: Runner) -> None:

@@ -11,7 +11,12 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
-from ltmm.datasets.lvis_annotations import AnnotationFileError, category_ids, read_lvis_annotations
+from ltmm.datasets.lvis_annotations import (
+    AnnotationFileError,
+    category_ids,
+    image_file_name,
+    read_lvis_annotations,
+)
 from ltmm.evaluation.class_csv import write_beside_log
 from ltmm.evaluation.detection_report import FREQUENCIES, DetectionReport
 from ltmm.evaluation.lvis_data import Detections, GroundTruth, encode_masks, packed_masks
@@ -89,16 +94,19 @@ class LVISMetric(BaseMetric):
         unknown = [name for name in self.metrics if name not in IOU_TYPES]
         if unknown or not self.metrics:
             raise ValueError(f"Expected `metric` to be 'bbox', 'segm' or both, but got {metric!r}.")
-        if thresholds is not None and (len(thresholds) != 2 or not 0 <= thresholds[0] < thresholds[1]):
+        if thresholds is not None and (np.size(thresholds) != 2 or not 0 <= thresholds[0] < thresholds[1]):
             raise ValueError(
                 'Expected `thresholds` to be two ascending numbers of training images, (rare up to, common up to), '
                 f'but got {thresholds!r}.'
             )
         self.thresholds = thresholds
+        if outfile_prefix is not None and (not outfile_prefix or outfile_prefix.endswith('/')):
+            raise ValueError(f'Expected `outfile_prefix` to end in the name of a file, but got {outfile_prefix!r}.')
         self.csv_name, self.outfile_prefix = csv_name, outfile_prefix
         self.ann_file = ann_file
         content = read_lvis_annotations(ann_file, backend_args, masks='segm' in self.metrics)
         self.ground_truth = GroundTruth.from_content(content, ann_file, masks='segm' in self.metrics)
+        self.file_names = {image['id']: (image_file_name(image), image.get('file_name')) for image in content['images']}
         self.sizes = dict(zip(self.ground_truth.image_ids.tolist(), self.ground_truth.sizes.tolist()))
         self.categories = content['categories']
         self.distribution: ClassDistribution | None = None
@@ -190,6 +198,7 @@ class LVISMetric(BaseMetric):
             keys = ['bboxes', 'scores', 'labels', *(['mask_scores'] if 'mask_scores' in pred else [])]
             result = {key: pred[key].cpu().numpy() for key in keys}
             self._check(sample['img_id'], result)
+            self._check_file_name(sample['img_id'], sample.get('img_path'))
             if 'segm' in self.metrics:
                 if 'masks' not in pred:
                     raise ValueError(
@@ -219,6 +228,14 @@ class LVISMetric(BaseMetric):
                     f'LVISMetric: the model gives {key} that are NaN or infinite in image {image_id}. Has the '
                     'training diverged, or is the checkpoint of another model?'
                 )
+
+    def _check_file_name(self, image_id: int, path: str | None) -> None:
+        """Refuse the annotation file of another split, whose images have the same ids."""
+        if path is not None and Path(path).name not in [Path(name).name for name in self.file_names[image_id] if name]:
+            raise ValueError(
+                f'LVISMetric: image {image_id} is {path} in the dataset, but {self.file_names[image_id][0]} in '
+                f'{self.ann_file}. The dataset and the metric must read the same annotation file.'
+            )
 
     def _codes(self, image_id: int, masks: torch.Tensor | Sequence) -> list[Mapping]:
         """Run-length codes of the masks of an image."""

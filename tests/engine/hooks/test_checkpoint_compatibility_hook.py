@@ -76,6 +76,14 @@ def test_a_part_that_is_replaced_may_be_missing(tmp_path, backbone_alone):
         PostProcessor(cfg, backbone_alone, adjustment)
 
 
+def test_weights_that_are_not_numbers_are_refused_by_a_test(tmp_path, checkpoint_of_three_classes):
+    checkpoint = torch.load(checkpoint_of_three_classes, weights_only=True)
+    checkpoint['state_dict']['head.fc.bias'][1] = torch.nan
+    torch.save(checkpoint, tmp_path / 'nan.pth')
+    with pytest.raises(ValueError, match='NaN or infinite numbers in 1 of its .* parameters, head.fc.bias first'):
+        Runner.from_cfg(toy_config(tmp_path / 'nan', load_from=str(tmp_path / 'nan.pth'))).test()
+
+
 def test_parameters_that_a_module_renames_are_not_missing(tmp_path, checkpoint_of_three_classes):
     checkpoint = torch.load(checkpoint_of_three_classes, weights_only=True)
     state = {name.replace('head.fc', 'head.linear'): tensor for name, tensor in checkpoint['state_dict'].items()}

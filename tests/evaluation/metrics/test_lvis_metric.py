@@ -334,6 +334,21 @@ def test_detections_go_to_a_file_that_can_be_read_again(tmp_path, iou_type):
     assert 0 < again['AP'] < 1 and again['AP'] == figures[f'lvis/{iou_type}_AP']
 
 
+@pytest.mark.parametrize('prefix', ['', 'folder/'])
+def test_a_prefix_without_a_name_is_refused(tmp_path, prefix):
+    with pytest.raises(ValueError, match='`outfile_prefix` to end in the name of a file'):
+        metric_on(tmp_path, outfile_prefix=prefix)
+
+
+def test_an_annotation_file_of_other_images_with_the_same_ids_is_refused(tmp_path):
+    content = lvis_content()
+    name = content['images'][0]['coco_url'].rpartition('/')[2]
+    samples = perfect(content)
+    metric_on(tmp_path, content).process(None, [dict(samples[0], img_path=f'/data/train/{name}')])
+    with pytest.raises(ValueError, match=f'/data/val/7.jpg in the dataset, but train2017/{name} in'):
+        metric_on(tmp_path, content).process(None, [dict(samples[0], img_path='/data/val/7.jpg')])
+
+
 def test_no_file_where_none_is_wanted_and_no_training_images_where_nobody_knows_them(tmp_path, log):
     content = lvis_content()
     evaluate(metric_on(tmp_path, content, csv_name=None), perfect(content))
@@ -515,6 +530,15 @@ def test_a_subset_by_cfg_options_is_scored_as_a_subset(tmp_path, data):
     runner = Runner.from_cfg(cfg)
     runner.test()
     assert '3 images' in (tmp_path / 'run').glob('*/*.log').__next__().read_text()
+
+
+@pytest.mark.slow
+def test_a_test_set_with_its_classes_in_another_order_is_refused_by_the_names_in_the_checkpoint(tmp_path, data):
+    Runner.from_cfg(detector_config(tmp_path / 'run', data, **{'train_cfg.max_epochs': 1})).train()
+    cfg = detector_config(tmp_path / 'test', data, load_from=str(tmp_path / 'run/epoch_1.pth'))
+    cfg.test_dataloader.dataset.metainfo = dict(classes=CLASSES[::-1])
+    with pytest.raises(ClassDistributionError, match=f'class 0 is {CLASSES[0]!r} in training and {CLASSES[-1]!r} in'):
+        Runner.from_cfg(cfg).test()
 
 
 @pytest.mark.slow
