@@ -35,7 +35,9 @@ def main() -> None:
         '(ltmm.LongTailed, ltmm.Holdout); train, for norcal: any of them. By default val, unless it is the test set',
     )
     parser.add_argument(
-        '--val-images', type=int, help='of each class, from ltmm.LongTailed (20); in all, for norcal with train (1000)'
+        '--val-images',
+        type=at_least_one,
+        help='of each class, from ltmm.LongTailed (20); in all, for norcal with train (1000)',
     )
     parser.add_argument(
         '--objective',
@@ -77,9 +79,16 @@ def parse_grid(text: str, parser: ArgumentParser) -> tuple[float, float, int]:
     """First strength, last, how many."""
     try:
         first, last, num = text.split(':')
-        return float(first), float(last), int(num)
+        return float(first), float(last), at_least_one(num)
     except ValueError:
         parser.error(f'Expected --grid to be FIRST:LAST:HOW_MANY, but got {text}')
+
+
+def at_least_one(text: str) -> int:
+    """A number of things."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
 
 
 if __name__ == '__main__':

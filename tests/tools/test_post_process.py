@@ -41,6 +41,8 @@ def test_a_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
         (('--method', 'ncm', '--strength', '1'), '--strength needs a method with a strength, and no --grid'),
         (('--method', 'tau_norm', '--transform', 'un'), '--transform belongs to --method ncm'),
         (('--method', 'tau_norm', '--grid', '0:2'), 'Expected --grid to be FIRST:LAST:HOW_MANY, but got 0:2'),
+        (('--method', 'tau_norm', '--grid', '0:1:0'), 'Expected --grid to be FIRST:LAST:HOW_MANY, but got 0:1:0'),
+        (('--method', 'tau_norm', '--val-images', '0'), "argument --val-images: invalid at_least_one value: '0'"),
     ],
 )
 @pytest.mark.slow

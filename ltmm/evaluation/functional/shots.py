@@ -55,7 +55,7 @@ def shots_by_convention(
         )
     if thresholds is None:
         return distribution.shots(inclusive=convention == 'oltr')
-    if len(thresholds) != 2:
+    if np.size(thresholds) != 2:
         raise ValueError(f'Expected `thresholds` to be two numbers of images, (many, few), but got {thresholds}.')
     many, few = thresholds
     return distribution.shots(many, few, inclusive=convention == 'oltr')

@@ -15,7 +15,8 @@ __all__ = ['MultiLabelLoss', 'MultiLabelPriorLoss', 'check_targets', 'positives_
 
 REDUCTIONS = ('batchmean', 'mean', 'none', 'sum')
 UNKNOWN_REMEDIES = (
-    'Take a loss of ltmm that has one (such as ltmm.PartialASLLoss), or make unknown labels negative '
+    "Take a loss of ltmm that has one (such as dict(type='ltmm.PartialASLLoss', mode='ignore')), or make unknown "
+    'labels negative '
     "(unknown_as='negative' in ltmm.PartialLabels, unlisted_as='negative' in ltmm.DetectionAsMultiLabel)."
 )
 
