@@ -58,7 +58,9 @@ def main() -> None:
     wheel = mmcv_wheel()
     with step(4, 'MMEngine, mmcv, mmpretrain, mmdet, development tools and ltmm, 1 minute'):
         pip('install', '--force-reinstall', '--no-deps', wheel)
-        pip('install', '--no-build-isolation', '--editable', '.[mminstall,det,dev]')
+        # compat: by its path, or a clone that is called ltmm hides the package from its parent folder
+        compat = ('--config-settings', 'editable_mode=compat')
+        pip('install', '--no-build-isolation', *compat, '--editable', '.[mminstall,det,dev]')
         if subprocess.run([PYTHON, '-c', 'import cv2'], capture_output=True).returncode:
             # two opencv packages share one folder; without libGL the headless one has to be the last
             pip('install', '--force-reinstall', '--no-deps', 'opencv-python-headless')
