@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch.distributed as dist
 from mmengine.registry import Registry, root
 
 __all__ = ['InputError', 'exit_readably', 'near_names']
@@ -25,6 +26,7 @@ class InputError(ValueError):
 def exit_readably(*also: type[Exception], if_interrupted: str = '') -> Iterator[None]:
     """End with one line instead of a traceback when what was asked for cannot be, through no fault of the code.
 
+    After a success the process leaves its group: the threads of one that is still there abort the exit now and then.
     ``LTMM_TRACEBACK=1`` in the environment shows the traceback all the same.
 
     Args:
@@ -33,6 +35,8 @@ def exit_readably(*also: type[Exception], if_interrupted: str = '') -> Iterator[
     """
     try:
         yield
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
     except KeyboardInterrupt:
         sys.exit(f'\nInterrupted. {if_interrupted}'.rstrip())
     except Exception as e:
