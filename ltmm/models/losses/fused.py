@@ -15,7 +15,6 @@ def fused_loss(
     value: Callable[..., Tensor],
     value_and_grad: Callable[..., tuple[Tensor, Tensor]],
     factor: float = 1.0,
-    inputs: tuple[Tensor, ...] = (),
     exceptions: tuple[Tensor, Callable, Callable] | None = None,
     total: bool = False,
 ) -> Tensor:
@@ -23,24 +22,23 @@ def fused_loss(
 
     Args:
         cls_score: logits, (N, C).
-        value: the losses (N,) or (N, C) of logits and ``inputs``, by operations that autograd knows; used where no
+        value: the losses (N,) or (N, C) of the logits, by operations that autograd knows; used where no
             gradient is asked for, and for second derivatives.
         value_and_grad: the same, and the gradient (N, C) of each sample's (label's) loss by its logits, up to
             ``factor``; called without autograd.
         factor: what that gradient still has to be multiplied by.
-        inputs: what else they depend on, without gradient.
         exceptions: few labels of a loss (N, C) that have a formula of their own: where they are in the flattened
             logits, (P,), and ``value`` and ``value_and_grad`` of their logits, (P,).
         total: the sum of all losses instead, a number, for which they need not be kept.
     """
     each = with_exceptions(value, *exceptions[:2]) if exceptions else value
 
-    def reduced(cls_score: Tensor, *inputs: Tensor) -> Tensor:
-        return each(cls_score, *inputs).sum() if total else each(cls_score, *inputs)
+    def reduced(cls_score: Tensor) -> Tensor:
+        return each(cls_score).sum() if total else each(cls_score)
 
     if not (cls_score.requires_grad and torch.is_grad_enabled()):
-        return reduced(cls_score, *inputs)
-    return _FusedLoss.apply(cls_score, reduced, value_and_grad, factor, exceptions, total, *inputs)
+        return reduced(cls_score)
+    return _FusedLoss.apply(cls_score, reduced, value_and_grad, factor, exceptions, total)
 
 
 def cross_entropy_with_grad(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,25 +57,11 @@ def cross_entropy_with_grad(logits: Tensor, label: Tensor) -> tuple[Tensor, Tens
 def with_exceptions(value: Callable, positions: Tensor, value_of_exceptions: Callable) -> Callable:
     """``value`` with other losses at some positions; for the arguments see :func:`fused_loss`."""
 
-    def each(cls_score: Tensor, *inputs: Tensor) -> Tensor:
-        loss, own = value(cls_score, *inputs), value_of_exceptions(cls_score.flatten()[positions])
+    def each(cls_score: Tensor) -> Tensor:
+        loss, own = value(cls_score), value_of_exceptions(cls_score.flatten()[positions])
         return loss.flatten().index_copy(0, positions, own).view_as(loss)
 
     return each
-
-
-def _losses_and_grad(
-    value_and_grad: Callable, exceptions: tuple | None, total: bool, cls_score: Tensor, *inputs: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Losses, or their sum, and gradients, with those of the exceptions in their places."""
-    if exceptions:
-        cls_score, *inputs = (tensor.contiguous() for tensor in (cls_score, *inputs))
-    loss, grad = value_and_grad(cls_score, *inputs)
-    if exceptions:
-        positions, _, value_and_grad_of_exceptions = exceptions
-        for all_labels, own in zip((loss, grad), value_and_grad_of_exceptions(cls_score.flatten()[positions])):
-            all_labels.view(-1).index_copy_(0, positions, own)
-    return loss.sum() if total else loss, grad
 
 
 class _FusedLoss(Function):
@@ -90,20 +74,25 @@ class _FusedLoss(Function):
         factor: float,
         exceptions: tuple | None,
         total: bool,
-        *inputs: Tensor,
     ) -> Tensor:
-        loss, grad = _losses_and_grad(value_and_grad, exceptions, total, cls_score, *inputs)
+        loss, grad = value_and_grad(cls_score)
+        if exceptions:
+            positions, _, value_and_grad_of_exceptions = exceptions
+            own_loss, own_grad = value_and_grad_of_exceptions(cls_score.flatten()[positions])
+            loss, grad = loss.contiguous(), grad.contiguous()
+            loss.view(-1).index_copy_(0, positions, own_loss)
+            grad.view(-1).index_copy_(0, positions, own_grad)
         ctx.value, ctx.factor = value, factor
-        ctx.save_for_backward(cls_score, grad, *inputs)
-        return loss
+        ctx.save_for_backward(cls_score, grad)
+        return loss.sum() if total else loss
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
-        cls_score, grad, *inputs = ctx.saved_tensors
+        cls_score, grad = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True: the gradient itself has to be differentiable
-            loss = ctx.value(cls_score, *inputs)
+            loss = ctx.value(cls_score)
             (grad_score,) = torch.autograd.grad(loss, cls_score, grad_loss, create_graph=True)
         else:
             of_loss = grad_loss.unsqueeze(1) if grad_loss.dim() == 1 else grad_loss
             grad_score = grad * (of_loss if ctx.factor == 1 else ctx.factor * of_loss)  # (N, C)
-        return grad_score, *[None] * (5 + len(inputs))
+        return grad_score, *[None] * 5

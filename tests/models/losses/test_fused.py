@@ -60,8 +60,8 @@ def test_the_total_is_the_sum():
     score, weight = torch.randn(5, 3, dtype=torch.float64, requires_grad=True), torch.rand(5, 1, dtype=torch.float64)
 
     def total(score: Tensor) -> Tensor:
-        pair = (lambda z, w: w * z**3, lambda z, w: (w * z**3, 3 * w * z**2))
-        return fused_loss(score, *pair, inputs=(weight,), total=True)
+        pair = (lambda z: weight * z**3, lambda z: (weight * z**3, 3 * weight * z**2))
+        return fused_loss(score, *pair, total=True)
 
     torch.testing.assert_close(total(score), (weight * score**3).sum())
     torch.testing.assert_close(total(score.detach()), (weight * score**3).sum().detach())

@@ -26,12 +26,11 @@ def asymmetric(
     cls_score: Tensor,
     target: Tensor,
     gammas: tuple[float, ...],
-    focus: Callable[..., Tensor],
+    focus: Callable[[Tensor], Tensor],
     clip: float,
     eps: float,
     detach_focus: bool = True,
     alpha_pos: float = 1.0,
-    inputs: tuple[Tensor, ...] = (),
     total: bool = False,
 ) -> Tensor:
     r"""Loss :math:`-f(1 - t) \log \max(t, \epsilon)` of the probability t of the truth, (N, C).
@@ -42,21 +41,20 @@ def asymmetric(
         cls_score: logits, (N, C).
         target: 1 positive, else 0 or -1, (N, C).
         gammas: exponents of positives, and of all others there are.
-        focus: f of the labels that are not positive, from their 1 - t, (N, C), and ``inputs`` to weights, (N, C).
+        focus: f of the labels that are not positive, from their 1 - t to weights, (N, C) both.
         clip: negatives that score up to this count as right.
         eps: probabilities below this have a constant loss.
         detach_focus: no gradient through f; otherwise f has to be the power that ``gammas`` says.
         alpha_pos: factor of positives, for which f is a power.
-        inputs: what else ``focus`` depends on, of N rows each.
         total: see :func:`~ltmm.models.losses.fused.fused_loss`.
     """
 
     def focus_of_positives(wrong: Tensor) -> Tensor:
         return alpha_pos * power(wrong, gammas[0])
 
-    def loss_of(truth: Tensor, focus: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    def loss_of(truth: Tensor, focus: Callable[[Tensor], Tensor]) -> Tensor:
         with torch.set_grad_enabled(not detach_focus and torch.is_grad_enabled()):
-            weight = focus(1 - truth, *inputs)
+            weight = focus(1 - truth)
         return -weight * truth.clamp(min=eps).log()
 
     def with_slope(
@@ -72,14 +70,14 @@ def asymmetric(
             slope.add_((gamma * loss).div_(wrong.clamp(min=torch.finfo(wrong.dtype).tiny)))
         return loss, slope
 
-    def of_others(cls_score: Tensor, *inputs: Tensor) -> Tensor:
-        return loss_of((1 + clip - cls_score.sigmoid()).clamp(max=1), focus, *inputs)
+    def of_others(cls_score: Tensor) -> Tensor:
+        return loss_of((1 + clip - cls_score.sigmoid()).clamp(max=1), focus)
 
-    def of_others_with_grad(cls_score: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def of_others_with_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
         prob = cls_score.sigmoid()
         wrong = F.softshrink(prob, clip)  # max(p - clip, 0)
         log = wrong.neg().log1p_() if clip > eps else None
-        loss, slope = with_slope(1 - wrong, wrong, focus(wrong, *inputs), gammas[1], log)
+        loss, slope = with_slope(1 - wrong, wrong, focus(wrong), gammas[1], log)
         if clip and (0 in gammas[1:] or not detach_focus):
             slope.mul_(wrong.sign_())  # easy negatives are right whatever their score
         return loss, torch.ops.aten.sigmoid_backward(slope, prob)
@@ -94,4 +92,4 @@ def asymmetric(
         return loss, torch.ops.aten.sigmoid_backward(slope, prob).neg_()
 
     exceptions = (positives_of(target), of_positives, of_positives_with_grad)
-    return fused_loss(cls_score, of_others, of_others_with_grad, 1.0, inputs, exceptions, total)
+    return fused_loss(cls_score, of_others, of_others_with_grad, exceptions=exceptions, total=total)

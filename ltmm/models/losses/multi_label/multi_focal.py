@@ -75,40 +75,35 @@ def multi_focal(
     image, label = positives // num_classes, positives % num_classes
     weight = class_weight * factor  # (C,)
     gamma = gamma_neg + class_weight  # (C,)
-    alone, weight_of_positives, inputs = 1.0, weight[label], (target,)
+    alone, sure, weight_of_positives = 1.0, None, weight[label]
     if share is not None:
         company = companions(image, label, share, len(target))  # (N, C)
         total_company = company.sum(dim=1)  # (N,)
         alone = 1 - company.flatten()[positives] / total_company.where(total_company > 0, 1)[image]  # (P,)
-        inputs = (target, company)
+        sure = company.sign().mul_(boost - 1).add_(1)  # (N, C), what t of negatives is multiplied by
 
-    def sure_of(company: Tensor) -> Tensor:
-        """What t of negatives is multiplied by, (N, C)."""
-        return company.sign().mul_(boost - 1).add_(1)
-
-    def truth_of_negatives(score: Tensor, *company: Tensor) -> Tensor:
+    def truth_of_negatives(score: Tensor) -> Tensor:
         truth = (1 + clip - score).clamp(max=1)
-        return (truth * sure_of(*company)).clamp(max=1) if company else truth
+        return truth if sure is None else (truth * sure).clamp(max=1)
 
     def loss_of(truth: Tensor, exponent: Tensor | float, weight: Tensor) -> Tensor:
         wrong = 1 - (truth.detach() if detach_focus else truth)
         return -weight * wrong**exponent * truth.clamp(min=eps).log()
 
-    def of_negatives(cls_score: Tensor, target: Tensor, *company: Tensor) -> Tensor:
-        return loss_of(truth_of_negatives(cls_score.sigmoid(), *company), gamma, weight * (target + 1).clamp(max=1))
+    def of_negatives(cls_score: Tensor) -> Tensor:
+        return loss_of(truth_of_negatives(cls_score.sigmoid()), gamma, weight * (target + 1).clamp(max=1))
 
-    def of_negatives_with_grad(cls_score: Tensor, target: Tensor, *company: Tensor) -> tuple[Tensor, Tensor]:
+    def of_negatives_with_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
         score = cls_score.sigmoid()
         wrong = F.softshrink(score, clip)  # max(p - clip, 0)
-        if company:
-            sure = sure_of(*company)
+        if sure is not None:
             wrong = (1 - (1 - wrong).mul_(sure)).clamp_(min=0)
         truth = 1 - wrong
         # a logarithm and an exponential are faster than a power, where neither of them leaves the range of numbers
         focus = wrong.clamp(min=1e-8).log2_().mul_(gamma - 1).exp2_().mul_(wrong)
         focus.mul_(weight).addcmul_(focus, target)  # 0 for unknown labels
         slope = focus / (truth if clip > eps else F.threshold(truth, eps, torch.inf))
-        if company:
+        if sure is not None:
             slope.mul_(sure)
         log = wrong.neg_().log1p_() if clip > eps else truth.clamp_(min=eps).log_()
         return log.mul_(focus).neg_(), torch.ops.aten.sigmoid_backward(slope, score)
@@ -124,6 +119,6 @@ def multi_focal(
 
     exceptions = (positives, of_positives, of_positives_with_grad)
     if detach_focus:
-        return fused_loss(cls_score, of_negatives, of_negatives_with_grad, 1.0, inputs, exceptions, total)
-    loss = with_exceptions(of_negatives, positives, of_positives)(cls_score, *inputs)
+        return fused_loss(cls_score, of_negatives, of_negatives_with_grad, exceptions=exceptions, total=total)
+    loss = with_exceptions(of_negatives, positives, of_positives)(cls_score)
     return loss.sum() if total else loss

@@ -1,5 +1,6 @@
 """Asymmetric loss for partial labels: what becomes of the unknown ones."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -140,20 +141,19 @@ class PartialASLLoss(MultiLabelPriorLoss):
 
     def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
         """See :func:`~ltmm.models.losses.multi_label.asymmetric.asymmetric`."""
-        unknown = ()
+        kept = None
         if self.mode == 'selective':
             likely = None if self.prior_threshold is None else self.likely.to(target)
-            unknown = (selected_unknown(cls_score.detach(), -target.clamp(max=0), self.topk * len(target), likely),)
+            kept = selected_unknown(cls_score.detach(), -target.clamp(max=0), self.topk * len(target), likely)
         normalize = self.mode == 'ignore_normalize'
         loss = asymmetric(
             cls_score,
             target,
             self.gammas,
-            self.focus,
+            partial(self.focus, target=target, kept=kept),
             self.clip,
             self.eps,
             alpha_pos=self.alphas[0],
-            inputs=(target, *unknown),
             total=total and not normalize,
         )
         if not normalize:

@@ -65,22 +65,22 @@ class SPLCLoss(UsesEpoch, MultiLabelLoss):
         """See the class."""
         threshold = math.log(self.tau / (1 - self.tau)) if self.epoch >= self.start_epoch else math.inf
 
-        def corrected(cls_score: Tensor, target: Tensor) -> Tensor:
+        def corrected(cls_score: Tensor) -> Tensor:
             return (cls_score.detach() - threshold).sign_().maximum(target).clamp_(min=0)
 
-        def wrong_logit(cls_score: Tensor, target: Tensor, corrected: Tensor) -> Tensor:
+        def wrong_logit(cls_score: Tensor, positive: Tensor) -> Tensor:
             shifted = torch.sub(cls_score, target.clamp(min=0), alpha=self.margin)
-            return torch.addcmul(shifted, shifted, corrected, value=-2)
+            return torch.addcmul(shifted, shifted, positive, value=-2)
 
-        def value(cls_score: Tensor, target: Tensor) -> Tensor:
-            return focal_of_wrong_logit(wrong_logit(cls_score, target, corrected(cls_score, target)), self.gamma)
+        def value(cls_score: Tensor) -> Tensor:
+            return focal_of_wrong_logit(wrong_logit(cls_score, corrected(cls_score)), self.gamma)
 
-        def value_and_grad(cls_score: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-            positive = corrected(cls_score, target)
-            loss, grad = focal_of_wrong_logit_with_grad(wrong_logit(cls_score, target, positive), self.gamma)
+        def value_and_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
+            positive = corrected(cls_score)
+            loss, grad = focal_of_wrong_logit_with_grad(wrong_logit(cls_score, positive), self.gamma)
             return loss, grad.addcmul_(grad, positive, value=-2)
 
-        return fused_loss(cls_score, value, value_and_grad, inputs=(target,), total=total)
+        return fused_loss(cls_score, value, value_and_grad, total=total)
 
     def extra_repr(self) -> str:
         """Shown in ``print(model)``."""

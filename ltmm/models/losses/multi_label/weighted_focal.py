@@ -33,24 +33,23 @@ def weighted_focal(
     """
     shift = None if offset is None else neg_scale * offset
 
-    def wrong_logit(cls_score: Tensor, target: Tensor) -> Tensor:
+    def wrong_logit(cls_score: Tensor) -> Tensor:
         """-(z + b) of positives, lambda (z + b) of negatives."""
         if shift is None and neg_scale == 1:
             return torch.addcmul(cls_score, cls_score, target, value=-2)
         wrong = neg_scale * cls_score if shift is None else torch.add(shift, cls_score, alpha=neg_scale)
         return wrong.addcmul_(wrong, target, value=-1 - 1 / neg_scale)
 
-    def value(cls_score: Tensor, target: Tensor, *weight: Tensor) -> Tensor:
-        loss = focal_of_wrong_logit(wrong_logit(cls_score, target), gamma)
+    def value(cls_score: Tensor) -> Tensor:
+        loss = focal_of_wrong_logit(wrong_logit(cls_score), gamma)
         if neg_scale != 1:
             loss = loss * (target * (neg_scale - 1) + 1)
-        return loss * weight[0] if weight else loss
+        return loss if weight is None else loss * weight
 
-    def value_and_grad(cls_score: Tensor, target: Tensor, *weight: Tensor) -> tuple[Tensor, Tensor]:
-        loss, grad = focal_of_wrong_logit_with_grad(wrong_logit(cls_score, target), gamma, *weight)
+    def value_and_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
+        loss, grad = focal_of_wrong_logit_with_grad(wrong_logit(cls_score), gamma, weight)
         if neg_scale != 1:
             loss.addcmul_(loss, target, value=neg_scale - 1)
         return loss, grad.addcmul_(grad, target, value=-2)  # lambda of negatives, -lambda of positives
 
-    inputs = (target,) if weight is None else (target, weight)
-    return fused_loss(cls_score, value, value_and_grad, neg_scale, inputs, total=total)
+    return fused_loss(cls_score, value, value_and_grad, neg_scale, total=total)
