@@ -1,6 +1,7 @@
 """Errors that are the input's, not the code's, and how the tools end with them."""
 
 import difflib
+import gc
 import inspect
 import os
 import re
@@ -36,6 +37,7 @@ def exit_readably(*also: type[Exception], if_interrupted: str = '') -> Iterator[
     try:
         yield
         if dist.is_available() and dist.is_initialized():
+            gc.collect()  # a distributed model in a cycle of references would keep the group and its threads
             dist.destroy_process_group()
     except KeyboardInterrupt:
         sys.exit(f'\nInterrupted. {if_interrupted}'.rstrip())
