@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from toy import StopHook, Stopped, run_tool, toy_config
 
 from ltmm.engine import stages
@@ -54,7 +55,8 @@ def configs(tmp_path):
 
 
 def run(config, work_dir, *options, first=None):
-    """What tools/train_stages.py does."""
+    """What tools/train_stages.py does, in a process of its own: runs of one second share a name."""
+    Visualizer._instance_dict.clear()
     args = ['--work-dir', str(work_dir)] + (['--cfg-options', *options] if options else [])
     all_stages = read_stages(common_parser('').parse_args([str(config), *args]))
     return run_stages(all_stages, first_to_run(all_stages, first), first)
