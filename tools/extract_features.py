@@ -25,11 +25,11 @@ def main() -> None:
     cfg = load_config(args)
 
     from mmengine.dist import is_main_process
-    from mmengine.model import is_model_wrapper
 
     from ltmm.engine.feature_extraction import extract_features
     from ltmm.engine.model_outputs import idle_runner, loader_as_tested
     from ltmm.engine.validation_data import same_images
+    from ltmm.utils.wrappers import unwrapped
 
     datasets = {split: cfg[f'{split}_dataloader']['dataset'] for split in SPLITS if cfg.get(f'{split}_dataloader')}
     if not args.splits and 'val' in datasets and same_images(datasets['val'], datasets['test']):
@@ -39,7 +39,7 @@ def main() -> None:
         runner.load_checkpoint(args.checkpoint)
     else:
         runner._init_model_weights()
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     for split in args.splits or datasets:
         if split not in datasets:
             parser.error(f'{args.config} has no {split}_dataloader')

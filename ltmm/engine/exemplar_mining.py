@@ -9,7 +9,6 @@ from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi, bbox_cxcywh_to_xyxy, bbox_overlaps
 from mmengine.config import Config
 from mmengine.dist import all_reduce, is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.structures import InstanceData
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader
 from ltmm.datasets.exemplars import BoxTable, Exemplars, choose_exemplars
 from ltmm.datasets.lvis import LVISDataset
 from ltmm.datasets.lvis_annotations import read_lvis_annotations
+from ltmm.utils.wrappers import unwrapped
 
 from .hooks.checkpoint_compatibility_hook import refuse_missing_parameters
 from .model_outputs import idle_runner, innermost, loader_as_tested
@@ -58,7 +58,7 @@ def mine_exemplars(
     runner = idle_runner(cfg)
     runner.load_checkpoint(str(checkpoint))
     refuse_missing_parameters(runner)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     loader = loader_as_tested(cfg, leaves[0])
     dataset = loader.dataset
     if len(leaves) > 1 or not isinstance(dataset, LVISDataset):

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import all_gather_object, is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
@@ -30,6 +29,7 @@ from ltmm.models.prior import ClassDistributionBuffer
 from ltmm.registry import DATASETS, MODELS
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.launch import check_checkpoint
+from ltmm.utils.wrappers import unwrapped
 
 from .hooks.checkpoint_compatibility_hook import refuse_missing_parameters
 from .model_outputs import ModelOutputs, idle_runner, loader_as_tested, model_outputs
@@ -94,7 +94,7 @@ class PostProcessor:
         self.cfg, self.checkpoint, self._class_counts = cfg, checkpoint, class_counts
         self.step: PostProcess = MODELS.build(dict(step))
         self.runner = idle_runner(cfg)
-        self.model = self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
+        self.model = unwrapped(self.runner.model)
         head = self._take_head()
         self._meta = self.runner.load_checkpoint(checkpoint).get('meta', {})
         refuse_missing_parameters(self.runner, replaced=['head.'] if self.step.needs_class_means else [])

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from ltmm.models.layers.per_expert import single_name
 from ltmm.registry import HOOKS
 from ltmm.utils.errors import InputError
+from ltmm.utils.wrappers import unwrapped
 
 __all__ = ['CheckpointCompatibilityHook', 'refuse_missing_parameters']
 
@@ -34,20 +34,16 @@ class CheckpointCompatibilityHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare the shapes, before the weights are copied, and see then which are missing."""
-        model = _unwrapped(runner.model)
+        model = unwrapped(runner.model)
         own = {name: tensor for name, tensor in model.state_dict().items() if '.class_distribution.' not in f'.{name}'}
         own = {name: tensor for name, tensor in own.items() if tensor.numel()}
         loaded = checkpoint.get('state_dict', checkpoint)
         loaded = {name.removeprefix('module.'): tensor for name, tensor in loaded.items()}
         own = {name if name in loaded else single_name(name): tensor for name, tensor in own.items()}
         differing = [name for name in own if name in loaded and own[name].shape != loaded[name].shape]
-        parameters = dict(model.named_parameters())
-        broken = [name for name in parameters if name in loaded and not loaded[name].isfinite().all()]
-        if broken and (runner._resume or _is_test(runner)):
-            raise InputError(
-                f'The checkpoint has NaN or infinite numbers in {len(broken)} of its {len(parameters)} parameters, '
-                f'{broken[0]} first: its training has diverged.'
-            )
+        is_to_fit = runner._resume or _is_test(runner)
+        if is_to_fit:
+            _refuse_broken([name for name, _ in model.named_parameters()], loaded)
         if not own.keys() & loaded.keys():
             raise InputError('Expected a checkpoint of this model, but none of its parameters is in the file.')
         if differing:
@@ -59,7 +55,7 @@ class CheckpointCompatibilityHook(Hook):
                 f'The checkpoint does not fit the model: {len(differing)} tensors differ in shape ({rows}). '
                 'Was it trained with another number of classes?'
             )
-            if runner._resume or _is_test(runner):
+            if is_to_fit:
                 raise InputError(message)
             runner.logger.warning(message + ' These keep their initial values.')
         self._see_missing(model)
@@ -93,7 +89,7 @@ class CheckpointCompatibilityHook(Hook):
         replaced = (*replaced, *(prefix for hook in runner.hooks for prefix in getattr(hook, 'replaces', ())))
         missing = [name for name in self.missing if not name.startswith(replaced)]
         if missing:
-            total = len(list(_unwrapped(runner.model).parameters()))
+            total = len(list(unwrapped(runner.model).parameters()))
             raise InputError(
                 f'Expected a checkpoint of this model, but it lacks {len(missing)} of its {total} parameters '
                 f'({", ".join(missing[:3])}{", ..." if len(missing) > 3 else ""}). Is it of another config?'
@@ -115,9 +111,14 @@ def refuse_missing_parameters(runner: Runner, replaced: Sequence[str] = ()) -> N
             hook._refuse_missing(runner, replaced)
 
 
+def _refuse_broken(names: Sequence[str], loaded: dict) -> None:
+    broken = [name for name in names if name in loaded and not loaded[name].isfinite().all()]
+    if broken:
+        raise InputError(
+            f'The checkpoint has NaN or infinite numbers in {len(broken)} of its {len(names)} parameters, '
+            f'{broken[0]} first: its training has diverged.'
+        )
+
+
 def _is_test(runner: Runner) -> bool:
     return not isinstance(runner._train_loop, BaseLoop)
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model

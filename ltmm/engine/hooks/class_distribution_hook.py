@@ -6,7 +6,6 @@ from typing import Any
 
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
@@ -16,6 +15,7 @@ from ltmm.models.fits import PLACES, check_losses_fit, head_kind
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES
 from ltmm.models.prior import ClassDistributionBuffer
 from ltmm.registry import HOOKS
+from ltmm.utils.wrappers import unwrapped
 
 __all__ = ['ClassDistributionHook']
 
@@ -57,7 +57,7 @@ class ClassDistributionHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Count the training set, where there is one, before weights are loaded."""
-        model = _unwrapped(runner.model)
+        model = unwrapped(runner.model)
         check_losses_fit(model)
         for metric in _metrics(runner):
             if hasattr(metric, 'check_model'):
@@ -79,7 +79,7 @@ class ClassDistributionHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """The training data have the last word over a checkpoint that was loaded or resumed."""
-        loaded = ClassDistribution.from_state_dict(_unwrapped(runner.model).state_dict())
+        loaded = ClassDistribution.from_state_dict(unwrapped(runner.model).state_dict())
         if runner._resume and loaded is not None and loaded != self.distribution:
             runner.logger.warning(
                 f'The training data differ from those of the resumed checkpoint: now {self.distribution.summary()}; '
@@ -103,7 +103,7 @@ class ClassDistributionHook(Hook):
 
     def _hand_out_from_checkpoint(self, runner: Runner) -> None:
         if self.distribution is None:
-            self.distribution = ClassDistribution.from_state_dict(_unwrapped(runner.model).state_dict())
+            self.distribution = ClassDistribution.from_state_dict(unwrapped(runner.model).state_dict())
             if self.distribution is not None:
                 names = self._loaded_names
                 if names is not None and len(names) == len(self.distribution):
@@ -112,10 +112,10 @@ class ClassDistributionHook(Hook):
 
     def _hand_out(self, runner: Runner) -> None:
         """Give the distribution to all who take one."""
-        for module in _unwrapped(runner.model).modules():
+        for module in unwrapped(runner.model).modules():
             if hasattr(module, 'set_class_distribution'):
                 module.set_class_distribution(self.distribution)
-        top = getattr(_unwrapped(runner.model), 'class_distribution', None)
+        top = getattr(unwrapped(runner.model), 'class_distribution', None)
         if isinstance(top, ClassDistributionBuffer) and not top.pinned:
             top.set(self.distribution)
         for metric in _metrics(runner):
@@ -127,10 +127,6 @@ def _metrics(runner: Runner) -> list[BaseMetric]:
     """All metrics of validation and test."""
     loops = (loop for loop in (runner._val_loop, runner._test_loop) if isinstance(loop, BaseLoop))
     return [metric for loop in loops for metric in loop.evaluator.metrics]
-
-
-def _unwrapped(model: Any) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model
 
 
 def _refuse_other_num_classes(model: nn.Module, num_classes: int) -> None:

@@ -4,11 +4,11 @@ import inspect
 from collections.abc import Iterator
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
 from ltmm.registry import HOOKS
+from ltmm.utils.wrappers import unwrapped
 
 __all__ = ['EpochHook']
 
@@ -44,7 +44,7 @@ class EpochHook(Hook):
 
 def epoch_aware_modules(model: nn.Module) -> Iterator[nn.Module]:
     """The modules of ``model`` with a method ``set_epoch(epoch, max_epochs)``."""
-    for module in (model.module if is_model_wrapper(model) else model).modules():
+    for module in unwrapped(model).modules():
         set_epoch = getattr(module, 'set_epoch', None)
         if set_epoch is not None and 'max_epochs' in inspect.signature(set_epoch).parameters:
             yield module

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ltmm.models.layers.per_expert import single_name
 from ltmm.registry import HOOKS
+from ltmm.utils.wrappers import unwrapped
 
 __all__ = ['FreezeHook']
 
@@ -55,8 +55,7 @@ class FreezeHook(Hook):
         """Freeze, before training."""
         if not isinstance(runner._train_loop, BaseLoop):  # a test
             return
-        is_wrapped = is_model_wrapper(runner.model)
-        model = runner.model.module if is_wrapped else runner.model
+        model = unwrapped(runner.model)
         names = [name for name, _ in model.named_parameters()]
         for prefix in self.prefixes:
             if not any(_is_under(name, prefix) for name in names):
@@ -71,7 +70,7 @@ class FreezeHook(Hook):
                 parameter.requires_grad_(False)
         if self.norm_eval:
             self._norms = [m for name, m in model.named_modules() if isinstance(m, _BatchNorm) and self._holds(name)]
-        if is_wrapped:  # the wrapper waits for the gradients of all that were trainable when it was made
+        if model is not runner.model:  # the wrapper waits for the gradients of all that were trainable when it was made
             runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -80,7 +79,7 @@ class FreezeHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Refuse to freeze what is still at its random start."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         checkpoint, self._checkpoint = self._checkpoint, None
         if checkpoint is not None:
             self._check_loaded(model, checkpoint.get('state_dict', checkpoint))

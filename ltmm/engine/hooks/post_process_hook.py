@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from mmengine.device import get_device
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -12,6 +11,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.engine.model_outputs import ModelOutputs, loader_as_tested, model_outputs
 from ltmm.models.post_process.base import PostProcess, box_heads
 from ltmm.registry import HOOKS, MODELS
+from ltmm.utils.wrappers import unwrapped
 
 __all__ = ['PostProcessHook']
 
@@ -61,12 +61,12 @@ class PostProcessHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Hook into the head."""
         if any('roi' in step.fits for step in self.steps):
-            return self._correct_boxes(_unwrapped(runner.model))
-        head = getattr(_unwrapped(runner.model), 'head', None)
+            return self._correct_boxes(unwrapped(runner.model))
+        head = getattr(unwrapped(runner.model), 'head', None)
         if not hasattr(head, 'pre_logits'):
             raise TypeError(
                 "PostProcessHook: expected a classifier with a head of mmpretrain's kind, but got "
-                f'{type(_unwrapped(runner.model)).__name__}.'
+                f'{type(unwrapped(runner.model)).__name__}.'
             )
         for step in self.steps:
             step.check(head)
@@ -89,7 +89,7 @@ class PostProcessHook(Hook):
         self._prepare(runner)
 
     def _prepare(self, runner: Runner) -> None:
-        model = _unwrapped(runner.model)
+        model = unwrapped(runner.model)
         distribution = ClassDistribution.from_state_dict(model.state_dict())
         outputs = None
         for step in self.steps:
@@ -107,7 +107,7 @@ class PostProcessHook(Hook):
             raise ValueError('PostProcessHook: class means are taken from train_dataloader, which the config lacks.')
         runner.logger.info('Taking the class means from the training data:')
         loader = loader_as_tested(runner.cfg, runner.cfg.train_dataloader.dataset)
-        return ModelOutputs.join(model_outputs(_unwrapped(runner.model), loader, with_scores=False))
+        return ModelOutputs.join(model_outputs(unwrapped(runner.model), loader, with_scores=False))
 
     def _correct(self, head: nn.Module, args: tuple, cls_score: Tensor) -> Tensor:
         if head.training:
@@ -116,7 +116,3 @@ class PostProcessHook(Hook):
         for step in self.steps:
             cls_score = step(cls_score, features, head)
         return cls_score
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model

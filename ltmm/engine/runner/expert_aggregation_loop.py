@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from mmengine.evaluator import Evaluator
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader
 from ltmm.engine.model_outputs import innermost
 from ltmm.models.heads import MeanAggregation, MultiExpertClsHead, WeightedAggregation
 from ltmm.registry import LOOPS
+from ltmm.utils.wrappers import unwrapped
 
 __all__ = ['AggregationLearner', 'ExpertAggregationLoop', 'view_similarity']
 
@@ -118,7 +118,7 @@ class ExpertAggregationLoop(TestLoop):
         )
         super().__init__(runner, dataloader, evaluator)
         self.view_loader: DataLoader = Runner.build_dataloader(views)
-        self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self.model = unwrapped(runner.model)
         self.head = getattr(self.model, 'head', None)
         if not isinstance(self.head, MultiExpertClsHead) or not isinstance(self.head.aggregation, MeanAggregation):
             raise TypeError(
