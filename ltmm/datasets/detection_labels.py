@@ -158,6 +158,4 @@ def _set(states: np.ndarray, pairs: list[tuple[int, int]], state: int) -> None:
 
 def _image_name(image: dict, federated: bool) -> str:
     """LVIS names its images by URL, and some of them by the name that they had in COCO 2014, too."""
-    if image.get('coco_url') and (federated or not image.get('file_name')):
-        return image_file_name(image)
-    return image['file_name']
+    return image_file_name(image) if federated else image.get('file_name') or image_file_name(image)

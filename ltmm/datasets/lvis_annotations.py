@@ -68,6 +68,11 @@ def read_lvis_annotations(
     return content
 
 
+def image_file_name(image: dict) -> str:
+    """Path of an image under the folder of the images: that of its ``coco_url``, or else its ``file_name``."""
+    return urlparse(image['coco_url']).path.lstrip('/') if image.get('coco_url') else image['file_name']
+
+
 def category_ids(content: Mapping, ann_file: str, classes: Sequence[str] | None = None) -> dict[str, int]:
     """Category id of each class, in label order.
 
@@ -213,8 +218,3 @@ def _are_whole(values: Any, low: float = -math.inf) -> bool:
 
 def _cut(text: str, length: int = 200) -> str:
     return text if len(text) <= length else text[:length] + ' ...'
-
-
-def image_file_name(image: dict) -> str:
-    """Path of an image under the folder of the images: that of its ``coco_url``, or else its ``file_name``."""
-    return urlparse(image['coco_url']).path.lstrip('/') if image.get('coco_url') else image['file_name']

@@ -12,6 +12,7 @@ from pycocotools import mask as mask_utils
 
 from ltmm.datasets.lvis_annotations import AnnotationFileError, is_box
 from ltmm.datasets.lvis_masks import first_fault
+from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.errors import InputError
 
 __all__ = ['DetectionFileError', 'Detections', 'GroundTruth', 'encode_masks', 'packed_masks']
@@ -246,8 +247,7 @@ class Detections:
             counts = mask['counts']
             counts = counts if isinstance(counts, str) else counts.decode()
             record['segmentation'] = dict(size=list(mask['size']), counts=counts)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(records), encoding='utf-8')
+        AtomicLocalBackend().put(json.dumps(records).encode(), path)
 
     def areas(self) -> np.ndarray:
         """Of the masks where there are any, else of the boxes, in pixels, (D,)."""

@@ -197,8 +197,8 @@ class LVISMetric(BaseMetric):
             pred = sample['pred_instances']
             keys = ['bboxes', 'scores', 'labels', *(['mask_scores'] if 'mask_scores' in pred else [])]
             result = {key: pred[key].cpu().numpy() for key in keys}
+            self._check_image(sample['img_id'], sample.get('img_path'))
             self._check(sample['img_id'], result)
-            self._check_file_name(sample['img_id'], sample.get('img_path'))
             if 'segm' in self.metrics:
                 if 'masks' not in pred:
                     raise ValueError(
@@ -209,12 +209,20 @@ class LVISMetric(BaseMetric):
                 result.setdefault('mask_scores', result['scores'])
             self.results.append((sample['img_id'], result))
 
+    def _check_image(self, image_id: int, path: str | None) -> None:
+        """Refuse another annotation file than that of the dataset; its images may have the same ids."""
+        names = self.file_names.get(image_id)
+        if names is None:
+            problem = f'is not in {self.ann_file}'
+        elif path is not None and Path(path).name not in [Path(name).name for name in names if name]:
+            problem = f'is {path} in the dataset, but {names[0]} in {self.ann_file}'
+        else:
+            return
+        raise ValueError(
+            f'LVISMetric: image {image_id} {problem}. The dataset and the metric must read the same annotation file.'
+        )
+
     def _check(self, image_id: int, result: Mapping[str, np.ndarray]) -> None:
-        if image_id not in self.sizes:
-            raise ValueError(
-                f'LVISMetric: image {image_id} is not in {self.ann_file}. The dataset and the metric must read the '
-                'same annotation file.'
-            )
         labels, num_classes = result['labels'], len(self.cat_ids)
         outside = labels[(labels < 0) | (labels >= num_classes)]
         if len(outside):
@@ -228,14 +236,6 @@ class LVISMetric(BaseMetric):
                     f'LVISMetric: the model gives {key} that are NaN or infinite in image {image_id}. Has the '
                     'training diverged, or is the checkpoint of another model?'
                 )
-
-    def _check_file_name(self, image_id: int, path: str | None) -> None:
-        """Refuse the annotation file of another split, whose images have the same ids."""
-        if path is not None and Path(path).name not in [Path(name).name for name in self.file_names[image_id] if name]:
-            raise ValueError(
-                f'LVISMetric: image {image_id} is {path} in the dataset, but {self.file_names[image_id][0]} in '
-                f'{self.ann_file}. The dataset and the metric must read the same annotation file.'
-            )
 
     def _codes(self, image_id: int, masks: torch.Tensor | Sequence) -> list[Mapping]:
         """Run-length codes of the masks of an image."""
