@@ -160,7 +160,7 @@ class ClassDistribution:
                 keeps a part of the training data, chosen by class, offers the distribution of all of them as a method
                 ``get_class_distribution()``.
         """
-        from ltmm.datasets.label_table import LabelTable
+        from ltmm.datasets.labels.label_table import LabelTable
 
         if hasattr(dataset, 'get_class_distribution'):
             return dataset.get_class_distribution()

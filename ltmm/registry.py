@@ -23,6 +23,23 @@ __all__ = [
 
 MODULE2PACKAGE.setdefault('ltmm', 'ltmm')
 FRAMEWORKS = ('mmpretrain', 'mmdet')
+MODEL_PACKAGES = [
+    f'ltmm.models.{package}'
+    for package in (
+        'state',
+        'losses',
+        'layers',
+        'necks',
+        'backbones',
+        'heads',
+        'classifiers',
+        'data_preprocessors',
+        'post_process',
+        'dense_heads',
+        'detectors',
+        'roi_heads',
+    )
+]
 
 
 class PluginRegistry(Registry):
@@ -53,7 +70,7 @@ DATA_SAMPLERS = PluginRegistry(
 )
 TRANSFORMS = PluginRegistry('transform', parent=mmengine_registry.TRANSFORMS, locations=['ltmm.datasets'])
 FUNCTIONS = PluginRegistry('function', parent=mmengine_registry.FUNCTIONS, locations=['ltmm.datasets'])
-MODELS = PluginRegistry('model', parent=mmengine_registry.MODELS, locations=['ltmm.models'])
+MODELS = PluginRegistry('model', parent=mmengine_registry.MODELS, locations=MODEL_PACKAGES)
 OPTIM_WRAPPERS = PluginRegistry('optimizer_wrapper', parent=mmengine_registry.OPTIM_WRAPPERS, locations=['ltmm.engine'])
 PARAM_SCHEDULERS = PluginRegistry(
     'parameter scheduler', parent=mmengine_registry.PARAM_SCHEDULERS, locations=['ltmm.engine']

@@ -19,7 +19,7 @@ from toy import ROOT, ToyImages
 from toy_lvis import lvis_content
 
 from ltmm import ClassDistribution
-from ltmm.models.prior import ClassDistributionBuffer
+from ltmm.models.state.class_distribution import ClassDistributionBuffer
 from ltmm.registry import DATA_SAMPLERS, MODELS
 
 SECTIONS = re.split(r'^## ', (ROOT / 'README.md').read_text(), flags=re.M)

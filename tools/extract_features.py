@@ -26,9 +26,9 @@ def main() -> None:
 
     from mmengine.dist import is_main_process
 
-    from ltmm.engine.feature_extraction import extract_features
-    from ltmm.engine.model_outputs import idle_runner, loader_as_tested
-    from ltmm.engine.validation_data import same_images
+    from ltmm.engine.post_process.validation_data import same_images
+    from ltmm.engine.runner.model_outputs import idle_runner, loader_as_tested
+    from ltmm.engine.stages.feature_extraction import extract_features
     from ltmm.utils.wrappers import unwrapped
 
     datasets = {split: cfg[f'{split}_dataloader']['dataset'] for split in SPLITS if cfg.get(f'{split}_dataloader')}

@@ -54,7 +54,7 @@ def main() -> None:
     if args.strength is not None and (args.method == 'ncm' or args.grid):
         parser.error('--strength needs a method with a strength, and no --grid')
 
-    from ltmm.engine.post_processing import post_process
+    from ltmm.engine.post_process.post_processor import post_process
     from ltmm.models import post_process as steps
     from ltmm.models.post_process.search import OBJECTIVES
 

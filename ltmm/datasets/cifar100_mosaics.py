@@ -5,11 +5,11 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from ltmm.datasets.labels.detection_labels import check_option
+from ltmm.datasets.labels.label_states import POSITIVE
 from ltmm.registry import DATASETS
 
-from .detection_labels import check_option
 from .files import find_folder
-from .label_states import POSITIVE
 from .multi_label import MultiLabelDataset
 
 __all__ = ['CIFAR100Mosaics', 'assemble', 'mosaic_states']

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ltmm.datasets.labels.detection_labels import check_option, read_image_ids, read_json_labels, read_voc_labels
+from ltmm.datasets.labels.label_states import POSITIVE, STATES
 from ltmm.registry import DATASETS
 
-from .detection_labels import check_option, read_image_ids, read_json_labels, read_voc_labels
-from .label_states import POSITIVE, STATES
 from .multi_label import ImageLabels, MultiLabelDataset
 
 __all__ = ['DetectionAsMultiLabel']
@@ -66,7 +66,7 @@ class DetectionAsMultiLabel(MultiLabelDataset):
         super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def read_labels(self) -> ImageLabels:
-        """See :mod:`ltmm.datasets.detection_labels`."""
+        """See :mod:`ltmm.datasets.labels.detection_labels`."""
         if not Path(self.ann_file).is_file():
             raise FileNotFoundError(f'{type(self).__name__}: annotation file {self.ann_file} does not exist.')
         classes = self._metainfo.get('classes')

@@ -11,11 +11,11 @@ from mmengine.dataset import force_full_init
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATASETS, FUNCTIONS
 from ltmm.utils.errors import InputError
 
 from .files import find_folder
-from .label_table import LabelTable
 
 __all__ = ['FeatureDataset', 'collate_features', 'feature_files']
 

@@ -8,10 +8,14 @@ from typing import Any
 
 from mmdet.datasets import LVISV1Dataset
 
+from ltmm.datasets.labels.label_table import LabelTable
+from ltmm.datasets.labels.lvis_annotations import (
+    AnnotationFileError,
+    category_ids,
+    image_file_name,
+    read_lvis_annotations,
+)
 from ltmm.registry import DATASETS
-
-from .label_table import LabelTable
-from .lvis_annotations import AnnotationFileError, category_ids, image_file_name, read_lvis_annotations
 
 __all__ = ['LVISDataset']
 
@@ -109,7 +113,7 @@ class LVISDataset(LVISV1Dataset):
         """What of the annotation file to keep: all of it; for subclasses, which find labels in ``self.cat2label``.
 
         Args:
-            content: see :func:`~ltmm.datasets.lvis_annotations.read_lvis_annotations`.
+            content: see :func:`read_lvis_annotations`.
         """
         return content
 

@@ -8,7 +8,8 @@ import numpy as np
 from mmengine.fileio import join_path
 from mmpretrain.datasets import BaseDataset
 
-from .label_states import POSITIVE, states_of
+from ltmm.datasets.labels.label_states import POSITIVE, states_of
+
 from .list_file import missing_images
 
 __all__ = ['ImageLabels', 'MultiLabelDataset']

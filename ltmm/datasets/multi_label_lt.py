@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from mmpretrain.datasets.categories import VOC2007_CATEGORIES
 
+from ltmm.datasets.labels.detection_labels import check_option, read_image_ids, read_json_labels, read_voc_labels
+from ltmm.datasets.labels.label_states import POSITIVE, STATES
+from ltmm.datasets.labels.lvis_annotations import AnnotationFileError
 from ltmm.registry import DATASETS
 
-from .detection_labels import check_option, read_image_ids, read_json_labels, read_voc_labels
 from .files import DATA_ROOT_VARIABLE, data_roots, find_folder
-from .label_states import POSITIVE, STATES
-from .lvis_annotations import AnnotationFileError
 from .multi_label import ImageLabels, MultiLabelDataset
 
 __all__ = ['COCOMLT', 'VOCMLT', 'MLTSplit']

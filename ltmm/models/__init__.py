@@ -1,15 +1,17 @@
-from ltmm.utils.environment import mmdet_is_usable
+"""Models: losses, heads, networks and what they keep while training.
 
-from .backbones import *
-from .classifiers import *
-from .data_preprocessors import *
-from .heads import *
-from .layers import *
-from .losses import *
-from .necks import *
-from .post_process import *
+``from ltmm.models import X`` finds X in the packages below, and imports a package only when something in it is needed.
+"""
 
-if mmdet_is_usable():
-    from .dense_heads import *
-    from .detectors import *
-    from .roi_heads import *
+from importlib import import_module
+from typing import Any
+
+from ltmm.registry import MODEL_PACKAGES
+
+
+def __getattr__(name: str) -> Any:
+    for package in MODEL_PACKAGES if name[0].isalpha() else ():
+        module = import_module(package)
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -4,8 +4,7 @@ from mmengine.dist import get_world_size
 from torch import nn
 
 from ltmm.class_distribution import ClassDistributionError
-
-from .prior import UsesClassDistribution
+from ltmm.models.state.class_distribution import UsesClassDistribution
 
 __all__ = ['HEAD_KINDS', 'check_losses_fit', 'head_kind']
 

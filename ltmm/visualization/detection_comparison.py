@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from pycocotools import mask as mask_utils
 
-from ltmm.evaluation.lvis_data import Detections, GroundTruth
+from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
 
 from .style import save_figure
 

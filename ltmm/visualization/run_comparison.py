@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ltmm.evaluation.detection_report import DetectionReport
-from ltmm.evaluation.multi_label_report import MultiLabelReport
-from ltmm.evaluation.per_class_report import PerClassReport
+from ltmm.evaluation.reports.detection_report import DetectionReport
+from ltmm.evaluation.reports.multi_label_report import MultiLabelReport
+from ltmm.evaluation.reports.per_class_report import PerClassReport
 
 from .frequency_plot import ClassFigures, plot_against_frequency
 

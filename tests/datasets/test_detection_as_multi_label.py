@@ -7,7 +7,7 @@ from toy import ROOT
 
 from ltmm import ClassDistribution
 from ltmm.datasets import DetectionAsMultiLabel
-from ltmm.datasets.lvis_annotations import AnnotationFileError
+from ltmm.datasets.labels.lvis_annotations import AnnotationFileError
 
 CLASSES = ('kite', 'mug', 'oar')
 IDS = (2, 5, 9)  # with gaps, and not in this order in the file

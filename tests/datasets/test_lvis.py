@@ -11,8 +11,8 @@ from toy_lvis import CATEGORY_IDS, CLASSES, dataset_config, lvis_content, write_
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets import LabelTable
+from ltmm.datasets.labels.lvis_annotations import AnnotationFileError
 from ltmm.datasets.lvis import LVISDataset
-from ltmm.datasets.lvis_annotations import AnnotationFileError
 from ltmm.registry import DATASETS
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ltmm import ClassDistribution
 from ltmm.datasets import COCOMLT, VOCMLT
-from ltmm.datasets.lvis_annotations import AnnotationFileError
+from ltmm.datasets.labels.lvis_annotations import AnnotationFileError
 
 
 @pytest.fixture(autouse=True)

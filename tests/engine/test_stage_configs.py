@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from ltmm.engine.validation_data import validation_dataset
+from ltmm.engine.post_process.validation_data import validation_dataset
 from ltmm.models.post_process import PostProcess
 from ltmm.registry import MODELS
 

@@ -98,7 +98,7 @@ def test_a_run_that_was_stopped_in_any_stage_ends_as_one_that_was_not(configs, t
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         if NAMES[stage] == 'exemplars':
-            patch.setattr('ltmm.engine.exemplar_mining.annotation_scores', stop)
+            patch.setattr('ltmm.engine.stages.exemplar_mining.annotation_scores', stop)
         patch.setattr(stages, 'build_runner', build)
         run(configs, tmp_path / 'stopped')
     assert not (tmp_path / 'stopped' / FOLDERS[stage] / straight.name).exists()

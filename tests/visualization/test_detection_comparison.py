@@ -2,7 +2,7 @@ import numpy as np
 from PIL import Image
 from toy_lvis import SIZE, lvis_content
 
-from ltmm.evaluation.lvis_data import Detections, GroundTruth
+from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
 from ltmm.visualization.detection_comparison import HIT, MISS, DetectionRun, plot_detections
 
 

@@ -18,8 +18,8 @@ import torch
 from mmengine.config import Config
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
-from ltmm.datasets.lvis_annotations import category_ids, read_lvis_annotations
-from ltmm.evaluation.lvis_data import Detections, GroundTruth
+from ltmm.datasets.labels.lvis_annotations import category_ids, read_lvis_annotations
+from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
 from ltmm.utils.environment import check_environment
 from ltmm.utils.errors import InputError, exit_readably, near_names
 from ltmm.utils.launch import check_checkpoint

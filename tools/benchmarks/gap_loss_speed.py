@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltmm.models.losses.gap_loss import gap_class_weight, gap_loss
+from ltmm.models.losses.detection.gap_loss import gap_class_weight, gap_loss
 
 GAMMA, DELTA = 1.0, 0.5
 

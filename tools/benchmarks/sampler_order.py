@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import numpy as np
 from mmengine.dataset import DefaultSampler
 
-from ltmm.datasets.label_table import LabelTable
+from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATA_SAMPLERS
 
 NUM_IMAGES, NUM_CLASSES, MAX_IMAGES, MIN_IMAGES = 437_513, 8_142, 1_000, 2

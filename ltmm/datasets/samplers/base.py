@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.dataset import DefaultSampler
 from mmengine.logging import print_log
 
-from ltmm.datasets.label_table import LabelTable
+from ltmm.datasets.labels.label_table import LabelTable
 
 from .class_members import ClassMembers
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ltmm.datasets.label_table import LabelTable
+from ltmm.datasets.labels.label_table import LabelTable
 
 __all__ = ['ClassMembers', 'permutation']
 

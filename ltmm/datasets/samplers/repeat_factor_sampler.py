@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.datasets.label_table import LabelTable
+from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATA_SAMPLERS
 
 from .base import LongTailSampler

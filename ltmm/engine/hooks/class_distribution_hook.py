@@ -10,10 +10,10 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
-from ltmm.datasets.label_table import LabelTable
+from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.models.fits import PLACES, check_losses_fit, head_kind
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES
-from ltmm.models.prior import ClassDistributionBuffer
+from ltmm.models.state.class_distribution import ClassDistributionBuffer
 from ltmm.registry import HOOKS
 from ltmm.utils.wrappers import unwrapped
 

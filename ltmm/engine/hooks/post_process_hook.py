@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.engine.model_outputs import ModelOutputs, loader_as_tested, model_outputs
+from ltmm.engine.runner.model_outputs import ModelOutputs, loader_as_tested, model_outputs
 from ltmm.models.post_process.base import PostProcess, box_heads
 from ltmm.registry import HOOKS, MODELS
 from ltmm.utils.wrappers import unwrapped

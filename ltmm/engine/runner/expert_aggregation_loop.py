@@ -11,10 +11,11 @@ from mmengine.runner import Runner, TestLoop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ltmm.engine.model_outputs import innermost
 from ltmm.models.heads import MeanAggregation, MultiExpertClsHead, WeightedAggregation
 from ltmm.registry import LOOPS
 from ltmm.utils.wrappers import unwrapped
+
+from .model_outputs import innermost
 
 __all__ = ['AggregationLearner', 'ExpertAggregationLoop', 'view_similarity']
 

@@ -8,9 +8,9 @@ import torch
 from mmengine.logging import MMLogger
 
 from ltmm.class_distribution import ClassDistribution, missing_distribution_error
-from ltmm.evaluation.class_csv import write_beside_log
 from ltmm.evaluation.functional import class_scores, geometric_mean, harmonic_mean, label_ranks
-from ltmm.evaluation.per_class_report import PerClassReport
+from ltmm.evaluation.reports.class_csv import write_beside_log
+from ltmm.evaluation.reports.per_class_report import PerClassReport
 from ltmm.registry import METRICS
 
 from .shot_metric import EMPTY_GROUP, ShotMetric

@@ -11,16 +11,16 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
-from ltmm.datasets.lvis_annotations import (
+from ltmm.datasets.labels.lvis_annotations import (
     AnnotationFileError,
     category_ids,
     image_file_name,
     read_lvis_annotations,
 )
-from ltmm.evaluation.class_csv import write_beside_log
-from ltmm.evaluation.detection_report import FREQUENCIES, DetectionReport
-from ltmm.evaluation.lvis_data import Detections, GroundTruth, encode_masks, packed_masks
-from ltmm.evaluation.lvis_eval import LVISEvaluator
+from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth, encode_masks, packed_masks
+from ltmm.evaluation.lvis.lvis_eval import LVISEvaluator
+from ltmm.evaluation.reports.class_csv import write_beside_log
+from ltmm.evaluation.reports.detection_report import FREQUENCIES, DetectionReport
 from ltmm.registry import METRICS
 from ltmm.utils.errors import near_names
 

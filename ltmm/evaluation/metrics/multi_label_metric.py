@@ -9,8 +9,8 @@ from mmengine.logging import MMLogger
 from torch import Tensor
 
 from ltmm.class_distribution import missing_distribution_error
-from ltmm.evaluation.class_csv import write_beside_log
-from ltmm.evaluation.multi_label_report import MultiLabelReport
+from ltmm.evaluation.reports.class_csv import write_beside_log
+from ltmm.evaluation.reports.multi_label_report import MultiLabelReport
 from ltmm.registry import METRICS
 
 from .shot_metric import EMPTY_GROUP, ShotMetric, name_of

@@ -8,7 +8,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor
 
-from ltmm.models.teacher import HasTeacher
+from ltmm.models.state.teacher import HasTeacher
 from ltmm.registry import MODELS
 
 __all__ = ['DistillClassifier']

@@ -1,4 +1,5 @@
-from .anchor_heads import ATSSHead, RetinaHead
-from .deformable_detr_head import DeformableDETRHead
+from ltmm.utils.environment import mmdet_is_usable
 
-__all__ = ['ATSSHead', 'DeformableDETRHead', 'RetinaHead']
+if mmdet_is_usable():
+    from .anchor_heads import *
+    from .deformable_detr_head import *

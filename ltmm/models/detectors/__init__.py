@@ -1,4 +1,5 @@
-from .distill_deformable_detr import DistillDeformableDETR
-from .distill_two_stage import DistillTwoStageDetector
+from ltmm.utils.environment import mmdet_is_usable
 
-__all__ = ['DistillDeformableDETR', 'DistillTwoStageDetector']
+if mmdet_is_usable():
+    from .distill_deformable_detr import *
+    from .distill_two_stage import *

@@ -8,7 +8,7 @@ from mmdet.models.detectors import BaseDetector
 from mmdet.structures import SampleList
 from torch import Tensor
 
-from ltmm.models.teacher import HasTeacher
+from ltmm.models.state.teacher import HasTeacher
 from ltmm.registry import MODELS
 
 __all__ = ['LearnsFromHeadExpert']

@@ -9,7 +9,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ltmm.models.fits import check_losses_fit
-from ltmm.models.prior import UsesClassDistribution
+from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 
 __all__ = ['LongTailClsHead']

@@ -12,7 +12,7 @@ from torch import Tensor
 from ltmm.models.fits import check_losses_fit
 from ltmm.models.layers.per_expert import PerExpert
 from ltmm.models.losses.expert import ExpertLoss
-from ltmm.models.prior import UsesClassDistribution
+from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 
 __all__ = ['MultiExpertClsHead']

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ltmm.models.fits import check_losses_fit
 from ltmm.models.losses.multi_label.base import MultiLabelLoss, check_targets
-from ltmm.models.prior import UsesClassDistribution
+from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 
 __all__ = ['MultiLabelClsHead']

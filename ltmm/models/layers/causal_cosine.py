@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
-from ltmm.models.losses.running_state import RunningState
+from ltmm.models.state.running_sums import RunningState
 from ltmm.registry import MODELS
 
 __all__ = ['CausalCosine', 'RunningDirection', 'causal_cosine']

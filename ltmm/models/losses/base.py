@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ltmm.models.prior import UsesClassDistribution
+from ltmm.models.state.class_distribution import UsesClassDistribution
 
 __all__ = ['ClassPriorLoss', 'ClassificationLoss', 'at_least_float32', 'check_at_least_zero', 'reduce_loss']
 

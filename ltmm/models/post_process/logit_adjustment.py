@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.models.prior import UsesClassDistribution
+from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 
 from .base import PostProcess, linear_layer

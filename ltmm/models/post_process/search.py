@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltmm.evaluation.functional import class_scores
-from ltmm.models.losses.sigmoid_focal_loss import sigmoid_focal_loss
+from ltmm.models.losses.classification.sigmoid_focal_loss import sigmoid_focal_loss
 
 from .base import PostProcess
 

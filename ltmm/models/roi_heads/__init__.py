@@ -1,1 +1,4 @@
-from .bbox_heads import *
+from ltmm.utils.environment import mmdet_is_usable
+
+if mmdet_is_usable():
+    from .bbox_heads import *

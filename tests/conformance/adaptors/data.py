@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ltmm.datasets.long_tailed import long_tailed_counts
+from ltmm.datasets.wrappers.long_tailed import long_tailed_counts
 from ltmm.registry import DATA_SAMPLERS, DATASETS
 
 from ..frame import Case, adaptor

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.evaluation.multi_label_report import MultiLabelReport
+from ltmm.evaluation.reports.multi_label_report import MultiLabelReport
 from ltmm.registry import METRICS, MODELS
 
 from ..frame import Case, adaptor

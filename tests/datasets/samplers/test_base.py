@@ -6,7 +6,7 @@ from mmengine.dataset import DefaultSampler
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-from ltmm.datasets.label_table import LabelTable
+from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATA_SAMPLERS
 
 COUNTS = [60, 25, 10, 4, 2]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ltmm.datasets.label_table import LabelTable
+from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.datasets.samplers.class_members import ClassMembers, _stable_argsort, permutation
 
 LABELS = [0, 2, 0, 1, 2, 0, 0, 2]  # class 3 has no member

@@ -3,7 +3,7 @@ import torch
 from mmengine.runner import Runner
 from toy import toy_config
 
-from ltmm.engine.post_processing import PostProcessor
+from ltmm.engine.post_process.post_processor import PostProcessor
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from mmengine.runner import Runner
 from torch import nn
 from toy import Stopped, toy_config
 
-from ltmm.models.epoch import UsesEpoch
+from ltmm.models.state.progress import UsesEpoch
 
 
 class Recorder(UsesEpoch, nn.Module):

@@ -13,10 +13,10 @@ from toy_detectors import build_detector
 from toy_lvis import CATEGORY_IDS, CLASSES, SIZE, detector_config, lvis_content, write_lvis
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
-from ltmm.datasets.lvis_annotations import AnnotationFileError
+from ltmm.datasets.labels.lvis_annotations import AnnotationFileError
 from ltmm.evaluation import DetectionReport, LVISMetric
-from ltmm.evaluation.lvis_data import Detections, encode_masks
-from ltmm.evaluation.lvis_eval import LVISEvaluator
+from ltmm.evaluation.lvis.lvis_data import Detections, encode_masks
+from ltmm.evaluation.lvis.lvis_eval import LVISEvaluator
 
 FIGURES = {'AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf'}
 FIGURES |= {'AP_fixed', 'APr_fixed', 'APc_fixed', 'APf_fixed'}

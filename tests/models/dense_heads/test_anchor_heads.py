@@ -7,7 +7,7 @@ from torch import nn
 from toy_detectors import DISTRIBUTION, NUM_CLASSES
 
 from ltmm.models.fits import check_losses_fit
-from ltmm.models.losses.running_state import RunningGradients
+from ltmm.models.state.running_sums import RunningGradients
 from ltmm.registry import MODELS
 
 EQLV2, EQL = dict(type='ltmm.EQLv2Loss'), dict(type='ltmm.EQLLoss', lambda_=0.1)

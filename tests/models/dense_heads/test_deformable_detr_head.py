@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from ltmm.models.fits import check_losses_fit
-from ltmm.models.losses.running_state import RunningGradients
+from ltmm.models.state.running_sums import RunningGradients
 from ltmm.registry import MODELS
 
 C = 4

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ltmm.models.prior import UsesClassDistribution
+from ltmm.models.state.class_distribution import UsesClassDistribution
 
 from ..base import at_least_float32
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.models.epoch import UsesEpoch
+from ltmm.models.state.progress import UsesEpoch
 from ltmm.registry import MODELS
 
 from .base import LOG_EPS, ExpertLoss, expert_cross_entropy, kl_divergence

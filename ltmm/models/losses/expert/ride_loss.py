@@ -7,11 +7,11 @@ import numpy as np
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.models.epoch import UsesEpoch
+from ltmm.models.state.progress import UsesEpoch
 from ltmm.registry import MODELS
 
-from ..adjusted_ce_loss import adjusted_logits
-from ..ldam_loss import ldam_margins
+from ..classification.adjusted_ce_loss import adjusted_logits
+from ..classification.ldam_loss import ldam_margins
 from .base import ExpertLoss, expert_cross_entropy, kl_divergence
 
 __all__ = ['RIDELoss', 'diversity_temperature']

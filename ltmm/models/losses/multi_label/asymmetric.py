@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltmm.models.losses.fused import fused_loss
-
+from ..functional import fused_loss
 from .base import positives_of
 
 __all__ = ['asymmetric', 'power']
@@ -46,7 +45,7 @@ def asymmetric(
         eps: probabilities below this have a constant loss.
         detach_focus: no gradient through f; otherwise f has to be the power that ``gammas`` says.
         alpha_pos: factor of positives, for which f is a power.
-        total: see :func:`~ltmm.models.losses.fused.fused_loss`.
+        total: see :func:`~ltmm.models.losses.functional.fused_loss`.
     """
 
     def focus_of_positives(wrong: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ltmm.models.prior import UsesClassDistribution
+from ltmm.models.state.class_distribution import UsesClassDistribution
 
 from ..base import at_least_float32, check_at_least_zero
 

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from ltmm.models.losses.fused import fused_loss
-from ltmm.models.losses.sigmoid_focal_loss import focal_of_wrong_logit, focal_of_wrong_logit_with_grad
 from ltmm.registry import MODELS
 
 from ..base import check_at_least_zero
+from ..classification.sigmoid_focal_loss import focal_of_wrong_logit, focal_of_wrong_logit_with_grad
+from ..functional import fused_loss
 from .base import MultiLabelLoss, positives_of
 
 __all__ = ['HillLoss', 'hill_loss']

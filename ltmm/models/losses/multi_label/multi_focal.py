@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltmm.models.losses.fused import fused_loss, with_exceptions
-
+from ..functional import fused_loss, with_exceptions
 from .base import positives_of
 
 __all__ = ['companions', 'multi_focal', 'scarcity_weight']
@@ -68,7 +67,7 @@ def multi_focal(
         boost: factor of t of the companions among the negatives.
         factor: of the loss, a number.
         detach_focus: no gradient flows through :math:`(1 - t)^\gamma`.
-        total: see :func:`~ltmm.models.losses.fused.fused_loss`.
+        total: see :func:`~ltmm.models.losses.functional.fused_loss`.
     """
     num_classes = target.size(1)
     positives = positives_of(target)  # (P,)

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.models.losses.ldam_loss import ldam_margins
 from ltmm.registry import MODELS
 
+from ..classification.ldam_loss import ldam_margins
 from .base import MultiLabelPriorLoss
 
 __all__ = ['MultiLabelLDAMLoss']
@@ -22,7 +22,7 @@ class MultiLabelLDAMLoss(MultiLabelPriorLoss):
         \ell_{ic} = -y_{ic} \log \sigma(z_{ic} - m_c) - (1 - y_{ic}) \log (1 - \sigma(z_{ic})), \qquad
         m_c \propto n_c^{-1/4}, \quad \max_c m_c = m_{\max}
 
-    The margins of :class:`~ltmm.models.losses.ldam_loss.LDAMLoss` in a binary cross entropy, in units of the logits. It
+    The margins of :class:`LDAMLoss` in a binary cross entropy, in units of the logits. It
     is a row of the table of [0], whose code does not have it: the form is ours, and equal to nobody's numbers. A class
     without training images has margin 0. An unknown label adds 0; the mean still divides by all N * C labels.
 

@@ -8,7 +8,7 @@ from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.models.epoch import UsesEpoch
+from ltmm.models.state.progress import UsesEpoch
 from ltmm.registry import MODELS
 
 from .asl_loss import check_asymmetric

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ltmm.models.losses.fused import fused_loss
-from ltmm.models.losses.sigmoid_focal_loss import focal_of_wrong_logit, focal_of_wrong_logit_with_grad
+from ..classification.sigmoid_focal_loss import focal_of_wrong_logit, focal_of_wrong_logit_with_grad
+from ..functional import fused_loss
 
 __all__ = ['weighted_focal']
 
@@ -29,7 +29,7 @@ def weighted_focal(
         offset: b, (C,); None for 0.
         neg_scale: lambda.
         weight: w, (N, C), (N, 1) or (1, C); None for 1.
-        total: see :func:`~ltmm.models.losses.fused.fused_loss`.
+        total: see :func:`~ltmm.models.losses.functional.fused_loss`.
     """
     shift = None if offset is None else neg_scale * offset
 

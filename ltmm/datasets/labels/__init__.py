@@ -1,0 +1,3 @@
+from .label_table import LabelTable
+
+__all__ = ['LabelTable']

@@ -1,0 +1,16 @@
+from .holdout import Holdout, split_holdout
+from .long_tailed import LongTailed, long_tailed_counts, select_long_tailed
+from .partial_labels import PartialLabels
+from .selection import Selection
+from .shifted_test_set import ShiftedTestSet
+
+__all__ = [
+    'Holdout',
+    'LongTailed',
+    'PartialLabels',
+    'Selection',
+    'ShiftedTestSet',
+    'long_tailed_counts',
+    'select_long_tailed',
+    'split_holdout',
+]

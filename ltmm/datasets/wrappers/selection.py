@@ -1,0 +1,95 @@
+"""What datasets that keep a part of another dataset have in common."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import force_full_init
+
+from ltmm.datasets.labels.label_table import LabelTable
+from ltmm.registry import DATASETS
+
+__all__ = ['Selection']
+
+
+class Selection(ABC):
+    """Some samples of a dataset with one label each; every rank and every run keeps the same ones.
+
+    Args:
+        dataset: the dataset, or its config.
+        lazy_init: leave reading and choosing to the first use.
+
+    Raises:
+        ValueError: samples with several labels.
+    """
+
+    def __init__(self, dataset: Any, lazy_init: bool = False) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self._fully_initialized = False
+        if not lazy_init:
+            self.full_init()
+
+    @abstractmethod
+    def choose(self, table: LabelTable) -> np.ndarray:
+        """Indices of the samples to keep, in their new order.
+
+        Args:
+            table: labels of the inner dataset.
+        """
+
+    @property
+    def metainfo(self) -> dict:
+        """Meta information of the inner dataset."""
+        return copy.deepcopy(self.dataset.metainfo)
+
+    def full_init(self) -> None:
+        """Read the inner dataset and choose the samples."""
+        if self._fully_initialized:
+            return
+        table = LabelTable.from_dataset(self.dataset)
+        if not table.is_single_label:
+            raise ValueError(
+                f'{type(self).__name__} expects a dataset with one label an image, but {type(self.dataset).__name__} '
+                f'has {len(table.labels)} labels on {len(table)} images.'
+            )
+        self.indices = self.choose(table)
+        self._table = table.take(self.indices)
+        self._fully_initialized = True
+
+    @force_full_init
+    def get_label_table(self) -> LabelTable:
+        """Labels of the samples that were kept."""
+        return self._table
+
+    @force_full_init
+    def get_gt_labels(self) -> np.ndarray:
+        """Labels of the samples that were kept, (N,)."""
+        return self._table.labels
+
+    @force_full_init
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Label of sample ``idx``, in a list."""
+        return [int(self._table.labels[idx])]
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict:
+        """Record of sample ``idx``; its ``sample_idx`` is the place in the inner dataset."""
+        return self.dataset.get_data_info(int(self.indices[idx]))
+
+    @force_full_init
+    def __getitem__(self, idx: int) -> dict:
+        return self.dataset[int(self.indices[idx])]
+
+    @force_full_init
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        """A batch, whole where the inner dataset gives whole batches, else sample by sample."""
+        rows = self.indices[indices].tolist()
+        if hasattr(self.dataset, '__getitems__'):
+            return self.dataset.__getitems__(rows)
+        return [self.dataset[row] for row in rows]
+
+    @force_full_init
+    def __len__(self) -> int:
+        return len(self.indices)

@@ -1,0 +1,3 @@
+from .post_processor import post_process
+
+__all__ = ['post_process']

@@ -1,0 +1,5 @@
+from .detection_report import DetectionReport
+from .multi_label_report import MultiLabelReport
+from .per_class_report import PerClassReport
+
+__all__ = ['DetectionReport', 'MultiLabelReport', 'PerClassReport']

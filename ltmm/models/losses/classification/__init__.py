@@ -1,0 +1,27 @@
+from .adjusted_ce_loss import AdjustedCrossEntropyLoss
+from .asl_single_label_loss import ASLSingleLabelLoss
+from .balanced_softmax_loss import BalancedSoftmaxLoss
+from .cdt_loss import CDTLoss
+from .class_balanced_loss import ClassBalancedLoss
+from .deferred_reweighting import DeferredReweighting
+from .ldam_loss import LDAMLoss
+from .logit_adjustment_loss import LogitAdjustmentLoss
+from .reweighted_loss import ReweightedLoss
+from .sigmoid_focal_loss import SigmoidFocalLoss
+from .softmax_focal_loss import SoftmaxFocalLoss
+from .vs_loss import VSLoss
+
+__all__ = [
+    'ASLSingleLabelLoss',
+    'AdjustedCrossEntropyLoss',
+    'BalancedSoftmaxLoss',
+    'CDTLoss',
+    'ClassBalancedLoss',
+    'DeferredReweighting',
+    'LDAMLoss',
+    'LogitAdjustmentLoss',
+    'ReweightedLoss',
+    'SigmoidFocalLoss',
+    'SoftmaxFocalLoss',
+    'VSLoss',
+]

@@ -1,0 +1,139 @@
+"""Margins and logit adjustment: cross entropy of logits that are divided, shifted and lowered class by class."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltmm.class_distribution import ClassDistribution
+
+from ..base import ClassPriorLoss
+from ..functional import cross_entropy_with_grad, fused_loss
+
+__all__ = ['AdjustedCrossEntropyLoss', 'adjusted_cross_entropy', 'adjusted_logits']
+
+
+def adjusted_logits(
+    cls_score: Tensor,
+    label: Tensor | None = None,
+    *,
+    divisor: Tensor | None = None,
+    offset: Tensor | None = None,
+    margin: Tensor | None = None,
+    scale: float = 1.0,
+) -> Tensor:
+    r"""Logits :math:`s \, (z_c / \Delta_c + \iota_c - m_c [c = y])`, (N, C).
+
+    Args:
+        cls_score: logits z, (N, C).
+        label: class indices y, (N,); needed with ``margin``.
+        divisor: Delta, (C,).
+        offset: iota, (C,); minus infinity takes a class out of the softmax.
+        margin: m, (C,).
+        scale: s.
+    """
+    if divisor is not None:
+        factor = scale / divisor
+        logits = cls_score * factor if offset is None else torch.addcmul(scale * offset, cls_score, factor)
+    elif offset is not None:
+        logits = torch.add(scale * offset, cls_score, alpha=scale)
+    else:
+        logits = cls_score if scale == 1 else cls_score * scale
+    if margin is not None:
+        lowered = -scale * margin[label].unsqueeze(1)  # (N, 1)
+        lower = logits.scatter_add if logits is cls_score else logits.scatter_add_  # in place where the memory is new
+        logits = lower(1, label.unsqueeze(1), lowered)
+    return logits
+
+
+def adjusted_cross_entropy(
+    cls_score: Tensor,
+    label: Tensor,
+    *,
+    divisor: Tensor | None = None,
+    offset: Tensor | None = None,
+    margin: Tensor | None = None,
+    scale: float = 1.0,
+) -> Tensor:
+    """Cross entropy of :func:`adjusted_logits`, one value per sample, (N,).
+
+    The loss of soft labels is the sum of the losses of the classes, weighted by the labels.
+
+    Args:
+        cls_score: see :func:`adjusted_logits`.
+        label: class indices, (N,), or soft labels, (N, C).
+        divisor: see :func:`adjusted_logits`.
+        offset: see :func:`adjusted_logits`.
+        margin: see :func:`adjusted_logits`.
+        scale: see :func:`adjusted_logits`.
+    """
+    if label.dim() == 2:
+        logits = adjusted_logits(cls_score, divisor=divisor, offset=offset, scale=scale)
+        return _soft_cross_entropy(logits, label, None if margin is None else scale * margin)
+    adjustment = dict(divisor=divisor, offset=offset, margin=margin, scale=scale)
+
+    def value(cls_score: Tensor) -> Tensor:
+        return F.cross_entropy(adjusted_logits(cls_score, label, **adjustment), label, reduction='none')
+
+    def value_and_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
+        loss, grad = cross_entropy_with_grad(adjusted_logits(cls_score, label, **adjustment), label)
+        return loss, grad if divisor is None else grad.mul_(1 / divisor)
+
+    return fused_loss(cls_score, value, value_and_grad, factor=scale)
+
+
+def _soft_cross_entropy(logits: Tensor, label: Tensor, margin: Tensor | None) -> Tensor:
+    """Cross entropy with soft labels, (N,); what they say of a class that is out of the softmax adds nothing.
+
+    Args:
+        logits: (N, C).
+        label: (N, C).
+        margin: what the logit of a class is lowered by in the loss of that class, (C,).
+    """
+    if margin is None:
+        losses = -logits.log_softmax(1)  # (N, C)
+    else:
+        losses = F.softplus(_logsumexp_of_others(logits) - logits + margin)
+    return (label * losses.masked_fill(logits == -torch.inf, 0)).sum(1)
+
+
+def _logsumexp_of_others(logits: Tensor) -> Tensor:
+    """For each class the log-sum-exp of all other classes, (N, C), without cancellation.
+
+    Args:
+        logits: (N, C).
+    """
+    highest, index = logits.max(1, keepdim=True)  # (N, 1)
+    without_highest = logits.scatter(1, index, -torch.inf)
+    others_of_highest = without_highest.logsumexp(1, keepdim=True)  # (N, 1)
+    rest = (others_of_highest - highest).exp() - (without_highest - highest).exp()  # (N, C), without the class itself
+    return (highest + rest.log1p()).scatter(1, index, others_of_highest)
+
+
+class AdjustedCrossEntropyLoss(ClassPriorLoss):
+    r"""Base of the losses that name, per class, a divisor, an offset and a margin, and one scale.
+
+    .. math:: \ell(z, y) = -\log \mathrm{softmax}\big(s \, (z / \Delta + \iota - m_y \, \mathrm{onehot}(y))\big)_y
+
+    A subclass says which in :meth:`adjustment`. What the soft labels of Mixup or label smoothing say of a class whose
+    offset is minus infinity adds nothing to the loss.
+    """
+
+    accepts_soft_labels = True
+    scale = 1.0
+
+    def adjustment(self, distribution: ClassDistribution) -> dict[str, np.ndarray]:
+        """Any of ``divisor``, ``offset`` and ``margin``, (C,), see :func:`adjusted_logits`."""
+        raise NotImplementedError(f'{type(self).__name__} must define adjustment(distribution).')
+
+    def on_class_distribution(self, distribution: ClassDistribution) -> None:
+        """Keep the adjustment."""
+        adjustment = self.adjustment(distribution)
+        for name, value in adjustment.items():
+            self.register_derived(name, value)
+        self._adjustment = tuple(adjustment)
+
+    def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
+        """See :func:`adjusted_cross_entropy`."""
+        adjustment = {name: getattr(self, name).to(cls_score) for name in self._adjustment}
+        return adjusted_cross_entropy(cls_score, label, scale=self.scale, **adjustment)

@@ -1,0 +1,20 @@
+from .eql_loss import EQLLoss
+from .eqlv2_loss import EQLv2Loss
+from .gap_loss import GAPLoss
+from .rog_loss import ROGLoss
+from .roi_cls_loss import RoIClsLoss
+from .roi_expert_loss import RoIExpertLoss, RoILossPerExpert
+from .seesaw_loss import SeesawLoss
+from .sigmoid_ce_loss import SigmoidCrossEntropyLoss
+
+__all__ = [
+    'EQLLoss',
+    'EQLv2Loss',
+    'GAPLoss',
+    'ROGLoss',
+    'RoIClsLoss',
+    'RoIExpertLoss',
+    'RoILossPerExpert',
+    'SeesawLoss',
+    'SigmoidCrossEntropyLoss',
+]

@@ -1,0 +1,203 @@
+"""GAP, the ranking loss of ROG: every object above all that is not an object of its class."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from ltmm.models.state.running_sums import RunningCounts
+from ltmm.registry import MODELS
+
+from ..base import at_least_float32, check_at_least_zero
+
+__all__ = ['GAPLoss', 'gap_class_weight', 'gap_loss']
+
+CHUNK = 2**20  # logits that are looked at at a time
+
+
+def gap_class_weight(counts: Tensor, gamma: float) -> Tensor:
+    r""":math:`n_c^{-\gamma}`, scaled to mean 1 over all classes, (C,); a class that never came counts as one that did.
+
+    Args:
+        counts: n, (C,).
+        gamma: strength; 0 weighs all classes alike.
+    """
+    weight = counts.clamp(min=1) ** -gamma
+    return weight * (len(weight) / (weight.sum() + 1e-9))
+
+
+def gap_loss(cls_score: Tensor, label: Tensor, class_weight: Tensor, delta: float) -> Tensor:
+    """Mean over the classes that are there of the mean ranking error of their objects; 0 without any object.
+
+    The gradient is assigned, not derived: see :class:`GAPLoss`. The time grows with N C log P for P objects; the memory
+    beside the gradient is one whole number a logit, whatever P is. A logit that is not finite makes the loss NaN.
+
+    Args:
+        cls_score: logits, (N, C), float32 or float64.
+        label: class indices, (N,); C is background.
+        class_weight: factor of the gradient of each class, (C,).
+        delta: half the width of the ramp that stands for the step between below and above.
+    """
+    return _GAP.apply(cls_score, label, class_weight, delta)
+
+
+class _GAP(Function):
+    """See :func:`gap_loss`; the forward makes the gradient too, as all that it needs is at hand there."""
+
+    @staticmethod
+    def forward(ctx: Any, cls_score: Tensor, label: Tensor, class_weight: Tensor, delta: float) -> Tensor:
+        loss, grad = _loss_and_grad(cls_score, label, class_weight.double(), delta)
+        ctx.save_for_backward(grad)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
+        (grad,) = ctx.saved_tensors
+        return grad * grad_output, None, None, None
+
+
+def _loss_and_grad(score: Tensor, label: Tensor, class_weight: Tensor, delta: float) -> tuple[Tensor, Tensor]:
+    """The loss, and its gradient (N, C)."""
+    row = (label < score.size(1)).nonzero().squeeze(1)  # of the P objects
+    if not len(row):
+        return score.sum() * 0, torch.zeros_like(score)
+    label = label[row]
+    own = score[row, label]  # (P,)
+    knots, order = torch.cat([own - delta, own + delta]).sort()  # where the ramps of the objects start and end, (2 P,)
+    start, end = order.argsort().chunk(2)  # places of the start and the end of each ramp, (P,)
+    own, num_places = own.double(), len(knots) + 1
+
+    chunks = score.split(max(CHUNK // score.size(1), 1))
+    place = torch.cat([torch.bucketize(s.contiguous(), knots, out_int32=True) for s in chunks])  # (N, C), 0 to 2 P
+    own_place = place[row, label].long()
+    place[row, label] = 0  # below all ramps: an object is no negative
+    places = [p.flatten() for p in place.split(len(chunks[0]))]
+    num = sum(torch.bincount(p, minlength=num_places) for p in places).cumsum(0)  # (2 P + 1,)
+    total = _cumsum(sum(_sum_by_place(p, s.double().flatten(), num_places) for p, s in zip(places, chunks)))
+    negatives = _ramp(num[-1] - num[end], num[end] - num[start], total[end] - total[start], own, delta)  # F, (P,)
+
+    key, by_class = (label * num_places + own_place).sort()  # the objects of a class side by side, by place
+    upto = torch.cat([own.new_zeros(1), _cumsum(own[by_class])])  # (P + 1,)
+    first, stop, last = (torch.searchsorted(key, label * num_places + p, right=True) for p in (start, end, len(knots)))
+    peers = _ramp(last - stop, stop - first, upto[stop] - upto[first], own, delta)  # R+, (P,): at least 1/2, of itself
+
+    per_class = torch.bincount(label, minlength=score.size(1))  # (C,)
+    share = 1 / (per_class[label] * (per_class > 0).sum()).double()  # (P,), sum 1
+    rank = peers + negatives
+    error = share * negatives / rank
+    push = torch.where(negatives > 1e-10, class_weight[label], 0.0)  # (P,)
+
+    # On the negatives it is a line between two knots, without jumps: the sum of the ramps, each weighted.
+    slope = own.new_zeros(num_places)
+    bend = push * share / rank / (2 * delta)
+    slope[1:-1] = _cumsum(torch.cat([bend, -bend])[order])[:-1].clamp(min=0)
+    knots = knots.double()
+    offset = torch.cat([own.new_zeros(2), _cumsum(slope[1:-1] * knots.diff())])  # its value where the line starts
+    offset[1:] -= slope[1:] * knots
+    grads = (offset.index_select(0, p) + slope.index_select(0, p) * s.flatten() for p, s in zip(places, chunks))
+    grad = torch.cat([g.to(score).view(-1, score.size(1)) for g in grads])  # (N, C)
+    grad[row, label] = (-push * error).to(score)
+    return (error.sum() + total[-1] * 0).to(score), grad
+
+
+def _sum_by_place(place: Tensor, value: Tensor, num_places: int) -> Tensor:
+    """Sum of the values of each place, (num_places,)."""
+    if torch.are_deterministic_algorithms_enabled():  # bincount with weights refuses there to run on a GPU
+        return value.new_zeros(num_places).index_add_(0, place, value)
+    return torch.bincount(place, value, num_places)
+
+
+def _cumsum(value: Tensor) -> Tensor:
+    """Running sums, (M,); with deterministic algorithms the CPU makes them, as cumsum refuses there to run on a GPU."""
+    if torch.are_deterministic_algorithms_enabled():
+        return value.cpu().cumsum(0).to(value.device)
+    return value.cumsum(0)
+
+
+def _ramp(num_above: Tensor, num_within: Tensor, sum_within: Tensor, own: Tensor, delta: float) -> Tensor:
+    """Sum over scores x of clip((x - s) / (2 delta) + 1/2, 0, 1) for each s of ``own``, (P,).
+
+    Args:
+        num_above: scores above s + delta, (P,).
+        num_within: scores between s - delta and s + delta, (P,).
+        sum_within: sum of those, (P,).
+        own: s, (P,), float64.
+        delta: half the width of the ramp.
+    """
+    within = (sum_within - num_within * own) / (2 * delta) + num_within.double() / 2
+    return num_above + torch.where(num_within > 0, within.clamp(min=0), 0.0)
+
+
+@MODELS.register_module()
+class GAPLoss(nn.Module):
+    r"""Ranks every object above all negatives of the batch, of whatever class; the rarer its class, the harder.
+
+    An object i of class m, with logit s_i for m, has the ranking error
+
+    .. math::
+        \frac{F_i}{R^+_i + F_i}, \qquad
+        F_i = \sum_{x \in N} H(x - s_i), \quad R^+_i = \sum_{j \in P_m} H(s_j - s_i), \quad
+        H(d) = \mathrm{clip}\Big(\frac{d}{2 \delta} + \frac{1}{2}, 0, 1\Big)
+
+    N are all logits of the batch that are not an object's for its own class: those of background, and those of objects
+    for other classes, so that classes are ranked against each other. P_m are the objects of class m. The loss is the
+    mean over the classes in the batch of the mean error of their objects. Its gradient is not the derivative but
+    assigned, as errors that are passed on: with :math:`c_m = w_m / (|P_m| |K|)` for |K| classes in the batch, s_i is
+    pushed up by :math:`c_m F_i / R_i`, and each x in N down by :math:`c_m H(x - s_i) / R_i`, in sum as much. The
+    weights :math:`w_c \propto n_c^{-\gamma}`, mean 1, with the running counts n of the proposals of each class, are in
+    the gradient alone. The counts are added up over all ranks and saved; those of [1] are of one rank.
+
+    [0] Zhang et al., Reconciling Object-Level and Global-Level Objectives for Long-Tail Detection, ICCV 2023.
+    [1] github.com/EricZsy/ROG @1dad3cf, ``GAPLoss``. Equal to [1] on its own numbers, value and gradient
+        (tests/conformance, ``rog_gap``).
+
+    Args:
+        num_classes: C; :class:`ROGLoss` takes it from the head.
+        gamma: how much the rare are preferred, at least 0.
+        delta: half the width of the ramp H, in logits, positive.
+        loss_weight: factor of the loss.
+
+    Raises:
+        ValueError: ``num_classes`` or ``delta`` is not positive, or ``gamma`` or ``loss_weight`` is negative; at a
+            forward with fewer than C logits a row.
+    """
+
+    fits = ('roi',)
+
+    def __init__(self, num_classes: int, gamma: float = 1.0, delta: float = 0.5, loss_weight: float = 0.1) -> None:
+        super().__init__()
+        for name, value in (('num_classes', num_classes), ('delta', delta)):
+            if not 0 < value < float('inf'):
+                raise ValueError(f'Expected `{name}` to be positive, but got {value}.')
+        for name, value in (('gamma', gamma), ('loss_weight', loss_weight)):
+            check_at_least_zero(name, value)
+        self.num_classes, self.gamma, self.delta, self.loss_weight = num_classes, gamma, delta, loss_weight
+        self.seen = RunningCounts(num_classes + 1)
+
+    def forward(self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The loss.
+
+        Args:
+            cls_score: logits, (N, C) or wider; what stands behind the C classes is left alone.
+            label: class indices, (N,); C is background.
+            weight: of each row, (N,); rows of weight 0 are left out, other weights make no difference in a ranking.
+        """
+        if cls_score.dim() != 2 or cls_score.size(1) < self.num_classes:
+            raise ValueError(
+                f'GAPLoss: expected logits of shape (N, {self.num_classes}) or wider, but got {tuple(cls_score.shape)}.'
+            )
+        self.seen.update(label)
+        score = cls_score[:, : self.num_classes]
+        if weight is not None:
+            score, label = score[weight > 0], label[weight > 0]
+        score = at_least_float32(score)
+        with torch.autocast(score.device.type, enabled=False):
+            class_weight = gap_class_weight(self.seen.counts[:-1], self.gamma)
+            return self.loss_weight * gap_loss(score, label, class_weight, self.delta)
+
+    def extra_repr(self) -> str:
+        """Shown in ``print(model)``."""
+        return f'num_classes={self.num_classes}, gamma={self.gamma}, delta={self.delta}, loss_weight={self.loss_weight}'

@@ -1,0 +1,184 @@
+"""Seesaw loss: the head spares the tail, unless it is mistaken for it."""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltmm.models.state.running_sums import RunningCounts
+from ltmm.registry import MODELS
+
+from ..base import at_least_float32, check_at_least_zero, reduce_loss
+from ..functional import cross_entropy_with_grad, fused_loss
+from .roi_cls_loss import RoIClsLoss
+
+__all__ = ['SeesawLoss', 'seesaw_loss']
+
+
+def seesaw_loss(cls_score: Tensor, label: Tensor, counts: Tensor, p: float, q: float, eps: float) -> Tensor:
+    r"""Cross entropy of the logits :math:`z_k + \log M_k F_k`, one value per sample, (N,).
+
+    The logarithm of the mitigation factor M is p min(log n_k - log n_y, 0), that of the compensation factor F is
+    q max(log s_k - log max(s_y, eps), 0); both are 0 for k = y, and have no gradient.
+
+    Args:
+        cls_score: logits z, (N, C).
+        label: class indices y, (N,).
+        counts: n, (C,); 0 counts as 1.
+        p: strength of M.
+        q: strength of F.
+        eps: lower bound of s_y in F.
+    """
+    index = label.unsqueeze(1)  # (N, 1)
+    log_counts = p * counts.clamp(min=1).log().to(cls_score)  # (C,)
+    own_log_count = log_counts[index]  # (N, 1)
+
+    def adjusted(log_prob: Tensor, own: Tensor) -> Tensor:
+        """log s_k M_k F_k, up to a constant of the row, (N, C); the memory of ``log_prob`` is used up."""
+        compensated = torch.add(-q * own.clamp(min=math.log(eps)), log_prob, alpha=1 + q)
+        torch.maximum(compensated, log_prob, out=compensated)
+        return compensated.add_(torch.minimum(log_counts, own_log_count, out=log_prob))
+
+    def value(cls_score: Tensor) -> Tensor:
+        log_prob = cls_score.detach().log_softmax(1)
+        factors = adjusted(log_prob.clone(), log_prob.gather(1, index)) - log_prob
+        return F.cross_entropy(cls_score + factors, label, reduction='none')
+
+    def value_and_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
+        log_prob = cls_score.log_softmax(1)  # (N, C)
+        return cross_entropy_with_grad(adjusted(log_prob, log_prob.gather(1, index)), label)
+
+    return fused_loss(cls_score, value, value_and_grad)
+
+
+@MODELS.register_module()
+class SeesawLoss(RoIClsLoss):
+    r"""Lowers the negatives that the head gives the tail, and raises those of a class that objects are mistaken for.
+
+    .. math::
+        \ell(z, y) = -\log \frac{e^{z_y}}{\sum_k M_k F_k e^{z_k}}, \qquad
+        M_k = \min\left(\frac{n_k}{n_y}, 1\right)^p, \qquad
+        F_k = \max\left(\frac{s_k}{\max(s_y, \epsilon)}, 1\right)^q, \qquad s = \mathrm{softmax}(z)
+
+    n counts the labels that have come while training, this batch's and those of all ranks included, and is 1 at least.
+    In box heads, two more columns tell object from background: the classes learn from the objects, these two from all
+    proposals, and scores are softmax(z)_k times the softmax for object. The loss is then a dictionary,
+    ``loss_cls_objectness`` and ``loss_cls_classes``, both divided by all proposals that have a weight. In
+    classification heads there are C columns. Best with cosines: ``mmdet.NormedLinear`` as ``cls_predictor_cfg``.
+
+    mmdet's own ``SeesawLoss`` counts on each rank alone, label by label. On several GPUs mmdet's box heads are refused
+    at the start of training: they do not call the loss on a rank without proposals, for which the others would wait.
+
+    [0] Wang et al., Seesaw Loss for Long-Tailed Instance Segmentation, CVPR 2021, arXiv 2008.10032.
+    [1] github.com/open-mmlab/mmdetection @v3.3.0, ``SeesawLoss``, by the authors. Equal to [1] on its own numbers
+        (tests/conformance, ``seesaw``).
+
+    Args:
+        p: strength of M, at least 0; 0.8 in [0].
+        q: strength of F, at least 0; 2 in [0].
+        eps: lower bound of s_y in F, in (0, 1]; 0.01 in [1].
+        num_classes: C; to be said in a classification head, while a box head says it by itself.
+        **kwargs: loss_weight and reduction of :class:`~ltmm.models.losses.base.ClassificationLoss`.
+
+    Raises:
+        ValueError: p or q is negative, eps is not in (0, 1], or F could overflow; or the head has another number of
+            classes than ``num_classes``.
+        RuntimeError: at the first forward, when C has not been said.
+    """
+
+    fits = ('roi', 'cls')
+    use_sigmoid = False
+    num_background_columns = 2
+    prior_prob = None
+
+    def __init__(
+        self, p: float = 0.8, q: float = 2.0, eps: float = 0.01, num_classes: int | None = None, **kwargs: Any
+    ) -> None:
+        for name, value in (('p', p), ('q', q)):
+            check_at_least_zero(name, value)
+        if not 0 < eps <= 1:
+            raise ValueError(f'Expected `eps` to be in (0, 1], but got {eps}.')
+        if -q * math.log(eps) > 60:
+            raise ValueError(f'Expected eps ** -q to be at most exp(60), but got q={q} and eps={eps}.')
+        super().__init__(**kwargs)
+        self.p, self.q, self.eps, self.num_classes = p, q, eps, num_classes
+        if num_classes is not None:
+            self.num_columns = num_classes
+            self.counts = RunningCounts(num_classes)
+
+    def on_num_classes(self, num_classes: int) -> None:
+        """Start from zero for C classes and background."""
+        if self.num_classes not in (None, num_classes):
+            raise ValueError(
+                f'SeesawLoss: expected `num_classes` to be {num_classes}, as of its head, but got {self.num_classes}. '
+                'It can be left out.'
+            )
+        self.num_classes = num_classes
+        self.counts = RunningCounts(num_classes + 1)
+
+    def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
+        """See :func:`seesaw_loss`."""
+        counts = self.counts.counts[: self.num_classes]
+        return seesaw_loss(cls_score, label, counts, self.p, self.q, self.eps)
+
+    def forward(
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor | dict[str, Tensor]:
+        """The loss, of classes and of objectness in a box head; while training, labels are counted before it.
+
+        Args:
+            cls_score: logits, (N, C + 2) of box heads, with object before background in the end, (N, C) of others.
+            label: class indices, (N,); C is background.
+            weight: factor of each row, (N,).
+            avg_factor: what the mean divides by instead of N.
+            reduction_override: replaces ``reduction`` in this call.
+        """
+        self._check(cls_score, label)
+        self.counts.update(label)
+        if self.num_columns == self.num_classes:
+            return super().forward(cls_score, label, weight, avg_factor, reduction_override)
+        score = at_least_float32(cls_score)
+        objects = (label < self.num_classes).nonzero().squeeze(1)  # (P,)
+        with torch.autocast(score.device.type, enabled=False):
+            score, objectness = score.split([self.num_classes, 2], dim=1)
+            of_objects = self.unreduced(score.index_select(0, objects), label[objects])  # (P,)
+            classes = score.new_zeros(len(label)).index_add(0, objects, of_objects)  # (N,)
+            is_background = (label == self.num_classes).long()
+            objectness = F.cross_entropy(objectness, is_background, reduction='none')  # (N,)
+        how = (weight, reduction_override or self.reduction, avg_factor)
+        return dict(
+            loss_cls_objectness=self.loss_weight * reduce_loss(objectness, *how),
+            loss_cls_classes=self.loss_weight * reduce_loss(classes, *how),
+        )
+
+    def get_activation(self, cls_score: Tensor) -> Tensor:
+        """Scores (N, C + 1) of a box head's logits (N, C + 2); the last column is background."""
+        score = at_least_float32(cls_score)
+        objectness = score[:, -2:].softmax(1)
+        return torch.cat([score[:, :-2].softmax(1) * objectness[:, :1], objectness[:, 1:]], dim=1)
+
+    def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Accuracy among the objects, as of :class:`RoIClsLoss`, and of telling them from background, in percent."""
+        is_background = (labels == self.num_classes).long()
+        correct = (cls_score[:, -2:].argmax(1) == is_background).sum()
+        accuracy = super().get_accuracy(cls_score, labels)
+        return dict(acc_objectness=100 * correct / max(len(labels), 1), **accuracy)
+
+    def _check(self, cls_score: Tensor, label: Tensor) -> None:
+        if self.num_columns is None:
+            raise RuntimeError(
+                'SeesawLoss does not know how many classes there are. In a classification head give '
+                "dict(type='ltmm.SeesawLoss', num_classes=...); a box head says it when it is built."
+            )
+        super()._check(cls_score, label)
+
+    def extra_repr(self) -> str:
+        """Shown in ``print(model)``."""
+        return f'p={self.p}, q={self.q}, eps={self.eps}, {super().extra_repr()}'

@@ -1,0 +1,13 @@
+from .class_distribution import ClassDistributionBuffer, UsesClassDistribution
+from .progress import UsesEpoch
+from .running_sums import RunningCounts, RunningGradients
+from .teacher import HasTeacher
+
+__all__ = [
+    'ClassDistributionBuffer',
+    'HasTeacher',
+    'RunningCounts',
+    'RunningGradients',
+    'UsesClassDistribution',
+    'UsesEpoch',
+]

@@ -1,0 +1,126 @@
+"""NorCal on a trained detector: by hook, by search, and built into its checkpoint."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from toy_detectors import detector_cfg
+from toy_lvis import CLASSES, detector_config, lvis_content, write_lvis
+
+pytest.importorskip('mmcv.ops')
+
+from ltmm import ClassDistribution
+from ltmm.engine.post_process.detector_post_processor import DetectorPostProcessor
+from ltmm.engine.post_process.post_processor import PostProcessor, post_process
+
+pytestmark = pytest.mark.slow
+
+BOX_HEAD = dict(
+    type='Shared2FCBBoxHead', in_channels=8, fc_out_channels=16, num_classes=len(CLASSES), reg_class_agnostic=True
+)
+NORCAL = dict(type='ltmm.NorCal', gamma=0.8)
+UNFOLDED = dict(NORCAL, renorm=False)  # of other than box heads: on='logits'
+EQL = dict(type='ltmm.EQLLoss', lambda_=0.2)
+BIASES = dict(  # what is changed by building it in
+    mask={'roi_head.bbox_head.fc_cls.bias'},
+    cascade={f'roi_head.bbox_head.{stage}.fc_cls.bias' for stage in range(2)},
+    retinanet={'bbox_head.retina_cls.bias'},
+    deformable_detr={f'bbox_head.cls_branches.{layer}.bias' for layer in range(2)},  # one layer under several names
+)
+
+
+def config(folder, kind, **overrides) -> Config:
+    head = dict(BOX_HEAD, loss_cls=dict(type='CrossEntropyLoss'))
+    cfg = detector_config(folder / 'work', folder / 'data', **{'train_cfg.val_interval': 100})
+    if kind in ('retinanet', 'deformable_detr'):
+        head_type = 'RetinaHead' if kind == 'retinanet' else 'DeformableDETRHead'
+        cfg.model = detector_cfg(kind, EQL, type=f'ltmm.{head_type}')
+        return cfg
+    cfg.model.roi_head.bbox_head = head
+    if kind == 'cascade':
+        roi_head, rcnn = cfg.model.roi_head, cfg.model.train_cfg.rcnn
+        roi_head.update(type='CascadeRoIHead', num_stages=2, stage_loss_weights=[1, 0.5], bbox_head=[head, head])
+        cfg.model.type, cfg.model.train_cfg.rcnn = 'CascadeRCNN', [rcnn, copy.deepcopy(rcnn)]
+    cfg.merge_from_dict(overrides)
+    return cfg
+
+
+@pytest.fixture(scope='module', params=list(BIASES))
+def trained(request, tmp_path_factory):
+    """Folder, kind and checkpoint of a detector that was trained."""
+    folder = tmp_path_factory.mktemp(request.param)
+    write_lvis(folder / 'data', lvis_content())
+    Runner.from_cfg(config(folder, request.param)).train()
+    return folder, request.param, str(folder / 'work/epoch_1.pth')
+
+
+def figures_of_test(trained, checkpoint, name, hooks=(), cfg=None):
+    """What tools/test.py would say of the boxes."""
+    folder, kind, _ = trained
+    cfg = copy.deepcopy(cfg or config(folder, kind))
+    cfg.update(work_dir=str(folder / name), load_from=str(checkpoint), experiment_name=f'{kind}_{name}')
+    cfg.custom_hooks = [*cfg.custom_hooks, *hooks]
+    return Runner.from_cfg(cfg).test()
+
+
+def test_hook_search_and_written_model_agree(trained, tmp_path):
+    folder, kind, checkpoint = trained
+    hook = dict(type='ltmm.PostProcessHook', steps=[NORCAL])
+    hooked = figures_of_test(trained, checkpoint, 'hooked', [hook])
+    processor = DetectorPostProcessor(config(folder, kind), checkpoint, NORCAL)
+    before, after = processor.evaluate()
+    assert before == pytest.approx(figures_of_test(trained, checkpoint, 'plain'))
+    assert after == pytest.approx(hooked)
+    (path,) = processor.write(tmp_path, 'new')
+    assert path == tmp_path / 'new.pth'
+    assert figures_of_test(trained, path, 'written') == pytest.approx(hooked)
+    content = torch.load(path, weights_only=True)
+    assert ClassDistribution.from_state_dict(content['state_dict']) == processor.distribution
+    old = torch.load(checkpoint, weights_only=True)['state_dict']
+    changed = {name for name, value in content['state_dict'].items() if not torch.equal(value, old[name])}
+    assert content['state_dict'].keys() == old.keys() and changed == BIASES[kind]
+
+
+def test_what_cannot_be_built_in_gives_a_config(trained, tmp_path):
+    folder, kind, checkpoint = trained
+    step = UNFOLDED if kind in ('mask', 'cascade') else dict(NORCAL, on='logits')
+    processor = DetectorPostProcessor(config(folder, kind), checkpoint, step)
+    _, after = processor.evaluate()
+    (path,) = processor.write(tmp_path, 'new')
+    written = Config.fromfile(path)
+    assert figures_of_test(trained, checkpoint, 'config', cfg=written) == pytest.approx(after)
+
+
+def test_search_takes_the_best_of_the_grid(trained, tmp_path):
+    folder, kind, checkpoint = trained
+    files = post_process(
+        config(folder, kind), checkpoint, dict(type='ltmm.NorCal'), tmp_path, 'new', search=dict(grid=(0, 1, 3))
+    )
+    assert files == [tmp_path / 'new.pth']
+    processor = DetectorPostProcessor(config(folder, kind), checkpoint, dict(type='ltmm.NorCal'))
+    curve = processor.search(grid=(0, 1, 3), val_images=5)
+    assert [strength for strength, _ in curve] == [0, 0.5, 1]
+    values = [value for _, value in curve]
+    assert processor.step.gamma == curve[values.index(max(values))][0]
+    with pytest.raises(ValueError, match="Expected `objective` to be one of .*'bbox_APr'.*, but got 'top1'"):
+        processor.search(grid=(0, 1, 2), objective='top1')
+    with pytest.raises(ValueError, match='Expected val_dataloader to hold other images'):
+        processor.search(val_split='val')
+
+
+def test_what_does_not_fit_is_refused(trained):
+    folder, kind, checkpoint = trained
+    with pytest.raises(TypeError, match='TauNorm corrects classifiers, but got'):
+        PostProcessor(config(folder, kind), checkpoint, dict(type='ltmm.TauNorm'))
+    hook = dict(type='ltmm.PostProcessHook', steps=[NORCAL, dict(type='ltmm.TemperatureScaling', temperature=2.0)])
+    with pytest.raises(TypeError, match='TemperatureScaling corrects classifiers, not detectors'):
+        figures_of_test(trained, checkpoint, 'mixed', [hook])
+
+
+def test_what_is_no_detector_is_refused():
+    from ltmm.models.post_process.base import box_heads
+
+    with pytest.raises(TypeError, match="NorCal corrects mmdet's detectors, .* or a `bbox_head`, but got Identity"):
+        box_heads(torch.nn.Identity(), 'NorCal')

@@ -1,0 +1,49 @@
+import pytest
+from mmengine.config import Config
+
+from ltmm.engine.post_process.validation_data import validation_dataset
+
+
+def config(train, val=None, test=None):
+    test = test or dict(type='CIFAR100', split='test')
+    loaders = dict(train_dataloader=dict(dataset=train), test_dataloader=dict(dataset=test))
+    return Config(loaders | (dict(val_dataloader=dict(dataset=val)) if val else {}))
+
+
+LONG_TAILED = dict(type='ltmm.LongTailed', imbalance_factor=100, dataset=dict(type='ltmm.CIFAR100'))
+PLAIN = dict(type='ltmm.INaturalist2018')
+
+
+def test_the_validation_set_of_the_config_comes_first():
+    val = dict(type='CIFAR100', split='val', pipeline=['other'])
+    assert validation_dataset(config(LONG_TAILED, val)) == (val, 'val')
+
+
+def test_a_validation_set_that_is_the_test_set_is_passed_over():
+    """Whatever its pipeline is."""
+    test = dict(type='CIFAR100', split='test', pipeline=['one'], test_mode=True)
+    dataset, found = validation_dataset(config(LONG_TAILED, {**test, 'pipeline': ['two']}, test), val_images=7)
+    assert found == 'holdout'
+    assert dataset == {**LONG_TAILED, 'val_images': 7}
+
+
+def test_a_holdout_gives_its_other_part():
+    train = dict(type='ltmm.Holdout', part='train', dataset=LONG_TAILED)
+    wrapped = dict(type='RepeatDataset', times=2, dataset=train)
+    dataset, _ = validation_dataset(config(wrapped), 'holdout')
+    assert dataset.dataset == {**train, 'part': 'val'}
+    assert train['part'] == 'train'
+
+
+@pytest.mark.parametrize(
+    ('val', 'split', 'message'),
+    [
+        (dict(type='CIFAR100', split='test'), 'val', "other images than .*, but they are the same.*'holdout'"),
+        (None, 'val', 'other images than test_dataloader, but there is none'),
+        (None, None, r"training set leaves nothing out. Train on dict\(type='ltmm.Holdout', part='train'"),
+        (None, 'test', r"one of \['val', 'holdout'\], but got 'test'"),
+    ],
+)
+def test_the_test_set_is_never_taken(val, split, message):
+    with pytest.raises(ValueError, match=message):
+        validation_dataset(config(PLAIN, val), split)

@@ -1,0 +1,67 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from toy import COUNTS, toy_config
+
+from ltmm import ClassDistribution
+from ltmm.datasets import FeatureDataset, LabelTable
+from ltmm.engine import feature_extraction
+from ltmm.engine.runner.model_outputs import ModelOutputs, loader_as_tested, model_outputs
+from ltmm.engine.stages.feature_extraction import extract_features
+from ltmm.registry import MODELS
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """A model with random weights and a loader."""
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        cfg = toy_config(tmp_path)
+        yield MODELS.build(dict(cfg.model)), loader_as_tested(cfg, cfg.train_dataloader.dataset)
+
+
+def test_the_files_hold_what_the_model_makes_of_each_image(parts, tmp_path):
+    info = extract_features(*parts, tmp_path / 'features', 'train', dict(config='toy.py'))
+    dataset = FeatureDataset(str(tmp_path / 'features'), 'train')
+    expected = ModelOutputs.join(model_outputs(*parts))
+    batch = dataset.__getitems__(range(len(dataset)))
+    assert torch.equal(batch['inputs'], expected.features)
+    assert dataset.get_gt_labels().tolist() == expected.label.tolist()
+    assert (info['num_samples'], info['width'], info['config']) == (sum(COUNTS), 8, 'toy.py')
+    assert ClassDistribution.build(info['class_distribution']) == ClassDistribution.from_dataset(dataset)
+    assert sorted(path.name for path in (tmp_path / 'features').iterdir()) == [
+        'train_features.npy',
+        'train_info.json',
+        'train_labels.npy',
+    ]
+
+
+def test_an_interrupted_run_leaves_nothing_that_could_be_read(parts, tmp_path):
+    model, loader = parts
+    calls = []
+
+    def fail(module, args):
+        calls.append(1)
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+
+    model.backbone.register_forward_pre_hook(fail)
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(model, loader, tmp_path / 'features', 'train', {})
+    assert not list((tmp_path / 'features').iterdir())
+
+
+def test_too_little_space_is_said_before_anything_is_written(parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_extraction.shutil, 'disk_usage', lambda _: SimpleNamespace(free=100))
+    with pytest.raises(OSError, match=r'Features of 64 samples take 0.0 GiB, but .* has only 0.0 GiB left'):
+        extract_features(*parts, tmp_path, 'train', {})
+
+
+def test_several_labels_an_image_are_refused(parts, tmp_path):
+    class TwoLabels:
+        def get_label_table(self):
+            return LabelTable.from_lists([[0, 1], [0]], 2)
+
+    with pytest.raises(ValueError, match='Expected one label a sample, but the train split has 3 labels on 2 samples'):
+        extract_features(parts[0], SimpleNamespace(dataset=TwoLabels()), tmp_path, 'train', {})

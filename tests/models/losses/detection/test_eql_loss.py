@@ -1,0 +1,144 @@
+import math
+
+import pytest
+import torch
+
+from ltmm.class_distribution import ClassDistribution, ClassDistributionError
+from ltmm.models.losses.detection.eql_loss import EQLLoss, eql_loss
+
+COUNTS = dict(instance_counts=[900, 60, 20, 0], image_counts=[500, 40, 10, 0], num_images=1000)  # f = .5, .04, .01, 0
+SCORE = torch.tensor([[2.0, -1.0, 0.5, 3.0], [0.3, 0.2, -4.0, 1.0], [-2.0, 1.5, 0.0, -0.5], [4.0, 0.0, 2.0, -1.0]])
+LABEL = torch.tensor([0, 2, 4, 3])  # the third is background
+
+
+def loss(lambda_=0.03, **options):
+    return EQLLoss(lambda_=lambda_, class_counts=COUNTS, **options)
+
+
+def naive(score, label, is_tail):
+    """One value a row, by the formula, one entry at a time."""
+    rows = []
+    for z, y in zip(score.tolist(), label.tolist()):
+        total = 0.0
+        for j, z_j in enumerate(z):
+            is_object, positive = y < len(z), y == j
+            if is_object and is_tail[j] and not positive:
+                continue
+            total += math.log1p(math.exp(-abs(z_j))) + max(z_j, 0) - positive * z_j
+        rows.append(total)
+    return torch.tensor(rows)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('shape', [(1, 1), (4, 7), (64, 50)])
+def test_equals_the_formula_entry_by_entry(dtype, shape):
+    generator = torch.Generator().manual_seed(0)
+    score = 3 * torch.randn(shape, generator=generator, dtype=dtype)
+    label = torch.randint(shape[1] + 1, shape[:1], generator=generator)
+    is_tail = torch.rand(shape[1], generator=generator) < 0.5
+    torch.testing.assert_close(eql_loss(score, label, is_tail), naive(score, label, is_tail).to(dtype))
+
+
+def test_objects_of_other_classes_leave_the_tail_alone_and_background_does_not():
+    score = SCORE.clone().requires_grad_()
+    loss()(score, LABEL).backward()
+    is_negative_of_tail = torch.zeros(4, 4, dtype=torch.bool)
+    is_negative_of_tail[[0, 0, 1, 3], [2, 3, 3, 2]] = True
+    assert ((score.grad == 0) == is_negative_of_tail).all()
+    assert (score.grad[2] > 0).all()
+
+
+def test_the_head_learns_as_from_plain_binary_cross_entropy():
+    score = SCORE.clone().requires_grad_()
+    loss()(score, LABEL).backward()
+    target = torch.nn.functional.one_hot(LABEL, 5)[:, :4]
+    torch.testing.assert_close(score.grad[:, :2], (score.detach().sigmoid() - target)[:, :2] / 4)
+
+
+def test_a_frequency_equal_to_lambda_is_head_and_an_empty_class_is_tail():
+    assert loss(lambda_=0.04).is_tail.tolist() == [0, 0, 1, 1]
+    assert loss(lambda_=0.0401).is_tail.tolist() == [0, 1, 1, 1]
+    assert loss(lambda_=1e-9).is_tail.tolist() == [0, 0, 0, 1]
+
+
+def test_frequency_may_be_the_number_of_instances():
+    assert loss(lambda_=61, by='instance_counts').is_tail.tolist() == [0, 1, 1, 1]
+
+
+def test_divides_by_the_proposals_that_have_a_weight():
+    weight = torch.tensor([1.0, 0.0, 1.0, 1.0])
+    expected = (naive(SCORE, LABEL, [0, 0, 1, 1]) * weight).sum() / 3
+    torch.testing.assert_close(loss(loss_weight=2.0)(SCORE, LABEL, weight, avg_factor=3.0), 2 * expected)
+
+
+def test_no_proposal_gives_zero_and_keeps_the_graph():
+    score = torch.zeros(0, 4, requires_grad=True)
+    value = loss()(score, torch.zeros(0, dtype=torch.long), torch.zeros(0), avg_factor=1.0)
+    value.backward()
+    assert value == 0 and score.grad.shape == (0, 4)
+
+
+def test_large_logits_give_finite_values_and_gradients():
+    score = (1e4 * SCORE).requires_grad_()
+    value = loss()(score, LABEL)
+    value.backward()
+    assert value.isfinite() and score.grad.isfinite().all()
+
+
+def test_bfloat16_is_computed_in_float32():
+    score = SCORE.bfloat16().requires_grad_()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        value = loss()(score, LABEL)
+    value.backward()
+    assert value.dtype == torch.float32 and score.grad.dtype == torch.bfloat16
+    torch.testing.assert_close(value, loss()(score.detach().float(), LABEL))
+
+
+def test_a_checkpoint_brings_the_tail():
+    trained = EQLLoss(lambda_=0.03)
+    trained.set_class_distribution(ClassDistribution(**COUNTS))
+    fresh = EQLLoss(lambda_=0.03)
+    fresh.load_state_dict(trained.state_dict())
+    assert torch.equal(fresh(SCORE, LABEL), trained(SCORE, LABEL))
+
+
+def test_without_counts_says_both_ways_to_give_them():
+    with pytest.raises(RuntimeError, match=r'EQLLoss needs .*ClassDistributionHook.*EQLLoss\(class_counts='):
+        EQLLoss(lambda_=0.03)(SCORE, LABEL)
+
+
+@pytest.mark.parametrize('lambda_, below', [(0.9, '4 of 4'), (1e-4, '0 of 3')])
+def test_warns_when_tail_and_head_are_not_told_apart(lambda_, below):
+    counts = COUNTS if below == '4 of 4' else [500, 300, 200]
+    with pytest.warns(UserWarning, match=f'{below} classes are below'):
+        EQLLoss(lambda_=lambda_, class_counts=counts)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(lambda_=0), 'Expected `lambda_` to be positive, but got 0.'),
+        (dict(lambda_=float('nan')), 'Expected `lambda_` to be positive, but got nan.'),
+        (dict(lambda_=0.1, by='images'), "Expected `by` to be one of .*, but got 'images'"),
+    ],
+)
+def test_refuses_what_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        EQLLoss(**options)
+
+
+def test_counts_with_background_are_refused():
+    with pytest.raises(ClassDistributionError, match=r'expected .* to have 4 entries, but got 5.*Leave the background'):
+        EQLLoss(lambda_=0.1, num_classes=4, class_counts=[5, 4, 3, 2, 100])
+
+
+def test_counts_of_the_config_must_be_those_of_the_head():
+    with pytest.raises(ClassDistributionError, match=r'to have 3 entries, the `num_classes` of its head, but got 4'):
+        EQLLoss(0.1, class_counts=[5, 4, 3, 100]).get_cls_channels(3)
+
+
+def test_counts_of_the_training_data_must_be_those_of_the_head():
+    new = EQLLoss(0.1)
+    new.get_cls_channels(3)
+    with pytest.raises(ClassDistributionError, match='to have 3 entries, but got 4'):
+        new.set_class_distribution(ClassDistribution([5, 4, 3, 100]))

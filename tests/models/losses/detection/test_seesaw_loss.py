@@ -1,0 +1,142 @@
+import math
+
+import pytest
+import torch
+from mmdet.models.losses import SeesawLoss as MMDetSeesawLoss
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from ltmm.models.losses.detection.seesaw_loss import SeesawLoss, seesaw_loss
+
+C = 6
+
+
+def build(**options):
+    loss = SeesawLoss(**options)
+    loss.get_cls_channels(C)
+    return loss
+
+
+def random_batch(num=16, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    score = 3 * torch.randn(num, C + 2, generator=generator, dtype=dtype)
+    return score, torch.randint(C + 1, (num,), generator=generator)
+
+
+def naive(score, label, counts, p, q, eps):
+    """One value a row, by the formula, one entry at a time."""
+    rows = []
+    for z, y in zip(score, label):
+        s, n = z.detach().softmax(0), counts.clamp(min=1)
+        total = 0
+        for k in range(len(z)):
+            mitigation = min(n[k] / n[y], 1) ** p
+            compensation = max(s[k] / max(s[y], eps), 1) ** q
+            total = total + (z[k] - z[y]).exp() * (mitigation * compensation if k != y else 1)
+        rows.append(total.log())
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize('p, q', [(0.8, 2.0), (0, 2.0), (0.8, 0), (0.5, 0.7)])
+def test_equals_the_formula_entry_by_entry(p, q):
+    score, label = random_batch()
+    score, label = score[:, :C].clone().requires_grad_(), label.clamp(max=C - 1)
+    counts = torch.tensor([900.0, 50, 3, 0, 1, 70])
+    got, expected = (f(score, label, counts, p, q, 0.01) for f in (seesaw_loss, naive))
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(loss.sum(), score)[0] for loss in (got, expected)))
+    torch.testing.assert_close(seesaw_loss(score.detach(), label, counts, p, q, 0.01), expected.detach())
+
+
+def test_equals_mmdets_over_iterations():
+    ours, theirs = build(loss_weight=2.0), MMDetSeesawLoss(num_classes=C, loss_weight=2.0).double()
+    weight = torch.tensor([1.0, 0.0, 2.0, 1.0] * 4)
+    for step in range(4):
+        score, label = random_batch(seed=step)
+        results = []
+        for loss in (ours, theirs):
+            terms = loss(score.requires_grad_(), label, weight, avg_factor=12.0)
+            results.append((terms, torch.autograd.grad(sum(terms.values()), score)))
+        torch.testing.assert_close(*results)
+        torch.testing.assert_close(ours.counts.counts, theirs.cum_samples)
+    assert ours.get_cls_channels(C) == theirs.get_cls_channels(C) == C + 2
+    torch.testing.assert_close(ours.get_activation(score), theirs.get_activation(score))
+    for name, value in ours.get_accuracy(score, label).items():
+        torch.testing.assert_close(value, theirs.get_accuracy(score, label)[name].squeeze(), check_dtype=False)
+
+
+def test_in_a_classification_head_there_is_no_objectness():
+    loss = SeesawLoss(num_classes=C)
+    score, label = random_batch()
+    score, label = score[:, :C].requires_grad_(), label.clamp(max=C - 1)
+    counts = torch.bincount(label, minlength=C).double()
+    torch.testing.assert_close(loss(score, label), naive(score, label, counts, 0.8, 2.0, 0.01).mean())
+    assert loss.counts.counts.tolist() == counts.tolist()
+    loss.eval()(score, label)
+    assert loss.counts.counts.tolist() == counts.tolist()
+    with FakeTensorMode(allow_non_fake_inputs=True):  # nothing waits for the device
+        loss(torch.rand(5, C, requires_grad=True), torch.zeros(5, dtype=torch.long), avg_factor=5).backward()
+
+
+def test_a_batch_without_objects_and_one_without_rows_are_zero_and_keep_the_graph():
+    for num in (4, 0):
+        score = torch.zeros(num, C + 2, requires_grad=True)
+        terms = build()(score, torch.full((num,), C), torch.ones(num), avg_factor=max(num, 1))
+        sum(terms.values()).backward()
+        assert terms['loss_cls_classes'] == 0 and not score.grad[:, :C].any()
+        torch.testing.assert_close(terms['loss_cls_objectness'].item(), math.log(2) if num else 0.0)
+
+
+def test_large_logits_are_finite():
+    score, label = random_batch(dtype=torch.float32)
+    score = (1e4 * score).requires_grad_()
+    loss = build()
+    sum(loss(score, label).values()).backward()
+    assert score.grad.isfinite().all()
+
+
+def test_a_logit_that_is_not_a_number_gives_a_loss_that_is_none():
+    score, label = random_batch()
+    label[0] = 1
+    score[0, 0] = torch.nan
+    assert build()(score, label)['loss_cls_classes'].isnan()
+
+
+def test_mixed_precision_is_computed_in_float32():
+    score, label = random_batch()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        terms = build()(score.bfloat16(), label)
+    torch.testing.assert_close(terms, build()(score.bfloat16().float(), label))
+
+
+def test_a_checkpoint_goes_on_where_it_was():
+    loss, fresh = build(), build()
+    loss(*random_batch())
+    fresh.load_state_dict(loss.state_dict())
+    batch = random_batch(seed=1)
+    torch.testing.assert_close(fresh(*batch), loss(*batch), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(p=-1), 'Expected `p` to be at least 0, but got -1.'),
+        (dict(p=float('nan')), 'Expected `p` to be at least 0, but got nan.'),
+        (dict(q=float('inf')), 'Expected `q` to be at least 0, but got inf.'),
+        (dict(q=-0.5), 'Expected `q` to be at least 0, but got -0.5.'),
+        (dict(eps=0), r'Expected `eps` to be in \(0, 1\], but got 0.'),
+        (dict(q=20, eps=0.01), r'Expected eps \*\* -q to be at most exp\(60\), but got q=20 and eps=0.01.'),
+    ],
+)
+def test_refuses_what_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        SeesawLoss(**options)
+
+
+def test_the_head_has_the_last_word_on_the_number_of_classes():
+    with pytest.raises(ValueError, match='expected `num_classes` to be 6, as of its head, but got 7. It can be left'):
+        build(num_classes=7)
+
+
+def test_without_a_number_of_classes_it_says_both_ways_to_give_one():
+    with pytest.raises(RuntimeError, match=r"type='ltmm.SeesawLoss', num_classes=...*a box head says it"):
+        SeesawLoss()(*random_batch())
