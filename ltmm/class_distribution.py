@@ -16,7 +16,7 @@ from ltmm.utils.class_counts import (
     read_counts,
 )
 
-__all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'is_dataset_config', 'missing_distribution_error']
+__all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'missing_distribution_error']
 
 WEIGHT_KINDS = ('inverse', 'sqrt_inverse', 'effective_number')
 SHOT_NAMES = ('many', 'medium', 'few')
@@ -118,13 +118,13 @@ class ClassDistribution:
 
     @classmethod
     def build(cls, source: Any, class_names: Sequence[str] | None = None) -> 'ClassDistribution':
-        """From whatever a config may say: a distribution, a list of counts, ``{class name: count}``, a file, a dataset.
+        """Build from a distribution, a list of counts, ``{class name: count}`` or a file.
 
         Args:
             source: a :class:`ClassDistribution`; C counts; a mapping from class name to count, which needs
                 ``class_names`` to know the label order (its own order is used without them); the path of a
-                ``.json`` (list, ``{name: count}``, or the dictionary of :meth:`to_dict`) or ``.npy`` file; or the
-                config of a dataset, ``dict(type=...)``, to be counted.
+                ``.json`` (list, ``{name: count}``, or the dictionary of :meth:`to_dict`) or ``.npy`` file. A dataset is
+                counted by :func:`ltmm.datasets.class_distribution_of`.
             class_names: C names in label order.
 
         Raises:
@@ -136,10 +136,6 @@ class ClassDistribution:
         if isinstance(source, (str, Path)):
             return cls.build(read_counts(Path(source)), class_names)
         if isinstance(source, Mapping):
-            if is_dataset_config(source):
-                from ltmm.registry import DATASETS
-
-                return cls.from_dataset(DATASETS.build(source))
             if 'instance_counts' in source:
                 return cls(**{'class_names': class_names, **source})
             return cls(counts_by_name(source, class_names), class_names=class_names or tuple(source))
@@ -149,22 +145,6 @@ class ClassDistribution:
                 f'but got {len(source)}.'
             )
         return cls(source, class_names=class_names)
-
-    @classmethod
-    def from_dataset(cls, dataset: Any) -> 'ClassDistribution':
-        """Counts of a dataset, single-label, multi-label or detection, through any wrappers, before repetition.
-
-        Args:
-            dataset: anything :class:`ltmm.datasets.LabelTable` can read: datasets of mmengine, mmpretrain and mmdet,
-                ``ConcatDataset``, ``RepeatDataset``, ``ClassBalancedDataset`` and ltmm's own wrappers. A dataset that
-                keeps a part of the training data, chosen by class, offers the distribution of all of them as a method
-                ``get_class_distribution()``.
-        """
-        from ltmm.datasets.labels.label_table import LabelTable
-
-        if hasattr(dataset, 'get_class_distribution'):
-            return dataset.get_class_distribution()
-        return LabelTable.from_dataset(dataset, unrepeated=True).class_distribution()
 
     @classmethod
     def from_state_dict(cls, state_dict: Mapping) -> 'ClassDistribution | None':
@@ -384,8 +364,3 @@ class ClassDistribution:
 
     def __repr__(self) -> str:
         return f'ClassDistribution({self.summary()})'
-
-
-def is_dataset_config(source: Any) -> bool:
-    """Whether a source of counts is the config of a dataset, ``dict(type=...)``, and not ``{class name: count}``."""
-    return isinstance(source, Mapping) and isinstance(source.get('type'), str)

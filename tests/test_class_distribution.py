@@ -5,6 +5,7 @@ import pytest
 
 from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
+from ltmm.datasets import class_distribution_of
 
 COUNTS = [500, 100, 20, 5, 0]
 NAMES = ['dog', 'cat', 'fox', 'emu', 'kea']
@@ -203,4 +204,4 @@ def test_a_part_of_the_data_that_knows_the_whole_says_so():
         def get_class_distribution(self):
             return whole
 
-    assert ClassDistribution.from_dataset(Part()) is whole
+    assert class_distribution_of(Part()) is whole

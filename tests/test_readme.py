@@ -19,6 +19,7 @@ from toy import ROOT, ToyImages
 from toy_lvis import lvis_content
 
 from ltmm import ClassDistribution
+from ltmm.datasets import class_distribution_of
 from ltmm.models.state.class_distribution import ClassDistributionBuffer
 from ltmm.registry import DATA_SAMPLERS, MODELS
 
@@ -89,7 +90,7 @@ def test_your_own_data(tmp_path, monkeypatch):
     cfg = Config.fromfile('mine.py')
     init_default_scope(cfg.default_scope)
     dataset = ROOT_DATASETS.build(cfg.train_dataloader.dataset)
-    assert ClassDistribution.from_dataset(dataset) == ClassDistribution([5, 2])
+    assert class_distribution_of(dataset) == ClassDistribution([5, 2])
     ROOT_SAMPLERS.build(dict(cfg.train_dataloader.sampler, dataset=dataset, seed=0))
     assert dataset[0]['inputs'].shape == (3, 224, 224)
     assert ROOT_DATASETS.build(cfg.test_dataloader.dataset)[0]['inputs'].shape == (3, 224, 224)
@@ -122,7 +123,7 @@ def test_your_own_boxes(my_boxes, tmp_path):
     cfg = Config.fromfile('mine.py')
     init_default_scope(cfg.default_scope)
     dataset = ROOT_DATASETS.build(cfg.train_dataloader.dataset)
-    distribution = ClassDistribution.from_dataset(dataset)
+    distribution = class_distribution_of(dataset)
     assert distribution.image_counts.tolist() == [8, *distribution.image_counts[1:4], *[0] * 8]
     assert len(dataset[0]['data_samples'].gt_instances) > 0
     metric = ROOT_METRICS.build(cfg.test_evaluator)

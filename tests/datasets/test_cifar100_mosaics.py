@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from toy import ROOT
 
-from ltmm import ClassDistribution
-from ltmm.datasets import CIFAR100Mosaics
+from ltmm.datasets import CIFAR100Mosaics, class_distribution_of
 from ltmm.datasets.cifar100_mosaics import assemble, mosaic_states
 
 CLASSES = ['ant', 'bee', 'cow']
@@ -30,7 +29,7 @@ def test_mosaics_show_their_tiles_and_are_labelled_by_them(tmp_path):
     assert [dataset.get_data_info(i)['gt_score'].tolist() for i in (0, 1)] == [[1, 0, 1], [1, 1, 1]]
     assert dataset.get_cat_ids(0) == [0, 2]
     assert dataset.metainfo['classes'] == tuple(CLASSES)
-    assert ClassDistribution.from_dataset(dataset).image_counts.tolist() == [2, 1, 2]
+    assert class_distribution_of(dataset).image_counts.tolist() == [2, 1, 2]
 
 
 def test_states_and_images_of_many_at_once():
@@ -59,7 +58,7 @@ def test_damaged_files_are_named(tmp_path):
 @pytest.mark.skipif(not (ROOT / 'data/cifar100_mosaics').is_dir(), reason='CIFAR-100 mosaics are not in data/')
 def test_the_benchmark_is_what_the_config_says():
     counts = {
-        split: ClassDistribution.from_dataset(CIFAR100Mosaics(split, str(ROOT / 'data/cifar100_mosaics')))
+        split: class_distribution_of(CIFAR100Mosaics(split, str(ROOT / 'data/cifar100_mosaics')))
         for split in ('train', 'val', 'test')
     }
     assert [counts[split].num_images for split in ('train', 'val', 'test')] == [4199, 990, 3077]

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from toy import ROOT
 
-from ltmm import ClassDistribution
-from ltmm.datasets import DetectionAsMultiLabel
+from ltmm.datasets import DetectionAsMultiLabel, class_distribution_of
 from ltmm.datasets.labels.lvis_annotations import AnnotationFileError
 
 CLASSES = ('kite', 'mug', 'oar')
@@ -76,7 +75,7 @@ def test_boxes_and_areas_are_not_needed(tmp_path):
 
 def test_counts_are_of_images_and_images_without_labels_can_go(tmp_path):
     write(tmp_path, coco())
-    distribution = ClassDistribution.from_dataset(read(tmp_path))
+    distribution = class_distribution_of(read(tmp_path))
     assert distribution.instance_counts.tolist() == [1, 1, 2]
     assert distribution.co_occurrence.tolist() == [[1, 0, 1], [0, 1, 1], [1, 1, 2]]
     assert len(read(tmp_path, keep_empty=False)) == 2
@@ -206,7 +205,7 @@ def test_real_photos_have_the_labels_of_their_boxes():
     ann_file = ROOT / 'data/lvis_mini/annotations/lvis_v1_train.json'
     content = json.loads(ann_file.read_text())
     dataset = DetectionAsMultiLabel(str(ann_file), data_root=str(ROOT / 'data/lvis_mini'))
-    counts = ClassDistribution.from_dataset(dataset).image_counts
+    counts = class_distribution_of(dataset).image_counts
     held = {(ann['image_id'], ann['category_id']) for ann in content['annotations']}
     for count, category in zip(counts, sorted(content['categories'], key=lambda c: c['id'])):
         assert count == sum(c == category['id'] for _, c in held)

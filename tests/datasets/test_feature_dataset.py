@@ -7,8 +7,7 @@ from mmengine.dataset import ConcatDataset
 from mmengine.runner import Runner
 from mmpretrain.models.heads import LinearClsHead
 
-from ltmm import ClassDistribution
-from ltmm.datasets import FeatureDataset, LongTailed
+from ltmm.datasets import FeatureDataset, LongTailed, class_distribution_of
 from ltmm.datasets.feature_dataset import feature_files
 from ltmm.registry import DATASETS, MODELS
 from ltmm.utils.errors import InputError
@@ -67,7 +66,7 @@ def test_heads_of_mmpretrain_learn_from_it_as_from_images(tmp_path):
 
 def test_counts_and_samplers_read_its_labels(tmp_path):
     dataset = FeatureDataset(write(tmp_path), 'train')
-    assert ClassDistribution.from_dataset(dataset).instance_counts.tolist() == [4, 2, 1]
+    assert class_distribution_of(dataset).instance_counts.tolist() == [4, 2, 1]
     assert dataset.metainfo['classes'] == ('a', 'b', 'c')
     balanced = loader(dataset, sampler=dict(type='ltmm.ClassAwareSampler', num_samples_per_class=1, length=6, seed=0))
     labels = torch.cat([batch['data_samples'][0].gt_label for batch in balanced])

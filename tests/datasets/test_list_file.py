@@ -4,8 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ltmm import ClassDistribution
-from ltmm.datasets import ImageNetLT, INaturalist2018, PlacesLT
+from ltmm.datasets import ImageNetLT, INaturalist2018, PlacesLT, class_distribution_of
 from ltmm.datasets.list_file import ListFileDataset, Split, missing_images, read_list_file
 
 LINES = ['train/attic/1.jpg 0', 'train/attic/2.jpg 0', 'train/attic/3.jpg 0', 'train/zen garden/1.jpg 1']
@@ -49,7 +48,7 @@ def test_found_in_the_usual_places(images, lists, monkeypatch):
     dataset = Rooms()
     assert dataset.get_data_info(3) == dict(img_path=f'{images}/train/zen garden/1.jpg', gt_label=1, sample_idx=3)
     assert dataset.metainfo['classes'] == ('attic', 'zen garden')
-    assert ClassDistribution.from_dataset(dataset).instance_counts.tolist() == [3, 1]
+    assert class_distribution_of(dataset).instance_counts.tolist() == [3, 1]
 
 
 def test_places_can_be_given():
@@ -142,7 +141,7 @@ def test_lazy_init_reads_nothing():
 
 def test_a_subset_is_counted_as_what_it_is():
     write_rooms()
-    assert ClassDistribution.from_dataset(Rooms(indices=[1, 3])).instance_counts.tolist() == [1, 1]
+    assert class_distribution_of(Rooms(indices=[1, 3])).instance_counts.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(('cls', 'num_images'), [(ImageNetLT, 115846), (PlacesLT, 62500), (INaturalist2018, 437513)])

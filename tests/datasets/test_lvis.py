@@ -9,8 +9,8 @@ from mmengine.registry import DefaultScope
 from toy import ROOT
 from toy_lvis import CATEGORY_IDS, CLASSES, dataset_config, lvis_content, write_lvis
 
-from ltmm.class_distribution import ClassDistribution, ClassDistributionError
-from ltmm.datasets import LabelTable
+from ltmm.class_distribution import ClassDistributionError
+from ltmm.datasets import LabelTable, class_distribution_of
 from ltmm.datasets.labels.lvis_annotations import AnnotationFileError
 from ltmm.datasets.lvis import LVISDataset
 from ltmm.registry import DATASETS
@@ -81,7 +81,7 @@ def test_labels_follow_the_order_of_the_ids_whatever_the_order_in_the_file(tmp_p
 def test_named_classes_are_the_labels_in_that_order_and_others_are_left_out(tmp_path, content):
     dataset = build(tmp_path, content, metainfo=dict(classes=('oar', 'kite')))
     assert labels_of(dataset)[0] == [1, 0]  # kite, oar
-    assert ClassDistribution.from_dataset(dataset).instance_counts.tolist() == [1, 8]
+    assert class_distribution_of(dataset).instance_counts.tolist() == [1, 8]
 
 
 def test_another_spelling_of_a_name_stands_for_the_category_in_its_place(tmp_path, content):
@@ -117,13 +117,13 @@ def test_label_table_is_that_of_a_pass_over_the_samples(tmp_path, content, optio
     table, expected = dataset.get_label_table(), naive_table(dataset)
     assert table.labels.tolist() == expected.labels.tolist()
     assert table.offsets.tolist() == expected.offsets.tolist()
-    assert ClassDistribution.from_dataset(dataset).class_names == CLASSES
+    assert class_distribution_of(dataset).class_names == CLASSES
 
 
 def test_counting_unpickles_no_sample(tmp_path, content, monkeypatch):
     dataset = build(tmp_path, content)
     monkeypatch.setattr(pickle, 'loads', lambda *_: pytest.fail('a sample was unpickled'))
-    assert ClassDistribution.from_dataset(dataset).image_counts[3] == 1
+    assert class_distribution_of(dataset).image_counts[3] == 1
 
 
 def test_label_table_follows_a_subset(tmp_path, content):
@@ -138,7 +138,7 @@ def test_counts_go_through_class_balanced_dataset_and_before_repetition(tmp_path
     write_lvis(tmp_path, content)
     repeated = ClassBalancedDataset(dataset_config(tmp_path), oversample_thr=0.9)
     assert len(repeated) > 8
-    assert ClassDistribution.from_dataset(repeated) == ClassDistribution.from_dataset(repeated.dataset)
+    assert class_distribution_of(repeated) == class_distribution_of(repeated.dataset)
 
 
 # ------------------------------------------------------------------ mistakes
@@ -222,12 +222,12 @@ def test_degenerate_boxes_are_no_samples_and_do_not_count(tmp_path, content, siz
     content['annotations'][0]['bbox'][2:] = size  # the first of eight kites
     dataset = build(tmp_path, content)
     assert labels_of(dataset)[0] == [3]
-    assert ClassDistribution.from_dataset(dataset).instance_counts.tolist()[0] == 7
+    assert class_distribution_of(dataset).instance_counts.tolist()[0] == 7
 
 
 def test_classes_without_a_box_and_images_without_annotations(tmp_path, content):
     content['annotations'] = [ann for ann in content['annotations'] if ann['image_id'] != 10]  # the only oar
-    distribution = ClassDistribution.from_dataset(build(tmp_path, content))
+    distribution = class_distribution_of(build(tmp_path, content))
     assert distribution.instance_counts[3] == 0 and distribution.class_names == CLASSES
     assert distribution.num_images == 7 and len(build(tmp_path)) == 8
     assert len(build(tmp_path, filter_cfg=dict(filter_empty_gt=True))) == 7
@@ -237,7 +237,7 @@ def test_a_file_without_annotations_cannot_be_counted(tmp_path, content):
     dataset = build(tmp_path, dict(content, annotations=[]))
     assert labels_of(dataset) == [[]] * 8
     with pytest.raises(ClassDistributionError, match='to hold at least one sample, but all 4 are zero'):
-        ClassDistribution.from_dataset(dataset)
+        class_distribution_of(dataset)
 
 
 def test_a_filter_that_keeps_no_image_is_refused(tmp_path, content):

@@ -4,8 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ltmm import ClassDistribution
-from ltmm.datasets import COCOMLT, VOCMLT
+from ltmm.datasets import COCOMLT, VOCMLT, class_distribution_of
 from ltmm.datasets.labels.lvis_annotations import AnnotationFileError
 
 
@@ -73,7 +72,7 @@ def test_coco_mlt_takes_the_listed_images_and_counts_them():
     write_coco(COCO_SETS)
     dataset = COCOMLT(serialize_data=False)
     assert len(dataset) == 1909
-    distribution = ClassDistribution.from_dataset(dataset)
+    distribution = class_distribution_of(dataset)
     assert tuple(distribution.image_counts) == COCOMLT.splits['train'].counts
     assert dataset.get_data_info(3)['img_path'] == 'data/coco/train2017/000000000003.jpg'
 
@@ -122,7 +121,7 @@ def test_missing_images_are_named_with_their_archive():
 def test_voc_mlt_counts_difficult_objects():
     write_voc(VOC_SETS)
     dataset = VOCMLT(serialize_data=False)
-    assert tuple(ClassDistribution.from_dataset(dataset).image_counts) == VOCMLT.splits['train'].counts
+    assert tuple(class_distribution_of(dataset).image_counts) == VOCMLT.splits['train'].counts
     with pytest.raises(AnnotationFileError, match="but 20 classes have another: .*difficult_as='negative'"):
         VOCMLT(difficult_as='negative')
 

@@ -10,8 +10,7 @@ from toy import StopHook, Stopped, run_tool
 from toy_lvis import CATEGORY_IDS, lvis_content, write_lvis
 from toy_stepwise import NAMES, stage_configs
 
-from ltmm.engine import stages
-from ltmm.engine.stages import first_to_run, read_stages, run_stages
+from ltmm.engine.stages import first_to_run, read_stages, run_stages, stages
 from ltmm.utils.launch import build_runner, common_parser
 
 KINDS = pytest.mark.parametrize('configs', ['detr', 'mask_rcnn'], indirect=True)

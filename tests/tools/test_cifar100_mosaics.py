@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from toy import ROOT
 
-from ltmm import ClassDistribution
-from ltmm.datasets import CIFAR100Mosaics
+from ltmm.datasets import CIFAR100Mosaics, class_distribution_of
 
 NUM_TRAIN, NUM_TEST = 70, 20
 
@@ -47,7 +46,7 @@ def generate(tool, folder, seed=0) -> dict[str, CIFAR100Mosaics]:
 
 def test_counts_are_long_tailed_in_training_and_balanced_elsewhere(tool, tmp_path):
     splits = generate(tool, tmp_path)
-    counts = {split: ClassDistribution.from_dataset(dataset).image_counts for split, dataset in splits.items()}
+    counts = {split: class_distribution_of(dataset).image_counts for split, dataset in splits.items()}
     assert sorted(counts['train'])[::9] == [3, 60]
     assert set(counts['val']) == {45} and set(counts['test']) == {140}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, init_default_scope
 
-from ltmm import ClassDistribution
+from ltmm.datasets import class_distribution_of
 from ltmm.utils.environment import EnvironmentProblem, check_environment
 from ltmm.visualization import plot_class_distribution
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print the table; write what is asked for."""
     args = parse_args(argv)
     try:
-        distribution = ClassDistribution.from_dataset(training_set(args.config, args.cfg_options))
+        distribution = class_distribution_of(training_set(args.config, args.cfg_options))
         print(distribution.table(args.max_rows))
         if args.out:
             print(f'Wrote {plot_class_distribution(distribution, args.out, title=Path(args.config).stem)}')

@@ -12,7 +12,7 @@ import time
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ltmm import ClassDistribution
+from ltmm.datasets import class_distribution_of
 from ltmm.utils.environment import mmdet_is_usable
 
 NUM_IMAGES, NUM_BOXES, NUM_CLASSES = 99_388, 1_270_141, 1_203
@@ -58,7 +58,7 @@ def lvis_boxes() -> BaseDataset:
 def seconds_of_lvis_dataset(dataset: BaseDataset) -> float:
     """Time of the class distribution, from the labels the dataset kept."""
     start = time.perf_counter()
-    ClassDistribution.from_dataset(dataset)
+    class_distribution_of(dataset)
     return time.perf_counter() - start
 
 
@@ -66,7 +66,7 @@ def seconds_of_ltmm(dataset: Boxes) -> float:
     """Time of the class distribution."""
     dataset.get_subset_(len(dataset) - 1)  # ltmm reads the same annotations only once
     start = time.perf_counter()
-    ClassDistribution.from_dataset(dataset)
+    class_distribution_of(dataset)
     return time.perf_counter() - start
 
 

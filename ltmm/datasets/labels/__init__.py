@@ -1,3 +1,3 @@
-from .label_table import LabelTable
+from .label_table import LabelTable, class_distribution_of
 
-__all__ = ['LabelTable']
+__all__ = ['LabelTable', 'class_distribution_of']

@@ -1,7 +1,7 @@
 """Which classes each sample of a dataset holds: read once, used by class counts, samplers and reports."""
 
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -12,10 +12,28 @@ from mmengine.dataset import BaseDataset
 from torch.utils.data import Subset
 
 from ltmm.class_distribution import ClassDistribution
+from ltmm.registry import DATASETS
 
 from .label_states import POSITIVE, UNKNOWN, checked_states
 
-__all__ = ['LabelTable']
+__all__ = ['LabelTable', 'class_distribution_of']
+
+
+def class_distribution_of(dataset: Any) -> ClassDistribution:
+    """Count the instances and images per class of a dataset, through any wrappers and before repetition.
+
+    A dataset that keeps a part of the training data, chosen by class, offers the distribution of all of them as a
+    method ``get_class_distribution()``.
+
+    Args:
+        dataset: a dataset of MMEngine, mmpretrain or mmdet, or its config, ``dict(type=...)``.
+    """
+    if isinstance(dataset, Mapping):
+        dataset = DATASETS.build(dataset)
+    if hasattr(dataset, 'get_class_distribution'):
+        return dataset.get_class_distribution()
+    return LabelTable.from_dataset(dataset, unrepeated=True).class_distribution()
+
 
 # dataset -> (its annotations, their table), so that sampler and hook read a dataset once
 _TABLES: WeakKeyDictionary = WeakKeyDictionary()

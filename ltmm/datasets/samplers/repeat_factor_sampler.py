@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from ltmm.class_distribution import ClassDistribution
+from ltmm.datasets.labels import class_distribution_of
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATA_SAMPLERS
 
@@ -159,7 +160,7 @@ class RepeatFactorSampler(LongTailSampler):
         """Group of each class, (C,)."""
         if self.group_bounds is None:
             return np.zeros(self.table.num_classes, dtype=np.int64)
-        return ClassDistribution.from_dataset(self.dataset).image_groups(self.group_bounds)
+        return class_distribution_of(self.dataset).image_groups(self.group_bounds)
 
     def _per_group(self, name: str, value: float | Sequence[float]) -> tuple[float, ...]:
         num_groups = 1 if self.group_bounds is None else len(self.group_bounds) + 1

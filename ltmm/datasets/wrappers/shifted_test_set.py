@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ltmm.class_distribution import ClassDistribution
+from ltmm.datasets.labels import class_distribution_of
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATASETS
 
@@ -61,7 +61,7 @@ class ShiftedTestSet(Selection):
         """See :func:`~ltmm.datasets.wrappers.long_tailed.select_long_tailed`."""
         ranked = np.arange(table.num_classes)  # classes, the most frequent in training first
         if self.train_dataset is not None:
-            trained = ClassDistribution.from_dataset(DATASETS.build(self.train_dataset))
+            trained = class_distribution_of(self.train_dataset)
             if len(trained) != table.num_classes:
                 raise ValueError(
                     f'Expected `train_dataset` to have the {table.num_classes} classes of the test set, '

@@ -10,6 +10,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
+from ltmm.datasets.labels import class_distribution_of
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.models.fits import PLACES, check_losses_fit, head_kind
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES
@@ -98,7 +99,7 @@ class ClassDistributionHook(Hook):
     def _of_training_data(self, runner: Runner) -> ClassDistribution:
         dataset = runner.train_dataloader.dataset
         if self.class_counts is None:
-            return ClassDistribution.from_dataset(dataset)
+            return class_distribution_of(dataset)
         return ClassDistribution.build(self.class_counts, getattr(dataset, 'metainfo', {}).get('classes'))
 
     def _hand_out_from_checkpoint(self, runner: Runner) -> None:

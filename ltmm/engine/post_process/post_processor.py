@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution, Shots
+from ltmm.datasets.labels import class_distribution_of
 from ltmm.engine.hooks.checkpoint_compatibility_hook import refuse_missing_parameters
 from ltmm.engine.runner.model_outputs import ModelOutputs, idle_runner, loader_as_tested, model_outputs
 from ltmm.evaluation.functional import (
@@ -28,7 +29,7 @@ from ltmm.models.fits import head_kind
 from ltmm.models.post_process import NearestClassMean, PostProcess
 from ltmm.models.post_process.search import objective_value, search_strength
 from ltmm.models.state.class_distribution import ClassDistributionBuffer
-from ltmm.registry import DATASETS, MODELS
+from ltmm.registry import MODELS
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.launch import check_checkpoint
 from ltmm.utils.wrappers import unwrapped
@@ -191,7 +192,7 @@ class PostProcessor:
 
     def _check_held_out(self) -> None:
         """Refuse images that may have been trained on, as far as the counts tell."""
-        train = ClassDistribution.from_dataset(DATASETS.build(self.cfg.train_dataloader.dataset))
+        train = class_distribution_of(self.cfg.train_dataloader.dataset)
         if train.instance_counts.tolist() != self.distribution.instance_counts.tolist():
             raise ValueError(
                 f"Expected a checkpoint trained on the {train.instance_counts.sum()} images of the config's training "

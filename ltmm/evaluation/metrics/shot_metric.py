@@ -1,11 +1,12 @@
 """What metrics of single-label classification share: who is frequent, and a look at what the model gives."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.evaluator import BaseMetric
 
-from ltmm.class_distribution import ClassDistribution, ClassDistributionError, Shots, is_dataset_config
+from ltmm.class_distribution import ClassDistribution, ClassDistributionError, Shots
+from ltmm.datasets.labels import class_distribution_of
 from ltmm.evaluation.functional import shots_by_convention
 
 __all__ = ['EMPTY_GROUP', 'ShotMetric', 'name_of']
@@ -46,8 +47,9 @@ class ShotMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.grouping = dict(convention=convention, thresholds=thresholds, num_many=num_many, num_few=num_few)
-        counted_once = is_dataset_config(class_counts)
-        self.class_counts = ClassDistribution.build(class_counts) if counted_once else class_counts
+        if isinstance(class_counts, Mapping) and isinstance(class_counts.get('type'), str):
+            class_counts = class_distribution_of(class_counts)
+        self.class_counts = class_counts
         self.distribution: ClassDistribution | None = None
         self.shots: Shots | None = None
         if class_counts is not None:

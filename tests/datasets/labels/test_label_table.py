@@ -5,7 +5,7 @@ import pytest
 from mmengine.dataset import BaseDataset, ConcatDataset
 from torch.utils.data import Subset
 
-from ltmm import ClassDistribution
+from ltmm.datasets import class_distribution_of
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATASETS
 
@@ -132,7 +132,7 @@ def test_co_occurrence_is_for_multi_label_data_only():
     assert LabelTable.from_dataset(of_labels([0, 1])).class_distribution().co_occurrence is None
     assert LabelTable.from_dataset(Records(DETECTION)).class_distribution().co_occurrence is None
     dataset = DATASETS.build(dict(type='ConcatDataset', datasets=[config_of([[0, 1]]), config_of([[2], [1, 2]])]))
-    assert ClassDistribution.from_dataset(dataset).co_occurrence.tolist() == [[1, 1, 0], [1, 2, 1], [0, 1, 2]]
+    assert class_distribution_of(dataset).co_occurrence.tolist() == [[1, 1, 0], [1, 2, 1], [0, 1, 2]]
 
 
 def test_take_is_indexing():
@@ -161,7 +161,7 @@ def test_wrappers_repeat_and_counts_do_not():
         repeated = [[wrapper.get_data_info(i)['gt_label']] for i in range(len(wrapper))]
         assert len(repeated) > 10
         assert lists(LabelTable.from_dataset(wrapper)) == repeated
-        assert ClassDistribution.from_dataset(wrapper).instance_counts.tolist() == [9, 1, 0]
+        assert class_distribution_of(wrapper).instance_counts.tolist() == [9, 1, 0]
 
 
 def test_concatenated_wrappers():
@@ -169,7 +169,7 @@ def test_concatenated_wrappers():
     repeated = dict(type='RepeatDataset', dataset=first, times=2)
     dataset = DATASETS.build(dict(type='ConcatDataset', datasets=[repeated, second]))
     assert LabelTable.from_dataset(dataset).labels.tolist() == [0, 1, 0, 1, 2, 2, 0]
-    assert ClassDistribution.from_dataset(dataset).instance_counts.tolist() == [2, 1, 2]
+    assert class_distribution_of(dataset).instance_counts.tolist() == [2, 1, 2]
     dataset = DATASETS.build(dict(type='ConcatDataset', datasets=[first, second]))
     assert LabelTable.from_dataset(dataset).labels.tolist() == [0, 1, 2, 2, 0]
 
@@ -177,18 +177,18 @@ def test_concatenated_wrappers():
 def test_a_subset_is_counted_as_a_subset():
     subset = Subset(of_labels([0, 0, 1, 2]), [3, 0])
     assert LabelTable.from_dataset(subset).labels.tolist() == [2, 0]
-    assert ClassDistribution.from_dataset(subset).instance_counts.tolist() == [1, 0, 1]
+    assert class_distribution_of(subset).instance_counts.tolist() == [1, 0, 1]
     balanced = DATASETS.build(dict(type='ClassBalancedDataset', dataset=config_of([0] * 9 + [1]), oversample_thr=0.4))
     subset = Subset(balanced, [10, 8, 9])  # the last two are one image
     assert LabelTable.from_dataset(subset).labels.tolist() == [1, 0, 1]
-    assert ClassDistribution.from_dataset(subset).instance_counts.tolist() == [1, 1, 0]
+    assert class_distribution_of(subset).instance_counts.tolist() == [1, 1, 0]
 
 
 def test_a_fold_is_counted_as_a_fold():
     datasets = pytest.importorskip('mmpretrain.datasets')
     fold = datasets.KFoldDataset(config_of([0, 1, 2, 2, 1, 0]), fold=1, num_splits=3)
     assert LabelTable.from_dataset(fold).labels.tolist() == [0, 1, 1, 0]
-    assert ClassDistribution.from_dataset(fold).instance_counts.tolist() == [2, 2, 0]
+    assert class_distribution_of(fold).instance_counts.tolist() == [2, 2, 0]
 
 
 def test_a_dataset_may_offer_its_table():

@@ -6,7 +6,7 @@ import pytest
 from mmengine.registry import DefaultScope
 from toy_lvis import CLASSES, dataset_config, lvis_content, write_lvis
 
-from ltmm.class_distribution import ClassDistribution
+from ltmm.datasets import class_distribution_of
 from ltmm.datasets.wrappers.exemplars import BoxTable, ExemplarFileError, Exemplars, choose_exemplars
 from ltmm.registry import DATASETS
 
@@ -72,7 +72,7 @@ def test_table_holds_what_the_dataset_trains_on(tmp_path):
         instances = [(x['bbox_label'], x['bbox']) for x in info['instances'] if not x['ignore_flag']]
         assert boxes[info['img_id']] == instances
     assert len(table) == len(content['annotations']) - 5
-    assert table.class_distribution(CLASSES) == ClassDistribution.from_dataset(dataset)
+    assert table.class_distribution(CLASSES) == class_distribution_of(dataset)
 
 
 def test_categories_that_are_no_classes_are_left_out():

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from ltmm import ClassDistribution
-from ltmm.datasets import Holdout, LabelTable, split_holdout
+from ltmm.datasets import Holdout, LabelTable, class_distribution_of, split_holdout
 from ltmm.registry import DATASETS
 
 LABELS = np.repeat([0, 1, 2, 3], [40, 9, 2, 1])
@@ -46,7 +45,7 @@ def test_the_wrapper_gives_either_part():
     cfg = dict(type='ltmm.Holdout', dataset=Numbers(), per_class=5)
     train, val = (DATASETS.build(dict(cfg, part=part)) for part in ('train', 'val'))
     assert (len(train), len(val)) == (42, 10)
-    assert ClassDistribution.from_dataset(train).instance_counts.tolist() == [35, 5, 1, 1]
+    assert class_distribution_of(train).instance_counts.tolist() == [35, 5, 1, 1]
     assert not set(train) & set(val)
 
 

@@ -3,8 +3,7 @@ import pytest
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmpretrain.datasets import CIFAR100, BaseDataset, MultiLabelDataset
 
-from ltmm import ClassDistribution
-from ltmm.datasets import LabelTable, LongTailed, long_tailed_counts, select_long_tailed
+from ltmm.datasets import LabelTable, LongTailed, class_distribution_of, long_tailed_counts, select_long_tailed
 from ltmm.registry import DATASETS
 
 TOTALS = {  # of the published CIFAR-LT training sets
@@ -133,14 +132,14 @@ def test_the_seed_changes_which_images_never_how_many():
 def test_counts_need_no_pass_over_the_records(monkeypatch):
     dataset = LongTailed(Numbers([40] * 4), imbalance_factor=10)
     monkeypatch.setattr(Numbers, 'get_data_info', lambda *_: pytest.fail('read a record'))
-    assert ClassDistribution.from_dataset(dataset).instance_counts.tolist() == [40, 18, 8, 4]
+    assert class_distribution_of(dataset).instance_counts.tolist() == [40, 18, 8, 4]
 
 
 def test_the_validation_set_is_made_of_what_the_long_tailed_version_leaves_out():
     inner = Numbers([40] * 4)
     train, val = (LongTailed(inner, imbalance_factor=10, val_images=n) for n in (None, 5))
     assert not set(train.indices) & set(val.indices)
-    assert ClassDistribution.from_dataset(val).instance_counts.tolist() == [0, 5, 5, 5]  # class 0 keeps all of its own
+    assert class_distribution_of(val).instance_counts.tolist() == [0, 5, 5, 5]  # class 0 keeps all of its own
     everything = LongTailed(inner, imbalance_factor=10, val_images=1000)
     assert sorted([*train.indices, *everything.indices]) == list(range(160))
 
@@ -150,7 +149,7 @@ def test_lives_inside_and_around_other_wrappers():
     dataset = RepeatDataset(dict(type=LongTailed, dataset=concat, imbalance_factor=4), times=2)
     assert len(dataset) == 2 * (20 + 10 + 5)
     assert LabelTable.from_dataset(dataset).class_distribution().instance_counts.tolist() == [40, 20, 10]
-    assert ClassDistribution.from_dataset(dataset).instance_counts.tolist() == [20, 10, 5]
+    assert class_distribution_of(dataset).instance_counts.tolist() == [20, 10, 5]
 
 
 def test_lazy_init_reads_nothing_before_it_is_needed(monkeypatch):
@@ -179,7 +178,7 @@ def test_real_cifar100():
         pytest.skip('CIFAR-100 is not in data/')
     assert isinstance(inner, CIFAR100)
     dataset = DATASETS.build(dict(type='ltmm.LongTailed', dataset=inner, imbalance_factor=100))
-    distribution = ClassDistribution.from_dataset(dataset)
+    distribution = class_distribution_of(dataset)
     assert distribution.instance_counts.sum() == 10847
     assert distribution.instance_counts[[0, 1, 2, 98, 99]].tolist() == [500, 477, 455, 5, 5]
     assert {name: int(mask.sum()) for name, mask in distribution.shots().items()} == dict(many=35, medium=35, few=30)

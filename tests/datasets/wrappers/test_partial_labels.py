@@ -7,8 +7,7 @@ from mmengine.dataset import BaseDataset, default_collate
 from mmpretrain.datasets.transforms import PackInputs
 from mmpretrain.models import ClsDataPreprocessor
 
-from ltmm import ClassDistribution
-from ltmm.datasets import LabelTable, PartialLabels
+from ltmm.datasets import LabelTable, PartialLabels, class_distribution_of
 from ltmm.datasets.wrappers.partial_labels import hidden_negatives, hidden_positives
 from ltmm.registry import DATASETS
 
@@ -96,14 +95,14 @@ def test_unknown_labels_stay_unknown_whatever_missing_ones_become():
 def test_the_class_distribution_counts_what_is_left():
     dataset = partial(0.6, unknown_as='unknown')
     left = dataset.states == 1
-    distribution = ClassDistribution.from_dataset(dataset)
+    distribution = class_distribution_of(dataset)
     assert distribution.instance_counts.tolist() == left.sum(axis=0).tolist()
     assert distribution.co_occurrence.tolist() == (left.T.astype(int) @ left).tolist()
     assert distribution.num_images == 200 > left.any(axis=1).sum()  # an image that lost all positives is trained on
     assert distribution.class_names == CLASSES
     repeated = dict(type='ltmm.PartialLabels', dataset=dict(type=Photos), missing_rate=0.6, unknown_as='unknown')
     repeated = DATASETS.build(dict(type='RepeatDataset', dataset=repeated, times=2))
-    assert len(repeated) == 400 and ClassDistribution.from_dataset(repeated) == distribution
+    assert len(repeated) == 400 and class_distribution_of(repeated) == distribution
     assert dataset.get_cat_ids(5) == np.flatnonzero(left[5]).tolist()
 
 
@@ -115,7 +114,7 @@ def test_the_label_table_knows_which_samples_have_unknown_labels():
 
 
 def test_data_with_one_label_left_an_image_are_still_multi_label():
-    distribution = ClassDistribution.from_dataset(partial(1))
+    distribution = class_distribution_of(partial(1))
     assert (distribution.co_occurrence == np.diag(distribution.image_counts)).all()
 
 

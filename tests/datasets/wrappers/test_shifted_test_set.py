@@ -2,15 +2,14 @@ import numpy as np
 import pytest
 from toy import ToyImages
 
-from ltmm import ClassDistribution
-from ltmm.datasets import ShiftedTestSet, long_tailed_counts, select_long_tailed
+from ltmm.datasets import ShiftedTestSet, class_distribution_of, long_tailed_counts, select_long_tailed
 
 BALANCED = dict(type='ltmm.ToyImages', counts=(20, 20, 20), pipeline=[])
 
 
 def counts(**options) -> list[int]:
     data = ShiftedTestSet(BALANCED, **{'imbalance_factor': 10, 'direction': 'forward', **options})
-    return ClassDistribution.from_dataset(data).instance_counts.tolist()
+    return class_distribution_of(data).instance_counts.tolist()
 
 
 def test_forward_falls_with_the_label_and_backward_rises():

@@ -5,8 +5,7 @@ import pytest
 from mmengine.registry import DefaultScope
 from toy_lvis import CATEGORY_IDS, CLASSES, dataset_config, lvis_content, write_lvis
 
-from ltmm.class_distribution import ClassDistribution
-from ltmm.datasets import LabelTable
+from ltmm.datasets import LabelTable, class_distribution_of
 from ltmm.datasets.wrappers.exemplars import ExemplarFileError, Exemplars
 from ltmm.registry import DATA_SAMPLERS, DATASETS
 
@@ -59,9 +58,9 @@ def test_keeps_the_exemplars_each_group_has_a_right_to_and_their_images(tmp_path
 
 def test_who_is_frequent_is_told_from_all_images_and_samplers_see_what_is_kept(tmp_path):
     content = lvis_content()
-    whole = ClassDistribution.from_dataset(DATASETS.build(dataset_config(_written(tmp_path / 'all', content))))
+    whole = class_distribution_of(DATASETS.build(dataset_config(_written(tmp_path / 'all', content))))
     dataset = build(tmp_path, content, (None, 2, 2))
-    assert ClassDistribution.from_dataset(dataset) == whole
+    assert class_distribution_of(dataset) == whole
     assert whole.class_names == CLASSES
     table = LabelTable.from_dataset(dataset)
     assert len(table) == len(dataset)
@@ -82,7 +81,7 @@ def test_a_class_without_a_box_stays_in_its_place(tmp_path):
     content['annotations'] = [a for a in content['annotations'] if a['category_id'] != 6]
     dataset = build(tmp_path, content, (None, 2, 2))
     assert dataset.metainfo['classes'] == CLASSES
-    assert ClassDistribution.from_dataset(dataset).empty_classes.tolist() == [2]
+    assert class_distribution_of(dataset).empty_classes.tolist() == [2]
 
 
 def test_crowds_and_boxes_without_area_are_never_kept(tmp_path):

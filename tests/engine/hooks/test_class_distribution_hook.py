@@ -6,7 +6,7 @@ from toy import COUNTS, toy_config
 
 from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
-from ltmm.datasets import label_table
+from ltmm.datasets.labels import label_table
 
 
 def trained(tmp_path, **overrides) -> Runner:

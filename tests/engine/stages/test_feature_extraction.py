@@ -6,9 +6,9 @@ from mmengine.registry import DefaultScope
 from toy import COUNTS, toy_config
 
 from ltmm import ClassDistribution
-from ltmm.datasets import FeatureDataset, LabelTable
-from ltmm.engine import feature_extraction
+from ltmm.datasets import FeatureDataset, LabelTable, class_distribution_of
 from ltmm.engine.runner.model_outputs import ModelOutputs, loader_as_tested, model_outputs
+from ltmm.engine.stages import feature_extraction
 from ltmm.engine.stages.feature_extraction import extract_features
 from ltmm.registry import MODELS
 
@@ -29,7 +29,7 @@ def test_the_files_hold_what_the_model_makes_of_each_image(parts, tmp_path):
     assert torch.equal(batch['inputs'], expected.features)
     assert dataset.get_gt_labels().tolist() == expected.label.tolist()
     assert (info['num_samples'], info['width'], info['config']) == (sum(COUNTS), 8, 'toy.py')
-    assert ClassDistribution.build(info['class_distribution']) == ClassDistribution.from_dataset(dataset)
+    assert ClassDistribution.build(info['class_distribution']) == class_distribution_of(dataset)
     assert sorted(path.name for path in (tmp_path / 'features').iterdir()) == [
         'train_features.npy',
         'train_info.json',

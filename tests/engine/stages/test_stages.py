@@ -10,8 +10,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from toy import StopHook, Stopped, run_tool, toy_config
 
-from ltmm.engine import stages
-from ltmm.engine.stages import first_to_run, link_result, read_stages, run_stages
+from ltmm.engine.stages import first_to_run, link_result, read_stages, run_stages, stages
 from ltmm.registry import MODELS
 from ltmm.utils.launch import build_runner, common_parser
 

@@ -11,6 +11,7 @@ from mmpretrain.structures import DataSample
 
 from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
+from ltmm.datasets import class_distribution_of
 from ltmm.evaluation.functional import average_precision
 from ltmm.registry import DATASETS
 
@@ -62,7 +63,7 @@ def test_other_borders():
 def test_groups_are_those_of_the_complete_labels_that_a_dataset_has():
     complete = dict(type='ltmm.ToyMultiLabel', unlabelled=0.0)
     metric = build(class_counts=complete, thresholds=(40, 10))
-    partial = ClassDistribution.from_dataset(DATASETS.build(dict(complete, unlabelled=0.5)))
+    partial = class_distribution_of(DATASETS.build(dict(complete, unlabelled=0.5)))
     metric.set_class_distribution(partial)
     counts = metric.distribution.image_counts
     assert (counts > partial.image_counts).all()
