@@ -23,18 +23,20 @@ def tolerance(expected: np.ndarray) -> float:
     return RELATIVE_TOLERANCE[expected.dtype.name] if expected.dtype.kind == 'f' else 0.0
 
 
-def relative_error(got: np.ndarray, expected: np.ndarray) -> np.ndarray:
+def relative_error(got: np.ndarray, expected: np.ndarray, size: np.ndarray | None = None) -> np.ndarray:
     """Relative error of each element; infinite where a NaN, an infinity, or an exact value is missed.
 
     Args:
         got: what was computed, of the shape of ``expected``.
         expected: the authors' numbers.
+        size: what each element is measured against; the absolute value of ``expected`` when left out.
     """
     same = (got == expected) | ((got != got) & (expected != expected))
     if expected.dtype.kind != 'f':
         return np.where(same, 0.0, np.inf)
     finite = np.isfinite(expected)
-    size = np.abs(expected, where=finite, out=np.zeros(expected.shape))
+    if size is None:
+        size = np.abs(expected, where=finite, out=np.zeros(expected.shape))
     scale = FLOOR[expected.dtype.name] * (size.max(initial=0) or 1.0)  # zeros are measured against 1
     with np.errstate(invalid='ignore'):
         error = np.abs(got.astype(np.float64) - expected) / np.maximum(size, scale)

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from . import adaptors  # noqa: F401  (fills ADAPTORS)
+from . import adaptors, trajectories  # noqa: F401  (fill ADAPTORS)
 from .frame import ADAPTORS, Case, read_cases
 
 CASES = pytest.StashKey[dict[str, list[Case]]]()

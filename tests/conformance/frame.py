@@ -17,10 +17,10 @@ __all__ = ['ADAPTORS', 'Case', 'adaptor', 'read_cases', 'verdict']
 
 
 class RecordingDict(Mapping):
-    """A read-only dictionary that knows which of its keys were read."""
+    """A read-only dictionary, with such dictionaries in it, that knows which of its keys were read."""
 
     def __init__(self, values: Mapping) -> None:
-        self._values = values
+        self._values = {k: RecordingDict(v) if isinstance(v, dict) else v for k, v in values.items()}
         self.read: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
@@ -36,6 +36,14 @@ class RecordingDict(Mapping):
 
     def __contains__(self, key: object) -> bool:
         return key in self._values
+
+    def unread(self) -> Iterator[str]:
+        """Keys that were not read; those of a dictionary that was read as ``key.inner``."""
+        for key, value in self._values.items():
+            if key not in self.read:
+                yield key
+            elif isinstance(value, RecordingDict):
+                yield from (f'{key}.{inner}' for inner in value.unread())
 
 
 @dataclass
@@ -58,7 +66,7 @@ class Case:
     params: RecordingDict
     arrays: RecordingDict
     called: str = ''
-    checks: list[tuple[str, Any, Any]] = field(default_factory=list)
+    checks: list[tuple[str, Any, Any, Any]] = field(default_factory=list)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -76,9 +84,16 @@ class Case:
             return tensor.to(self.dtype)
         return tensor if tensor.dtype == torch.bool else tensor.long()
 
-    def check(self, name: str, got: Any, expected: Any) -> None:
-        """Compare what follows from an array, where the array itself cannot be computed again."""
-        self.checks.append((name, got, expected))
+    def check(self, name: str, got: Any, expected: Any, size: Any = None) -> None:
+        """Compare what follows from an array, where the array itself cannot be computed again.
+
+        Args:
+            name: of what is compared.
+            got: by ltmm.
+            expected: by the authors.
+            size: what the error of each element is measured against; the element itself when left out.
+        """
+        self.checks.append((name, got, expected, size))
 
     def loss_and_grad(
         self, loss: nn.Module, wrt: str = 'logits', label: str = 'target', grad: str | None = None, **kwargs: Any
@@ -147,11 +162,11 @@ def _read_method(file: Path) -> tuple[str, list[Case]]:
     listed = {f'{name}/{array}' for name, case in content['cases'].items() for array in case['arrays']}
     if listed != set(arrays):
         raise ValueError(f'{file.name} and its npz differ in the arrays {sorted(listed ^ set(arrays))}.')
-    return content['method'], [
+    return file.stem, [
         Case(
-            content['method'],
+            file.stem,
             name,
-            RecordingDict(case['params']),
+            RecordingDict({**case['params'], **{k: case[k] for k in ('init', 'state') if k in case}}),
             RecordingDict({array: arrays[f'{name}/{array}'] for array in case['arrays']}),
             case.get('called', ''),
         )
@@ -178,12 +193,10 @@ def verdict(case: Case, adaptor: Adaptor) -> Verdict:
     for name, got in outputs.items():
         if name in case:
             _compare(name, to_numpy(got), case.arrays[name], result)
-    for name, got, expected in case.checks:
-        _compare(name, to_numpy(got), to_numpy(expected), result)
+    for name, got, expected, size in case.checks:
+        _compare(name, to_numpy(got), to_numpy(expected), result, size)
     for kind, values in (('arrays', case.arrays), ('hyper-parameters', case.params)):
-        unread = sorted(
-            name for name in values.keys() - values.read if not any(fnmatchcase(name, i) for i in adaptor.ignores)
-        )
+        unread = sorted(name for name in values.unread() if not any(fnmatchcase(name, i) for i in adaptor.ignores))
         if unread:
             result.problems.append(f'{kind} neither read nor returned by the adaptor: {unread}')
     if not result.num_compared:
@@ -191,7 +204,7 @@ def verdict(case: Case, adaptor: Adaptor) -> Verdict:
     return result
 
 
-def _compare(name: str, got: np.ndarray, expected: np.ndarray, result: Verdict) -> None:
+def _compare(name: str, got: np.ndarray, expected: np.ndarray, result: Verdict, size: np.ndarray | None = None) -> None:
     """Add the comparison of one array to ``result``."""
     result.num_compared += 1
     if got.shape != expected.shape:
@@ -199,7 +212,7 @@ def _compare(name: str, got: np.ndarray, expected: np.ndarray, result: Verdict) 
         return
     if not expected.size:
         return
-    error = relative_error(got, expected)
+    error = relative_error(got, expected, size)
     worst = np.unravel_index(error.argmax(), error.shape)
     result.largest_error = max(result.largest_error, float(error[worst]))
     if error[worst] > tolerance(expected):

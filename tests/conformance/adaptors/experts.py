@@ -31,7 +31,7 @@ def expert_backbone(case: Case) -> dict[str, Tensor]:
         if name.startswith('rt_classifiers.'):  # the heads of SHIKE's second stage, which no output depends on
             num_parameters += value.numel()
             continue
-        parameter = ours[_our_name(name)]
+        parameter = ours[our_name(name)]
         parameter.copy_(value.T if value.T.shape == parameter.shape != value.shape else value)
     case.check('params', num_parameters, case.params['params'])
 
@@ -95,9 +95,11 @@ def _network(state: dict[str, tuple]) -> nn.Module:
     return MODELS.build(dict(type='mmpretrain.ImageClassifier', backbone=backbone, head=head))
 
 
-def _our_name(name: str) -> str:
-    """The name of a parameter of the authors in our network."""
+def our_name(name: str) -> str:
+    """ltmm's name of a tensor of the authors' CIFAR network, of one expert or several."""
     part, *rest = name.split('.')
+    if part == 'linear':
+        return '.'.join(['head.fc', *rest])
     if part in ('linears', 'classifiers'):
         return '.'.join(['head.fc.experts', *rest])
     if part == 'shallow_exps':  # shallow_exps.<e>.convs.StridedConv<k>.conv.<0 or 1>.<parameter>

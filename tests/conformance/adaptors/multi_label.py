@@ -24,8 +24,9 @@ def build_db(case: Case) -> Any:
         cfg |= dict(zip(('alpha', 'beta', 'mu'), (params['map_param'][key] for key in ('alpha', 'beta', 'gamma'))))
     else:
         cfg |= dict(cb_beta=params['CB_loss']['CB_beta'], cb_mode=params['CB_loss']['CB_mode'])
-    if params['focal']['focal']:
-        cfg |= dict(focal_gamma=params['focal']['gamma'], balance=params['focal']['balance_param'])
+    focal = dict(params['focal'])  # read in full: without it the other two have no effect
+    if focal['focal']:
+        cfg |= dict(focal_gamma=focal['gamma'], balance=focal['balance_param'])
     counts = dict(instance_counts=case.arrays['class_freq'], num_images=int(case.arrays['num_train']))
     return MODELS.build(dict(cfg, **params['logit_reg'], class_counts=counts))
 
