@@ -17,7 +17,7 @@ __all__ = ['ADAPTORS', 'Case', 'adaptor', 'read_cases', 'verdict']
 
 
 class RecordingDict(Mapping):
-    """A read-only dictionary, with such dictionaries in it, that knows which of its keys were read."""
+    """A read-only dictionary that records which of its keys were read, nested ones included."""
 
     def __init__(self, values: Mapping) -> None:
         self._values = {k: RecordingDict(v) if isinstance(v, dict) else v for k, v in values.items()}

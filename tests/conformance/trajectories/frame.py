@@ -1,6 +1,7 @@
 """Train by a shipped config, from given weights on given batches, and record what the authors recorded."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +22,21 @@ from toy import ROOT, read_config
 from ltmm.registry import DATA_SAMPLERS, DATASETS
 
 from ..frame import Case
-from .weights import EVALUATION, compare_state, draw_images, draw_state, stored_transposed
+from .weights import EVALUATION, TRANSPOSED, compare_state, draw_images, draw_state
 
-__all__ = ['Given', 'Training', 'given', 'train']
+__all__ = ['WORDS', 'Given', 'Training', 'given', 'given_views', 'train']
+
+# Text in the hyper-parameters of the files of several views, for `ignores`.
+WORDS = {
+    **dict.fromkeys(('system', 'repo', 'files', 'deviations', 'traps', '*_about'), 'words'),
+    **dict.fromkeys(('rules', 'images'), 'in words what weights.py draws'),
+    'sensitivity': 'far below what is allowed',
+}
 
 
 @dataclass
 class Given:
-    """What a case gives to a training.
+    """Everything that a case gives: weights, batches, and when they come.
 
     Args:
         class_counts: training images per class.
@@ -39,6 +47,9 @@ class Given:
         optimizer: arguments of the optimizer.
         weights: state dict at the start, by the authors' names.
         transposed: those of its names that the authors store as (in, out).
+        num_views: of each image.
+        size: of the images.
+        first_step: number of the first step, where a stage goes on from another.
     """
 
     class_counts: Sequence[int]
@@ -49,49 +60,63 @@ class Given:
     optimizer: Mapping[str, Any]
     weights: dict[str, Tensor]
     transposed: set[str]
-
-    def images(self, step: int) -> Tensor:
-        """The images of a step."""
-        return draw_images(self.seed_x, step, len(self.labels[0]))
+    num_views: int = 1
+    size: int = 32
+    first_step: int = 0
 
 
 def given(case: Case) -> Given:
-    """What a case of the classification experts' format gives."""
+    """Read a case of the classification experts' format: steps at chosen epochs."""
     params, labels = case.params, case.arrays['labels']
-    size = (len(params['epoch_of_step']), params['batch'])
-    case.check('labels', np.random.RandomState(params['seed_y']).randint(0, params['num_classes'], size), labels)
+    shape = (len(params['epoch_of_step']), params['batch'])
+    case.check('labels', np.random.RandomState(params['seed_y']).randint(0, params['num_classes'], shape), labels)
+    when = dict(epoch_of_step=params['epoch_of_step'], max_epochs=params['total_epochs'])
+    return _given(case, params['init'], class_counts=params['class_counts'], **when)
+
+
+def given_views(case: Case, num_views: int = 1) -> Given:
+    """Read a case of the format of mixing and contrastive methods: every epoch is one step."""
+    params = case.params
+    steps = params['steps']
+    case.check('labels', case.arrays['labels'].shape, (steps, params['batch']))
+    when = dict(epoch_of_step=range(steps), max_epochs=params['epochs'] if 'epochs' in params else steps)
+    return _given(case, params['state_dict'], class_counts=params['cls_num_list'], num_views=num_views, **when)
+
+
+def _given(case: Case, entries: list, class_counts: list[int], **kwargs: Any) -> Given:
     return Given(
-        class_counts=params['class_counts'],
-        labels=labels.tolist(),
-        epoch_of_step=params['epoch_of_step'],
-        max_epochs=params['total_epochs'],
-        seed_x=params['seed_x'],
-        optimizer=dict(params['optimizer']),
-        weights=draw_state(params['init'], params['seed_w']),
-        transposed={name for _, name, _, rule in params['init'] if stored_transposed(rule)},
+        class_counts=class_counts,
+        labels=case.arrays['labels'].tolist(),
+        seed_x=case.params['seed_x'],
+        optimizer=dict(case.params['optimizer']),
+        weights=draw_state(entries, case.params['seed_w'], len(class_counts)),
+        transposed={name for _, name, _, rule in entries if rule in TRANSPOSED},
+        **kwargs,
     )
 
 
 @DATASETS.register_module()
 class GivenImages(Dataset):
-    """The images of all steps, one after the other, each in one or several views."""
+    """The images of all steps in a row, each in one or several views."""
 
-    def __init__(self, labels: Sequence[Sequence[int]], seed: int) -> None:
-        self.labels, self.seed = labels, seed
+    def __init__(self, labels: Sequence[Sequence[int]], seed: int, first_step: int, size: int, num_views: int) -> None:
+        self.labels, self.seed, self.first_step, self.size, self.num_views = labels, seed, first_step, size, num_views
         self.metainfo: dict = {}
 
     def __len__(self) -> int:
         return sum(map(len, self.labels))
 
     def __getitem__(self, index: int) -> dict:
-        step, i = divmod(index, len(self.labels[0]))
-        image = draw_images(self.seed, step, len(self.labels[0]))[i]
-        return dict(inputs=image, data_samples=DataSample().set_gt_label(self.labels[step][i]))
+        batch = len(self.labels[0])
+        step, i = divmod(index, batch)
+        views = [draw_images(self.seed, self.first_step + step, batch, self.size, v)[i] for v in range(self.num_views)]
+        sample = DataSample(metainfo=dict(sample_idx=index)).set_gt_label(self.labels[step][i])
+        return dict(inputs=views if self.num_views > 1 else views[0], data_samples=sample)
 
 
 @DATA_SAMPLERS.register_module()
 class GivenSteps(Sampler):
-    """In each epoch the images of its steps, in many epochs none."""
+    """Samples the images of the steps of an epoch; none in an epoch without a step."""
 
     def __init__(self, dataset: GivenImages, epoch_of_step: Sequence[int], seed: int | None = None) -> None:
         self.batch, self.epoch_of_step, self.epoch = len(dataset.labels[0]), epoch_of_step, 0
@@ -100,7 +125,7 @@ class GivenSteps(Sampler):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.batch
+        return self.batch * max(Counter(self.epoch_of_step).values())
 
     def __iter__(self) -> Iterator[int]:
         for step, epoch in enumerate(self.epoch_of_step):
@@ -109,20 +134,19 @@ class GivenSteps(Sampler):
 
 
 class Recorder(Hook):
-    """Keeps the network at the start, and rate and losses of each step."""
+    """Records the network at the start, and rates and losses of each step."""
 
     priority = 'VERY_LOW'
 
     def __init__(self) -> None:
-        self.lr: list[float] = []
+        self.rates: list[dict[str, list[float]]] = []
         self.losses: list[dict[str, float]] = []
 
     def before_train(self, runner: Runner) -> None:
         self.start = copy.deepcopy(runner.model)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        (lr,) = {*runner.optim_wrapper.get_lr()['lr']}
-        self.lr.append(lr)
+        self.rates.append(runner.optim_wrapper.get_lr())
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
@@ -132,44 +156,62 @@ class Recorder(Hook):
 
 @dataclass
 class Training:
-    """A training of ltmm that went as a case says.
+    """Result of a training of ltmm on the data of a case.
 
     Args:
-        given: what the case gave.
+        given: the data.
+        our_name: from the authors' name of a tensor to ltmm's.
         start: the network before the first step, in training mode.
         end: the network after the last step, in evaluation mode.
-        lr: rate of each step.
+        rates: of each step, for every group of parameters, as the optimizer wrapper gives them.
         losses: ``loss`` and its terms, of each step.
-        state: state dict at the end, by the authors' names.
     """
 
     given: Given
+    our_name: Callable[[str], str]
     start: nn.Module
     end: nn.Module
-    lr: list[float]
+    rates: list[dict[str, list[float]]]
     losses: dict[str, list[float]]
-    state: dict[str, Tensor]
+
+    @property
+    def lr(self) -> list[float]:
+        """The rate of each step, the same for all parameters."""
+        assert all(len({*step['lr']}) == 1 for step in self.rates)
+        return [step['lr'][0] for step in self.rates]
+
+    def state(self, model: nn.Module) -> dict[str, Tensor]:
+        """State dict of ``start`` or ``end`` by the authors' names."""
+        ours = model.state_dict()
+        named = {name: ours[self.our_name(name)] for name in self.given.weights}
+        return {name: value.T if name in self.given.transposed else value for name, value in named.items()}
 
     @torch.no_grad()
     def compare(self, case: Case, logits: Callable[[nn.Module, Tensor], Tensor]) -> dict[str, Any]:
-        """Compare the final state; return what is stored of every training of the classification experts' format.
+        """Compare the final state and return the outputs common to the classification experts' format.
 
         Args:
             case: the case.
-            logits: from the network and images to what the authors stored in training.
+            logits: from network and images to logits as the authors stored them.
         """
-        compare_state(case, 'state', (self.state[name] for _, name, _ in case.params['state']))
+        end = self.state(self.end)
+        compare_state(case, 'state', (end[name] for _, name, _ in case.params['state']))
         return dict(
             loss_total=self.losses['loss'],
             lr=self.lr,
-            train_logits_step0=logits(self.start, self.given.images(0)),
+            train_logits_step0=logits(self.start, self.images(0)),
             eval_logits=self.predict(logits),
         )
 
     @torch.no_grad()
     def predict(self, logits: Callable[[nn.Module, Tensor], Tensor] = nn.Module.__call__) -> Tensor:
         """``logits(network at the end, images)`` of the evaluation batch."""
-        return logits(self.end, self.given.images(EVALUATION))
+        return logits(self.end, self.images(EVALUATION))
+
+    def images(self, step: int) -> Tensor:
+        """The images of a step, first view, where the network is."""
+        images = draw_images(self.given.seed_x, step, len(self.given.labels[0]), self.given.size)
+        return images.to(next(self.end.parameters()).device)
 
 
 def train(given: Given, config: str, our_name: Callable[[str], str], overrides: Mapping[str, Any]) -> Training:
@@ -179,7 +221,7 @@ def train(given: Given, config: str, our_name: Callable[[str], str], overrides: 
         given: weights, batches, class counts, epochs, optimizer.
         config: name of the config, below ``configs/``.
         our_name: from the authors' name of a tensor to ltmm's.
-        overrides: what the case changes in the config, as in ``--cfg-options``.
+        overrides: changes to the config, as in ``--cfg-options``.
     """
     recorder = Recorder()
     # as in the authors' runs, where `.float()` gives float64 too; mmpretrain's data preprocessor calls it
@@ -189,15 +231,13 @@ def train(given: Given, config: str, our_name: Callable[[str], str], overrides: 
         runner.register_hook(recorder)
         _save_weights(given, runner.model, our_name, runner._load_from)
         runner.train()
-    ours = runner.model.state_dict()
-    theirs = {name: ours[our_name(name)] for name in given.weights}
     return Training(
         given=given,
+        our_name=our_name,
         start=recorder.start.train(),
         end=runner.model.eval(),
-        lr=recorder.lr,
+        rates=recorder.rates,
         losses={name: [step[name] for step in recorder.losses] for name in recorder.losses[0]},
-        state={name: value.T if name in given.transposed else value for name, value in theirs.items()},
     )
 
 
@@ -209,8 +249,15 @@ def _config(given: Given, cfg: Config, folder: str, overrides: Mapping[str, Any]
         cfg.data_preprocessor.pop(key)
     (counting,) = (hook for hook in cfg.custom_hooks if hook.type == 'ltmm.ClassDistributionHook')
     counting.class_counts = given.class_counts
-    cfg.train_dataloader.dataset = dict(type='ltmm.GivenImages', labels=given.labels, seed=given.seed_x)
-    cfg.train_dataloader.sampler = dict(type='ltmm.GivenSteps', epoch_of_step=given.epoch_of_step)
+    cfg.train_dataloader.dataset = dict(
+        type='ltmm.GivenImages',
+        labels=given.labels,
+        seed=given.seed_x,
+        first_step=given.first_step,
+        size=given.size,
+        num_views=given.num_views,
+    )
+    cfg.train_dataloader.sampler = dict(type='ltmm.GivenSteps', epoch_of_step=[*given.epoch_of_step])
     cfg.merge_from_dict(
         {
             'model.head.num_classes': len(given.class_counts),

@@ -1,7 +1,7 @@
-"""Weights, images and projections that are drawn from seeds, and the state of a network compared by projections."""
+"""Weights and images drawn from seeds, and states of networks compared by norm, projections and first entries."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -10,38 +10,53 @@ from torch import Tensor
 
 from ..frame import Case
 
-__all__ = ['compare_state', 'draw_images', 'draw_state', 'stored_transposed']
+__all__ = ['EVALUATION', 'TRANSPOSED', 'compare_state', 'draw_images', 'draw_state', 'rule_of_name']
 
 EVALUATION = 99999  # in place of the step: the evaluation batch
+TRANSPOSED = ('weight_in_out', 'in_out')  # rules of weights that the authors store as (in, out)
 
 RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    'weight': lambda n: n * math.sqrt(2 / math.prod(n.shape[1:])),
-    'weight_in_out': lambda n: n * math.sqrt(2 / n.shape[0]),
-    'bn_weight': lambda n: 1 + 0.1 * n,
-    'scale': lambda n: 1 + 0.1 * n,
-    'bias': lambda n: 0.1 * n,
-    'running_mean': lambda n: 0.1 * n,
-    'running_var': lambda n: 1 + 0.1 * abs(n),
-    'zero': lambda n: 0 * n,
+    **dict.fromkeys(('weight', 'fan_in'), lambda n: n * math.sqrt(2 / math.prod(n.shape[1:]))),
+    **dict.fromkeys(TRANSPOSED, lambda n: n * math.sqrt(2 / n.shape[0])),
+    **dict.fromkeys(('bn_weight', 'scale'), lambda n: 1 + 0.1 * n),
+    **dict.fromkeys(('bias', 'bn_bias', 'running_mean', 'bn_mean', 'normal01'), lambda n: 0.1 * n),
+    **dict.fromkeys(('running_var', 'bn_var'), lambda n: 1 + 0.1 * abs(n)),
+    'zero': np.zeros_like,
+    'minus_one': lambda n: np.full_like(n, -1),
+    'queue_rows': lambda n: n / np.linalg.norm(n, axis=1, keepdims=True),
+    'queue_cols': lambda n: n / np.linalg.norm(n, axis=0, keepdims=True),
 }
 
 
-def draw_state(entries: Iterable[tuple[int, str, list[int], str]], seed: int) -> dict[str, Tensor]:
+def draw_state(
+    entries: Iterable[tuple[int, str, Sequence[int], str]], seed: int, num_classes: int = 0
+) -> dict[str, Tensor]:
     """State dict by the authors' names.
 
     Args:
         entries: (i, name, shape, rule) of each tensor.
         seed: tensor i is drawn from ``seed + i``.
+        num_classes: of the labels in a queue.
     """
-    return {
-        name: torch.as_tensor(RULES[rule](np.random.RandomState(seed + i).standard_normal(shape)))
-        for i, name, shape, rule in entries
-    }
+    state = {}
+    for i, name, shape, rule in entries:
+        generator = np.random.RandomState(seed + i)
+        if rule.startswith('copy:'):
+            value = state[rule.removeprefix('copy:')].clone()
+        elif rule == 'queue_labels':
+            value = generator.randint(0, num_classes, shape)
+        else:
+            value = RULES[rule](generator.standard_normal(shape))
+        state[name] = torch.as_tensor(value)
+    return state
 
 
-def stored_transposed(rule: str) -> bool:
-    """Whether the authors store a weight drawn by this rule as (in, out)."""
-    return rule == 'weight_in_out'
+def rule_of_name(name: str, shape: Sequence[int]) -> str:
+    """Rule of a tensor in the files that give names and shapes only."""
+    if len(shape) > 1:
+        return 'weight'
+    kind = name.rpartition('.')[2]
+    return dict(weight='bn_weight', num_batches_tracked='zero').get(kind, kind)
 
 
 @lru_cache(maxsize=8)
@@ -57,11 +72,19 @@ def _projections(size: int) -> np.ndarray:
 
 
 def compare_state(case: Case, prefix: str, state: Iterable[Tensor]) -> None:
-    """Compare norm, three projections and the first four entries of each tensor, relative to its norm."""
-    flat = [tensor.cpu().double().flatten().numpy() for tensor in state]
-    norm = case.arrays[f'{prefix}_norm']
-    size = np.where(norm, norm, 1.0)
-    case.check(f'{prefix}_norm', [np.linalg.norm(x) for x in flat], norm)
-    case.check(f'{prefix}_proj', [_projections(x.size) @ x for x in flat], case.arrays[f'{prefix}_proj'], size[:, None])
-    first = [np.append(x[:4], [np.nan] * (4 - x[:4].size)) for x in flat]
-    case.check(f'{prefix}_first', first, case.arrays[f'{prefix}_first'], size[:, None])
+    """Compare norm, three projections and the first four entries of each tensor, relative to its norm.
+
+    The case holds them as ``<prefix>_norm``, ``<prefix>_proj`` and ``<prefix>_first``, with NaN where there are fewer
+    than four entries, or side by side as ``<prefix>`` with zeros there.
+    """
+    if f'{prefix}_norm' in case:
+        columns = [case.arrays[f'{prefix}_{part}'] for part in ('norm', 'proj', 'first')]
+        expected, filler = np.column_stack(columns), np.nan
+    else:
+        expected, filler = case.arrays[prefix], 0.0
+    rows = []
+    for tensor in state:
+        x = tensor.cpu().double().flatten().numpy()
+        rows.append([np.linalg.norm(x), *_projections(x.size) @ x, *x[:4], *[filler] * (4 - x[:4].size)])
+    norm = expected[:, :1]
+    case.check(prefix, rows, expected, np.where(norm, norm, 1.0))
