@@ -199,7 +199,7 @@ class Training:
         return dict(
             loss_total=self.losses['loss'],
             lr=self.lr,
-            train_logits_step0=logits(self.start, self.images(0)),
+            train_logits_step0=logits(self.start, self.images(0, self.given.num_views)),
             eval_logits=self.predict(logits),
         )
 
@@ -208,10 +208,11 @@ class Training:
         """``logits(network at the end, images)`` of the evaluation batch."""
         return logits(self.end, self.images(EVALUATION))
 
-    def images(self, step: int) -> Tensor:
-        """The images of a step, first view, where the network is."""
-        images = draw_images(self.given.seed_x, step, len(self.given.labels[0]), self.given.size)
-        return images.to(next(self.end.parameters()).device)
+    def images(self, step: int, num_views: int = 1) -> Tensor:
+        """The images of a step, view after view, where the network is."""
+        given, batch = self.given, len(self.given.labels[0])
+        views = [draw_images(given.seed_x, step, batch, given.size, v) for v in range(num_views)]
+        return torch.cat(views).to(next(self.end.parameters()).device)
 
 
 def train(given: Given, config: str, our_name: Callable[[str], str], overrides: Mapping[str, Any]) -> Training:
