@@ -9,7 +9,7 @@ from toy import ROOT, read_config
 
 from ltmm import ClassDistribution
 from ltmm.engine.stages import read_stages
-from ltmm.models.fits import check_losses_fit
+from ltmm.models.accepts import check_losses
 from ltmm.models.losses import RoIClsLoss
 from ltmm.registry import MODELS
 from ltmm.utils.launch import common_parser
@@ -146,7 +146,7 @@ def test_losses_fit_their_heads_and_are_as_wide_as_they_wish(name):
     cfg.neck.in_channels = [8, 16, 32, 64]
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg)
-    check_losses_fit(model)
+    check_losses(model)
     losses = [module for module in model.modules() if isinstance(module, RoIClsLoss)]
     assert len(losses) == (3 if 'cascade' in name else 1)
     background = 2 if 'seesaw' in name else 1 if 'cascade' in name else 0
@@ -159,7 +159,7 @@ def test_deformable_detr_is_of_one_stage_and_as_wide_as_its_loss_wishes(name):
     cfg.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg)
-    check_losses_fit(model)
+    check_losses(model)
     assert not model.as_two_stage and model.with_box_refine
     assert {branch.out_features for branch in model.bbox_head.cls_branches} == {1203}
     assert len(model.bbox_head.cls_branches) == 6

@@ -36,7 +36,7 @@ def check(**arguments: tuple[Any, str | Container]) -> None:
     """
     for name, (value, condition) in arguments.items():
         if not _holds(value, condition):
-            expected = condition if isinstance(condition, str) else f'one of {sorted(condition)}'
+            expected = condition if isinstance(condition, str) else f'one of {list(condition)}'
             raise ValueError(f'Expected `{name}` to be {expected}, but got {value!r}.')
 
 

@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.registry import init_default_scope
+from mmpretrain.models.heads import MultiLabelClsHead
 from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution, Shots
@@ -25,7 +26,6 @@ from ltmm.evaluation.functional import (
     shots_by_convention,
 )
 from ltmm.evaluation.reports.per_class_report import PerClassReport
-from ltmm.models.fits import head_kind
 from ltmm.models.post_process import NearestClassMean, PostProcess
 from ltmm.models.post_process.search import objective_value, search_strength
 from ltmm.models.state.class_distribution import ClassDistributionBuffer
@@ -111,7 +111,7 @@ class PostProcessor:
         head = getattr(self.model, 'head', None)
         if head is None:
             raise TypeError(f'{type(self.step).__name__} corrects classifiers, but got {type(self.model).__name__}.')
-        if head_kind(head) == 'multi_label':
+        if isinstance(head, MultiLabelClsHead):
             raise TypeError(
                 f'{type(self.step).__name__} corrects classifiers with one label an image, but got '
                 f'{type(head).__name__}, with several.'

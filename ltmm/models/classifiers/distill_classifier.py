@@ -8,6 +8,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor
 
+from ltmm.models.losses.objective import Objective
 from ltmm.models.state.teacher import HasTeacher
 from ltmm.registry import MODELS
 
@@ -36,7 +37,8 @@ class DistillClassifier(HasTeacher, ImageClassifier):
 
     def __init__(self, *args: Any, teacher: str | dict, teacher_checkpoint: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not getattr(self.head.loss_module, 'needs_teacher', False):
+        objectives = [module for module in self.head.modules() if isinstance(module, Objective)]
+        if not any('teacher_logits' in objective.requires for objective in objectives):
             raise TypeError(
                 f'DistillClassifier needs a loss that learns from a teacher, such as ltmm.RIDEDistillLoss, but got '
                 f'{type(self.head.loss_module).__name__}.'

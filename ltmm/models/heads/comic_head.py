@@ -8,9 +8,11 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ltmm.models.fits import check_losses_fit
+from ltmm.models.losses.multi_label.base import MultiLabelLoss
+from ltmm.models.losses.multi_label.head_tail_balancer_loss import HeadTailBalancerLoss
 from ltmm.registry import MODELS
 
+from .base import check_loss
 from .multi_label_cls_head import MultiLabelClsHead
 
 __all__ = ['BRANCHES', 'COMICHead']
@@ -65,7 +67,7 @@ class COMICHead(MultiLabelClsHead):
         init_cfg: dict | list | None = None,
     ) -> None:
         build = MMPRETRAIN_MODELS.build
-        super().__init__(num_classes, in_channels, loss, classifier, class_counts, thr, topk, init_cfg)
+        super().__init__(num_classes, in_channels, loss, (), classifier, class_counts, thr, topk, init_cfg)
         self.fc = ModuleDict(
             {
                 branch: build(dict(classifier, mode=branch, in_features=in_channels, out_features=num_classes))
@@ -73,10 +75,14 @@ class COMICHead(MultiLabelClsHead):
             }
         )
         self.corrector = ModuleDict({branch: build(corrector) for branch in BRANCHES})
-        self.balancer = None if balancer is None else build(_with_loss(balancer, loss))
+        self.balancer = None if balancer is None else build({'loss': loss, **balancer})
         self.attention = None if attention is None else build(dict(attention, in_features=in_channels))
         self.attention_weight = attention_weight
-        check_losses_fit(self)
+        for branch in BRANCHES:
+            check_loss(self, self.corrector[branch], (MultiLabelLoss,), name='`corrector` of COMICHead')
+        if self.balancer is not None:
+            check_loss(self, self.balancer, (HeadTailBalancerLoss,), name='`balancer` of COMICHead')
+            check_loss(self, self.balancer.loss, (MultiLabelLoss,), name='`balancer` of COMICHead')
 
     def pre_logits(self, feats: Feats) -> Tensor:
         """The attended features of the balanced branch, (N, D).
@@ -106,7 +112,7 @@ class COMICHead(MultiLabelClsHead):
             feats: see :meth:`pre_logits`.
             data_samples: labels of the N images.
         """
-        target = self.targets(data_samples)
+        target = self.labels_of(data_samples)
         balanced = self.pre_logits(feats)  # (N, D)
         inputs = dict(head=feats['head'][-1], tail=feats['tail'][-1], balanced=balanced)
         losses, logits = {}, {}
@@ -119,9 +125,3 @@ class COMICHead(MultiLabelClsHead):
                 logits['head'].detach(), logits['tail'].detach(), logits['balanced'], target
             )
         return losses
-
-
-def _with_loss(balancer: dict, loss: dict) -> dict:
-    """The config of a balancer with a loss in it; one of another kind is left as it is, for its refusal."""
-    fits = getattr(MMPRETRAIN_MODELS.get(balancer['type']), 'fits', ('comic',))
-    return {'loss': loss, **balancer} if 'comic' in fits else balancer

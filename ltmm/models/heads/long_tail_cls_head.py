@@ -1,46 +1,46 @@
-"""The classification head: any classifier layer, any loss."""
+"""Classification head with any classifier layer and any loss."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from mmpretrain.evaluation.metrics import Accuracy
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ltmm.models.fits import check_losses_fit
-from ltmm.models.state.class_distribution import UsesClassDistribution
+from ltmm.models.losses.base import ClassificationLoss, CosineLoss
+from ltmm.models.losses.objective import LossInputs, Objective
 from ltmm.registry import MODELS
+
+from .base import LongTailHeadMixin, sample_indices
 
 __all__ = ['LongTailClsHead']
 
 
 @MODELS.register_module()
-class LongTailClsHead(UsesClassDistribution, ClsHead):
-    """One classifier layer and one loss, both by config; its checkpoints carry the class distribution.
+class LongTailClsHead(LongTailHeadMixin, ClsHead):
+    """Classification head with any classifier layer and any loss; its checkpoints carry the class distribution.
 
-    It predicts as the loss means it. A loss that scales plain cosines itself, such as ``ltmm.LDAMLoss``, alone or in
-    another, sees the cosines; in evaluation mode the logits are the cosines times its scale, so that probabilities and
-    corrections after training are of the logits that were trained. A loss of one sigmoid a class (it says
-    ``use_sigmoid = True``) makes the scores sigmoids in place of a softmax. Neither changes which class is predicted.
+    Predictions follow the loss: the scale of a loss of plain cosines, such as ``ltmm.LDAMLoss``, multiplies the logits
+    in evaluation mode, and a loss with ``use_sigmoid = True`` makes the scores sigmoids in place of a softmax. Neither
+    changes which class is predicted.
 
     Args:
         num_classes: C.
         in_channels: D, width of the features.
-        classifier: layer from (N, D) to (N, C), such as ``'ltmm.Linear'`` or ``'ltmm.NormedLinear'``; built with
+        classifier: Layer from (N, D) to (N, C), such as ``'ltmm.Linear'`` or ``'ltmm.NormedLinear'``; built with
             ``in_features`` and ``out_features``.
-        loss: any loss of mmpretrain or ltmm.
-        class_counts: training images per class; taken from the training data when left out.
-        topk: of the training accuracy, where ``cal_acc`` asks for it.
-        cal_acc: log the training accuracy.
-        init_cfg: initialisation of the classifier; the default leaves a cosine layer its own.
-
-    Raises:
-        ValueError: C is not positive; at a forward, features that are not (N, D).
-        ClassDistributionError: a loss for, or training data with, another number of classes.
-        TypeError: a loss that was made for other heads, or a loss of cosines with a classifier that gives none.
-        ValueError: cosines scaled by the classifier and again by the loss.
+        loss: A loss of logits and labels, of mmpretrain or ltmm, or an objective of ltmm.
+        aux_losses: Objectives beside the main loss; each config may have a ``weight`` and a ``name``, which is put
+            before the names of its terms in the log.
+        cls_views: Views of each image that a loss of logits and labels sees, the first ones. Default: all.
+        class_counts: Training images per class. Default: taken from the training data.
+        topk: Of the training accuracy, with ``cal_acc``.
+        cal_acc: Log the training accuracy.
+        init_cfg: Initialization of the classifier; the default leaves a cosine layer as it is.
     """
+
+    accepts = (ClassificationLoss, Objective)
 
     def __init__(
         self,
@@ -48,48 +48,64 @@ class LongTailClsHead(UsesClassDistribution, ClsHead):
         in_channels: int,
         classifier: dict = dict(type='ltmm.Linear'),
         loss: dict = dict(type='CrossEntropyLoss'),
+        aux_losses: Sequence[dict] = (),
+        cls_views: int | None = None,
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
         topk: int | tuple[int, ...] = (1,),
         cal_acc: bool = False,
         init_cfg: dict | list | None = dict(type='Normal', layer='Linear', std=0.01),
     ) -> None:
-        if num_classes <= 0:
-            raise ValueError(f'Expected `num_classes` to be positive, but got {num_classes}.')
         super().__init__(loss=loss, topk=topk, cal_acc=cal_acc, init_cfg=init_cfg)
-        self.num_classes, self.in_channels = num_classes, in_channels
+        self.num_classes, self.in_channels, self.cls_views = num_classes, in_channels, cls_views
         self.fc = MMPRETRAIN_MODELS.build(dict(in_features=in_channels, out_features=num_classes, **classifier))
-        self.init_class_distribution(class_counts, num_classes)
-        check_losses_fit(self)
-        losses = list(self.loss_module.modules())
-        self.cosine_scale = next((part.scale for part in losses if getattr(part, 'needs_cosine', False)), 1.0)
-        self.use_sigmoid = any(getattr(part, 'use_sigmoid', False) for part in losses)
+        self.init_losses(num_classes, class_counts, aux_losses)
+        parts = list(self.loss_module.modules())
+        self.cosine_scale = next(
+            (part.scale for part in parts if isinstance(part, CosineLoss) and not part.scaled_by_layer), 1.0
+        )
+        self.use_sigmoid = any(getattr(part, 'use_sigmoid', False) for part in parts)  # as mmpretrain's losses say it
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Logits (N, C) of the last stage's features (N, D); in evaluation mode with the scale of the loss."""
+        """Return logits (N, C) of the last stage's features (N, D); in evaluation mode with the scale of the loss."""
         logits = self._logits(feats)
         return logits if self.training or self.cosine_scale == 1 else self.cosine_scale * logits
 
-    def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs: Any) -> dict[str, Tensor]:
-        """The loss, in evaluation mode too that of the logits as training has them.
+    def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs: Tensor) -> dict[str, Tensor]:
+        """Compute the losses.
 
         Args:
-            feats: features, the last of them (N, D).
-            data_samples: labels of the N images.
-            kwargs: what else the loss takes.
+            feats: Features, the last of them (V N, D) of V views.
+            data_samples: Labels of the N images.
+            kwargs: Further fields of :class:`LossInputs`, such as ``teacher_logits``.
         """
-        return self._get_loss(self._logits(feats), data_samples, **kwargs)
+        cls_score = self._logits(feats)
+        inputs = LossInputs(
+            label=self.labels_of(data_samples),
+            cls_score=cls_score,
+            features=self.pre_logits(feats),
+            sample_idx=sample_indices(data_samples),
+            classifier=self.fc,
+            **kwargs,
+        )
+        losses = self.compute_losses(inputs)
+        if self.cal_acc and inputs.num_views == 1 and inputs.label.dim() == 1:
+            accuracy = Accuracy.calculate(cls_score, inputs.label, topk=self.topk)
+            losses.update({f'accuracy_top-{k}': value for k, value in zip(self.topk, accuracy)})
+        return losses
+
+    def main_loss(self, inputs: LossInputs) -> Tensor:
+        views = inputs.num_views if self.cls_views is None else self.cls_views
+        label = inputs.label if views == 1 else inputs.label.repeat(views, *[1] * (inputs.label.dim() - 1))
+        cls_score = inputs.cls_score[: len(label)]
+        return self.loss_module(cls_score, label, avg_factor=len(cls_score))
 
     def _logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         features = self.pre_logits(feats)
         if features.dim() != 2 or features.size(1) != self.in_channels:
+            hint = f'Set in_channels={features.size(1)}.' if features.dim() == 2 else 'A neck is missing.'
             raise ValueError(
-                f'{type(self).__name__}: expected features of shape (N, {self.in_channels}), as in_channels says, but '
-                f'got {tuple(features.shape)}. '
-                + (
-                    f'Set in_channels={features.size(1)}.'
-                    if features.dim() == 2
-                    else "A neck such as dict(type='GlobalAveragePooling') is missing."
-                )
+                f'{type(self).__name__}: expected features (N, in_channels={self.in_channels}), but got '
+                f'{tuple(features.shape)}. {hint}'
             )
         return self.fc(features)
 

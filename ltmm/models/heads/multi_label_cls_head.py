@@ -1,4 +1,4 @@
-"""The multi-label classification head: any classifier layer, any loss, three-state targets."""
+"""Multi-label classification head with any classifier layer and any loss, for known and unknown labels."""
 
 from collections.abc import Sequence
 
@@ -8,97 +8,101 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample, label_to_onehot
 from torch import Tensor
 
-from ltmm.models.fits import check_losses_fit
 from ltmm.models.losses.multi_label.base import MultiLabelLoss, check_targets
-from ltmm.models.state.class_distribution import UsesClassDistribution
+from ltmm.models.losses.objective import LossInputs, Objective
 from ltmm.registry import MODELS
+
+from .base import LongTailHeadMixin, sample_indices
 
 __all__ = ['MultiLabelClsHead']
 
 
 @MODELS.register_module()
-class MultiLabelClsHead(UsesClassDistribution, MMPretrainMultiLabelClsHead):
-    """One classifier layer and one multi-label loss; its checkpoints carry the class distribution.
+class MultiLabelClsHead(LongTailHeadMixin, MMPretrainMultiLabelClsHead):
+    """Multi-label head with any classifier layer and any loss; its checkpoints carry the class distribution.
 
-    Targets are the ``gt_score`` (C,) of the data samples: 1 positive, 0 negative, -1 unknown; where a sample has only
-    a ``gt_label``, all other classes are negative. The scores are sigmoids of the logits. A loss of mmpretrain works
-    too; unknown labels are kept from it.
+    Targets are the ``gt_score`` (C,) of the data samples: 1 positive, 0 negative, -1 unknown; with only a ``gt_label``,
+    all other classes are negative. Scores are sigmoids of the logits. Losses of mmpretrain work for data without
+    unknown labels.
 
     Args:
         num_classes: C.
         in_channels: D, width of the features.
-        loss: a multi-label loss of ltmm or mmpretrain.
-        classifier: layer from (N, D) to (N, C), such as ``'ltmm.Linear'`` or ``'ltmm.NormedLinear'``; built with
+        loss: A multi-label loss of ltmm or mmpretrain, or an objective of ltmm.
+        aux_losses: Objectives beside the main loss, see :class:`LongTailClsHead`.
+        classifier: Layer from (N, D) to (N, C), such as ``'ltmm.Linear'`` or ``'ltmm.NormedLinear'``; built with
             ``in_features`` and ``out_features``.
-        class_counts: training images per class; taken from the training data when left out.
-        thr: classes that score at least this are predicted; 0.5 where neither ``thr`` nor ``topk`` is given.
-        topk: number of classes to predict, where ``thr`` is not given.
-        init_cfg: initialisation of the classifier; the default leaves a cosine layer its own.
-
-    Raises:
-        ValueError: C is not positive; cosines scaled by the classifier and again by the loss; at a forward, targets
-            of another value, or unknown labels in a loss that has no meaning for them.
-        ClassDistributionError: training data with another number of classes.
-        TypeError: a loss that was made for other heads, or a loss of cosines with a classifier that gives none.
+        class_counts: Training images per class. Default: taken from the training data.
+        thr: Score from which a class is predicted; 0.5 if neither ``thr`` nor ``topk`` is given.
+        topk: Number of classes to predict, if ``thr`` is not given.
+        init_cfg: Initialization of the classifier; the default leaves a cosine layer as it is.
     """
+
+    accepts = (MultiLabelLoss, Objective)
 
     def __init__(
         self,
         num_classes: int,
         in_channels: int,
         loss: dict,
+        aux_losses: Sequence[dict] = (),
         classifier: dict = dict(type='ltmm.Linear'),
         class_counts: Sequence[int] | dict | str | None = None,
         thr: float | None = None,
         topk: int | None = None,
         init_cfg: dict | list | None = dict(type='Normal', layer='Linear', std=0.01),
     ) -> None:
-        if num_classes <= 0:
-            raise ValueError(f'Expected `num_classes` to be positive, but got {num_classes}.')
         super().__init__(loss=loss, thr=thr, topk=topk, init_cfg=init_cfg)
         self.num_classes, self.in_channels = num_classes, in_channels
         self.fc = MMPRETRAIN_MODELS.build(dict(in_features=in_channels, out_features=num_classes, **classifier))
-        self.init_class_distribution(class_counts, num_classes)
-        check_losses_fit(self)
+        self.init_losses(num_classes, class_counts, aux_losses)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Logits (N, C) of the last stage's features (N, D)."""
+        """Return logits (N, C) of the last stage's features (N, D)."""
         return self.fc(self.pre_logits(feats))
 
-    def targets(self, data_samples: Sequence[DataSample]) -> Tensor:
-        """The labels of a batch, (N, C): 1 positive, 0 negative, -1 unknown.
+    def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs: Tensor) -> dict[str, Tensor]:
+        """Compute the losses.
 
-        Raises:
-            ValueError: a ``gt_label`` outside [0, C), or a ``gt_score`` of another length than C.
+        Args:
+            feats: Features, the last of them (N, D).
+            data_samples: Labels of the N images.
+            kwargs: Further fields of :class:`LossInputs`, such as ``teacher_logits``.
         """
-        self._check_classes(data_samples)
+        features = self.pre_logits(feats)
+        inputs = LossInputs(
+            label=self.labels_of(data_samples),
+            cls_score=self.fc(features),
+            features=features,
+            sample_idx=sample_indices(data_samples),
+            classifier=self.fc,
+            **kwargs,
+        )
+        return self.compute_losses(inputs)
+
+    def labels_of(self, data_samples: Sequence[DataSample]) -> Tensor:
+        """Return the labels of a batch, (N, C): 1 positive, 0 negative, -1 unknown."""
+        self._check_labels(data_samples)
         targets = [
             sample.gt_score if 'gt_score' in sample else label_to_onehot(sample.gt_label, self.num_classes)
             for sample in data_samples
         ]
         return torch.stack([target.float() for target in targets])
 
-    def _check_classes(self, data_samples: Sequence[DataSample]) -> None:
-        """Refuse labels of other classes than the head has; a device synchronisation where some are indices."""
-        name, num_classes = type(self).__name__, self.num_classes
-        for i, sample in enumerate(data_samples):
-            if 'gt_score' in sample and sample.gt_score.shape != (num_classes,):
-                raise ValueError(
-                    f'{name}: expected `gt_score` of {num_classes} classes, as the head has, but image {i} of the '
-                    f'batch has shape {tuple(sample.gt_score.shape)}. Set `num_classes` to the number in the data.'
-                )
-        labels = {i: sample.gt_label for i, sample in enumerate(data_samples) if 'gt_score' not in sample}
-        label = torch.cat(list(labels.values())) if labels else torch.zeros(0)
-        outside = label[(label < 0) | (label >= num_classes)].tolist()
-        if outside:
-            i = next(i for i, of_image in labels.items() if outside[0] in of_image)
-            raise ValueError(
-                f'{name}: expected `gt_label` in [0, {num_classes}), the classes of the head, but image {i} of the '
-                f'batch has {outside[0]}. Set `num_classes` to the number in the data.'
-            )
-
-    def _get_loss(self, cls_score: Tensor, data_samples: Sequence[DataSample], **kwargs) -> dict[str, Tensor]:
-        target = self.targets(data_samples)
+    def main_loss(self, inputs: LossInputs) -> Tensor:
         if not isinstance(self.loss_module, MultiLabelLoss):
-            check_targets(target, accepts_unknown=False, name=type(self.loss_module).__name__)
-        return dict(loss=self.loss_module(cls_score, target, avg_factor=len(cls_score), **kwargs))
+            check_targets(inputs.label, accepts_unknown=False, name=type(self.loss_module).__name__)
+        return super().main_loss(inputs)
+
+    def _check_labels(self, data_samples: Sequence[DataSample]) -> None:
+        """Refuse labels of other classes than the head has."""
+        for i, sample in enumerate(data_samples):
+            if 'gt_score' in sample and sample.gt_score.shape != (self.num_classes,):
+                found = f'`gt_score` of shape {tuple(sample.gt_score.shape)}'
+            elif 'gt_score' not in sample and ((sample.gt_label < 0) | (sample.gt_label >= self.num_classes)).any():
+                found = f'`gt_label` {sample.gt_label.tolist()}'
+            else:
+                continue
+            raise ValueError(
+                f'{type(self).__name__} has num_classes={self.num_classes}, but image {i} of the batch has {found}.'
+            )

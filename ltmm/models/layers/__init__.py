@@ -5,10 +5,18 @@ from ltmm.registry import MODELS
 from .additive_attention import AdditiveAttention
 from .causal_cosine import CausalCosine
 from .nearest_mean import NearestMean
-from .normed_linear import NormedLinear
+from .normed_linear import CosineLayer, NormedLinear
 from .per_expert import PerExpert
 from .scaled_linear import ScaledLinear
 
 MODELS.register_module('Linear', module=nn.Linear)
 
-__all__ = ['AdditiveAttention', 'CausalCosine', 'NearestMean', 'NormedLinear', 'PerExpert', 'ScaledLinear']
+__all__ = [
+    'AdditiveAttention',
+    'CausalCosine',
+    'CosineLayer',
+    'NearestMean',
+    'NormedLinear',
+    'PerExpert',
+    'ScaledLinear',
+]

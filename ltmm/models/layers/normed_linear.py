@@ -5,13 +5,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltmm.registry import MODELS
+from ltmm.utils.checks import check
 
-__all__ = ['NormedLinear']
+__all__ = ['CosineLayer', 'NormedLinear']
+
+
+class CosineLayer:
+    """Mixin of classifier layers whose logits are cosines times ``scale``."""
+
+    scale: float
 
 
 @MODELS.register_module()
-class NormedLinear(nn.Module):
-    r"""Compares directions only, so that the longer weight vectors of head classes gain them nothing.
+class NormedLinear(CosineLayer, nn.Module):
+    r"""Cosine classifier: head classes gain nothing from their longer weight vectors.
 
     .. math:: z_c = s \, \frac{w_c^\top x}{\lVert w_c \rVert \lVert x \rVert}
 
@@ -25,25 +32,21 @@ class NormedLinear(nn.Module):
         scale: s; 1 leaves the scale to the loss.
     """
 
-    is_cosine = True
-
     def __init__(self, in_features: int, out_features: int, scale: float = 1.0) -> None:
         super().__init__()
-        if scale <= 0:
-            raise ValueError(f'Expected `scale` to be positive, but got {scale}.')
+        check(scale=(scale, '> 0'))
         self.in_features, self.out_features, self.scale = in_features, out_features, scale
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Unit vectors in random directions."""
+        """Draw unit vectors in random directions."""
         with torch.no_grad():
             self.weight.copy_(F.normalize(self.weight.uniform_(-1, 1), dim=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Cosines (N, C), times the scale, of features (N, D)."""
+        """Return the scaled cosines (N, C) of features (N, D)."""
         return self.scale * F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
 
     def extra_repr(self) -> str:
-        """Shown in ``print(model)``."""
         return f'in_features={self.in_features}, out_features={self.out_features}, scale={self.scale}'

@@ -1,6 +1,7 @@
-from .base import ClassificationLoss, ClassPriorLoss, reduce_loss
+from .base import ClassificationLoss, ClassPriorLoss, CosineLoss, LogitLoss, reduce_loss
 from .classification import *
 from .detection import *
 from .distillation import *
 from .expert import *
 from .multi_label import *
+from .objective import LossInputs, Objective

@@ -1,4 +1,4 @@
-"""What the classification losses share: where the prior comes from, checks, float32 under AMP, reduction."""
+"""Base classes of losses that are functions of logits and labels."""
 
 from collections.abc import Sequence
 
@@ -6,33 +6,39 @@ import torch
 from torch import Tensor, nn
 
 from ltmm.models.state.class_distribution import UsesClassDistribution
+from ltmm.utils.checks import check
 
-__all__ = ['ClassPriorLoss', 'ClassificationLoss', 'at_least_float32', 'check_at_least_zero', 'reduce_loss']
+__all__ = [
+    'ClassPriorLoss',
+    'ClassificationLoss',
+    'CosineLoss',
+    'InnerLoss',
+    'LogitLoss',
+    'at_least_float32',
+    'check_soft_labels',
+    'reduce_loss',
+]
 
 REDUCTIONS = ('none', 'mean', 'sum')
 
 
-def at_least_float32(cls_score: Tensor) -> Tensor:
-    """Logits in which sigmoids near 1 can be told apart, and sums do not lose their small terms."""
-    return cls_score.float() if cls_score.dtype in (torch.float16, torch.bfloat16) else cls_score
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Cast float16 and bfloat16 to float32; leave everything else as it is."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def reduce_loss(
     loss: Tensor, weight: Tensor | None = None, reduction: str = 'mean', avg_factor: float | None = None
 ) -> Tensor:
-    """Weigh and reduce element-wise losses.
+    """Weight and reduce element-wise losses.
 
     Args:
-        loss: losses, (N,) or (N, C).
-        weight: factors, (N,), or of the shape of ``loss``.
-        reduction: ``'none'``, ``'mean'`` (over all elements of a 1-d loss, over the N rows of a 2-d loss) or ``'sum'``.
-        avg_factor: what ``'mean'`` divides by instead.
-
-    Raises:
-        ValueError: unknown reduction, or ``avg_factor`` with another reduction than ``'mean'``.
+        loss: (N,) or (N, C).
+        weight: Factor of each element, (N,) or of the shape of ``loss``.
+        reduction: ``'none'``, ``'sum'``, or ``'mean'``: the sum divided by N.
+        avg_factor: Divisor of the mean, in place of N.
     """
-    if reduction not in REDUCTIONS:
-        raise ValueError(f'Expected `reduction` to be one of {sorted(REDUCTIONS)}, but got {reduction!r}.')
+    check(reduction=(reduction, REDUCTIONS))
     if weight is not None:
         loss = loss * (weight if weight.dim() == loss.dim() else weight.unsqueeze(-1))
     if reduction == 'none':
@@ -45,41 +51,32 @@ def reduce_loss(
 
 
 def check_at_least_zero(name: str, value: float) -> None:
-    """Refuse a setting that is negative or not finite."""
-    if not 0 <= value < float('inf'):
-        raise ValueError(f'Expected `{name}` to be at least 0, but got {value}.')
+    check(**{name: (value, '>= 0')})
 
 
-class ClassificationLoss(nn.Module):
-    """Base of the losses for (N, C) logits: checks, float32 under AMP, reduction.
+class LogitLoss(nn.Module):
+    """Base class of all losses that need only logits and labels: weighting, reduction, float32 under AMP.
 
-    A subclass writes :meth:`unreduced`.
+    A subclass writes :meth:`unreduced`. What kind of labels a loss takes is told by its base class:
+    :class:`ClassificationLoss` (one label per image), ``MultiLabelLoss`` or ``DetectionLoss``.
 
     Args:
-        loss_weight: factor of the loss, at least 0.
+        loss_weight: Weight of the loss.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-
-    Raises:
-        ValueError: a negative ``loss_weight``, or an unknown reduction.
     """
-
-    accepts_soft_labels = False
-    fits = ('cls',)
 
     def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
         super().__init__()
-        check_at_least_zero('loss_weight', loss_weight)
-        if reduction not in REDUCTIONS:
-            raise ValueError(f'Expected `reduction` to be one of {sorted(REDUCTIONS)}, but got {reduction!r}.')
+        check(loss_weight=(loss_weight, '>= 0'), reduction=(reduction, REDUCTIONS))
         self.loss_weight = loss_weight
         self.reduction = reduction
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
-        """The loss of each sample, (N,), from float32 or float64 logits."""
+        """Return the loss of each sample, (N,), from float32 or float64 logits."""
         raise NotImplementedError(f'{type(self).__name__} must define unreduced(cls_score, label).')
 
     def reduce(self, loss: Tensor, weight: Tensor | None, reduction: str, avg_factor: float | None) -> Tensor:
-        """See :func:`reduce_loss`."""
+        """Weight and reduce the loss, see :func:`reduce_loss`."""
         return reduce_loss(loss, weight, reduction, avg_factor)
 
     def forward(
@@ -90,18 +87,14 @@ class ClassificationLoss(nn.Module):
         avg_factor: float | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
-        """The loss.
+        """Compute the loss.
 
         Args:
-            cls_score: logits, (N, C).
-            label: class indices, (N,), or, where the loss takes them, soft labels, (N, C).
-            weight: factor of each sample, (N,).
-            avg_factor: what the mean divides by instead of N.
-            reduction_override: replaces ``reduction`` in this call.
-
-        Raises:
-            RuntimeError: the loss needs the class distribution, and none has arrived.
-            ValueError: C of the logits is not that of the distribution, or soft labels are not supported.
+            cls_score: Logits, (N, C).
+            label: Class indices, (N,), or soft labels, (N, C), where the loss supports them.
+            weight: Weight of each sample, (N,).
+            avg_factor: Divisor of the mean, in place of N.
+            reduction_override: Reduction of this call.
         """
         self._check(cls_score, label)
         cls_score = at_least_float32(cls_score)
@@ -111,31 +104,42 @@ class ClassificationLoss(nn.Module):
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:
         if cls_score.dim() != 2:
-            raise ValueError(
-                f'{type(self).__name__}: expected logits of shape (N, C), but got {tuple(cls_score.shape)}.'
-            )
-        if label.dim() == 2 and not self.accepts_soft_labels:
-            raise ValueError(
-                f'{type(self).__name__} takes class indices (N,), but got soft labels {tuple(label.shape)}; '
-                'leave Mixup, CutMix and label smoothing out of the data preprocessor.'
-            )
+            raise ValueError(f'{type(self).__name__}: expected logits (N, C), but got {tuple(cls_score.shape)}.')
 
     def extra_repr(self) -> str:
-        """Shown in ``print(model)``."""
         return f'loss_weight={self.loss_weight}, reduction={self.reduction!r}'
 
 
+class ClassificationLoss(LogitLoss):
+    """Base class of losses for images with one label."""
+
+    accepts_soft_labels = False
+
+    def _check(self, cls_score: Tensor, label: Tensor) -> None:
+        super()._check(cls_score, label)
+        check_soft_labels(self, label)
+
+
+def check_soft_labels(loss: nn.Module, label: Tensor) -> None:
+    """Refuse soft labels, (N, C), unless the loss supports them."""
+    if label.dim() == 2 and not loss.accepts_soft_labels:
+        raise ValueError(
+            f'{type(loss).__name__} takes class indices (N,), but got soft labels {tuple(label.shape)}: '
+            'leave Mixup, CutMix and label smoothing out of the config.'
+        )
+
+
 class ClassPriorLoss(UsesClassDistribution, ClassificationLoss):
-    """Base of the losses for (N, C) logits that depend on the class distribution.
+    """Base class of classification losses that depend on the class distribution.
 
     A subclass writes :meth:`unreduced`, and derives its tensors in :meth:`on_class_distribution`.
 
     Args:
-        loss_weight: factor of the loss.
+        loss_weight: Weight of the loss.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        class_counts: training images per class, as a list or ``{class name: count}``; taken from the training data
-            when left out.
-        num_classes: C, where it is to be checked at build.
+        class_counts: Training images per class, a list or ``{class name: count}``. Default: taken from the training
+            data.
+        num_classes: C, to check the counts against.
     """
 
     def __init__(
@@ -149,10 +153,21 @@ class ClassPriorLoss(UsesClassDistribution, ClassificationLoss):
         self.init_class_distribution(class_counts, num_classes)
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:
-        num_classes = self.get_class_distribution().num_classes
         super()._check(cls_score, label)
-        if cls_score.size(1) != num_classes:
-            raise ValueError(
-                f'{type(self).__name__}: expected logits of shape (N, {num_classes}), the number of classes in the '
-                f'training data, but got {tuple(cls_score.shape)}.'
-            )
+        self.check_logits(cls_score)
+
+
+class CosineLoss:
+    """Mixin of losses that take cosines as logits; the head needs a :class:`~ltmm.models.layers.CosineLayer`.
+
+    Attributes:
+        scale: Factor of the cosines.
+        scaled_by_layer: Whether the layer multiplies by ``scale`` (RIDE) or the loss does (LDAM).
+    """
+
+    scale: float
+    scaled_by_layer = False
+
+
+class InnerLoss(nn.Module):
+    """Base class of losses that only another part of ltmm calls, never a head by its ``loss=``."""

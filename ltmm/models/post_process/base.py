@@ -20,7 +20,7 @@ class PostProcess(nn.Module):
     objective: ClassVar[str] = 'balanced_accuracy'  # what it looks for on the validation split
     needs_features: ClassVar[bool] = False
     needs_class_means: ClassVar[bool] = False
-    fits: ClassVar[tuple[str, ...]] = ('cls', 'experts')  # kinds of heads, of ltmm.models.fits.HEAD_KINDS
+    fits: ClassVar[tuple[str, ...]] = ('cls', 'experts')
 
     def forward(self, cls_score: Tensor, features: Tensor | None, head: nn.Module) -> Tensor:
         """Corrected logits, (N, C).

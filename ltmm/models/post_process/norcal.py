@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.models.fits import head_kind
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 
@@ -20,7 +19,7 @@ __all__ = ['NorCal', 'norcal_divisor', 'norcal_logits', 'norcal_scores']
 FACTORS = ('effective_number', 'power')
 PLACES = ('exps', 'logits', 'probs')
 SCORE_MAKERS = {'BBoxHead', 'BaseDenseHead', 'DETRHead', 'DeformableDETRHead'}  # of mmdet; what they do is known
-BOX_HEADS = ('roi', 'own_roi')  # of ltmm.models.fits.HEAD_KINDS
+BOX_HEADS = ('roi', 'own_roi')
 CLASSIFIERS = ('fc_cls', 'retina_cls', 'atss_cls')  # layers whose outputs are the logits
 
 
@@ -177,7 +176,7 @@ class NorCal(UsesClassDistribution, PostProcess):
         Args:
             head: a head that passes :meth:`check`.
         """
-        if head_kind(head) in BOX_HEADS:
+        if _is_box_head(head):
             return self._attach_to_box_head(head)
         predict = head.predict_by_feat
 
@@ -224,6 +223,12 @@ class NorCal(UsesClassDistribution, PostProcess):
         return dict(gamma=self.gamma, factor=self.factor, on=self.on, renorm=self.renorm, **counts)
 
 
+def _is_box_head(head: nn.Module) -> bool:
+    from mmdet.models.roi_heads.bbox_heads import BBoxHead
+
+    return isinstance(head, BBoxHead)
+
+
 def _classifier(head: nn.Module) -> nn.Module | None:
     """The layer whose outputs are the logits at test time; None where there is none of a known kind."""
     if hasattr(head, 'cls_branches'):  # of each decoder layer, and, in two stages, of what the encoder proposes
@@ -231,5 +236,5 @@ def _classifier(head: nn.Module) -> nn.Module | None:
             return head.cls_branches[-1]
         return None if head.cls_branches[-2] is head.cls_branches[-1] else head.cls_branches[-2]
     layer = next((getattr(head, name) for name in CLASSIFIERS if hasattr(head, name)), None)
-    is_plain = type(layer) is nn.Linear or head_kind(head) not in BOX_HEADS  # box heads can have any classifier
+    is_plain = type(layer) is nn.Linear or not _is_box_head(head)  # box heads can have any classifier
     return layer if is_plain else None

@@ -111,6 +111,15 @@ class UsesClassDistribution:
             return self.class_distribution.get().num_classes
         return self._num_classes
 
+    def check_logits(self, cls_score: Tensor) -> None:
+        """Refuse logits (..., C) of another number of classes than the training data."""
+        num_classes = self.get_class_distribution().num_classes
+        if cls_score.size(-1) != num_classes:
+            raise ValueError(
+                f'{type(self).__name__}: expected logits of {num_classes} classes, as in the training data, but got '
+                f'shape {tuple(cls_score.shape)}.'
+            )
+
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         """Derive tensors from ``distribution``; nothing by default."""
 

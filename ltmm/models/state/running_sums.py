@@ -16,8 +16,6 @@ class RunningState(nn.Module):
     Every rank has to call ``update`` equally often, with an empty batch if need be: the sums of all ranks are added.
     """
 
-    sums_over_ranks = True  # see ltmm.models.fits
-
     def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
         """Follow the model to another device, but not to another precision: half of it cannot count to 2049."""
         exact = dict(self._buffers)

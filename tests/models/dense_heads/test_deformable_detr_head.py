@@ -6,7 +6,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import nn
 
-from ltmm.models.fits import check_losses_fit
+from ltmm.models.accepts import check_losses
 from ltmm.models.state.running_sums import RunningGradients
 from ltmm.registry import MODELS
 
@@ -72,7 +72,7 @@ def test_other_losses_are_met_as_mmdet_meets_them():
 
 
 def test_a_loss_of_box_heads_is_refused_when_the_head_is_built():
-    with pytest.raises(TypeError, match=r"SeesawLoss does not fit its head \(DeformableDETRHead.*It fits: mmdet's RoI"):
+    with pytest.raises(TypeError, match='DeformableDETRHead accepts DenseHeadLoss, but got SeesawLoss'):
         build(dict(type='ltmm.SeesawLoss'))
 
 
@@ -85,4 +85,4 @@ def test_proposals_trained_as_class_zero_are_refused_where_they_would_count():
 def test_mmdets_own_head_is_refused_before_training():
     head = build(EQLV2, type='mmdet.DeformableDETRHead')
     with pytest.raises(TypeError, match=r"EQLv2Loss does not fit bbox_head .*one of mmdet's DETR.*ltmm.DeformableDETR"):
-        check_losses_fit(nn.ModuleDict(dict(bbox_head=head)))
+        check_losses(nn.ModuleDict(dict(bbox_head=head)))

@@ -1,4 +1,4 @@
-"""Margins and logit adjustment: cross entropy of logits that are divided, shifted and lowered class by class."""
+"""Cross entropy of logits with a divisor, an offset and a margin per class: the formula of five papers."""
 
 import numpy as np
 import torch
@@ -22,13 +22,13 @@ def adjusted_logits(
     margin: Tensor | None = None,
     scale: float = 1.0,
 ) -> Tensor:
-    r"""Logits :math:`s \, (z_c / \Delta_c + \iota_c - m_c [c = y])`, (N, C).
+    r"""Compute logits :math:`s \, (z_c / \Delta_c + \iota_c - m_c [c = y])`, (N, C).
 
     Args:
-        cls_score: logits z, (N, C).
-        label: class indices y, (N,); needed with ``margin``.
+        cls_score: Logits z, (N, C).
+        label: Class indices y, (N,); needed with ``margin``.
         divisor: Delta, (C,).
-        offset: iota, (C,); minus infinity takes a class out of the softmax.
+        offset: iota, (C,); minus infinity removes a class from the softmax.
         margin: m, (C,).
         scale: s.
     """

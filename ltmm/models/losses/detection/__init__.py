@@ -1,8 +1,8 @@
+from .base import BoxHeadLoss, DenseHeadLoss, DetectionLoss
 from .eql_loss import EQLLoss
 from .eqlv2_loss import EQLv2Loss
 from .gap_loss import GAPLoss
 from .rog_loss import ROGLoss
-from .roi_cls_loss import RoIClsLoss
 from .roi_expert_loss import RoIExpertLoss, RoILossPerExpert
 from .seesaw_loss import SeesawLoss
 from .sigmoid_ce_loss import SigmoidCrossEntropyLoss
@@ -12,7 +12,9 @@ __all__ = [
     'EQLv2Loss',
     'GAPLoss',
     'ROGLoss',
-    'RoIClsLoss',
+    'BoxHeadLoss',
+    'DenseHeadLoss',
+    'DetectionLoss',
     'RoIExpertLoss',
     'RoILossPerExpert',
     'SeesawLoss',

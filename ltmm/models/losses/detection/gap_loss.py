@@ -1,50 +1,46 @@
-"""GAP, the ranking loss of ROG: every object above all that is not an object of its class."""
+"""GAP, the ranking loss of ROG: rank every object above all negatives."""
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from ltmm.models.state.running_sums import RunningCounts
 from ltmm.registry import MODELS
+from ltmm.utils.checks import check
 
-from ..base import at_least_float32, check_at_least_zero
+from ..base import InnerLoss, at_least_float32
 
 __all__ = ['GAPLoss', 'gap_class_weight', 'gap_loss']
 
-CHUNK = 2**20  # logits that are looked at at a time
+CHUNK = 2**20  # logits per block
 
 
 def gap_class_weight(counts: Tensor, gamma: float) -> Tensor:
-    r""":math:`n_c^{-\gamma}`, scaled to mean 1 over all classes, (C,); a class that never came counts as one that did.
-
-    Args:
-        counts: n, (C,).
-        gamma: strength; 0 weighs all classes alike.
-    """
+    r"""Compute :math:`n_c^{-\gamma}` from the counts, (C,), scaled to mean 1; a count of 0 is taken as 1."""
     weight = counts.clamp(min=1) ** -gamma
     return weight * (len(weight) / (weight.sum() + 1e-9))
 
 
 def gap_loss(cls_score: Tensor, label: Tensor, class_weight: Tensor, delta: float) -> Tensor:
-    """Mean over the classes that are there of the mean ranking error of their objects; 0 without any object.
+    """Compute the ranking error, a mean over the objects of a class and over the classes present; 0 without objects.
 
-    The gradient is assigned, not derived: see :class:`GAPLoss`. The time grows with N C log P for P objects; the memory
-    beside the gradient is one whole number a logit, whatever P is. A logit that is not finite makes the loss NaN.
+    The gradient is assigned, not derived, see :class:`GAPLoss`. Time is O(N C log P) for P objects; memory is one
+    integer per logit beside the gradient.
 
     Args:
-        cls_score: logits, (N, C), float32 or float64.
-        label: class indices, (N,); C is background.
-        class_weight: factor of the gradient of each class, (C,).
-        delta: half the width of the ramp that stands for the step between below and above.
+        cls_score: Logits, (N, C), float32 or float64.
+        label: Class indices, (N,); C is background.
+        class_weight: Weight of the gradient of each class, (C,).
+        delta: Half the width of the ramp that smooths the step function.
     """
     return _GAP.apply(cls_score, label, class_weight, delta)
 
 
 class _GAP(Function):
-    """See :func:`gap_loss`; the forward makes the gradient too, as all that it needs is at hand there."""
+    """Autograd function of :func:`gap_loss`; the forward computes the gradient too."""
 
     @staticmethod
     def forward(ctx: Any, cls_score: Tensor, label: Tensor, class_weight: Tensor, delta: float) -> Tensor:
@@ -132,8 +128,8 @@ def _ramp(num_above: Tensor, num_within: Tensor, sum_within: Tensor, own: Tensor
 
 
 @MODELS.register_module()
-class GAPLoss(nn.Module):
-    r"""Ranks every object above all negatives of the batch, of whatever class; the rarer its class, the harder.
+class GAPLoss(InnerLoss):
+    r"""Ranks every object above all negatives of the batch, of whatever class, with larger gradients for rarer classes.
 
     An object i of class m, with logit s_i for m, has the ranking error
 
@@ -151,39 +147,34 @@ class GAPLoss(nn.Module):
     the gradient alone. The counts are added up over all ranks and saved; those of [1] are of one rank.
 
     [0] Zhang et al., Reconciling Object-Level and Global-Level Objectives for Long-Tail Detection, ICCV 2023.
-    [1] github.com/EricZsy/ROG @1dad3cf, ``GAPLoss``. Equal to [1] on its own numbers, value and gradient
+    [1] github.com/EricZsy/ROG @1dad3cf, ``GAPLoss``. Reproduces [1] to 1e-6, value and gradient
         (tests/conformance, ``rog_gap``).
 
     Args:
-        num_classes: C; :class:`ROGLoss` takes it from the head.
-        gamma: how much the rare are preferred, at least 0.
-        delta: half the width of the ramp H, in logits, positive.
-        loss_weight: factor of the loss.
-
-    Raises:
-        ValueError: ``num_classes`` or ``delta`` is not positive, or ``gamma`` or ``loss_weight`` is negative; at a
-            forward with fewer than C logits a row.
+        num_classes: C; :class:`ROGLoss` fills it in.
+        gamma: Strength of the class weights.
+        delta: Half the width of the ramp H, in logits.
+        loss_weight: Weight of the loss.
     """
-
-    fits = ('roi',)
 
     def __init__(self, num_classes: int, gamma: float = 1.0, delta: float = 0.5, loss_weight: float = 0.1) -> None:
         super().__init__()
-        for name, value in (('num_classes', num_classes), ('delta', delta)):
-            if not 0 < value < float('inf'):
-                raise ValueError(f'Expected `{name}` to be positive, but got {value}.')
-        for name, value in (('gamma', gamma), ('loss_weight', loss_weight)):
-            check_at_least_zero(name, value)
+        check(
+            num_classes=(num_classes, 'int >= 1'),
+            delta=(delta, '> 0'),
+            gamma=(gamma, '>= 0'),
+            loss_weight=(loss_weight, '>= 0'),
+        )
         self.num_classes, self.gamma, self.delta, self.loss_weight = num_classes, gamma, delta, loss_weight
         self.seen = RunningCounts(num_classes + 1)
 
     def forward(self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The loss.
+        """Compute the loss.
 
         Args:
-            cls_score: logits, (N, C) or wider; what stands behind the C classes is left alone.
-            label: class indices, (N,); C is background.
-            weight: of each row, (N,); rows of weight 0 are left out, other weights make no difference in a ranking.
+            cls_score: Logits, (N, C) or wider; columns after the C classes are ignored.
+            label: Class indices, (N,); C is background.
+            weight: (N,); rows of weight 0 are left out, other weights make no difference.
         """
         if cls_score.dim() != 2 or cls_score.size(1) < self.num_classes:
             raise ValueError(
@@ -199,5 +190,4 @@ class GAPLoss(nn.Module):
             return self.loss_weight * gap_loss(score, label, class_weight, self.delta)
 
     def extra_repr(self) -> str:
-        """Shown in ``print(model)``."""
         return f'num_classes={self.num_classes}, gamma={self.gamma}, delta={self.delta}, loss_weight={self.loss_weight}'

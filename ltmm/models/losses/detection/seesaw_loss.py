@@ -1,4 +1,4 @@
-"""Seesaw loss: the head spares the tail, unless it is mistaken for it."""
+"""Seesaw loss: fewer negative gradients from head to tail classes, unless they cause false positives."""
 
 import math
 from typing import Any
@@ -9,27 +9,28 @@ from torch import Tensor
 
 from ltmm.models.state.running_sums import RunningCounts
 from ltmm.registry import MODELS
+from ltmm.utils.checks import check
 
-from ..base import at_least_float32, check_at_least_zero, reduce_loss
+from ..base import ClassificationLoss, at_least_float32, reduce_loss
 from ..functional import cross_entropy_with_grad, fused_loss
-from .roi_cls_loss import RoIClsLoss
+from .base import DetectionLoss
 
 __all__ = ['SeesawLoss', 'seesaw_loss']
 
 
 def seesaw_loss(cls_score: Tensor, label: Tensor, counts: Tensor, p: float, q: float, eps: float) -> Tensor:
-    r"""Cross entropy of the logits :math:`z_k + \log M_k F_k`, one value per sample, (N,).
+    r"""Compute the cross entropy of the logits :math:`z_k + \log M_k F_k`, (N,).
 
     The logarithm of the mitigation factor M is p min(log n_k - log n_y, 0), that of the compensation factor F is
     q max(log s_k - log max(s_y, eps), 0); both are 0 for k = y, and have no gradient.
 
     Args:
-        cls_score: logits z, (N, C).
-        label: class indices y, (N,).
+        cls_score: Logits z, (N, C).
+        label: Class indices y, (N,).
         counts: n, (C,); 0 counts as 1.
-        p: strength of M.
-        q: strength of F.
-        eps: lower bound of s_y in F.
+        p: Strength of M.
+        q: Strength of F.
+        eps: Lower bound of s_y in F.
     """
     index = label.unsqueeze(1)  # (N, 1)
     log_counts = p * counts.clamp(min=1).log().to(cls_score)  # (C,)
@@ -54,41 +55,35 @@ def seesaw_loss(cls_score: Tensor, label: Tensor, counts: Tensor, p: float, q: f
 
 
 @MODELS.register_module()
-class SeesawLoss(RoIClsLoss):
-    r"""Lowers the negatives that the head gives the tail, and raises those of a class that objects are mistaken for.
+class SeesawLoss(DetectionLoss, ClassificationLoss):
+    r"""Reduces the negative gradients from head to tail classes, and raises those of false positive classes.
 
     .. math::
         \ell(z, y) = -\log \frac{e^{z_y}}{\sum_k M_k F_k e^{z_k}}, \qquad
         M_k = \min\left(\frac{n_k}{n_y}, 1\right)^p, \qquad
         F_k = \max\left(\frac{s_k}{\max(s_y, \epsilon)}, 1\right)^q, \qquad s = \mathrm{softmax}(z)
 
-    n counts the labels that have come while training, this batch's and those of all ranks included, and is 1 at least.
-    In box heads, two more columns tell object from background: the classes learn from the objects, these two from all
-    proposals, and scores are softmax(z)_k times the softmax for object. The loss is then a dictionary,
-    ``loss_cls_objectness`` and ``loss_cls_classes``, both divided by all proposals that have a weight. In
-    classification heads there are C columns. Best with cosines: ``mmdet.NormedLinear`` as ``cls_predictor_cfg``.
+    n counts the labels seen in training, on all ranks and with this batch, and is at least 1. In box heads two more
+    columns tell objects from background: the classes learn from the objects, these two from all proposals, and scores
+    are softmax(z)_k times the softmax for object. The loss then has two terms, ``loss_cls_objectness`` and
+    ``loss_cls_classes``, both divided by the number of proposals with a weight. Classification heads have C columns.
+    Best with cosines: ``mmdet.NormedLinear`` as ``cls_predictor_cfg``.
 
-    mmdet's own ``SeesawLoss`` counts on each rank alone, label by label. On several GPUs mmdet's box heads are refused
-    at the start of training: they do not call the loss on a rank without proposals, for which the others would wait.
+    Use ltmm's box heads on several GPUs: mmdet's skip the loss on ranks without proposals, and the others would hang.
+    mmdet's ``SeesawLoss`` counts on each rank alone.
 
     [0] Wang et al., Seesaw Loss for Long-Tailed Instance Segmentation, CVPR 2021, arXiv 2008.10032.
-    [1] github.com/open-mmlab/mmdetection @v3.3.0, ``SeesawLoss``, by the authors. Equal to [1] on its own numbers
+    [1] github.com/open-mmlab/mmdetection @v3.3.0, ``SeesawLoss``, by the authors. Reproduces [1] to 1e-6
         (tests/conformance, ``seesaw``).
 
     Args:
-        p: strength of M, at least 0; 0.8 in [0].
-        q: strength of F, at least 0; 2 in [0].
-        eps: lower bound of s_y in F, in (0, 1]; 0.01 in [1].
-        num_classes: C; to be said in a classification head, while a box head says it by itself.
-        **kwargs: loss_weight and reduction of :class:`~ltmm.models.losses.base.ClassificationLoss`.
-
-    Raises:
-        ValueError: p or q is negative, eps is not in (0, 1], or F could overflow; or the head has another number of
-            classes than ``num_classes``.
-        RuntimeError: at the first forward, when C has not been said.
+        p: Strength of M; 0.8 in [0].
+        q: Strength of F; 2 in [0].
+        eps: Lower bound of s_y in F; 0.01 in [1].
+        num_classes: C, needed in classification heads; box heads fill it in.
+        **kwargs: ``loss_weight`` and ``reduction`` of :class:`DetectionLoss`.
     """
 
-    fits = ('roi', 'cls')
     use_sigmoid = False
     num_background_columns = 2
     prior_prob = None
@@ -96,10 +91,7 @@ class SeesawLoss(RoIClsLoss):
     def __init__(
         self, p: float = 0.8, q: float = 2.0, eps: float = 0.01, num_classes: int | None = None, **kwargs: Any
     ) -> None:
-        for name, value in (('p', p), ('q', q)):
-            check_at_least_zero(name, value)
-        if not 0 < eps <= 1:
-            raise ValueError(f'Expected `eps` to be in (0, 1], but got {eps}.')
+        check(p=(p, '>= 0'), q=(q, '>= 0'), eps=(eps, 'in (0, 1]'))
         if -q * math.log(eps) > 60:
             raise ValueError(f'Expected eps ** -q to be at most exp(60), but got q={q} and eps={eps}.')
         super().__init__(**kwargs)
@@ -109,17 +101,14 @@ class SeesawLoss(RoIClsLoss):
             self.counts = RunningCounts(num_classes)
 
     def on_num_classes(self, num_classes: int) -> None:
-        """Start from zero for C classes and background."""
         if self.num_classes not in (None, num_classes):
             raise ValueError(
-                f'SeesawLoss: expected `num_classes` to be {num_classes}, as of its head, but got {self.num_classes}. '
-                'It can be left out.'
+                f'SeesawLoss has num_classes={self.num_classes}, but its head {num_classes}. It can be left out.'
             )
         self.num_classes = num_classes
         self.counts = RunningCounts(num_classes + 1)
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
-        """See :func:`seesaw_loss`."""
         counts = self.counts.counts[: self.num_classes]
         return seesaw_loss(cls_score, label, counts, self.p, self.q, self.eps)
 
@@ -131,14 +120,14 @@ class SeesawLoss(RoIClsLoss):
         avg_factor: float | None = None,
         reduction_override: str | None = None,
     ) -> Tensor | dict[str, Tensor]:
-        """The loss, of classes and of objectness in a box head; while training, labels are counted before it.
+        """Compute the loss; in training, count the labels first.
 
         Args:
-            cls_score: logits, (N, C + 2) of box heads, with object before background in the end, (N, C) of others.
-            label: class indices, (N,); C is background.
-            weight: factor of each row, (N,).
-            avg_factor: what the mean divides by instead of N.
-            reduction_override: replaces ``reduction`` in this call.
+            cls_score: Logits, (N, C); (N, C + 2) in box heads, with object before background at the end.
+            label: Class indices, (N,); C is background.
+            weight: Weight of each row, (N,).
+            avg_factor: Divisor of the mean, in place of N.
+            reduction_override: Reduction of this call.
         """
         self._check(cls_score, label)
         self.counts.update(label)
@@ -159,13 +148,13 @@ class SeesawLoss(RoIClsLoss):
         )
 
     def get_activation(self, cls_score: Tensor) -> Tensor:
-        """Scores (N, C + 1) of a box head's logits (N, C + 2); the last column is background."""
+        """Return scores (N, C + 1) of the logits (N, C + 2) of a box head; the last column is background."""
         score = at_least_float32(cls_score)
         objectness = score[:, -2:].softmax(1)
         return torch.cat([score[:, :-2].softmax(1) * objectness[:, :1], objectness[:, 1:]], dim=1)
 
     def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Accuracy among the objects, as of :class:`RoIClsLoss`, and of telling them from background, in percent."""
+        """Return the accuracy among the objects and of telling them from background, in percent."""
         is_background = (labels == self.num_classes).long()
         correct = (cls_score[:, -2:].argmax(1) == is_background).sum()
         accuracy = super().get_accuracy(cls_score, labels)
@@ -173,12 +162,8 @@ class SeesawLoss(RoIClsLoss):
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:
         if self.num_columns is None:
-            raise RuntimeError(
-                'SeesawLoss does not know how many classes there are. In a classification head give '
-                "dict(type='ltmm.SeesawLoss', num_classes=...); a box head says it when it is built."
-            )
+            raise RuntimeError('SeesawLoss does not know the number of classes: give num_classes=C.')
         super()._check(cls_score, label)
 
     def extra_repr(self) -> str:
-        """Shown in ``print(model)``."""
         return f'p={self.p}, q={self.q}, eps={self.eps}, {super().extra_repr()}'

@@ -1,4 +1,4 @@
-"""One yes-or-no question per class and one for background: the loss that ROG and the equalization losses start from."""
+"""Sigmoid cross entropy of detection heads, the base of ROG and of the equalization losses."""
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from torch import Tensor
 from ltmm.registry import MODELS
 
 from ..functional import fused_loss
-from .roi_cls_loss import RoIClsLoss
+from .base import DetectionLoss
 
 __all__ = ['SigmoidCrossEntropyLoss', 'sigmoid_cross_entropy']
 
@@ -19,14 +19,14 @@ def sigmoid_cross_entropy(
     negative: Tensor | None = None,
     background: Tensor | None = None,
 ) -> Tensor:
-    """Sum over the K columns of the weighted binary cross entropy, one value per row, (N,).
+    """Compute the weighted binary cross entropy, summed over the K columns, (N,).
 
     Args:
-        cls_score: logits, (N, K).
-        label: the column that is right, (N,); K, or more, where none is.
-        positive: weight of the right column, by column, (K,); 1 when left out.
-        negative: weight of the other columns, (K,); 1 when left out.
-        background: the same for the rows where no column is right, (K,); as ``negative`` when left out.
+        cls_score: Logits, (N, K).
+        label: Positive column of each row, (N,); K or more for none.
+        positive: Weight of the positives of each column, (K,). Default: 1.
+        negative: Weight of the negatives of each column, (K,). Default: 1.
+        background: The same in rows without a positive, (K,). Default: ``negative``.
     """
     num_columns = cls_score.size(1)
     ones = cls_score.new_ones(num_columns)
@@ -59,21 +59,21 @@ def sigmoid_cross_entropy(
 
 
 @MODELS.register_module()
-class SigmoidCrossEntropyLoss(RoIClsLoss):
-    r"""Treats head and tail alike: binary cross entropy on C + 1 sigmoids, the last of them for background.
+class SigmoidCrossEntropyLoss(DetectionLoss):
+    r"""Binary cross entropy on C + 1 sigmoids, the last for background; treats head and tail classes alike.
 
     .. math::
         L = \frac{1}{N} \sum_i \sum_{j=0}^{C} \mathrm{BCE}(z_{ij}, [j = y_i]), \qquad
         \mathrm{score}_{ij} = \sigma(z_{ij}) (1 - \sigma(z_{iC}))
 
-    The plain loss that ROG adds its ranking to. N counts the proposals that have a weight.
+    N counts the proposals with a weight.
 
     [0] Zhang et al., Reconciling Object-Level and Global-Level Objectives for Long-Tail Detection, ICCV 2023.
-    [1] github.com/EricZsy/ROG @1dad3cf, ``SigmoidCrossEntropyLoss``. Equal to [1] on its own numbers
+    [1] github.com/EricZsy/ROG @1dad3cf, ``SigmoidCrossEntropyLoss``. Reproduces [1] to 1e-6
         (tests/conformance, ``rog_gap``).
 
     Args:
-        loss_weight: factor of the loss.
+        loss_weight: Weight of the loss.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
     """
 
@@ -81,5 +81,4 @@ class SigmoidCrossEntropyLoss(RoIClsLoss):
     prior_prob = None
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
-        """See :func:`sigmoid_cross_entropy`."""
         return sigmoid_cross_entropy(cls_score, label)

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.models.state.class_distribution import UsesClassDistribution
 
-from ..base import check_at_least_zero
+from ..base import InnerLoss, check_at_least_zero
 
 __all__ = ['HeadClassLoss']
 
 
-class HeadClassLoss(UsesClassDistribution, nn.Module):
+class HeadClassLoss(UsesClassDistribution, InnerLoss):
     """Base of the losses between a model and its teacher that look at the head classes only.
 
     A subclass has ``head_classes``, the labels (H,) of the classes with more than ``min_images`` training images.

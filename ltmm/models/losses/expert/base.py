@@ -1,28 +1,28 @@
-"""What the losses of several experts share: where the prior comes from, checks, float32 under AMP."""
+"""Base class of losses on the logits of several experts."""
 
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ltmm.models.state.class_distribution import UsesClassDistribution
 
-from ..base import at_least_float32
+from ..base import check_soft_labels
+from ..objective import LossInputs, Objective
 
 __all__ = ['LOG_EPS', 'ExpertLoss', 'expert_cross_entropy', 'kl_divergence']
 
-LOG_EPS = 1e-9  # what SADE, BalPoE and MDCS add before they take a logarithm
+LOG_EPS = 1e-9  # SADE, BalPoE and MDCS add it before taking a logarithm
 
 
 def expert_cross_entropy(expert_logits: Tensor, label: Tensor, class_weight: Tensor | None = None) -> Tensor:
-    """Mean cross entropy of each expert, (E,).
+    """Compute the mean cross entropy of each expert, (E,).
 
     Args:
         expert_logits: (E, N, C).
-        label: class indices, (N,), or soft labels, (N, C).
-        class_weight: factor of the samples of each class, (C,); the mean divides by the sum of the factors,
-            and is 0 where all of them are.
+        label: Class indices, (N,), or soft labels, (N, C).
+        class_weight: Weight of each class, (C,); the mean divides by the sum of the weights, and is 0 where they are.
     """
     num_experts, num_samples, _ = expert_logits.shape
     labels = torch.cat([label] * num_experts)
@@ -34,31 +34,30 @@ def expert_cross_entropy(expert_logits: Tensor, label: Tensor, class_weight: Ten
 
 
 def kl_divergence(target: Tensor, logits: Tensor) -> Tensor:
-    """KL(softmax(target) || softmax(logits)) over the last dimension.
-
-    Args:
-        target: logits, (..., C).
-        logits: (..., C).
-    """
+    """Compute KL(softmax(target) || softmax(logits)) over the last dimension of two (..., C) tensors of logits."""
     log_target, log_prob = target.log_softmax(-1), logits.log_softmax(-1)
     return (log_target.exp() * (log_target - log_prob)).sum(-1)
 
 
-class ExpertLoss(UsesClassDistribution, nn.Module):
-    """Base of the losses for the logits of several experts.
+class ExpertLoss(UsesClassDistribution, Objective):
+    """Base class of losses on the logits of several experts.
 
     A subclass writes :meth:`terms`, and derives its tensors in :meth:`on_class_distribution`.
 
+    Attributes:
+        num_experts: E, where the loss treats each expert differently.
+        num_views: V, views of each image that the loss needs.
+
     Args:
-        class_counts: training images per class, as a list or ``{class name: count}``; taken from the training data
-            when left out.
-        num_classes: C, where it is to be checked at build.
+        class_counts: Training images per class, a list or ``{class name: count}``. Default: taken from the training
+            data.
+        num_classes: C, to check the counts against.
     """
 
-    num_experts: int | None = None  # E, where the loss gives each expert a part of its own
-    num_views = 1  # views of each image, view after view in the rows of the logits
+    requires = ('expert_logits',)
+    num_experts: int | None = None
+    num_views = 1
     accepts_soft_labels = False
-    fits = ('experts',)
 
     def __init__(
         self,
@@ -68,47 +67,16 @@ class ExpertLoss(UsesClassDistribution, nn.Module):
         super().__init__()
         self.init_class_distribution(class_counts, num_classes)
 
-    def terms(self, expert_logits: Tensor, label: Tensor, **kwargs: Tensor) -> dict[str, Tensor]:
-        """The terms of the loss by name, from float32 or float64 logits; 'loss' is a part of every name."""
-        raise NotImplementedError(f'{type(self).__name__} must define terms(expert_logits, label).')
-
-    def forward(self, expert_logits: Tensor, label: Tensor, **kwargs: Tensor) -> dict[str, Tensor]:
-        """The terms, which add up to the loss.
-
-        Args:
-            expert_logits: (E, V N, C) for V views of N images.
-            label: class indices, (N,), or, where the loss takes them, soft labels, (N, C).
-            kwargs: what else :meth:`terms` takes.
-
-        Raises:
-            RuntimeError: no class distribution has arrived.
-            ValueError: another number of experts, views or classes than the loss is for, or soft labels that are not
-                supported.
-        """
-        self._check(expert_logits, label)
-        expert_logits = at_least_float32(expert_logits)
-        with torch.autocast(expert_logits.device.type, enabled=False):
-            return self.terms(expert_logits, label, **kwargs)
-
-    def _check(self, expert_logits: Tensor, label: Tensor) -> None:
-        name, num_classes = type(self).__name__, self.get_class_distribution().num_classes
-        if expert_logits.dim() != 3 or expert_logits.size(2) != num_classes:
+    def _check(self, inputs: LossInputs) -> None:
+        expert_logits, name = inputs.expert_logits, type(self).__name__
+        self.check_logits(expert_logits)
+        check_soft_labels(self, inputs.label)
+        if expert_logits.dim() != 3 or self.num_experts not in (None, len(expert_logits)):
+            expected = self.num_experts or 'E'
+            raise ValueError(f'{name}: expected logits ({expected}, N, C), but got {tuple(expert_logits.shape)}.')
+        if expert_logits.size(1) != self.num_views * len(inputs.label):
             raise ValueError(
-                f'{name}: expected logits of shape (E, N, {num_classes}), the number of classes in the training data, '
-                f'but got {tuple(expert_logits.shape)}.'
-            )
-        if self.num_experts not in (None, expert_logits.size(0)):
-            raise ValueError(f'{name}: expected {self.num_experts} experts, but got {expert_logits.size(0)}.')
-        if label.dim() == 2 and not self.accepts_soft_labels:
-            raise ValueError(
-                f'{name} takes class indices (N,), but got soft labels {tuple(label.shape)}; '
-                'leave Mixup, CutMix and label smoothing out of the data preprocessor.'
-            )
-        if expert_logits.size(1) != self.num_views * len(label):
-            views = f'{self.num_views} view{"s" if self.num_views > 1 else ""} of each image'
-            raise ValueError(
-                f'{name} takes {views}: expected {self.num_views * len(label)} rows of logits for {len(label)} labels, '
-                f"but got {expert_logits.size(1)}. The pipeline decides: dict(type='MultiView', num_views=[...], ...) "
-                "with data_preprocessor=dict(type='ltmm.MultiViewDataPreprocessor') makes several, without it there is "
-                'one.'
+                f'{name} needs {self.num_views} view(s) of each image: expected {self.num_views * len(inputs.label)} '
+                f"rows of logits, but got {expert_logits.size(1)}. dict(type='MultiView', num_views=[...]) in the "
+                "pipeline with data_preprocessor=dict(type='ltmm.MultiViewDataPreprocessor') makes several views."
             )

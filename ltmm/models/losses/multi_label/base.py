@@ -5,11 +5,11 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ltmm.models.state.class_distribution import UsesClassDistribution
 
-from ..base import at_least_float32, check_at_least_zero
+from ..base import LogitLoss, at_least_float32
 
 __all__ = ['MultiLabelLoss', 'MultiLabelPriorLoss', 'check_targets', 'positives_of', 'reduce_multi_label_loss']
 
@@ -97,7 +97,7 @@ def positives_of(target: Tensor) -> Tensor:
     return is_positive.nonzero().squeeze(1)
 
 
-class MultiLabelLoss(nn.Module):
+class MultiLabelLoss(LogitLoss):
     """Base of the losses for (N, C) logits with any number of positive classes an image.
 
     A subclass writes :meth:`unreduced`, up to a constant factor ``scale``. It says ``accepts_unknown = True`` where -1
@@ -118,14 +118,11 @@ class MultiLabelLoss(nn.Module):
     leaves_unknown_out = False
     gives_total = False
     scale = 1.0
-    fits = ('multi_label',)
 
     def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
-        super().__init__()
-        check_at_least_zero('loss_weight', loss_weight)
+        super().__init__(loss_weight)
         if reduction not in REDUCTIONS:
             raise ValueError(f'Expected `reduction` to be one of {list(REDUCTIONS)}, but got {reduction!r}.')
-        self.loss_weight = loss_weight
         self.reduction = reduction
 
     def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:

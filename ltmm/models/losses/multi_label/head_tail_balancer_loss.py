@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ltmm.registry import MODELS
 
-from ..base import at_least_float32, check_at_least_zero
+from ..base import InnerLoss, at_least_float32, check_at_least_zero
 
 __all__ = ['HeadTailBalancerLoss', 'head_tail_balancer_loss']
 
@@ -32,7 +32,7 @@ def head_tail_balancer_loss(
 
 
 @MODELS.register_module()
-class HeadTailBalancerLoss(nn.Module):
+class HeadTailBalancerLoss(InnerLoss):
     r"""Draws the balanced branch to where head and tail branch agree with it, most to the one with the larger loss.
 
     .. math:: L = \sum_{b \in \{h, t\}} \frac{\ell_b^\gamma}{\ell_h^\gamma + \ell_t^\gamma} \,
@@ -53,8 +53,6 @@ class HeadTailBalancerLoss(nn.Module):
     Raises:
         ValueError: ``gamma`` or ``loss_weight`` is negative, or the loss keeps one value a label.
     """
-
-    fits = ('comic',)
 
     def __init__(self, loss: dict, gamma: float = 2.0, loss_weight: float = 1.0) -> None:
         super().__init__()

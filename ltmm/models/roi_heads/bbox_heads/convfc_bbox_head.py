@@ -1,32 +1,63 @@
-"""mmdet's RoI box heads, told by their loss how to start."""
+"""mmdet's box heads with the losses of ltmm."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmdet.models.roi_heads import bbox_heads as mmdet_heads
-from torch import Tensor
+from torch import Tensor, nn
 
-from ltmm.models.fits import check_losses_fit
+from ltmm.models.heads.base import ChecksLosses, check_loss
+from ltmm.models.losses.detection.base import BoxHeadLoss
+from ltmm.models.losses.objective import AuxLoss, LossInputs, Objective, merge_terms
 from ltmm.registry import MODELS
 
 __all__ = ['ConvFCBBoxHead', 'Shared2FCBBoxHead', 'Shared4Conv1FCBBoxHead']
 
 
-class FollowsItsLoss:
-    """Mixin of mmdet's ConvFC box heads: what depends on the classification loss is taken from it.
+class BBoxHeadMixin(ChecksLosses):
+    r"""Mixin of mmdet's ConvFC box heads for losses of ltmm.
 
-    mmdet itself asks the loss for the width of the classifier, the scores and the accuracy. This adds the bias of the
-    classifier, :math:`-\\log((1 - p) / p)` with the loss's ``prior_prob`` p, refuses a loss that is not made for
-    RoI heads, and keeps the classifier in the graph of a batch without proposals. An explicit ``init_cfg`` replaces
-    all of the initialisation, the bias too.
+    - The bias of the classifier starts at :math:`-\log((1 - p) / p)` with the ``prior_prob`` p of the loss, unless
+      ``init_cfg`` is given.
+    - The loss is called on batches without proposals too, so that losses with state do not hang on several ranks.
+    - ``loss_cls`` may be an objective, and ``aux_losses`` are added; both see the embedding before ``fc_cls``.
+
+    Args:
+        *args: Arguments of mmdet's head.
+        aux_losses: Objectives beside ``loss_cls``; each config may have a ``weight`` and a ``name``.
+        **kwargs: Arguments of mmdet's head.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    accepts = (BoxHeadLoss, Objective)
+    provides = ('cls_score', 'label', 'features', 'classifier', 'loss', 'weight', 'avg_factor')
+
+    def __init__(self, *args: Any, aux_losses: Sequence[dict] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        check_losses_fit(self)
-        prior_prob = getattr(self.loss_cls, 'prior_prob', None)
-        if self.with_cls and prior_prob is not None and kwargs.get('init_cfg') is None:
-            (init_fc_cls,) = (cfg for cfg in self.init_cfg if cfg['override'] == dict(name='fc_cls'))
-            init_fc_cls['bias_prob'] = prior_prob
+        self.aux_losses = nn.ModuleList(map(AuxLoss, aux_losses))
+        check_loss(self, self.loss_cls, self.accepts, self.provides)
+        for aux_loss in self.aux_losses:
+            check_loss(self, aux_loss.objective, (Objective,), self.provides)
+        if isinstance(self.loss_cls, Objective):
+            self.loss_cls = ObjectiveOfBoxes(self.loss_cls)
+        elif isinstance(self.loss_cls, BoxHeadLoss) and self.with_cls and kwargs.get('init_cfg') is None:
+            if self.loss_cls.prior_prob is not None:
+                (init_fc_cls,) = (cfg for cfg in self.init_cfg if cfg['override'] == dict(name='fc_cls'))
+                init_fc_cls['bias_prob'] = self.loss_cls.prior_prob
+        self.has_objectives = bool(self.aux_losses) or isinstance(self.loss_cls, ObjectiveOfBoxes)
+        self._features: Tensor | None = None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and box deltas, and keep the embedding before ``fc_cls`` for objectives."""
+        if not self.has_objectives:
+            return super().forward(x)
+        hook = self.fc_cls.register_forward_pre_hook(self._keep_features)
+        try:
+            return super().forward(x)
+        finally:
+            hook.remove()
+
+    def _keep_features(self, classifier: nn.Module, args: tuple[Tensor]) -> None:
+        self._features = args[0]
 
     def loss(
         self,
@@ -38,48 +69,58 @@ class FollowsItsLoss:
         *args: Any,
         **kwargs: Any,
     ) -> dict:
-        """mmdet's loss; where it leaves the classification loss out, for want of proposals, an empty one is put in."""
+        """Compute mmdet's losses and the auxiliary ones."""
+        inputs = self._loss_inputs(cls_score, labels, label_weights) if self.has_objectives else None
+        if isinstance(self.loss_cls, ObjectiveOfBoxes):
+            self.loss_cls.inputs = inputs
         losses = super().loss(cls_score, bbox_pred, rois, labels, label_weights, *args, **kwargs)
-        if cls_score is not None and not cls_score.numel():
+        if cls_score is not None and not cls_score.numel():  # mmdet has skipped it
             loss_cls = self.loss_cls(cls_score, labels, label_weights, avg_factor=1.0)
             losses.update(loss_cls if isinstance(loss_cls, dict) else dict(loss_cls=loss_cls))
-        return losses
+        if not self.aux_losses:
+            return losses
+        main = {name: losses.pop(name) for name in list(losses) if 'loss' in name and 'bbox' not in name}
+        return losses | merge_terms(main, self.aux_losses, inputs)
+
+    def _loss_inputs(self, cls_score: Tensor, labels: Tensor, label_weights: Tensor) -> LossInputs:
+        features, self._features = self._features, None
+        return LossInputs(
+            label=labels,
+            cls_score=cls_score,
+            features=features,
+            classifier=self.fc_cls,
+            weight=label_weights,
+            avg_factor=max((label_weights > 0).sum().item(), 1),  # as mmdet counts it
+        )
+
+
+class ObjectiveOfBoxes(nn.Module):
+    """An objective as ``loss_cls`` of a box head, which calls it with logits and labels.
+
+    Args:
+        objective: The objective.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__()
+        self.objective = objective
+        self.inputs: LossInputs | None = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        inputs, self.inputs = self.inputs, None
+        return self.objective(inputs)
 
 
 @MODELS.register_module()
-class ConvFCBBoxHead(FollowsItsLoss, mmdet_heads.ConvFCBBoxHead):
-    """mmdet's ConvFCBBoxHead, which takes width, scores, accuracy and prior bias from its loss.
-
-    Args:
-        *args: see :class:`mmdet.models.ConvFCBBoxHead`.
-        **kwargs: see :class:`mmdet.models.ConvFCBBoxHead`.
-
-    Raises:
-        TypeError: ``loss_cls`` does not fit RoI heads.
-    """
+class ConvFCBBoxHead(BBoxHeadMixin, mmdet_heads.ConvFCBBoxHead):
+    """mmdet's ConvFCBBoxHead for losses of ltmm, see :class:`BBoxHeadMixin`."""
 
 
 @MODELS.register_module()
-class Shared2FCBBoxHead(FollowsItsLoss, mmdet_heads.Shared2FCBBoxHead):
-    """mmdet's Shared2FCBBoxHead, which takes width, scores, accuracy and prior bias from its loss.
-
-    Args:
-        *args: see :class:`mmdet.models.Shared2FCBBoxHead`.
-        **kwargs: see :class:`mmdet.models.Shared2FCBBoxHead`.
-
-    Raises:
-        TypeError: ``loss_cls`` does not fit RoI heads.
-    """
+class Shared2FCBBoxHead(BBoxHeadMixin, mmdet_heads.Shared2FCBBoxHead):
+    """mmdet's Shared2FCBBoxHead for losses of ltmm, see :class:`BBoxHeadMixin`."""
 
 
 @MODELS.register_module()
-class Shared4Conv1FCBBoxHead(FollowsItsLoss, mmdet_heads.Shared4Conv1FCBBoxHead):
-    """mmdet's Shared4Conv1FCBBoxHead, which takes width, scores, accuracy and prior bias from its loss.
-
-    Args:
-        *args: see :class:`mmdet.models.Shared4Conv1FCBBoxHead`.
-        **kwargs: see :class:`mmdet.models.Shared4Conv1FCBBoxHead`.
-
-    Raises:
-        TypeError: ``loss_cls`` does not fit RoI heads.
-    """
+class Shared4Conv1FCBBoxHead(BBoxHeadMixin, mmdet_heads.Shared4Conv1FCBBoxHead):
+    """mmdet's Shared4Conv1FCBBoxHead for losses of ltmm, see :class:`BBoxHeadMixin`."""

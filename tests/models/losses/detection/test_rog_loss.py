@@ -113,16 +113,16 @@ def test_a_base_without_counts_and_one_that_counts_are_not_changed_by_the_check(
 
 
 def test_a_dense_head_is_refused():
-    from ltmm.models.fits import check_losses_fit
+    from ltmm.models.accepts import check_losses
 
     head = MODELS.build(dict(type='RetinaHead', num_classes=C, in_channels=8, feat_channels=8))
     head.loss_cls = ROGLoss(BASES['sigmoid'][0])
-    with pytest.raises(TypeError, match='ROGLoss does not fit bbox_head'):
-        check_losses_fit(torch.nn.ModuleDict(dict(bbox_head=head)))
+    with pytest.raises(TypeError, match='accepts no loss of ltmm, but got ROGLoss'):
+        check_losses(torch.nn.ModuleDict(dict(bbox_head=head)))
 
 
 def test_outside_of_a_head_it_says_what_is_missing():
-    with pytest.raises(RuntimeError, match=r'put it into a box head, or call get_cls_channels\(C\)'):
+    with pytest.raises(RuntimeError, match=r'call get_cls_channels\(C\) first'):
         ROGLoss(BASES['sigmoid'][0])(torch.zeros(2, C + 1), torch.zeros(2, dtype=torch.long))
 
 

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 
 from ltmm import ClassDistribution
-from ltmm.models.losses import BalPoELoss, RoIExpertLoss, RoILossPerExpert
+from ltmm.models.losses import RoIExpertLoss, RoILossPerExpert
 from ltmm.registry import MODELS
 
 C, E = 4, 3
@@ -124,11 +124,6 @@ def test_bfloat16_is_computed_in_float32():
 def test_refuses_what_cannot_be(build, error, message):
     with pytest.raises(error, match=message):
         build()
-
-
-def test_an_expert_loss_alone_still_does_not_fit_box_heads():
-    RoIExpertLoss(EXPERT_LOSSES[0], E)
-    assert BalPoELoss.fits == ('experts',)
 
 
 def test_logits_of_another_width_are_refused():

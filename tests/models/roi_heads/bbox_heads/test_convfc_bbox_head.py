@@ -12,8 +12,7 @@ from toy_lvis import CLASSES, box_head
 
 import ltmm  # noqa: F401
 from ltmm.class_distribution import ClassDistribution
-from ltmm.models.fits import check_losses_fit
-from ltmm.registry import MODELS as LTMM_MODELS
+from ltmm.models.accepts import check_losses
 
 C = len(CLASSES)
 DISTRIBUTION = ClassDistribution([40, 20, 5, 0], num_images=60)
@@ -25,13 +24,6 @@ EITHER_HEAD = pytest.mark.parametrize('type', ['ltmm.Shared2FCBBoxHead', 'mmdet.
 def in_scope_mmdet():
     with DefaultScope.overwrite_default_scope('mmdet'):
         yield
-
-
-@LTMM_MODELS.register_module()
-class DenseOnlyLoss(nn.Module):
-    """A loss that is not made for box heads."""
-
-    fits = ('dense',)
 
 
 def build(**options):
@@ -71,18 +63,16 @@ def test_an_explicit_init_cfg_replaces_the_prior_bias():
 
 
 def test_a_loss_that_does_not_fit_is_refused_when_the_head_is_built():
-    with pytest.raises(
-        TypeError, match=r"DenseOnlyLoss does not fit its head \(Shared2FCBBoxHead.*It fits: mmdet's de"
-    ):
-        build(loss_cls=dict(type='ltmm.DenseOnlyLoss'))
+    with pytest.raises(TypeError, match='Shared2FCBBoxHead accepts BoxHeadLoss or Objective, but got LDAMLoss'):
+        build(loss_cls=dict(type='ltmm.LDAMLoss'))
 
 
 def test_eql_in_a_dense_head_is_refused_before_training():
     loss = dict(type='ltmm.EQLLoss', lambda_=0.1)
     head = MODELS.build(dict(type='RetinaHead', num_classes=C, in_channels=8, feat_channels=8, loss_cls=CROSS_ENTROPY))
     head.loss_cls = MODELS.build(loss)
-    with pytest.raises(TypeError, match=r"EQLLoss does not fit bbox_head \(RetinaHead, one of mmdet's dense heads"):
-        check_losses_fit(nn.ModuleDict(dict(bbox_head=head)))
+    with pytest.raises(TypeError, match='accepts no loss of ltmm, but got EQLLoss'):
+        check_losses(nn.ModuleDict(dict(bbox_head=head)))
 
 
 @EITHER_HEAD

@@ -1,0 +1,67 @@
+"""Losses that heads of mmpretrain and mmdet accept; the heads of ltmm check theirs at build."""
+
+from functools import cache
+
+from mmengine.dist import get_world_size
+from mmpretrain.models import heads as mmpretrain_heads
+from torch import nn
+
+from ltmm.models.heads.base import ChecksLosses, check_loss
+from ltmm.models.losses.base import ClassificationLoss
+from ltmm.models.losses.detection.base import BoxHeadLoss
+from ltmm.models.losses.multi_label.base import MultiLabelLoss
+from ltmm.models.state.running_sums import RunningState
+from ltmm.utils.environment import mmdet_is_usable
+
+__all__ = ['check_losses', 'detection_head_classes']
+
+
+@cache
+def foreign_heads() -> dict[type, tuple[str, tuple[type, ...]]]:
+    """Return, per class of head, the attribute of its loss and the base classes that it accepts, subclasses first."""
+    table = {
+        mmpretrain_heads.MultiLabelClsHead: ('loss_module', (MultiLabelLoss,)),
+        mmpretrain_heads.ClsHead: ('loss_module', (ClassificationLoss,)),
+    }
+    if mmdet_is_usable():
+        from mmdet.models.dense_heads import DETRHead
+        from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+        from mmdet.models.roi_heads.bbox_heads import BBoxHead, ConvFCBBoxHead
+
+        table |= {
+            ConvFCBBoxHead: ('loss_cls', (BoxHeadLoss,)),
+            BBoxHead: ('loss_cls', ()),  # subclasses set the width of their classifier without asking the loss
+            BaseDenseHead: ('loss_cls', ()),
+            DETRHead: ('loss_cls', ()),
+        }
+    return table
+
+
+@cache
+def detection_head_classes() -> tuple[type, ...]:
+    """Return the classes of mmdet's heads with a classifier; none without mmdet."""
+    return tuple(cls for cls, (attribute, _) in foreign_heads().items() if attribute == 'loss_cls')
+
+
+def check_losses(model: nn.Module) -> None:
+    """Refuse losses of ltmm in heads of mmpretrain and mmdet that they do not fit.
+
+    Args:
+        model: Any model.
+    """
+    for name, head in model.named_modules():
+        entry = next((entry for cls, entry in foreign_heads().items() if isinstance(head, cls)), None)
+        if entry is None or isinstance(head, ChecksLosses):
+            continue
+        attribute, accepts = entry
+        loss = getattr(head, attribute, None)  # DETR and mmpretrain have heads without one
+        if loss is None:
+            continue
+        name = f'{name or "the head"} ({type(head).__name__})'
+        check_loss(head, loss, accepts, name=name)
+        has_state = any(isinstance(module, RunningState) for module in loss.modules())
+        if attribute == 'loss_cls' and has_state and get_world_size() > 1:
+            raise TypeError(
+                f'{name} of mmdet skips its loss on ranks without proposals; the other ranks would hang in all_reduce. '
+                "Use ltmm's box heads, such as ltmm.Shared2FCBBoxHead, or one process."
+            )

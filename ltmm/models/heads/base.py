@@ -1,0 +1,133 @@
+"""Losses of a head: which kinds it accepts, and how their terms are merged."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from ltmm.class_distribution import ClassDistributionError
+from ltmm.models.layers.normed_linear import CosineLayer
+from ltmm.models.losses.base import CosineLoss, InnerLoss, LogitLoss
+from ltmm.models.losses.detection.base import BoxHeadLoss
+from ltmm.models.losses.objective import AuxLoss, LossInputs, Objective, merge_terms
+from ltmm.models.state.class_distribution import UsesClassDistribution
+from ltmm.utils.checks import check
+
+__all__ = ['ChecksLosses', 'LongTailHeadMixin', 'check_loss', 'sample_indices']
+
+KINDS = (LogitLoss, BoxHeadLoss, Objective, InnerLoss)
+
+
+def check_loss(
+    head: nn.Module, loss: nn.Module, accepts: tuple[type, ...], provides: Sequence[str] = (), name: str | None = None
+) -> None:
+    """Refuse a loss of ltmm in a head that it does not fit. Losses of other packages are not checked.
+
+    Args:
+        head: The head.
+        loss: Its loss.
+        accepts: Base classes of the losses that fit.
+        provides: Fields of :class:`LossInputs` that the head fills.
+        name: Name of the head in messages; its class by default.
+    """
+    name, kind = name or type(head).__name__, type(loss).__name__
+    if isinstance(loss, KINDS) and not isinstance(loss, accepts):
+        kinds = ' or '.join(cls.__name__ for cls in accepts) or 'no loss of ltmm'
+        raise TypeError(f'{name} accepts {kinds}, but got {kind} ({type(loss).__mro__[1].__name__}).')
+    missing = sorted(set(loss.requires) - set(provides)) if isinstance(loss, Objective) else []
+    if missing:
+        raise TypeError(f'{kind} needs {missing}, which {name} does not provide.')
+    for part in loss.modules():
+        if isinstance(part, CosineLoss):
+            _check_cosine(name, head, part)
+        num_classes = getattr(head, 'num_classes', None)  # some heads of mmdet have none
+        if isinstance(part, UsesClassDistribution) and num_classes is not None:
+            expected = part.expected_num_classes()
+            if expected not in (None, num_classes):
+                hint = ' Counts leave the background class out.' if expected == num_classes + 1 else ''
+                raise ClassDistributionError(
+                    f'{name} has num_classes={num_classes}, but its {type(part).__name__} has counts of {expected} '
+                    f'classes.{hint}'
+                )
+
+
+def _check_cosine(name: str, head: nn.Module, loss: CosineLoss) -> None:
+    """Refuse a loss of cosines in a head without a cosine layer, and cosines that are not scaled exactly once."""
+    kind, layers = type(loss).__name__, [layer for layer in head.modules() if isinstance(layer, CosineLayer)]
+    if not layers:
+        raise TypeError(f"{kind} takes cosines: use classifier=dict(type='ltmm.NormedLinear') in {name}.")
+    expected = loss.scale if loss.scaled_by_layer else 1
+    for layer in layers:
+        if layer.scale != expected and loss.scale != 1:
+            raise ValueError(
+                f'{name}: {kind}(scale={loss.scale}) expects {type(layer).__name__}(scale={expected}), but got '
+                f'scale={layer.scale}.'
+            )
+
+
+class ChecksLosses:
+    """Mixin of heads that check their losses when they are built.
+
+    Attributes:
+        accepts: Base classes of the main loss.
+        provides: Fields of :class:`LossInputs` that the head fills.
+    """
+
+    accepts: ClassVar[tuple[type, ...]]
+    provides: ClassVar[tuple[str, ...]] = ()
+
+
+class LongTailHeadMixin(ChecksLosses, UsesClassDistribution):
+    """Mixin of mmpretrain's heads: main loss of either kind, auxiliary losses, class distribution in the checkpoint."""
+
+    provides = (
+        'cls_score',
+        'label',
+        'features',
+        'sample_idx',
+        'teacher_logits',
+        'classifier',
+        'loss',
+    )
+
+    def init_losses(
+        self, num_classes: int, class_counts: Sequence[int] | dict | str | None, aux_losses: Sequence[dict]
+    ) -> None:
+        """Check the main loss and build the auxiliary ones; call it in ``__init__`` when the classifier stands.
+
+        Args:
+            num_classes: C.
+            class_counts: Training images per class. Default: taken from the training data.
+            aux_losses: Configs of objectives, see :class:`AuxLoss`.
+        """
+        check(num_classes=(num_classes, 'int >= 1'))
+        self.init_class_distribution(class_counts, num_classes)
+        self.aux_losses = nn.ModuleList(map(AuxLoss, aux_losses))
+        check_loss(self, self.loss_module, self.accepts, self.provides)
+        for aux_loss in self.aux_losses:
+            check_loss(self, aux_loss.objective, (Objective,), self.provides)
+
+    def labels_of(self, data_samples: Sequence[DataSample]) -> Tensor:
+        """Return class indices, (N,), or soft labels, (N, C)."""
+        if 'gt_score' in data_samples[0]:
+            return torch.stack([sample.gt_score for sample in data_samples])
+        return torch.cat([sample.gt_label for sample in data_samples])
+
+    def main_loss(self, inputs: LossInputs) -> Tensor:
+        """Compute a main loss that is a function of logits and labels."""
+        return self.loss_module(inputs.cls_score, inputs.label, avg_factor=len(inputs.cls_score))
+
+    def compute_losses(self, inputs: LossInputs) -> dict[str, Tensor]:
+        """Compute the terms of the main loss and of the auxiliary losses."""
+        is_objective = isinstance(self.loss_module, Objective)
+        main = self.loss_module(inputs) if is_objective else dict(loss=self.main_loss(inputs))
+        return merge_terms(main, self.aux_losses, inputs) if self.aux_losses else main
+
+
+def sample_indices(data_samples: Sequence[DataSample]) -> Tensor | None:
+    """Return the index of each image in the training set, (N,), where the pipeline packs ``sample_idx``."""
+    if 'sample_idx' not in data_samples[0]:
+        return None
+    return torch.tensor([sample.sample_idx for sample in data_samples])

@@ -1,0 +1,168 @@
+"""Base classes of the classification losses of detection heads."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ltmm.registry import MODELS
+from ltmm.utils.environment import mmdet_is_usable
+
+from ..base import LogitLoss, at_least_float32
+
+__all__ = ['BoxHeadLoss', 'DenseHeadLoss', 'DetectionLoss', 'build_detection_loss', 'foreground_accuracy']
+
+
+def foreground_accuracy(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Compute the accuracy among the objects, in percent; 0 without any.
+
+    Args:
+        scores: Scores or logits of the classes, (N, C).
+        labels: Class indices, (N,); C is background.
+    """
+    foreground = labels < scores.size(1)
+    return dict(acc_classes=100 * (scores.argmax(1) == labels).sum() / foreground.sum().clamp(min=1))
+
+
+class BoxHeadLoss(nn.Module):
+    """Interface of every loss that tells a box head the width of its classifier, the scores and the accuracy.
+
+    mmdet's box heads ask a loss for these three if it has the ``custom_*`` flags. ltmm's box heads also start the bias
+    of the classifier from ``prior_prob``.
+
+    Attributes:
+        prior_prob: Initial score of every class, as most targets are 0; None leaves the bias as mmdet has it.
+    """
+
+    custom_cls_channels = True
+    custom_activation = True
+    custom_accuracy = True
+    prior_prob: float | None = None
+
+    def get_cls_channels(self, num_classes: int) -> int:
+        """Return the width of the classifier."""
+        raise NotImplementedError
+
+    def get_activation(self, cls_score: Tensor) -> Tensor:
+        """Return scores (N, C + 1) of logits (N, width); the last is background."""
+        raise NotImplementedError
+
+    def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the accuracy among the objects, see :func:`foreground_accuracy`."""
+        return foreground_accuracy(self.get_activation(cls_score)[:, :-1], labels)
+
+
+class DetectionLoss(BoxHeadLoss, LogitLoss):
+    """Base class of losses for box heads: C classes, label C is background.
+
+    The defaults are right for one sigmoid per class, with or without a column for background.
+
+    Attributes:
+        num_background_columns: Columns of the classifier beside those of the C classes.
+        num_columns: Columns that the logits must have; None until a head has said how many classes it has.
+    """
+
+    use_sigmoid = True  # mmdet's dense and DETR heads read it
+    num_background_columns = 0
+    prior_prob = 0.001
+    num_columns: int | None = None
+
+    def on_num_classes(self, num_classes: int) -> None:
+        """Take C from the head when it is built; nothing by default."""
+
+    def get_cls_channels(self, num_classes: int) -> int:
+        """Return the width of the classifier."""
+        self.on_num_classes(num_classes)
+        self.num_columns = num_classes + self.num_background_columns
+        return self.num_columns
+
+    def get_activation(self, cls_score: Tensor) -> Tensor:
+        """Return scores (N, C + 1): sigma(z_c) (1 - sigma(z_background)), or sigma(z_c) without such a column."""
+        scores = at_least_float32(cls_score).sigmoid()
+        if not self.num_background_columns:
+            return torch.cat([scores, scores.new_zeros(len(scores), 1)], dim=1)
+        return torch.cat([scores[:, :-1] * (1 - scores[:, -1:]), scores[:, -1:]], dim=1)
+
+    def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the accuracy among the objects, see :func:`foreground_accuracy`."""
+        return foreground_accuracy(cls_score[:, : cls_score.size(1) - self.num_background_columns], labels)
+
+    def _check(self, cls_score: Tensor, label: Tensor) -> None:
+        super()._check(cls_score, label)
+        if self.num_columns is not None and cls_score.size(1) != self.num_columns:
+            raise ValueError(
+                f'{type(self).__name__}: expected logits (N, {self.num_columns}), but got {tuple(cls_score.shape)}: '
+                'the classifier of this head does not ask the loss for its width.'
+            )
+
+
+class DenseHeadLoss(DetectionLoss):
+    """Base class of losses that dense and DETR heads take too: there they have C columns and plain sigmoids."""
+
+    def get_dense_channels(self, num_classes: int) -> int:
+        """Return the width of the classifier of a dense or DETR head, C."""
+        self.on_num_classes(num_classes)
+        self.custom_cls_channels = self.custom_activation = self.custom_accuracy = False
+        self.num_columns = num_classes
+        return num_classes
+
+    def one_update(self) -> AbstractContextManager:
+        """Within it, all calls belong to one iteration: the levels of a dense head, the layers of a DETR decoder."""
+        return nullcontext()
+
+
+class MMDetSoftmaxLoss(BoxHeadLoss):
+    """Adapter of mmdet's softmax cross entropy."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def get_cls_channels(self, num_classes: int) -> int:
+        return num_classes + 1
+
+    def get_activation(self, cls_score: Tensor) -> Tensor:
+        return cls_score.softmax(-1)
+
+    def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return dict(acc=100 * (cls_score.argmax(1) == labels).sum() / max(len(labels), 1))
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor | dict[str, Tensor]:
+        return self.loss(*args, **kwargs)
+
+
+class MMDetSeesawLoss(MMDetSoftmaxLoss):
+    """Adapter of mmdet's Seesaw loss, which has the interface of a box head loss."""
+
+    def get_cls_channels(self, num_classes: int) -> int:
+        return self.loss.get_cls_channels(num_classes)
+
+    def get_activation(self, cls_score: Tensor) -> Tensor:
+        return self.loss.get_activation(cls_score)
+
+    def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return self.loss.get_accuracy(cls_score, labels)
+
+
+def build_detection_loss(cfg: dict, owner: str) -> BoxHeadLoss:
+    """Build a loss inside of another, of ltmm or one of mmdet's that box heads use.
+
+    Args:
+        cfg: Config of the loss.
+        owner: Name of the other loss, for messages.
+    """
+    loss = MODELS.build(cfg)
+    if isinstance(loss, BoxHeadLoss):
+        return loss
+    if mmdet_is_usable():
+        from mmdet.models.losses import CrossEntropyLoss, SeesawLoss
+
+        if isinstance(loss, SeesawLoss):
+            return MMDetSeesawLoss(loss)
+        if isinstance(loss, CrossEntropyLoss) and not (loss.use_sigmoid or loss.use_mask):
+            return MMDetSoftmaxLoss(loss)
+    raise TypeError(
+        f"{owner} accepts DetectionLoss, mmdet's SeesawLoss or its CrossEntropyLoss with a softmax, but got "
+        f'{type(loss).__name__}.'
+    )

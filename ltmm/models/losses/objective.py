@@ -1,0 +1,131 @@
+"""Objectives: losses that need more than logits and labels."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor, nn
+
+from ltmm.registry import MODELS
+from ltmm.utils.checks import check
+
+from .base import at_least_float32
+
+__all__ = ['AuxLoss', 'LossInputs', 'Objective', 'merge_terms']
+
+
+@dataclass(frozen=True, eq=False)
+class LossInputs:
+    """Everything a head offers to an :class:`Objective`; None where the head or the data do not have it.
+
+    Rows of V views of N images are view-major: all images in the first view, then all in the second.
+
+    Attributes:
+        label: Class indices, (N,), or soft labels, (N, C). In box heads label C is background.
+        cls_score: Logits, (V N, C); those of several experts aggregated.
+        features: Input of the classifier, (V N, D).
+        sample_idx: Index of each image in the training set, (N,).
+        expert_logits: Logits of each expert, (E, V N, C).
+        teacher_logits: Logits of a frozen teacher, (V N, C).
+        classifier: The last layer, for losses that read its weights.
+        loss: Value of the main loss of the head, for auxiliary losses.
+        weight: Weight of each proposal, (N,), in box heads.
+        avg_factor: Number of proposals with a weight, in box heads.
+    """
+
+    label: Tensor
+    cls_score: Tensor | None = None
+    features: Tensor | None = None
+    sample_idx: Tensor | None = None
+    expert_logits: Tensor | None = None
+    teacher_logits: Tensor | None = None
+    classifier: nn.Module | None = None
+    loss: Tensor | None = None
+    weight: Tensor | None = None
+    avg_factor: float | None = None
+
+    @property
+    def num_views(self) -> int:
+        """V, read from the batch."""
+        rows = next(
+            len(rows)
+            for rows in (self.features, self.cls_score, None if self.expert_logits is None else self.expert_logits[0])
+            if rows is not None
+        )
+        return rows // max(len(self.label), 1)
+
+    def at_least_float32(self) -> 'LossInputs':
+        """Cast all float16 and bfloat16 tensors to float32."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{k: at_least_float32(v) for k, v in values.items() if isinstance(v, Tensor)})
+
+
+class Objective(nn.Module):
+    """Base class of losses that need features, views, experts, a teacher or the classifier.
+
+    A subclass writes :meth:`terms` and names in :attr:`requires` the fields of :class:`LossInputs` that it reads.
+
+    Attributes:
+        requires: Fields that must not be None.
+    """
+
+    requires: tuple[str, ...] = ()
+
+    def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
+        """Return the terms of the loss by name; MMEngine adds up those with 'loss' in their name."""
+        raise NotImplementedError(f'{type(self).__name__} must define terms(inputs).')
+
+    def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
+        """Compute the terms in float32 or float64."""
+        for name in self.requires:
+            if getattr(inputs, name) is None:
+                raise ValueError(f'{type(self).__name__} needs `{name}`, which this head, model or pipeline lacks.')
+        self._check(inputs)
+        with torch.autocast(inputs.label.device.type, enabled=False):
+            return self.terms(inputs.at_least_float32())
+
+    def _check(self, inputs: LossInputs) -> None:
+        """Check the inputs; nothing by default."""
+
+
+class AuxLoss(nn.Module):
+    """An objective beside the main loss of a head, with a weight and a name.
+
+    Args:
+        loss: Config of an :class:`Objective`; ``weight`` multiplies its terms, ``name`` is put before their names.
+    """
+
+    def __init__(self, loss: dict) -> None:
+        super().__init__()
+        loss = dict(loss)
+        self.weight, self.name = loss.pop('weight', 1.0), loss.pop('name', None)
+        check(weight=(self.weight, 'finite'))
+        self.objective = MODELS.build(loss)
+        if not isinstance(self.objective, Objective):
+            raise TypeError(f'Expected `aux_losses` to hold objectives, but got {type(self.objective).__name__}.')
+
+    def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
+        """Compute the weighted terms."""
+        prefix = '' if self.name is None else f'{self.name}_'
+        return {f'{prefix}{name}': self.weight * term for name, term in self.objective(inputs).items()}
+
+    def extra_repr(self) -> str:
+        return f'weight={self.weight}, name={self.name!r}'
+
+
+def merge_terms(main: dict[str, Tensor], aux_losses: Iterable[AuxLoss], inputs: LossInputs) -> dict[str, Tensor]:
+    """Add the terms of the auxiliary losses to those of the main loss.
+
+    Args:
+        main: Terms of the main loss.
+        aux_losses: The auxiliary losses.
+        inputs: Their inputs; ``loss`` is filled in here.
+    """
+    terms = dict(main)
+    inputs = replace(inputs, loss=sum(value for name, value in main.items() if 'loss' in name))
+    for aux_loss in aux_losses:
+        new = aux_loss(inputs)
+        if shared := sorted(new.keys() & terms.keys()):
+            raise ValueError(f'Two losses of a head return {shared}: give one in `aux_losses` a `name`.')
+        terms |= new
+    return terms
