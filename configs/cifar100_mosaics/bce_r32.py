@@ -5,11 +5,3 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(head=dict(num_classes=50))
-train_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type='ltmm.PartialLabels',
-        missing_rate=0.0,
-        dataset=dict(type='ltmm.CIFAR100Mosaics', split='train', pipeline={{_base_.train_pipeline}}),
-    )
-)

@@ -1,3 +1,2 @@
-# The authors take the sum and Adam; the rate of this recipe is for the mean.
-_base_ = './bce_r50.py'
-model = dict(head=dict(loss=dict(_delete_=True, type='ltmm.HillLoss', reduction='mean')))
+_base_ = ['../_base_/multi_label/hill_r50.py', '../_base_/datasets/coco_mlt.py']
+model = dict(head=dict(num_classes=80))

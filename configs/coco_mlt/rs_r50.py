@@ -1,2 +1,2 @@
-_base_ = './r_bce_r50.py'
-model = dict(head=dict(loss=dict(_delete_=True, type='ltmm.MultiLabelBCELoss')))
+_base_ = ['../_base_/multi_label/bce_r50.py', '../_base_/datasets/coco_mlt_class_aware.py']
+model = dict(head=dict(num_classes=80))

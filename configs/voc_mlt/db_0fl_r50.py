@@ -1,2 +1,2 @@
-_base_ = './r_bce_r50.py'
-model = dict(head=dict(loss=dict(neg_scale=5.0, init_bias=0.05)))
+_base_ = ['../_base_/multi_label/db_0fl_r50.py', '../_base_/datasets/voc_mlt_class_aware.py']
+model = dict(head=dict(num_classes=20, loss=dict(mu=0.3, neg_scale=5.0)))

@@ -1,2 +1,2 @@
-_base_ = './bce_r50.py'
-model = dict(head=dict(loss=dict(_delete_=True, type='ltmm.MultiLabelLDAMLoss')))
+_base_ = ['../_base_/multi_label/ldam_r50.py', '../_base_/datasets/voc_mlt.py']
+model = dict(head=dict(num_classes=20))

@@ -1,3 +1,2 @@
-# Re-weighting by the inverse square root of the training images of a class
-_base_ = './bce_r50.py'
-model = dict(head=dict(loss=dict(_delete_=True, type='ltmm.DistributionBalancedLoss', reweight='sqrt_inv')))
+_base_ = ['../_base_/multi_label/rw_r50.py', '../_base_/datasets/voc_mlt.py']
+model = dict(head=dict(num_classes=20))

@@ -39,7 +39,8 @@ def test_the_pipelines_give_images_of_one_size_and_the_targets(name):
     score = np.array([1, 0, -1], dtype=np.float32)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         for loader, shape in ((cfg.train_dataloader, (300, 260)), (cfg.test_dataloader, (90, 400))):
-            steps = [step for step in loader.dataset.pipeline if step.type != 'LoadImageFromFile']
+            dataset = loader.dataset.get('dataset', loader.dataset)
+            steps = [step for step in dataset.pipeline if step.type != 'LoadImageFromFile']
             pipeline = Compose([TRANSFORMS.build(step) for step in steps])
             shape = (64, 64) if size == 64 else shape
             image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)

@@ -11,7 +11,11 @@ train_dataloader = dict(
     num_workers=2,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='ltmm.CIFAR100Mosaics', split='train', pipeline=train_pipeline),
+    dataset=dict(
+        type='ltmm.PartialLabels',
+        missing_rate=0.0,
+        dataset=dict(type='ltmm.CIFAR100Mosaics', split='train', pipeline=train_pipeline),
+    ),
 )
 val_dataloader = dict(
     batch_size=256,

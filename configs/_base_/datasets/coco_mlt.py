@@ -19,7 +19,11 @@ train_dataloader = dict(
     num_workers=4,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='ltmm.COCOMLT', split='train', pipeline=train_pipeline),
+    dataset=dict(
+        type='ltmm.PartialLabels',
+        missing_rate=0.0,
+        dataset=dict(type='ltmm.COCOMLT', split='train', pipeline=train_pipeline),
+    ),
 )
 val_dataloader = dict(
     batch_size=64,

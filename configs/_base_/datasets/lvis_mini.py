@@ -1,48 +1,13 @@
 # 33 + 27 COCO photos under free licences in LVIS v1's layout: 80 classes, boxes and masks, longer side 320 pixels
+_base_ = './foda_lt.py'
+
 data_root = '{{$LTMM_DATA_ROOT:data}}/lvis_mini/'
 scale = (256, 256)
+_base_.train_pipeline[1].with_mask = True
+_base_.train_pipeline[2].scale = _base_.test_pipeline[1].scale = scale
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
-]
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=2,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type='ltmm.LVISDataset',
-        data_root=data_root,
-        ann_file='annotations/lvis_v1_train.json',
-        data_prefix=dict(img=''),
-        filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline,
-    ),
-)
-val_dataloader = dict(
-    batch_size=4,
-    num_workers=2,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='ltmm.LVISDataset',
-        data_root=data_root,
-        ann_file='annotations/lvis_v1_val.json',
-        data_prefix=dict(img=''),
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
+train_dataloader = dict(batch_size=4, dataset=dict(data_root=data_root, pipeline=_base_.train_pipeline))
+val_dataloader = dict(batch_size=4, dataset=dict(data_root=data_root, pipeline=_base_.test_pipeline))
 test_dataloader = val_dataloader
-
-val_evaluator = dict(
-    type='ltmm.LVISMetric', ann_file=data_root + 'annotations/lvis_v1_val.json', metric=['bbox', 'segm']
-)
+val_evaluator = dict(ann_file=data_root + 'annotations/lvis_v1_val.json', metric=['bbox', 'segm'])
 test_evaluator = val_evaluator

@@ -1,0 +1,2 @@
+_base_ = './db_0fl_r50.py'
+model = dict(head=dict(loss=dict(focal_gamma=2.0, balance=2.0)))
