@@ -9,9 +9,10 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from toy import ROOT, run_tool, toy_config
 
-SCRIPT = ROOT / 'tools/benchmarks/run_table.py'
+SCRIPT = ROOT / 'tools/analysis_tools/run_table.py'
 
 
 @pytest.fixture(scope='module')
@@ -58,7 +59,7 @@ def rows_of(text):
     return [[cell.strip() for cell in line.strip('|').split('|')] for line in text.splitlines()]
 
 
-def test_a_row_a_config_with_mean_and_standard_deviation(tool, config, tmp_path):
+def test_table_and_record(tool, config, tmp_path):
     other = write_config(tmp_path / 'plain.py')
     runs = plan(tool, config, other, '--seeds', 0, 1, 2, '--work-dir', tmp_path / 'work')
     for run, top1 in zip(runs, (50.0, 52.0, 54.0)):
@@ -66,7 +67,8 @@ def test_a_row_a_config_with_mean_and_standard_deviation(tool, config, tmp_path)
     runs[1].record |= dict(commit='def5678', seconds=150.0)
     complete(runs[3], 61.25, time_is_lower_bound=True)
     runs[4].save('failed')
-    head, _, balanced, plain = rows_of(tool.table(runs, tool.columns(runs) | {'ECE': 'calibration/ece'}))
+    columns = tool.columns(runs) | {'ECE': 'calibration/ece'}
+    head, _, balanced, plain = rows_of(tool.table(runs, columns))
     balanced, plain = dict(zip(head, balanced)), dict(zip(head, plain))
     assert head[:8] == ['method', 'top1', 'many', 'medium', 'few', 'balanced', 'lowest', 'ECE']
     assert balanced['top1'] == balanced['lowest'] == '52.00 ± 2.00'
@@ -74,6 +76,10 @@ def test_a_row_a_config_with_mean_and_standard_deviation(tool, config, tmp_path)
     assert [balanced[key] for key in ('seeds', 'epochs', 'time')] == ['0, 1, 2', '2', '0:01:50']
     assert balanced['commit'] == 'abc1234, def5678'
     assert [plain[key] for key in ('top1', 'seeds', 'time')] == ['61.25', '0', '≥ 0:01:30']
+    (record,) = yaml.safe_load(tool.record(runs, columns, 'python ...'))
+    assert record['rows'] == {row['method']: [row[title] for title in columns] for row in (balanced, plain)}
+    assert record['seeds'] == '0, 1, 2' and record['schedule'] == '2 epochs' and record['date'] == '2026-01-02'
+    assert record['hardware'] == 'CPU, 2 cores, commit abc1234, def5678' and record['command'] == 'python ...'
 
 
 @pytest.mark.parametrize(
@@ -84,7 +90,7 @@ def test_a_row_a_config_with_mean_and_standard_deviation(tool, config, tmp_path)
         ('Accuracy', []),
     ],
 )
-def test_columns_are_those_of_the_metric(tool, tmp_path, evaluator, titles):
+def test_columns(tool, tmp_path, evaluator, titles):
     config = write_config(tmp_path / 'other.py')
     (run,) = plan(
         tool, config, '--seeds', 0, '--work-dir', tmp_path, '--cfg-options', f'test_evaluator.type={evaluator}'
@@ -92,7 +98,7 @@ def test_columns_are_those_of_the_metric(tool, tmp_path, evaluator, titles):
     assert list(tool.columns([run])) == titles
 
 
-def test_figures_of_detectors_are_shown_in_percent(tool, config, tmp_path):
+def test_lvis_in_percent(tool, config, tmp_path):
     (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path)
     complete(run, 50.0)
     run.record['metrics'] = {'lvis/bbox_AP': 0.1234, 'lvis/bbox_APr': -1.0}
@@ -100,7 +106,7 @@ def test_figures_of_detectors_are_shown_in_percent(tool, config, tmp_path):
     assert row[1:3] == ['12.34', '-']
 
 
-def test_a_config_without_a_complete_run_says_why(tool, config, tmp_path):
+def test_row_without_complete_run(tool, config, tmp_path):
     other = write_config(tmp_path / 'plain.py')
     runs = plan(tool, config, other, '--seeds', 0, '--work-dir', tmp_path / 'work')
     runs[0].save('failed')
@@ -110,7 +116,7 @@ def test_a_config_without_a_complete_run_says_why(tool, config, tmp_path):
     ]
 
 
-def test_run_is_complete_only_with_the_settings_it_was_run_with(tool, config, tmp_path):
+def test_changed_config_is_not_complete(tool, config, tmp_path):
     args = (config, '--seeds', 0, '--work-dir', tmp_path / 'work')
     complete(plan(tool, *args)[0], 50.0)
     assert plan(tool, *args)[0].is_complete
@@ -120,7 +126,7 @@ def test_run_is_complete_only_with_the_settings_it_was_run_with(tool, config, tm
     assert json.loads((changed.folder / 'run.json').read_text())['state'] == 'complete'
 
 
-def test_overrides_reach_the_command_and_the_length(tool, config, tmp_path):
+def test_overrides(tool, config, tmp_path):
     args = (config, '--seeds', 7, '--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=5')
     (run,) = plan(tool, *args)
     assert run.length == (5, 'epoch')
@@ -132,7 +138,7 @@ def test_overrides_reach_the_command_and_the_length(tool, config, tmp_path):
     ]
 
 
-def test_time_adds_up_over_interruptions(tool, config, tmp_path, monkeypatch):
+def test_time_over_interruptions(tool, config, tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(tool.time, 'time', lambda: now[0])
     args = (config, '--seeds', 0, '--work-dir', tmp_path / 'work')
@@ -141,7 +147,7 @@ def test_time_adds_up_over_interruptions(tool, config, tmp_path, monkeypatch):
     now[0] += 30
     run.save('interrupted')
     (run,) = plan(tool, *args)
-    now[0] += 1000  # nobody is at it
+    now[0] += 1000  # idle
     tool.begin(run)
     now[0] += 12
     run.save('interrupted')
@@ -152,7 +158,7 @@ def test_time_adds_up_over_interruptions(tool, config, tmp_path, monkeypatch):
     assert run.record['time_is_lower_bound']
 
 
-def test_training_that_ends_before_its_last_epoch_is_no_result(tool, config, tmp_path):
+def test_short_training_is_a_problem(tool, config, tmp_path):
     (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path / 'work')
     run.folder.mkdir(parents=True)
     run.process = SimpleNamespace(exitcode=0)
@@ -162,7 +168,7 @@ def test_training_that_ends_before_its_last_epoch_is_no_result(tool, config, tmp
     assert tool.problem_of(run) is None
 
 
-def test_problem_is_the_last_line_of_the_output_or_the_signal(tool, config, tmp_path):
+def test_problem(tool, config, tmp_path):
     (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path / 'work')
     run.folder.mkdir(parents=True)
     (run.folder / 'output.log').write_text('Traceback ...\nValueError: no such loss\n\n')
@@ -188,7 +194,7 @@ def staged(config, tmp_path):
     return path
 
 
-def test_first_stage_that_is_a_run_of_its_own_is_taken_from_there(tool, config, staged, tmp_path):
+def test_first_stage_of_another_row(tool, config, staged, tmp_path):
     args = ('--seeds', 5, '--work-dir', tmp_path / 'work')
     run, first = plan(tool, staged, config, *args)
     assert run.first_stage is first
@@ -199,13 +205,13 @@ def test_first_stage_that_is_a_run_of_its_own_is_taken_from_there(tool, config, 
     expected = ['--first-stage', str(first.folder / 'epoch_2.pth')]
     assert run.command[:4] == [str(ROOT / 'tools/train_stages.py'), str(staged), *expected]
     assert run.progress == '2 (balanced)'
-    (alone,) = plan(tool, staged, *args)  # the first stage is no row, but is there
+    (alone,) = plan(tool, staged, *args)  # no row, but its checkpoint exists
     assert alone.command[2:4] == expected
     (other,) = plan(tool, staged, *args, '--cfg-options', 'stage1.train_cfg.max_epochs=9')
     assert '--first-stage' not in other.command
 
 
-def test_another_first_stage_makes_another_run(tool, config, staged, tmp_path):
+def test_changed_first_stage_is_not_complete(tool, config, staged, tmp_path):
     args = (staged, '--seeds', 0, '--work-dir', tmp_path / 'work')
     complete(plan(tool, *args)[0], 50.0)
     assert plan(tool, *args)[0].is_complete
@@ -220,7 +226,7 @@ def test_another_first_stage_makes_another_run(tool, config, staged, tmp_path):
         (['nowhere.py'], 'FileNotFoundError: .*nowhere.py'),
     ],
 )
-def test_bad_arguments_end_with_one_line(tool, config, args, message):
+def test_bad_arguments(tool, config, args, message):
     with pytest.raises(SystemExit, match=message):
         tool.main([arg.format(config=config) for arg in args])
 
@@ -233,7 +239,7 @@ def run_table(*args):
 
 
 @pytest.mark.slow
-def test_failing_runs_do_not_stop_the_others_and_complete_ones_are_skipped(config, tmp_path):
+def test_failed_and_complete_runs(config, tmp_path):
     broken = write_config(tmp_path / 'broken.py', **{'model.head.num_classes': 4})
     hooks = [dict(type='ltmm.ClassDistributionHook'), dict(type='ltmm.StopHook', at_iter=3, kill=True)]
     killed = write_config(tmp_path / 'killed.py', custom_hooks=hooks)
@@ -244,12 +250,13 @@ def test_failing_runs_do_not_stop_the_others_and_complete_ones_are_skipped(confi
     assert '2 runs failed:' in first.stderr
     assert '- broken, seed 0: ClassDistributionError: LongTailClsHead: expected' in first.stderr
     assert '- killed, seed 0: killed by signal 9' in first.stderr
-    text = (tmp_path / 'work/table.md').read_text()
-    assert text.partition('\n\n')[0] in first.stdout
-    assert f'    python tools/benchmarks/run_table.py {broken} {killed}' in text
+    table = [row for row in rows_of(first.stdout) if row[0] in ('broken', 'killed', 'balanced') and len(row) > 5]
+    assert [row[1] for row in table[:2]] == ['failed', 'failed']
     results = json.loads((tmp_path / 'work/balanced/seed_0/run.json').read_text())
-    assert [row[0] for row in rows_of(text)[2:5]] == ['broken', 'killed', 'balanced']
-    assert f'{results["metrics"]["long_tail/top1"]:.2f}' in rows_of(text)[4][1]
+    (record,) = yaml.safe_load((tmp_path / 'work/results.yml').read_text())
+    assert record['command'].startswith(f'python tools/analysis_tools/run_table.py {broken} {killed}')
+    assert record['rows'] == {'balanced': table[2][1:7]}
+    assert f'{results["metrics"]["long_tail/top1"]:.2f}' == table[2][1]
 
     again = run_table(config, '--seeds', 0, '--work-dir', tmp_path / 'work')
     assert again.returncode == 0
@@ -258,7 +265,7 @@ def test_failing_runs_do_not_stop_the_others_and_complete_ones_are_skipped(confi
 
 
 @pytest.mark.slow
-def test_two_stages_after_the_row_that_is_the_first(config, staged, tmp_path):
+def test_two_stages(config, staged, tmp_path):
     result = run_table(staged, config, '--seeds', 0, '--work-dir', tmp_path / 'work', '--jobs', 2)
     assert result.returncode == 0, result.stdout + result.stderr
     assert not list((tmp_path / 'work/staged/seed_0').glob('stage1*/last_checkpoint'))
@@ -268,7 +275,7 @@ def test_two_stages_after_the_row_that_is_the_first(config, staged, tmp_path):
 
 
 @pytest.mark.slow
-def test_terminated_table_goes_on_where_it_was(tmp_path):
+def test_continue_after_termination(tmp_path):
     config = write_config(tmp_path / 'long.py')
     folder = tmp_path / 'work/long/seed_3'
     options = ('--cfg-options', 'train_cfg.max_epochs=12')
@@ -280,7 +287,7 @@ def test_terminated_table_goes_on_where_it_was(tmp_path):
     while not (folder / 'last_checkpoint').exists():
         time.sleep(0.1)
         assert process.poll() is None
-    with open(folder / 'run.lock') as lock, pytest.raises(BlockingIOError):  # the training is still at it
+    with open(folder / 'run.lock') as lock, pytest.raises(BlockingIOError):  # the training holds the lock
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     process.send_signal(signal.SIGTERM)
     assert 'Terminated; the same command goes on from here' in process.communicate()[1]

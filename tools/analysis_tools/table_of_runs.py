@@ -1,4 +1,4 @@
-"""A config and a seed, what is known of their training, and the table of many of them."""
+"""Runs of a config with a seed, and the table of their results."""
 
 import contextlib
 import hashlib
@@ -13,10 +13,11 @@ from functools import cached_property
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import yaml
 from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
-COLUMNS = dict(  # of the table, by the metric of the test
+COLUMNS = dict(  # columns of the table by evaluator
     LongTailMetric={
         'top1': 'long_tail/top1',
         'many': 'long_tail/many',
@@ -28,20 +29,20 @@ COLUMNS = dict(  # of the table, by the metric of the test
     MultiLabelMetric={name: f'multi_label/{name}' for name in ('mAP', 'head', 'medium', 'tail')},
     LVISMetric={name: f'lvis/bbox_{name}' for name in ('AP', 'AP50', 'AP75', 'APr', 'APc', 'APf', 'AP_fixed')},
 )
-EMPTY_GROUP = -1  # what the metrics give a group without classes
-SHARES = 'lvis/'  # figures of this prefix are shares, as mmdet's are, the others percent
+EMPTY_GROUP = -1  # metric of a group without classes
+FRACTIONS = 'lvis/'  # prefix of metrics in [0, 1]; the others are in percent
 
 
 @dataclass(eq=False)
 class Run:
-    """A config, a seed, and where they are trained."""
+    """One training of a config with a seed."""
 
     config: Path
     cfg: Config
     seed: int
-    work_dir: Path  # of all runs
+    work_dir: Path  # the common one of all runs
     options: list[str]
-    first_stage: 'Run | None' = None  # the run that gives the first of the stages
+    first_stage: 'Run | None' = None  # the run that trains its first stage
     step: str = 'train'  # or 'test'
     process: BaseProcess | None = None
     started: float = 0.0
@@ -64,7 +65,7 @@ class Run:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tells the settings from others; the seed is in the folder's name."""
+        """Hash of the settings without the seed, which is in the name of the folder."""
         cfgs = [*map(Config.fromfile, self.cfg.get('stages', [])), self.cfg]
         text = json.dumps([*(cfg.to_dict() for cfg in cfgs), self.options], default=str)
         return hashlib.sha1(text.encode()).hexdigest()
@@ -75,20 +76,20 @@ class Run:
 
     @property
     def length(self) -> tuple[int | None, str]:
-        """How long training is, and in what."""
+        """Length of the training and its unit."""
         train = self.cfg.get('train_cfg') or {}
         return (train['max_iters'], 'iter') if train.get('max_iters') else (train.get('max_epochs'), 'epoch')
 
     @property
     def trained(self) -> list[int]:
-        """Epochs or iterations of the last checkpoint of each stage that has begun."""
+        """Epochs or iterations of the last checkpoint of each stage so far."""
         files = sorted(self.folder.glob('stage*/last_checkpoint')) or [self.folder / 'last_checkpoint']
         found = [re.search(r'_(\d+)\.pth', file.read_text()) for file in files if file.exists()]
         return [int(match[1]) for match in found if match]
 
     @property
     def progress(self) -> str:
-        """``'200 (ce_r32) + 3'``: epochs, or iterations, of the stages."""
+        """Epochs or iterations of the stages, ``'200 (ce_r32) + 3'``."""
         given = [f'{self.first_stage.trained[-1]} ({self.first_stage.name})'] if self.takes_first_stage else []
         unit = ' iterations' if self.length[1] == 'iter' else ''
         return ' + '.join([*given, *map(str, self.trained)]) + unit
@@ -103,7 +104,7 @@ class Run:
 
     @property
     def command(self) -> list[str]:
-        """Script and arguments of the present step."""
+        """Script and arguments of the current step."""
         options = ['--work-dir', str(self.folder), '--cfg-options', *self.options, f'randomness.seed={self.seed}']
         if self.step == 'test':
             out = ['--out', str(self.folder / 'metrics.json')]
@@ -114,7 +115,7 @@ class Run:
         return [f'{ROOT}/tools/train_stages.py', str(self.config), *given, *options]
 
     def save(self, state: str, **values: object) -> None:
-        """Write run.json, with the time that has passed since the last writing."""
+        """Write run.json, and add the time since it was last written."""
         now = time.time()
         seconds = self.record.get('seconds', 0) + (now - self.started if self.started else 0)
         self.started = now
@@ -126,7 +127,7 @@ class Run:
 
 
 def columns(runs: Sequence[Run]) -> dict[str, str]:
-    """``{title: metric}`` of what the runs are tested by."""
+    """``{title: metric}`` of the evaluators of the runs."""
     found: dict[str, str] = {}
     for cfg in {run.name: run.cfg for run in runs}.values():
         evaluators = cfg.get('test_evaluator') or []
@@ -136,29 +137,23 @@ def columns(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def values(runs: Sequence[Run], metric: str) -> list[float]:
-    """A metric of complete runs, of those that have it, in percent."""
+    """A metric of complete runs in percent, without those that lack it."""
     found = [run.record['metrics'].get(metric, EMPTY_GROUP) for run in runs]
-    return [value * (100 if metric.startswith(SHARES) else 1) for value in found if value != EMPTY_GROUP]
+    return [value * (100 if metric.startswith(FRACTIONS) else 1) for value in found if value != EMPTY_GROUP]
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and, of two or more, standard deviation (n - 1)."""
+    """Mean and, for two or more values, standard deviation (n - 1)."""
     if not values:
         return '-'
     return f'{statistics.fmean(values):.2f}' + (f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else '')
 
 
 def table(runs: Sequence[Run], columns: dict[str, str]) -> str:
-    """One row a config, in Markdown.
-
-    Args:
-        runs: all runs, the seeds of a config together.
-        columns: ``{title: metric}``.
-    """
+    """Markdown table with one row per config; the time is that of one run without a first stage of another row."""
     head = ['method', *columns, 'seeds', 'epochs', 'time', 'date', 'hardware', 'commit']
     rows = [head, ['---', *('---:' for _ in columns), *('---' for _ in head[len(columns) + 1 :])]]
-    for name in dict.fromkeys(run.name for run in runs):
-        group = [run for run in runs if run.name == name]
+    for name, group in by_config(runs).items():
         complete = [run for run in group if run.is_complete]
         if not complete:
             state = 'failed' if any(run.record.get('state') == 'failed' for run in group) else 'not run'
@@ -179,6 +174,28 @@ def table(runs: Sequence[Run], columns: dict[str, str]) -> str:
     return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
 
 
+def record(runs: Sequence[Run], columns: dict[str, str], command: str) -> str:
+    """The complete runs as a record of results.yml; see model_zoo.py."""
+    complete = [run for run in runs if run.is_complete]
+    setting = dict(
+        schedule=f'{_all(complete, "epochs")} epochs'.replace('iterations epochs', 'iterations'),
+        seeds=', '.join(map(str, sorted({run.seed for run in complete}))),
+        hardware=f'{_all(complete, "hardware")}, commit {_all(complete, "commit")}',
+        date=_all(complete, 'date'),
+    )
+    rows = {
+        name: [spread(values(group, metric)) for metric in columns.values()]
+        for name, group in by_config(complete).items()
+    }
+    content = dict(setting, columns=list(columns), rows=rows, command=command)
+    return yaml.safe_dump([content], sort_keys=False, allow_unicode=True, width=1000)
+
+
+def by_config(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """``{config: runs}``."""
+    return {name: [run for run in runs if run.name == name] for name in dict.fromkeys(run.name for run in runs)}
+
+
 def _all(runs: Sequence[Run], key: str) -> str:
-    """The different values in the records of the runs."""
+    """The distinct values in the records of the runs."""
     return ', '.join(sorted({run.record[key] for run in runs}))

@@ -1,12 +1,11 @@
-"""Train configs with several seeds, test each at its last checkpoint, and put the results into a Markdown table.
+"""Train configs with several seeds, test the last checkpoints, and print the results as a table.
 
-    python tools/benchmarks/run_table.py configs/cifar100_lt/*_r32.py --seeds 0 1 2 --work-dir work_dirs/table
+    python tools/analysis_tools/run_table.py configs/cifar100_lt/*_r32.py --seeds 0 1 2 --work-dir work_dirs/table
 
-The same command again skips what is complete, resumes what was interrupted, and tries again what failed. A run is what
-`tools/train.py` (`tools/train_stages.py` for a config with `stages`) and `tools/test.py` make of the config; it lies in
-WORK_DIR/<config>/seed_<seed>, with all their output in output.log. A first stage that is a row of its own is trained
-once. Each run is a process of its own, so that one that dies takes no other along; without a GPU, it is forked from one
-that has imported the frameworks, which saves seconds.
+Run the command again to skip complete runs, resume interrupted ones and retry failed ones. A run calls `tools/train.py`
+(`tools/train_stages.py` for a config with `stages`) and `tools/test.py` in a process of its own, with its output in
+WORK_DIR/<config>/seed_<seed>/output.log. A first stage that is also one of the configs is trained once. The record for
+configs/<benchmark>/results.yml (see model_zoo.py) is written to WORK_DIR/results.yml.
 """
 
 import argparse
@@ -28,21 +27,21 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from table_of_runs import Run, columns, spread, table, values
+from table_of_runs import Run, columns, record, spread, table, values
 
 from ltmm.utils.provenance import commit, hardware
 
 IMPORTED_ONCE = ['mmpretrain.datasets', 'mmpretrain.evaluation', 'mmpretrain.models']
 IMPORTED_ONCE += ['ltmm.datasets', 'ltmm.engine', 'ltmm.evaluation', 'ltmm.models', 'ltmm.utils.launch']
 POLL_SECONDS = 0.2
-BUSY = 75  # exit status of a run that another process is at
+BUSY = 75  # exit status if another process has locked the run
 
 
 # ---------------------------------------------------------------------- running
 
 
 def run_all(runs: Sequence[Run], jobs: int) -> dict[str, str]:
-    """Run all that are not complete, ``jobs`` at a time; what went wrong, by run."""
+    """Run all incomplete runs, ``jobs`` at a time; return the problems of failed runs."""
     waiting = [run for run in runs if not run.is_complete]
     print(f'{len(runs)} runs: {len(runs) - len(waiting)} complete, {len(waiting)} to go.', flush=True)
     if not waiting:
@@ -91,35 +90,35 @@ def run_all(runs: Sequence[Run], jobs: int) -> dict[str, str]:
 
 
 def starter() -> BaseContext:
-    """What starts processes: without a GPU, one that has imported the frameworks. CUDA does not survive a fork."""
+    """Multiprocessing context: forks a server with the frameworks imported, or spawns with a GPU (CUDA cannot fork)."""
     import torch
 
     if torch.cuda.is_available():
         return multiprocessing.get_context('spawn')
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(IMPORTED_ONCE)
-    first = context.Process(target=time.sleep, args=(0,))  # the time of the imports belongs to no run
+    first = context.Process(target=time.sleep, args=(0,))  # no run is charged for the imports
     first.start()
     first.join()
     return context
 
 
 def bar() -> Progress:
-    """A bar over the runs; the time to go is by the mean speed so far."""
+    """Progress bar over the runs; the remaining time follows from the mean speed."""
     columns = [TextColumn('{task.completed:.1f}/{task.total}'), BarColumn(), TimeElapsedColumn()]
     columns += [TextColumn('to go'), TimeRemainingColumn(), TextColumn('{task.description}')]
     return Progress(*columns, speed_estimate_period=float('inf'))
 
 
 def fraction(run: Run) -> float:
-    """How much of a run of one stage is done."""
+    """Completed fraction of a run of one stage."""
     length = run.length[0]
     return 0.99 * run.trained[0] / length if length and run.trained and 'stages' not in run.cfg else 0.0
 
 
 @contextlib.contextmanager
 def terminated_at_exit(active: list[Run]) -> Iterator[None]:
-    """Leave no run behind when this process is told to stop, and keep the time each took so far."""
+    """Stop the active runs when this process ends, and save the time each took so far."""
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit('Terminated; the same command goes on from here.'))
     try:
         yield
@@ -134,23 +133,23 @@ def terminated_at_exit(active: list[Run]) -> Iterator[None]:
 
 
 def begin(run: Run) -> str | None:
-    """Note that the run starts; what stands against it."""
+    """Mark the run as running; return the reason if it cannot start."""
     if run.record and run.record['fingerprint'] != run.fingerprint:
         return f'its config has changed since it was started: delete {run.folder} or choose another --work-dir'
-    unknown_time = run.record.get('state') == 'running'  # killed before it could write how long it had run
+    unknown_time = run.record.get('state') == 'running'  # killed before it could save its time
     run.save('running', time_is_lower_bound=unknown_time or run.record.get('time_is_lower_bound', False))
     return None
 
 
 def start(run: Run, context: BaseContext) -> BaseProcess:
-    """Start the present step of a run."""
+    """Start the current step of a run."""
     process = context.Process(target=_script, args=(run.command, run.folder))
     process.start()
     return process
 
 
 def _script(command: list[str], folder: Path) -> None:
-    """In the new process: what ``python COMMAND`` does, its output in a file, unless another process is at this run."""
+    """Do what ``python COMMAND`` does in the new process, with the output in a file and the run locked."""
     with open(folder / 'run.lock', 'w') as lock, open(folder / 'output.log', 'ab', buffering=0) as log:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -164,10 +163,10 @@ def _script(command: list[str], folder: Path) -> None:
 
 
 def problem_of(run: Run) -> str | None:
-    """What is wrong with the step that has ended, in one line."""
+    """One line on the problem of the step that has ended, or None."""
     code = run.process.exitcode
     if code == BUSY:
-        return f'another process is at it, in {run.folder}'
+        return f'another process is running it in {run.folder}'
     if code:
         lines = (run.folder / 'output.log').read_text(errors='replace').strip().splitlines()
         last = f'killed by signal {-code}' if code < 0 else lines[-1]
@@ -179,7 +178,7 @@ def problem_of(run: Run) -> str | None:
 
 
 def finish(run: Run, problem: str | None) -> None:
-    """Note how the run ended, unless that is for another process to note."""
+    """Save how the run ended, unless another process owns it."""
     if run.process.exitcode == BUSY:
         return
     if problem:
@@ -195,16 +194,14 @@ def finish(run: Run, problem: str | None) -> None:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', type=Path, help='one row each')
-    parser.add_argument(
-        '--seeds', nargs='+', type=int, action='extend', help='each config is trained with each; 0 1 2 when left out'
-    )
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/table'), help='where the runs lie')
+    parser.add_argument('configs', nargs='+', type=Path, help='configs to compare')
+    parser.add_argument('--seeds', nargs='+', type=int, action='extend', help='seeds of each config; default: 0 1 2')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/table'), help='folder of the runs')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as in tools/train.py')
     parser.add_argument('--metrics', nargs='+', default=[], help='more columns, such as calibration/ece')
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time')
-    parser.add_argument('--no-run', action='store_true', help='the table of what is complete, without running anything')
-    parser.add_argument('--out', type=Path, help='file of the table; WORK_DIR/table.md when left out')
+    parser.add_argument('--no-run', action='store_true', help='only print the table of complete runs')
+    parser.add_argument('--out', type=Path, help='default: WORK_DIR/results.yml')
     args = parser.parse_args(argv)
     args.seeds = args.seeds or [0, 1, 2]
     if min(args.seeds) < 0:
@@ -215,11 +212,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def plan(args: argparse.Namespace) -> list[Run]:
-    """The runs that are asked for, the seeds of a config together.
-
-    Raises:
-        ValueError: two configs of one name.
-    """
+    """The requested runs, grouped by config."""
     reader = argparse.ArgumentParser()
     reader.add_argument('--options', nargs='+', action=DictAction, default={})
     options = reader.parse_args(['--options', *args.cfg_options] if args.cfg_options else []).options
@@ -243,7 +236,7 @@ def plan(args: argparse.Namespace) -> list[Run]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run what is to be run, print and write the table; exit status 1 where a run failed."""
+    """Run, print the table and write the record; exit with status 1 if a run failed."""
     args = parse_args(argv)
     if args.jobs > 1:
         os.environ.setdefault('OMP_NUM_THREADS', str(max(len(os.sched_getaffinity(0)) // args.jobs, 1)))
@@ -252,16 +245,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (OSError, ValueError) as e:
         sys.exit(f'{type(e).__name__}: {e}')
     failures = {} if args.no_run else run_all(runs, args.jobs)
-    text = table(runs, columns(runs) | {metric: metric for metric in args.metrics})
-    notes = (
-        'Mean ± standard deviation over the seeds, of the last checkpoint on the test set. The time is that of a run, '
-        'training and test, without a first stage that is another row.'
-    )
-    command = f'python tools/benchmarks/run_table.py {shlex.join(sys.argv[1:] if argv is None else argv)}'
-    out = args.out or args.work_dir / 'table.md'
+    metrics = columns(runs) | {metric: metric for metric in args.metrics}
+    command = f'python tools/analysis_tools/run_table.py {shlex.join(sys.argv[1:] if argv is None else argv)}'
+    out = args.out or args.work_dir / 'results.yml'
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(f'{text}\n\n{notes}\n\n    {command}\n', encoding='utf-8')
-    print(f'\n{text}\n\nWrote {out}')
+    out.write_text(record(runs, metrics, command), encoding='utf-8')
+    print(f'\n{table(runs, metrics)}\n\nWrote {out}')
     if failures:
         sys.exit('\n'.join([f'{len(failures)} runs failed:', *(f'- {run}: {why}' for run, why in failures.items())]))
 
