@@ -1,8 +1,10 @@
 """A training that takes seconds: a tiny long-tailed dataset, a tiny network, and their config."""
 
+import argparse
 import copy
 import functools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,7 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from torch import nn
@@ -30,6 +32,16 @@ def read_config(path: Path) -> Config:
 @functools.cache
 def _read_once(path: Path) -> Config:
     return Config.fromfile(path)
+
+
+def readme_options(config: str) -> dict:
+    """The --cfg-options of the first command with this config in the README of its folder."""
+    readme = (ROOT / config).parent / 'README.md'
+    command = re.search(rf'^python tools/\S+ {config} .*\n(    .*\n)*', readme.read_text(), re.M)[0]
+    expanded = subprocess.run(['bash', '-c', f'echo {command}'], capture_output=True, text=True, check=True).stdout
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    return parser.parse_known_args(expanded.split())[0].cfg_options
 
 
 @DATASETS.register_module()

@@ -1,3 +1,0 @@
-_base_ = './rog_seesaw_r50_2x_v0.5.py'
-
-model = dict(backbone=dict(depth=101, init_cfg=dict(checkpoint='torchvision://resnet101')))
