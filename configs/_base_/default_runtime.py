@@ -1,4 +1,4 @@
-# What every ltmm experiment runs under: MMEngine's default hooks, and those that make long-tailed training exact.
+# Runtime of all experiments: MMEngine's default hooks and those of ltmm.
 _base_ = './ltmm_hooks.py'
 
 default_scope = 'mmpretrain'

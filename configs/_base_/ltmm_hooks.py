@@ -1,4 +1,4 @@
-# What long-tailed training needs of a runtime; for configs that inherit a whole config of mmdet or mmpretrain
+# Hooks of long-tailed training, for configs that inherit a complete config of mmdet or mmpretrain
 custom_hooks = [
     dict(type='ltmm.ClassDistributionHook'),
     dict(type='ltmm.EpochSeedHook'),

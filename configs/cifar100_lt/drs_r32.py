@@ -1,4 +1,4 @@
-# Cross entropy, every class equally often from epoch 160 on.
+# Cross entropy, class-balanced sampling from epoch 160 on.
 _base_ = './ce_r32.py'
 train_dataloader = dict(
     sampler=dict(

@@ -1,3 +1,3 @@
-# Binary cross entropy, one sigmoid a class, weighted by the inverse frequency from the start.
+# Binary cross entropy, one sigmoid per class, weighted by the inverse frequency from the start.
 _base_ = './inverse_r32.py'
 model = dict(head=dict(loss=dict(loss=dict(type='ltmm.SigmoidFocalLoss', gamma=0.0), normalize='batch_size')))

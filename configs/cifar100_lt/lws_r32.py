@@ -1,4 +1,4 @@
-# Decoupling's LWS: features and classifier of ce_r32, a scale a class learnt with class-aware sampling for 5 epochs.
+# Decoupling's LWS: features and classifier of ce_r32, a learnable scale per class, class-aware sampling for 5 epochs.
 _base_ = './ce_r32.py'
 stages = ['{{ fileDirname }}/ce_r32.py']
 model = dict(head=dict(classifier=dict(type='ltmm.ScaledLinear')))

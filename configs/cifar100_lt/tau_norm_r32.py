@@ -1,5 +1,5 @@
-# Decoupling's tau-normalisation of ce_r32. Tau is the best on 20 images a class of CIFAR-100's training split that
-# CIFAR100-LT leaves out (class 0 has none).
+# Decoupling's tau-normalization of ce_r32. Tau is searched on 20 training images per class that
+# CIFAR100-LT leaves out (none of class 0).
 _base_ = './ce_r32.py'
 stages = ['{{ fileDirname }}/ce_r32.py']
 post_process = dict(step=dict(type='ltmm.TauNorm'), search=dict(grid=(0, 2, 21)))

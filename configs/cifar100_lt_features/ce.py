@@ -5,4 +5,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(head=dict(num_classes=100, in_channels=2048))
-default_hooks = dict(checkpoint=dict(interval=10))  # writing one takes as long as an epoch
+default_hooks = dict(checkpoint=dict(interval=10))  # saving takes as long as an epoch

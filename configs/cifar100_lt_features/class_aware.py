@@ -1,3 +1,3 @@
-# Joint training with class-balanced sampling, and cRT too: on fixed features they are the same.
+# Joint training with class-balanced sampling; on fixed features this is also cRT.
 _base_ = './ce.py'
 train_dataloader = dict(sampler=dict(_delete_=True, type='ltmm.ClassAwareSampler'))

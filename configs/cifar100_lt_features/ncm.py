@@ -1,4 +1,4 @@
-# Nearest class mean: the means of the features, nothing is learnt.
+# Nearest class mean of the features.
 _base_ = './ce.py'
 stages = ['{{ fileDirname }}/ce.py']
 post_process = dict(step=dict(type='ltmm.NearestClassMean', transform='cl2n', similarity='l2'))

@@ -1,8 +1,8 @@
-# What tools/extract_features.py runs on: CIFAR-100 at 64 px through an ImageNet ResNet-50 (caffe style). All 50,000
-# training images, so that every imbalance factor can be cut out of their features.
+# For tools/extract_features.py: CIFAR-100 at 64 px, ImageNet ResNet-50 (caffe style). Takes all 50,000 training images,
+# for any imbalance factor.
 _base_ = ['../_base_/datasets/cifar100_lt.py', '../_base_/models/resnet50.py', '../_base_/default_runtime.py']
 
-data_preprocessor = dict(mean=[103.939, 116.779, 123.68], std=[1.0] * 3, to_rgb=True)  # swaps: CIFAR is RGB, caffe BGR
+data_preprocessor = dict(mean=[103.939, 116.779, 123.68], std=[1.0] * 3, to_rgb=True)  # CIFAR is RGB, caffe BGR
 pipeline = [dict(type='Resize', scale=(64, 64), interpolation='bilinear'), dict(type='PackInputs')]
 train_dataloader = dict(
     batch_size=128,

@@ -1,4 +1,4 @@
-# Tau-normalisation of ce.py; tau by 20 images a class that CIFAR100-LT leaves out.
+# Tau-normalization of ce.py; tau is searched on 20 images per class that CIFAR100-LT leaves out.
 _base_ = './ce.py'
 stages = ['{{ fileDirname }}/ce.py']
 post_process = dict(step=dict(type='ltmm.TauNorm'), search=dict(grid=(0, 2, 21)))

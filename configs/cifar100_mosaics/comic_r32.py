@@ -1,4 +1,4 @@
-# COMIC with three ResNet-32s, which take three times as long as one.
+# COMIC with three ResNet-32s, at three times the cost of one.
 _base_ = './bce_r32.py'
 model = dict(
     type='ltmm.COMIC',

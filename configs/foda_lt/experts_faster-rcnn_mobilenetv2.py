@@ -1,4 +1,4 @@
-# BalPoE's experts on a box head: for test sets from head-heavy to tail-heavy, with a layer of its own each
+# BalPoE's experts on a box head, with one layer each, for class distributions from long-tailed to inverse
 _base_ = './softmax_faster-rcnn_mobilenetv2.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# Step-wise learning, after stage 0: which annotations of each class the detector is surest of
+# Step-wise learning, after stage 0: select the annotations per class that the detector is most confident of
 _base_ = './softmax_faster-rcnn_mobilenetv2.py'
 stages = ['{{ fileDirname }}/softmax_faster-rcnn_mobilenetv2.py']
 mine_exemplars = dict(score_thr=0.5, max_per_class=500)

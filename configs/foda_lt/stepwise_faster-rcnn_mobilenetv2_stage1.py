@@ -1,16 +1,16 @@
-# Step-wise learning, stage 1: the head expert, classifier and projection alone, one epoch on exemplars and the tail
+# Step-wise learning, stage 1, the expert of head classes: only classifier and lateral convolutions, one epoch
 _base_ = './softmax_faster-rcnn_mobilenetv2.py'
 stages = [
     '{{ fileDirname }}/softmax_faster-rcnn_mobilenetv2.py',
     '{{ fileDirname }}/stepwise_faster-rcnn_mobilenetv2_exemplars.py',
 ]
-threshold = 0.12  # that of LVIS times 1203 / 31, the numbers of classes
+threshold = 0.12  # that of LVIS times 1203 / 31 classes
 repeat = dict(threshold=threshold, power=(0.5, 0.5, 0.3, 0), group_bounds=(10, 30, 100), rounding='ceil')
 train_dataloader = dict(
     dataset=dict(
         type='ltmm.SmoothTailDataset',
         exemplar_file='stage://stepwise_faster-rcnn_mobilenetv2_exemplars',
-        exemplars_per_class=(None, 100, 200, 200),  # classes of up to 10, 30, 100, and more images
+        exemplars_per_class=(None, 100, 200, 200),  # for classes with up to 10, 30, 100 and more images
     ),
     sampler=dict(_delete_=True, type='ltmm.RepeatFactorSampler', **repeat),
 )

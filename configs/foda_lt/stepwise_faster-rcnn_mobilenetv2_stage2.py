@@ -1,4 +1,4 @@
-# Step-wise learning on FOD-A-LT, the whole of it: python tools/train_stages.py with this config
+# Step-wise learning on FOD-A-LT, all stages: run tools/train_stages.py with this config
 _base_ = './stepwise_faster-rcnn_mobilenetv2_stage1.py'
 stages = [
     '{{ fileDirname }}/softmax_faster-rcnn_mobilenetv2.py',
@@ -12,7 +12,7 @@ model = dict(
     loss_feature=dict(type='ltmm.MaskedFeatureLoss'),
 )
 train_dataloader = dict(
-    dataset=dict(exemplars_per_class=(None, 100, 50, 50)),  # ours: the authors' sizes are not published
+    dataset=dict(exemplars_per_class=(None, 100, 50, 50)),  # the authors' sizes are not published
     sampler=dict(threshold=0.06, power=(1, 1, 0, 0)),
 )
 optim_wrapper = dict(optimizer=dict(lr=0.02))

@@ -4,7 +4,7 @@ stages = ['{{ fileDirname }}/ce_r10.py']
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='ltmm.LoadPartsHook', prefixes=['backbone']),
-    dict(type='ltmm.FreezeHook', prefixes=['backbone'], norm_eval=False),  # statistics move, as in the authors' code
+    dict(type='ltmm.FreezeHook', prefixes=['backbone'], norm_eval=False),  # updates statistics, as the authors do
 ]
 train_dataloader = dict(sampler=dict(_delete_=True, type='ltmm.ClassAwareSampler'))
 train_cfg = dict(max_epochs=10)

@@ -1,4 +1,4 @@
-# LWS of ce_rx50: a scale a class on top of its classifier, class-aware sampling, 5 epochs (Kang et al., ICLR 2020).
+# LWS of ce_rx50: a scale per class on its frozen classifier, class-aware sampling, 5 epochs (Kang et al., ICLR 2020).
 _base_ = './ce_rx50.py'
 stages = ['{{ fileDirname }}/ce_rx50.py']
 model = dict(head=dict(classifier=dict(type='ltmm.ScaledLinear')))

@@ -1,4 +1,4 @@
-# Tau-normalisation of ce_r10, tau by ImageNet-LT's validation set (Kang et al., ICLR 2020).
+# Tau-normalization of ce_r10, tau searched on the validation set (Kang et al., ICLR 2020).
 _base_ = './ce_r10.py'
 stages = ['{{ fileDirname }}/ce_r10.py']
 post_process = dict(step=dict(type='ltmm.TauNorm'), search=dict(grid=(0, 2, 21), val_split='val'))

@@ -1,4 +1,4 @@
-# Tau-normalisation of ce_r50_holdout; Kang et al., ICLR 2020, choose tau on the test images, for want of others.
+# Tau-normalization of ce_r50_holdout; Kang et al., ICLR 2020, search tau on the test images.
 _base_ = './ce_r50_holdout.py'
 stages = ['{{ fileDirname }}/ce_r50_holdout.py']
 post_process = dict(step=dict(type='ltmm.TauNorm'), search=dict(grid=(0, 2, 21), val_split='holdout'))

@@ -1,4 +1,4 @@
-# EQL end to end on 33 photos, to see that everything runs: its figures say nothing about the method
+# EQL on 33 photos, a smoke test: its figures say nothing about the method
 _base_ = [
     '../_base_/models/mask-rcnn_r50_fpn_frozen.py',
     '../_base_/datasets/lvis_mini.py',

@@ -1,4 +1,4 @@
-# Cascade Mask R-CNN R50-FPN, 1x: each stage gathers gradients of its own
+# Cascade Mask R-CNN R50-FPN, 1x; each stage accumulates its own gradients
 _base_ = [
     'mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py',
     '../_base_/datasets/lvis_v1.py',

@@ -1,4 +1,4 @@
-# 1x, images of rare classes more than once
+# 1x, repeat factor sampling
 _base_ = './softmax_r50.py'
 
 model = dict(

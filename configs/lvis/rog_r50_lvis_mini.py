@@ -1,4 +1,4 @@
-# ROG end to end on 33 photos, to see that everything runs: its figures say nothing about the method
+# ROG on 33 photos, a smoke test: its figures say nothing about the method
 _base_ = './eql_r50_lvis_mini.py'
 
 model = dict(

@@ -4,7 +4,7 @@ _base_ = './rog_r50.py'
 model = dict(
     roi_head=dict(
         bbox_head=dict(
-            cls_predictor_cfg=dict(type='NormedLinear'),  # 20 times the cosine
+            cls_predictor_cfg=dict(type='NormedLinear'),  # scale 20
             loss_cls=dict(loss=dict(_delete_=True, type='ltmm.SeesawLoss')),
         ),
         mask_head=dict(predictor_cfg=dict(type='NormedConv2d')),

@@ -1,4 +1,4 @@
-# Cosine classifiers for masks too, and images of rare classes more than once
+# Cosine classifiers for masks too, repeat factor sampling
 _base_ = './seesaw_r50_2x.py'
 
 model = dict(roi_head=dict(mask_head=dict(predictor_cfg=dict(type='NormedConv2d'))))

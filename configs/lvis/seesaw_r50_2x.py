@@ -4,7 +4,7 @@ model = dict(
     roi_head=dict(
         bbox_head=dict(
             type='ltmm.Shared2FCBBoxHead',
-            cls_predictor_cfg=dict(type='NormedLinear'),  # 20 times the cosine
+            cls_predictor_cfg=dict(type='NormedLinear'),  # scale 20
             loss_cls=dict(_delete_=True, type='ltmm.SeesawLoss'),
         )
     )

@@ -1,4 +1,4 @@
-# Mask R-CNN R50-FPN, 1x, softmax, each image once an epoch: what the methods are compared with
+# Mask R-CNN R50-FPN, 1x, softmax, each image once per epoch, the baseline of all methods
 _base_ = [
     '../_base_/models/mask-rcnn_r50_fpn_lvis.py',
     '../_base_/datasets/lvis_v1.py',

@@ -1,4 +1,4 @@
-# LVIS v0.5, Mask R-CNN R50-FPN, 2x, each image once an epoch
+# LVIS v0.5, Mask R-CNN R50-FPN, 2x, each image once per epoch
 _base_ = [
     '../_base_/models/mask-rcnn_r50_fpn_lvis.py',
     '../_base_/datasets/lvis_v0.5.py',

@@ -1,4 +1,4 @@
-# Step-wise learning, stage 1: the head expert, classifiers and projection alone, one epoch on exemplars and the tail
+# Step-wise learning, stage 1, the expert of head classes: only classifiers and neck, one epoch on exemplars and tail
 _base_ = './stepwise_deformable-detr_r50_stage0.py'
 stages = [
     '{{ fileDirname }}/stepwise_deformable-detr_r50_stage0.py',
@@ -9,7 +9,7 @@ train_dataloader = dict(
     dataset=dict(
         type='ltmm.SmoothTailDataset',
         exemplar_file='stage://stepwise_deformable-detr_r50_exemplars',
-        exemplars_per_class=(None, 100, 200, 200),  # classes of up to 10, 30, 100, and more images
+        exemplars_per_class=(None, 100, 200, 200),  # for classes with up to 10, 30, 100 and more images
     ),
     sampler=dict(_delete_=True, type='ltmm.RepeatFactorSampler', **repeat),
 )

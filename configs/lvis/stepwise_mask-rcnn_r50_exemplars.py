@@ -1,4 +1,4 @@
-# Step-wise learning with Mask R-CNN, ours: stage 0 is softmax_r50_2x.py
+# Our Mask R-CNN form of step-wise learning; stage 0 is softmax_r50_2x.py
 _base_ = './softmax_r50_2x.py'
 stages = ['{{ fileDirname }}/softmax_r50_2x.py']
 mine_exemplars = dict(score_thr=0.5, max_per_class=500)

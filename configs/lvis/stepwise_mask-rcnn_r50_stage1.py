@@ -1,4 +1,4 @@
-# Stage 1: the classifier and the projections into the pyramid alone, a tenth of the rate, as in Deformable DETR
+# Stage 1: only the classifier and the lateral convolutions, a tenth of the learning rate, as for Deformable DETR
 _base_ = './softmax_r50_2x.py'
 stages = ['{{ fileDirname }}/softmax_r50_2x.py', '{{ fileDirname }}/stepwise_mask-rcnn_r50_exemplars.py']
 repeat = dict(threshold=0.003, power=(0.5, 0.5, 0.3, 0), group_bounds=(10, 30, 100), rounding='ceil')
@@ -6,7 +6,7 @@ train_dataloader = dict(
     dataset=dict(
         type='ltmm.SmoothTailDataset',
         exemplar_file='stage://stepwise_mask-rcnn_r50_exemplars',
-        exemplars_per_class=(None, 100, 200, 200),  # classes of up to 10, 30, 100, and more images
+        exemplars_per_class=(None, 100, 200, 200),  # for classes with up to 10, 30, 100 and more images
     ),
     sampler=dict(_delete_=True, type='ltmm.RepeatFactorSampler', **repeat),
 )

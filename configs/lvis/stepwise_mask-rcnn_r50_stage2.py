@@ -1,4 +1,4 @@
-# Step-wise learning with Mask R-CNN, the whole of it: python tools/train_stages.py with this config
+# Step-wise learning with Mask R-CNN, all stages: run tools/train_stages.py with this config
 _base_ = './stepwise_mask-rcnn_r50_stage1.py'
 stages = [
     '{{ fileDirname }}/softmax_r50_2x.py',

@@ -4,7 +4,7 @@ stages = ['{{ fileDirname }}/ce_r152.py']
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='ltmm.LoadPartsHook', prefixes=['backbone']),
-    dict(type='ltmm.FreezeHook', prefixes=['backbone'], norm_eval=False),  # statistics move, as in the authors' code
+    dict(type='ltmm.FreezeHook', prefixes=['backbone'], norm_eval=False),  # updates statistics, as the authors do
 ]
 train_dataloader = dict(batch_size=32, sampler=dict(_delete_=True, type='ltmm.ClassAwareSampler'))  # x 8 GPUs
 param_scheduler = dict(_delete_=True, type='CosineAnnealingLR')

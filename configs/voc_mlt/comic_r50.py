@@ -5,5 +5,5 @@ optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'neck.tail': dict(milestone
 train_dataloader = dict(dataset=dict(missing_rate=0.4, dataset=dict(pipeline={{_base_.comic_train_pipeline}})))
 val_dataloader = dict(dataset=dict(pipeline={{_base_.comic_test_pipeline}}))
 test_dataloader = val_dataloader
-val_evaluator = dict(class_counts=dict(type='ltmm.VOCMLT', split='train'))  # head and tail by all labels
+val_evaluator = dict(class_counts=dict(type='ltmm.VOCMLT', split='train'))  # head and tail of the complete labels
 test_evaluator = val_evaluator

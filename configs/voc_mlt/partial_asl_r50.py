@@ -2,5 +2,5 @@
 _base_ = ['../_base_/multi_label/partial_asl_r50.py', '../_base_/datasets/voc_mlt.py']
 model = dict(head=dict(num_classes=20))
 train_dataloader = dict(dataset=dict(missing_rate=0.4, negative_missing_rate=0.4, unknown_as='unknown'))
-val_evaluator = dict(class_counts=dict(type='ltmm.VOCMLT', split='train'))  # head and tail by all labels
+val_evaluator = dict(class_counts=dict(type='ltmm.VOCMLT', split='train'))  # head and tail of the complete labels
 test_evaluator = val_evaluator

@@ -1,4 +1,4 @@
-# CIFAR100-LT: 10,847 training images at imbalance factor 100 (500 to 5 a class), 10,000 balanced test images.
+# CIFAR100-LT: 10,847 training images at imbalance factor 100 (500 to 5 per class), 10,000 balanced test images.
 data_preprocessor = dict(
     num_classes=100, mean=[125.307, 122.961, 113.8575], std=[51.5865, 50.847, 51.255], to_rgb=False
 )

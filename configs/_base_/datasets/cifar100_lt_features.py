@@ -1,4 +1,4 @@
-# CIFAR100-LT as features of an ImageNet ResNet-50 that saw the images at 64 px. They are written once, by
+# CIFAR100-LT as features of an ImageNet ResNet-50 at 64 px, extracted once by
 #   python tools/extract_features.py configs/cifar100_lt_features/resnet50_64px.py --out data/features_cifar100_r50_64px
 data_preprocessor = dict(num_classes=100)
 train_dataloader = dict(

@@ -1,5 +1,5 @@
-# COCO-MLT: 1,909 training images with 80 classes (1,128 to 6 a class, 4.4 an image), tested on COCO's val2017; the
-# pipelines of github.com/wutong16/DistributionBalancedLoss. It has no validation set: papers choose by the test set.
+# COCO-MLT: 1,909 training images with 80 classes (1,128 to 6 per class, 4.4 per image), tested on COCO's val2017; the
+# pipelines of github.com/wutong16/DistributionBalancedLoss. Papers select models on the test set.
 data_preprocessor = dict(num_classes=80, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -1,4 +1,4 @@
-# FashionMNIST-LT: 14,886 grey 28x28 training images at imbalance factor 100 (6,000 to 60 a class), 10,000 balanced
+# FashionMNIST-LT: 14,886 gray 28x28 training images at imbalance factor 100 (6,000 to 60 per class), 10,000 balanced
 # test images.
 data_preprocessor = dict(num_classes=10, mean=[72.94], std=[90.02], to_rgb=False)
 train_pipeline = [

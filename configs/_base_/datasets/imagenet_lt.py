@@ -1,4 +1,4 @@
-# ImageNet-LT: 115,846 training images of 1,000 classes (1,280 to 5 a class), 20 a class to choose by, 50 to test on.
+# ImageNet-LT: 115,846 training images of 1,000 classes (1,280 to 5 per class), validation 20, test 50 per class.
 data_preprocessor = dict(num_classes=1000, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 train_pipeline = [
     dict(type='LoadImageFromFile'),

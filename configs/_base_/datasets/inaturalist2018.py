@@ -1,4 +1,4 @@
-# iNaturalist 2018: 437,513 training images of 8,142 species (1,000 to 2 a class), tested on its validation set.
+# iNaturalist 2018: 437,513 training images of 8,142 species (1,000 to 2 per class), tested on its validation set.
 _base_ = './imagenet_lt.py'
 data_preprocessor = dict(num_classes=8142, mean=[118.83, 120.105, 96.9], std=[49.725, 49.47, 48.96])
 train_pipeline = [

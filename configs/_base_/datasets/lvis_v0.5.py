@@ -1,4 +1,4 @@
-# LVIS v0.5: 1,230 classes on COCO photos, shorter side 640 to 800 pixels, each image once an epoch
+# LVIS v0.5: 1,230 classes on COCO photos, shorter side 640 to 800 pixels, each image once per epoch
 _base_ = 'mmdet::_base_/datasets/lvis_v0.5_instance.py'
 
 data_root = '{{$LTMM_DATA_ROOT:data}}/lvis_v0.5/'

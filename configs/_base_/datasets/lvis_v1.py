@@ -1,4 +1,4 @@
-# LVIS v1: 1,203 classes on COCO photos, shorter side 640 to 800 pixels, each image once an epoch
+# LVIS v1: 1,203 classes on COCO photos, shorter side 640 to 800 pixels, each image once per epoch
 _base_ = 'mmdet::_base_/datasets/lvis_v1_instance.py'
 
 data_root = '{{$LTMM_DATA_ROOT:data}}/lvis_v1/'

@@ -1,4 +1,4 @@
-# COMIC on frozen ImageNet features, as its authors train it. Three frozen backbones that see the same images are one.
+# COMIC on frozen ImageNet features, as its authors train it. One frozen backbone serves the three branches.
 model = dict(
     type='ltmm.COMIC',
     shared_backbone=True,

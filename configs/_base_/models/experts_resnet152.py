@@ -1,4 +1,4 @@
-# ResNet-152 with three experts from the third stage on, full width; one network with ImageNet weights starts them all.
+# ResNet-152 with three experts from the third stage on, full width, all from the same ImageNet weights.
 _base_ = './experts_resnet50.py'
 model = dict(
     backbone=dict(

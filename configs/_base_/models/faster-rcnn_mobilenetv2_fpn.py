@@ -1,4 +1,4 @@
-# Faster R-CNN small enough to be trained on a CPU: three levels of features, small heads, few proposals
+# Faster R-CNN for CPUs: three feature levels, small heads, few proposals
 _base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
 
 model = dict(
@@ -30,6 +30,6 @@ model = dict(
     ),
     test_cfg=dict(
         rpn=dict(nms_pre=250, max_per_img=100),
-        rcnn=dict(score_thr=1e-4, max_per_img=-1),  # AP counts 300 an image, AP_fixed 10,000 a class
+        rcnn=dict(score_thr=1e-4, max_per_img=-1),  # AP takes 300 per image, AP_fixed 10,000 per class
     ),
 )

@@ -1,4 +1,4 @@
-# Faster R-CNN on the caffe-style ImageNet ResNet-50, for images of 300 pixels: anchors half as large
+# Faster R-CNN on the caffe-style ImageNet ResNet-50, with anchors of half the size for images of 300 pixels
 _base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
 
 model = dict(
@@ -11,5 +11,5 @@ model = dict(
     rpn_head=dict(anchor_generator=dict(scales=[4])),
     roi_head=dict(bbox_head=dict(reg_class_agnostic=True)),
     train_cfg=dict(rcnn=dict(sampler=dict(num=128))),
-    test_cfg=dict(rcnn=dict(score_thr=1e-4, max_per_img=-1)),  # AP counts 300 an image, AP_fixed 10,000 a class
+    test_cfg=dict(rcnn=dict(score_thr=1e-4, max_per_img=-1)),  # AP takes 300 per image, AP_fixed 10,000 per class
 )

@@ -1,4 +1,4 @@
-# A linear classifier on given features.
+# Linear classifier on cached features.
 model = dict(
     type='ImageClassifier',
     backbone=dict(type='ltmm.IdentityBackbone'),

@@ -1,4 +1,4 @@
-# Mask R-CNN on a frozen ImageNet ResNet-50, small heads, few proposals, 80 classes: made for a CPU
+# Mask R-CNN on a frozen ImageNet ResNet-50, small heads, few proposals, 80 classes, for CPUs
 _base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# mmdet's Mask R-CNN, scored as LVIS has it: 300 detections an image, down to low scores
+# mmdet's Mask R-CNN with the test settings of LVIS: 300 detections per image, low score threshold
 _base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# ResNet-50 of the multi-label papers: ImageNet weights, stem and first stage frozen, all its statistics frozen.
+# ResNet-50 of the multi-label papers: ImageNet weights, stem, first stage and all batch-norm statistics frozen.
 model = dict(
     type='ImageClassifier',
     backbone=dict(

@@ -1,4 +1,4 @@
-# COMIC's crops of photographs.
+# COMIC's crops of photos.
 comic_train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='RandomResizedCrop', scale=224),

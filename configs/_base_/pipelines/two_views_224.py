@@ -1,4 +1,4 @@
-# Two views of each test image from which SADE learns the weights of its experts on photographs.
+# Two views of each test image from which SADE learns the weights of its experts on photos.
 view = [
     dict(type='RandomResizedCrop', scale=224, backend='pillow'),
     dict(

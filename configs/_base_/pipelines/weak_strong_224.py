@@ -1,4 +1,4 @@
-# Two views of each image, weak and strong, of MDCS on photographs.
+# Two views of each image, weak and strong, of MDCS on photos.
 weak = [
     dict(type='RandomResizedCrop', scale=224, backend='pillow'),
     dict(type='RandomFlip', prob=0.5),

@@ -1,5 +1,5 @@
-# The schedule of LDAM-DRW and of the CIFAR-LT papers after it: rate 0.02, 0.04, ..., 0.1 in the first five epochs,
-# 0.001 from epoch 161, 0.00001 from epoch 181.
+# The schedule of LDAM-DRW and of the CIFAR-LT papers after it: learning rate 0.02, 0.04, ..., 0.1 in the first five
+# epochs, 0.001 from epoch 161, 0.00001 from epoch 181.
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=2e-4))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.2, begin=0, end=5),

@@ -1,5 +1,5 @@
-# COMIC's schedule: the rates of the features fall every 12 epochs, those of classifiers and attention every 18; the
-# authors count from 1, so that the first epoch with a lower rate is the one before.
+# COMIC's schedule: the learning rate drops every 12 epochs for the features, every 18 for classifiers and attention.
+# The authors count epochs from 1, so that each drop is one epoch earlier.
 optim_wrapper = dict(
     optimizer=dict(type='Adam', lr=1e-3, weight_decay=1e-4),
     paramwise_cfg=dict(

@@ -1,4 +1,4 @@
-# The schedule of Decoupling (Kang et al., ICLR 2020), batch 512; its code steps the cosine one epoch earlier.
+# The schedule of Decoupling (Kang et al., ICLR 2020), batch size 512; its code is one epoch ahead in the cosine.
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.2, momentum=0.9, weight_decay=5e-4))
 param_scheduler = dict(type='CosineAnnealingLR')
 train_cfg = dict(by_epoch=True, max_epochs=90, val_interval=10)

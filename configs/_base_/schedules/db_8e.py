@@ -1,5 +1,5 @@
-# The schedule of distribution-balanced loss: rate 0.02 after 500 iterations of warm-up, 0.002 from epoch 6, 0.0002 from
-# epoch 8. It belongs to losses that are averaged over images and classes.
+# The schedule of distribution-balanced loss: 500 iterations of warm-up, learning rate 0.02, 0.002 from epoch 6, 0.0002
+# from epoch 8; for losses that are averaged over images and classes.
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4), clip_grad=dict(max_norm=35))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1 / 3, begin=0, end=500, by_epoch=False),

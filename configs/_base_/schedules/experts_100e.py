@@ -1,4 +1,4 @@
-# The schedule of RIDE on ImageNet-LT, batch 256: rate 0.02, 0.04, ..., 0.1 in the first five epochs.
+# The schedule of RIDE on ImageNet-LT, batch size 256: learning rate 0.02, 0.04, ..., 0.1 in the first five epochs.
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=2e-4))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.2, begin=0, end=5),

@@ -1,4 +1,4 @@
-# The schedule of SADE on Places-LT, batch 128: the pretrained layers learn at a tenth of the classifiers' rate.
+# The schedule of SADE on Places-LT, batch size 128: the backbone has a tenth of the classifiers' learning rate.
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.01, momentum=0.9, nesterov=True, weight_decay=4e-4),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),

@@ -1,4 +1,4 @@
-# Twenty epochs on features, seconds on a CPU. The rate suits features as they are, of length 80 or so.
+# 20 epochs on features, seconds on a CPU. The learning rate suits unnormalized features with a norm of about 80.
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.003, momentum=0.9, weight_decay=5e-4))
 param_scheduler = [dict(type='CosineAnnealingLR')]
 train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=20)

@@ -1,4 +1,4 @@
-# The first stage of OLTR (Liu et al., CVPR 2019) on Places-LT: the pretrained layers learn at 1/100 of the head's rate.
+# The first stage of OLTR (Liu et al., CVPR 2019) on Places-LT: the backbone has 1/100 of the head's learning rate.
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.01))),
