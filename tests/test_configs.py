@@ -15,6 +15,7 @@ from toy import read_config, readme_options
 
 import ltmm.registry
 from ltmm import ClassDistribution
+from ltmm.datasets.labels import class_distribution_of
 from ltmm.registry import DATASETS, MODELS
 from ltmm.utils.environment import mmdet_is_usable
 
@@ -107,7 +108,7 @@ def test_sade_on_shifted_test_sets(path):
         dataset.dataset = dict(type='ltmm.ToyImages', counts=(50, 50, 50), pipeline=[])
         if 'train_dataset' in dataset:
             dataset.train_dataset = dict(type='ltmm.ToyImages', counts=(5, 9, 2), pipeline=[])
-        return ClassDistribution.from_dataset(DATASETS.build(dataset)).instance_counts
+        return class_distribution_of(DATASETS.build(dataset)).instance_counts
 
     unshifted = {key: read_config(path).test_dataloader.dataset[key.split('.')[-1]] for key in options}
     assert counts(**unshifted).tolist() == [50, 50, 50]
