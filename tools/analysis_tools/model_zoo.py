@@ -154,7 +154,7 @@ def zoo(root: Path) -> dict[Path, str]:
         _, end, after = rest.partition(END)
         if not begin or not end:
             raise ValueError(f'{folder / "README.md"}: expected the lines {BEGIN.strip()} and {END.strip()}')
-        files[folder / 'README.md'] = before + begin + '\n' + readme_block(source) + '\n' + end + after
+        files[folder / 'README.md'] = before + begin + readme_block(source) + end + after
         files[folder / 'metafile.yml'] = metafile(folder, source)
     index = ''.join(f'  - configs/{folder.name}/metafile.yml\n' for folder in folders)
     return files | {root / 'model-index.yml': f'{HEADER}Import:\n{index}'}
