@@ -4,6 +4,6 @@ custom_hooks = [
     dict(type='ltmm.EpochSeedHook'),
     dict(type='ltmm.InvalidLossHook'),
     dict(type='ltmm.CheckpointCompatibilityHook'),
-    dict(type='ltmm.EpochHook'),
+    dict(type='ltmm.ProgressHook'),
 ]
 randomness = dict(seed=0, deterministic=False)

@@ -70,8 +70,8 @@ def main() -> None:
         for module in nn.ModuleList(parts).to(args.device).train().modules():
             if hasattr(module, 'set_class_distribution'):
                 module.set_class_distribution(distribution)
-            if hasattr(module, 'set_epoch'):
-                module.set_epoch(1, 40)  # the corrector is at work
+            if hasattr(module, 'set_progress'):
+                module.set_progress(1, 40)  # the corrector is at work
         steps[name] = step_of(parts)
 
     images = torch.randn(args.batch_size, 3, args.size, args.size, device=args.device)

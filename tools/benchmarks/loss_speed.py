@@ -82,8 +82,8 @@ def build(cfg: dict, distribution: ClassDistribution) -> nn.Module:
     for module in loss.modules():
         if hasattr(module, 'set_class_distribution'):
             module.set_class_distribution(distribution)
-        if hasattr(module, 'set_epoch'):
-            module.set_epoch(0, 1)
+        if hasattr(module, 'set_progress'):
+            module.set_progress(0, 1)
     return loss
 
 

@@ -1,17 +1,17 @@
 from .checkpoint_compatibility_hook import CheckpointCompatibilityHook
 from .checkpoint_hook import SafeCheckpointHook
 from .class_distribution_hook import ClassDistributionHook
-from .epoch_hook import EpochHook
 from .epoch_seed_hook import EpochSeedHook
 from .freeze_hook import FreezeHook
 from .invalid_loss_hook import InvalidLossHook
 from .load_parts_hook import LoadPartsHook
 from .post_process_hook import PostProcessHook
+from .progress_hook import ProgressHook
 
 __all__ = [
     'CheckpointCompatibilityHook',
     'ClassDistributionHook',
-    'EpochHook',
+    'ProgressHook',
     'EpochSeedHook',
     'FreezeHook',
     'InvalidLossHook',

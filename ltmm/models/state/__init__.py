@@ -1,5 +1,5 @@
 from .class_distribution import ClassDistributionBuffer, UsesClassDistribution
-from .progress import UsesEpoch
+from .progress import UsesProgress
 from .running_sums import RunningCounts, RunningGradients
 from .teacher import HasTeacher
 
@@ -9,5 +9,5 @@ __all__ = [
     'RunningCounts',
     'RunningGradients',
     'UsesClassDistribution',
-    'UsesEpoch',
+    'UsesProgress',
 ]

@@ -1,45 +1,53 @@
-"""How a model knows the epoch: ``ltmm.EpochHook`` tells every module that has ``set_epoch``."""
+"""The progress of the training: epoch and iteration."""
 
-__all__ = ['UsesEpoch']
+__all__ = ['UsesProgress']
 
 
-class UsesEpoch:
-    """Mixin of an ``nn.Module`` whose behaviour depends on the epoch.
+class UsesProgress:
+    """Mixin for modules that depend on the epoch or the iteration.
 
-    The epoch is no state of the module: :class:`ltmm.engine.EpochHook` brings it before each training epoch, after a
-    resume too.
+    :class:`ltmm.engine.ProgressHook` sets them before every epoch and iteration, also after a resume: they are no
+    state of the module. In a training loop of your own, call :meth:`set_progress`.
     """
 
-    _epoch: tuple[int, int] | None = None
+    _progress: dict[str, int | None] = {}
 
-    def set_epoch(self, epoch: int, max_epochs: int) -> None:
-        """Move on to ``epoch``.
+    def set_progress(self, epoch: int, max_epochs: int, iter: int | None = None, max_iters: int | None = None) -> None:
+        """Set where the training stands.
 
         Args:
-            epoch: counted from 0.
-            max_epochs: epochs of the whole training.
+            epoch: Current epoch, from 0. A training that counts iterations counts passes over its data.
+            max_epochs: Epochs of the whole training.
+            iter: Current iteration of the whole training, from 0.
+            max_iters: Iterations of the whole training.
         """
-        self._epoch = epoch, max_epochs
+        self._progress = dict(epoch=epoch, max_epochs=max_epochs, iter=iter, max_iters=max_iters)
 
     @property
     def epoch(self) -> int:
-        """The present epoch, counted from 0.
-
-        Raises:
-            RuntimeError: nobody has told it; the message says who should.
-        """
-        return self._told()[0]
+        """Current epoch, from 0."""
+        return self._get('epoch')
 
     @property
     def max_epochs(self) -> int:
-        """Epochs of the whole training; raises as :attr:`epoch` does."""
-        return self._told()[1]
+        """Epochs of the whole training."""
+        return self._get('max_epochs')
 
-    def _told(self) -> tuple[int, int]:
-        if self._epoch is None:
+    @property
+    def iter(self) -> int:
+        """Current iteration, from 0."""
+        return self._get('iter')
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations of the whole training."""
+        return self._get('max_iters')
+
+    def _get(self, name: str) -> int:
+        if self._progress.get(name) is None:
             raise RuntimeError(
-                f'{type(self).__name__} depends on the epoch, but has not been told it. Either add '
-                f"dict(type='ltmm.EpochHook') to the config's custom_hooks (as ltmm's default_runtime.py does), or "
-                'call set_epoch(epoch, max_epochs) at the start of every epoch.'
+                f"{type(self).__name__} depends on the training's progress, but `{name}` is not set. Add "
+                "dict(type='ltmm.ProgressHook') to custom_hooks, as ltmm's default_runtime.py does, or call "
+                'set_progress(epoch, max_epochs, iter, max_iters) before every iteration.'
             )
-        return self._epoch
+        return self._progress[name]

@@ -41,7 +41,7 @@ def comic_rlc(case: Case) -> dict[str, Tensor]:
     outputs = dict(weight_init=loss.class_weight)
     epochs = re.search(r'epochs \(([\d, ]+)\)', case.called)[1].split(',')
     for step, epoch in enumerate(epochs):
-        loss.set_epoch(int(epoch), max_epochs=40)
+        loss.set_progress(int(epoch), max_epochs=40)
         cls_score = case[f'logits_{step}'].requires_grad_()
         value = loss(cls_score, case[f'targets_{step}'])
         value.backward()

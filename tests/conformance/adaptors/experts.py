@@ -145,7 +145,7 @@ def ride(case: Case) -> dict[str, Tensor]:
     outputs = {}
     for prefix, name in (('', 'ltmm.RIDELoss'), ('distill_', 'ltmm.RIDEDistillLoss')):
         loss = MODELS.build(dict(type=name, **settings))
-        loss.set_epoch(case.params['epoch_1_based'] - 1, max_epochs=200)
+        loss.set_progress(case.params['epoch_1_based'] - 1, max_epochs=200)
         case.check('drw_active', loss.epoch >= loss.reweight_epoch, case.params['drw_active'])
         teacher = dict(teacher_logits=case['teacher_logits']) if prefix else {}
         outputs[f'{prefix}loss'], outputs[f'{prefix}grad_logits'] = _total(case, loss, case['target'], **teacher)
@@ -188,7 +188,7 @@ def mdcs(case: Case) -> dict[str, Tensor]:
     settings = {'lambdas': 'powers', 'kl_weight': 'consistency_weight', 'warmup': 'ramp_epochs'}
     given = {ours: case.params[name] for name, ours in settings.items() if name in case.params}
     loss = MODELS.build(dict(type='ltmm.MDCSLoss', class_counts=case.arrays['class_counts'], **given))
-    loss.set_epoch(case.params['epoch_1_based'] - 1, max_epochs=400)
+    loss.set_progress(case.params['epoch_1_based'] - 1, max_epochs=400)
     weak, strong = np.split(case.arrays['target'], 2)
     case.check('target', weak, strong)
     value, grad = _total(case, loss, torch.from_numpy(weak))

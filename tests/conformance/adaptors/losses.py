@@ -84,7 +84,7 @@ def drw_effective_number_weights(case: Case) -> dict[str, Tensor]:
     score = torch.zeros(len(counts), len(counts), dtype=case.dtype)  # of cross entropy log C
     weights = []
     for epoch in (start - 1, start):
-        loss.set_epoch(epoch, 2 * start)
+        loss.set_progress(epoch, 2 * start)
         weights.append(loss(score, label) / np.log(len(counts)))
     return dict(drw_pre=weights[0], drw_post=weights[1])
 

@@ -30,8 +30,8 @@ def build(head: dict | None = None, **options) -> torch.nn.Module:
     for module in model.modules():
         if hasattr(module, 'set_class_distribution'):
             module.set_class_distribution(ClassDistribution([40, 12, 5], num_images=50, co_occurrence=CO_OCCURRENCE))
-        if hasattr(module, 'set_epoch'):
-            module.set_epoch(1, 4)
+        if hasattr(module, 'set_progress'):
+            module.set_progress(1, 4)
     return model
 
 
@@ -126,7 +126,7 @@ def test_a_checkpoint_carries_all_state():
     fresh = MODELS.build(config())
     fresh.load_state_dict(copy.deepcopy(model.state_dict()))
     for corrector in fresh.head.corrector.values():
-        corrector.set_epoch(1, 4)
+        corrector.set_progress(1, 4)
     fresh.head.load_state_dict(model.head.state_dict())
     torch.testing.assert_close(fresh.eval()(IMAGES), model.eval()(IMAGES))
     torch.testing.assert_close(fresh.loss(IMAGES, samples()), model.loss(IMAGES, samples()))

@@ -41,8 +41,8 @@ def build(cfg: dict, counts: list[int] = COUNTS) -> nn.Module:
     for module in loss.modules():
         if hasattr(module, 'set_class_distribution'):
             module.set_class_distribution(ClassDistribution(counts))
-        if hasattr(module, 'set_epoch'):
-            module.set_epoch(0, 1)
+        if hasattr(module, 'set_progress'):
+            module.set_progress(0, 1)
     return loss
 
 
@@ -120,16 +120,16 @@ def test_nothing_waits_for_the_device(cfg):
 def test_a_checkpoint_carries_the_class_distribution(cfg):
     trained, fresh, score = build(cfg), MODELS.build(cfg), torch.randn(5, 4)
     fresh.load_state_dict(trained.state_dict())
-    if hasattr(fresh, 'set_epoch'):
-        fresh.set_epoch(0, 1)
+    if hasattr(fresh, 'set_progress'):
+        fresh.set_progress(0, 1)
     torch.testing.assert_close(fresh(score, LABEL), trained(score, LABEL), rtol=0, atol=0)
 
 
 @each(*PRIOR_LOSSES)
 def test_without_a_distribution_the_error_says_both_ways_to_give_one(cfg):
     loss = MODELS.build(cfg)
-    if hasattr(loss, 'set_epoch'):
-        loss.set_epoch(0, 1)
+    if hasattr(loss, 'set_progress'):
+        loss.set_progress(0, 1)
     with pytest.raises(RuntimeError, match=r' needs .*ClassDistributionHook.*\(class_counts=\[\.\.\.\]\)'):
         loss(torch.randn(5, 4), LABEL)
 

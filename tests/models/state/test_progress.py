@@ -1,27 +1,30 @@
 import pytest
 from torch import nn
 
-from ltmm.models.state.progress import UsesEpoch
+from ltmm.models.state import UsesProgress
 
 
-class Ramp(UsesEpoch, nn.Module):
+class Ramp(UsesProgress, nn.Module):
     pass
 
 
-def test_epoch_and_end_are_those_told_last():
-    ramp = Ramp()
-    ramp.set_epoch(0, 200)
-    ramp.set_epoch(7, 200)
-    assert (ramp.epoch, ramp.max_epochs) == (7, 200)
+def test_progress_is_the_last_one_set_and_no_state():
+    ramp, untouched = Ramp(), Ramp()
+    ramp.set_progress(0, 200, 0, 1600)
+    ramp.set_progress(7, 200, 60, 1600)
+    assert (ramp.epoch, ramp.max_epochs, ramp.iter, ramp.max_iters) == (7, 200, 60, 1600)
+    assert ramp.state_dict() == {} and untouched._progress == {}
 
 
-def test_the_epoch_is_no_state():
-    ramp = Ramp()
-    ramp.set_epoch(7, 200)
-    assert ramp.state_dict() == {}
-
-
-@pytest.mark.parametrize('name', ['epoch', 'max_epochs'])
-def test_untold_it_names_the_hook(name):
-    with pytest.raises(RuntimeError, match=r"Ramp depends on the epoch.*dict\(type='ltmm.EpochHook'\)"):
+@pytest.mark.parametrize('name', ['epoch', 'max_epochs', 'iter', 'max_iters'])
+def test_unset_progress_names_the_hook(name):
+    with pytest.raises(RuntimeError, match=rf"Ramp .*`{name}` is not set.*dict\(type='ltmm.ProgressHook'\)"):
         getattr(Ramp(), name)
+
+
+def test_a_loop_may_count_epochs_only():
+    ramp = Ramp()
+    ramp.set_progress(3, 5)
+    assert ramp.epoch == 3
+    with pytest.raises(RuntimeError, match='`iter` is not set'):
+        _ = ramp.iter

@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor
 
-from ltmm.models.state.progress import UsesEpoch
+from ltmm.models.state.progress import UsesProgress
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
@@ -16,7 +16,7 @@ __all__ = ['DeferredReweighting']
 
 
 @MODELS.register_module()
-class DeferredReweighting(UsesEpoch, ReweightedLoss):
+class DeferredReweighting(UsesProgress, ReweightedLoss):
     """Re-weights a loss for the tail from one epoch on.
 
     Weights from the start harm the features of head classes; after the learning rate has dropped they mainly move the
@@ -41,16 +41,16 @@ class DeferredReweighting(UsesEpoch, ReweightedLoss):
         super().__init__(loss, kind, **kwargs)
         self.start_epoch = start_epoch
 
-    def set_epoch(self, epoch: int, max_epochs: int) -> None:
-        """Take the epoch; warn if the training ends before the weights start."""
-        super().set_epoch(epoch, max_epochs)
-        if epoch == 0 and self.start_epoch >= max_epochs:
+    def set_progress(self, epoch: int, max_epochs: int, iter: int | None = None, max_iters: int | None = None) -> None:
+        """Warn once if the training ends before the weights start."""
+        if not self._progress and self.start_epoch >= max_epochs:
             print_log(
                 f'DeferredReweighting never re-weights: start_epoch={self.start_epoch}, but the training has '
                 f'{max_epochs} epochs.',
                 logger='current',
                 level=logging.WARNING,
             )
+        super().set_progress(epoch, max_epochs, iter, max_iters)
 
     def forward(
         self,

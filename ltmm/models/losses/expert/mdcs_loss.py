@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.models.state.progress import UsesEpoch
+from ltmm.models.state.progress import UsesProgress
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
@@ -33,7 +33,7 @@ def confident_consistency(weak: Tensor, strong: Tensor, label: Tensor) -> Tensor
 
 
 @MODELS.register_module()
-class MDCSLoss(UsesEpoch, ExpertLoss):
+class MDCSLoss(UsesProgress, ExpertLoss):
     r"""Biases experts to many-, medium- and few-shot classes; each distills its weak view into its strong view.
 
     .. math::

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.models.state.progress import UsesEpoch
+from ltmm.models.state.progress import UsesProgress
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
@@ -31,7 +31,7 @@ def diversity_temperature(prior: np.ndarray, factor: float) -> np.ndarray:
 
 
 @MODELS.register_module()
-class RIDELoss(CosineLoss, UsesEpoch, ExpertLoss):
+class RIDELoss(CosineLoss, UsesProgress, ExpertLoss):
     r"""Trains each expert with LDAM margins, gives the tail more weight late in training, and rewards disagreement.
 
     .. math::

@@ -8,7 +8,7 @@ from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.models.state.progress import UsesEpoch
+from ltmm.models.state.progress import UsesProgress
 from ltmm.registry import MODELS
 
 from .asl_loss import check_asymmetric
@@ -19,7 +19,7 @@ __all__ = ['ReflectiveLabelCorrectorLoss']
 
 
 @MODELS.register_module()
-class ReflectiveLabelCorrectorLoss(UsesEpoch, MultiLabelPriorLoss):
+class ReflectiveLabelCorrectorLoss(UsesProgress, MultiLabelPriorLoss):
     r"""Turns negatives the network is sure are positives into positives, and weighs classes by what it then counts.
 
     With p the sigmoid of the logits (less a margin on positives), a label becomes positive where p > ``threshold`` and
@@ -103,11 +103,11 @@ class ReflectiveLabelCorrectorLoss(UsesEpoch, MultiLabelPriorLoss):
         if len(self.recalled) != len(self.counts):
             self.recalled = torch.zeros_like(self.counts, dtype=torch.int64)
 
-    def set_epoch(self, epoch: int, max_epochs: int) -> None:
-        """A new epoch forgets what the one before it recalled."""
-        if self._epoch is None or self.epoch != epoch:
+    def set_progress(self, epoch: int, max_epochs: int, iter: int | None = None, max_iters: int | None = None) -> None:
+        """Forget at a new epoch what the one before recalled."""
+        if self._progress.get('epoch') != epoch:
             self.recalled.zero_()
-        super().set_epoch(epoch, max_epochs)
+        super().set_progress(epoch, max_epochs, iter, max_iters)
 
     @property
     def class_weight(self) -> Tensor:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ltmm.models.state.progress import UsesEpoch
+from ltmm.models.state.progress import UsesProgress
 from ltmm.registry import MODELS
 
 from ..base import check_at_least_zero
@@ -17,7 +17,7 @@ __all__ = ['SPLCLoss']
 
 
 @MODELS.register_module()
-class SPLCLoss(UsesEpoch, MultiLabelLoss):
+class SPLCLoss(UsesProgress, MultiLabelLoss):
     r"""Turns labels that are not marked positive, but score high, into positives: the tail's missing ones too.
 
     .. math::

@@ -24,7 +24,7 @@ def test_is_the_loss_itself_and_then_the_reweighted_loss(inner):
     loss = DeferredReweighting(inner, 2, class_counts=COUNTS, **WEIGHTS)
     reweighted = ReweightedLoss(inner, class_counts=COUNTS, **WEIGHTS)
     for epoch in range(4):
-        loss.set_epoch(epoch, 4)
+        loss.set_progress(epoch, 4)
         expected = loss.loss if epoch < 2 else reweighted
         kwargs = dict(avg_factor=7)
         torch.testing.assert_close(loss(score, LABEL, **kwargs), expected(score, LABEL, **kwargs), rtol=0, atol=0)
@@ -33,7 +33,7 @@ def test_is_the_loss_itself_and_then_the_reweighted_loss(inner):
 
 def test_before_it_knows_the_epoch_it_names_the_hook():
     loss = DeferredReweighting(CROSS_ENTROPY, 2, class_counts=COUNTS, **WEIGHTS)
-    with pytest.raises(RuntimeError, match='DeferredReweighting depends on the epoch.*ltmm.EpochHook'):
+    with pytest.raises(RuntimeError, match='DeferredReweighting depends on .*ltmm.ProgressHook'):
         loss(torch.randn(5, 4), LABEL)
 
 
@@ -50,9 +50,9 @@ def test_a_start_after_the_end_is_told(monkeypatch):
     )
     loss = DeferredReweighting(CROSS_ENTROPY, 3, class_counts=COUNTS, **WEIGHTS)
     for epoch in range(3):
-        loss.set_epoch(epoch, 3)
+        loss.set_progress(epoch, 3)
     assert len(told) == 1 and 'they never will' in told[0]
-    loss.set_epoch(0, 4)
+    loss.set_progress(0, 4)
     assert len(told) == 1
 
 

@@ -29,8 +29,8 @@ def ready(loss):
     for module in loss.modules():
         if hasattr(module, 'set_class_distribution'):
             module.set_class_distribution(ClassDistribution(COUNTS))
-        if hasattr(module, 'set_epoch'):
-            module.set_epoch(0, 1)
+        if hasattr(module, 'set_progress'):
+            module.set_progress(0, 1)
     return loss
 
 
@@ -57,8 +57,8 @@ def test_objects_get_the_expert_loss_and_all_proposals_the_objectness(cfg):
 def ready_expert_loss(cfg):
     loss = MODELS.build(cfg)
     loss.set_class_distribution(ClassDistribution(COUNTS))
-    if hasattr(loss, 'set_epoch'):
-        loss.set_epoch(0, 1)
+    if hasattr(loss, 'set_progress'):
+        loss.set_progress(0, 1)
     return loss
 
 

@@ -28,8 +28,8 @@ def value(loss: ExpertLoss, scale: float = 1.0, epoch: int = 5, dtype=torch.floa
     label = torch.tensor([0, 1, 1, 2, 0, 2])
     rows = loss.num_views * len(label)
     logits = (scale * torch.randn(3, rows, 4, generator=generator)).to(dtype).requires_grad_()
-    if hasattr(loss, 'set_epoch'):
-        loss.set_epoch(epoch, 10)
+    if hasattr(loss, 'set_progress'):
+        loss.set_progress(epoch, 10)
     teacher = dict(teacher_logits=scale * torch.randn(6, 4)) if getattr(loss, 'needs_teacher', False) else {}
     terms = loss(logits, label, **teacher)
     total = sum(terms.values())
@@ -110,7 +110,7 @@ def test_asks_for_the_epoch(name):
     logits, teacher = torch.zeros(3, 2 * loss.num_views, 4), {}
     if name == 'ride_distill':
         teacher = dict(teacher_logits=torch.zeros(2, 4))
-    with pytest.raises(RuntimeError, match='depends on the epoch.*ltmm.EpochHook'):
+    with pytest.raises(RuntimeError, match='depends on .*ltmm.ProgressHook'):
         loss(logits, torch.tensor([0, 1]), **teacher)
 
 

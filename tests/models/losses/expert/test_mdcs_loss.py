@@ -12,7 +12,7 @@ COUNTS = [60, 30, 10]
 
 def mdcs(epoch=100, **options) -> MDCSLoss:
     loss = MDCSLoss(class_counts=COUNTS, **options)
-    loss.set_epoch(epoch, 400)
+    loss.set_progress(epoch, 400)
     return loss
 
 

@@ -53,7 +53,7 @@ def naive(logits, label, factor, reweighted) -> float:
 def test_equals_the_formula(epoch):
     logits, label = torch.randn(3, 6, 4, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 0, 1])
     loss = ride()
-    loss.set_epoch(epoch, 200)
+    loss.set_progress(epoch, 200)
     terms = loss(logits, label)
     assert set(terms) == {'loss_cls', 'loss_diversity'}
     assert sum(terms.values()).item() == pytest.approx(naive(logits, label, -0.45, epoch == 160), rel=1e-9)
@@ -62,7 +62,7 @@ def test_equals_the_formula(epoch):
 def test_weights_and_temperatures_never_come_without_an_epoch_for_them():
     logits, label = torch.randn(3, 6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
     never, later = ride(reweight_epoch=None), ride()
-    later.set_epoch(0, 200)
+    later.set_progress(0, 200)
     torch.testing.assert_close(never(logits, label), later(logits, label))
 
 

@@ -52,8 +52,8 @@ def build(cfg, counts=COUNTS):
     loss = MODELS.build(cfg)
     if hasattr(loss, 'set_class_distribution'):
         loss.set_class_distribution(ClassDistribution(counts, num_images=max(counts) + 40))
-    if hasattr(loss, 'set_epoch'):
-        loss.set_epoch(0, 1)
+    if hasattr(loss, 'set_progress'):
+        loss.set_progress(0, 1)
     return loss
 
 

@@ -16,7 +16,7 @@ RECALLED = [2, 1, 1, 1]  # labels (2, 0) and (3, 0), (0, 1), (2, 2), (0, 3)
 def build(epoch: int | None = 1, **options) -> ReflectiveLabelCorrectorLoss:
     loss = ReflectiveLabelCorrectorLoss(class_counts=COUNTS, **options)
     if epoch is not None:
-        loss.set_epoch(epoch, max_epochs=4)
+        loss.set_progress(epoch, max_epochs=4)
     return loss
 
 
@@ -56,9 +56,9 @@ def test_what_is_recalled_adds_up_within_an_epoch_and_is_forgotten_with_the_next
     loss(SCORE, TARGET)
     torch.testing.assert_close(loss(SCORE, TARGET).item(), naive(SCORE, TARGET, counts)[0])
     assert loss.recalled.tolist() == [2 * n for n in RECALLED]
-    loss.set_epoch(1, max_epochs=4)  # told the same again: nothing new
+    loss.set_progress(1, max_epochs=4)  # told the same again: nothing new
     assert loss.recalled.tolist() == [2 * n for n in RECALLED]
-    loss.set_epoch(2, max_epochs=4)
+    loss.set_progress(2, max_epochs=4)
     assert loss.recalled.tolist() == [0] * 4
 
 
@@ -142,7 +142,7 @@ def test_two_ranks_learn_as_one_from_the_union(tmp_path):
 
 
 def test_without_an_epoch_says_who_tells_it():
-    with pytest.raises(RuntimeError, match='ReflectiveLabelCorrectorLoss depends on the epoch.*ltmm.EpochHook'):
+    with pytest.raises(RuntimeError, match='ReflectiveLabelCorrectorLoss depends on .*ltmm.ProgressHook'):
         build(epoch=None)(SCORE, TARGET)
 
 

@@ -1,0 +1,54 @@
+"""Tell the model the epoch and the iteration."""
+
+import math
+from typing import Any
+
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from ltmm.models.state.progress import UsesProgress
+from ltmm.registry import HOOKS
+from ltmm.utils.wrappers import unwrapped
+
+__all__ = ['ProgressHook', 'epoch_length']
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """Calls ``set_progress`` of all modules derived from :class:`UsesProgress`, before every epoch and iteration.
+
+    Epoch and iteration are those of the runner, so a resumed run goes on where it stopped. A training that counts
+    iterations is in epoch ``iter // epoch_length``, with :func:`epoch_length` the iterations of one pass over the
+    training data. This is also how MMEngine numbers the epochs of the sampler there.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner: Runner) -> None:
+        """Find the modules once; there may be thousands of others."""
+        self.modules = [module for module in unwrapped(runner.model).modules() if isinstance(module, UsesProgress)]
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self._set_progress(runner)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self._set_progress(runner)
+
+    def _set_progress(self, runner: Runner) -> None:
+        if not self.modules:
+            return
+        epoch, max_epochs = runner.epoch, runner.max_epochs
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            epoch = runner.iter // epoch_length(runner)
+            max_epochs = math.ceil(runner.max_iters / epoch_length(runner))
+        for module in self.modules:
+            module.set_progress(epoch, max_epochs, runner.iter, runner.max_iters)
+
+
+def epoch_length(runner: Runner) -> int:
+    """Return the number of iterations in which the ranks together pass over the training data once."""
+    loader = runner.train_dataloader
+    is_infinite = isinstance(loader.sampler, InfiniteSampler)  # its length is the dataset's, not the rank's part of it
+    return math.ceil(len(loader) / (get_world_size() if is_infinite else 1))
