@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
-from ltmm.models.state.running_sums import RunningState
+from ltmm.models.state.base import TrainingState
 from ltmm.registry import MODELS
 
 __all__ = ['CausalCosine', 'RunningDirection', 'causal_cosine']
@@ -34,7 +34,7 @@ def causal_cosine(x: Tensor, weight: Tensor, direction: Tensor, shift: float, ga
     return cosine, cosine + shift * F.linear(with_direction, of_direction)
 
 
-class RunningDirection(RunningState):
+class RunningDirection(TrainingState):
     """Sum of the mean features of all batches so far, the older the less, over all ranks.
 
     Args:

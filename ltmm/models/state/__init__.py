@@ -1,13 +1,26 @@
+"""What a module keeps while it trains, and what it is told about the training.
+
+For an exponential moving average of a network, such as a key encoder, use MMEngine's ``ExponentialMovingAverage``.
+"""
+
 from .class_distribution import ClassDistributionBuffer, UsesClassDistribution
+from .feature_queue import FeatureQueue
 from .progress import UsesProgress
+from .prototypes import Prototypes, class_statistics
 from .running_sums import RunningCounts, RunningGradients
+from .sample_table import SampleTable, sample_indices
 from .teacher import HasTeacher
 
 __all__ = [
     'ClassDistributionBuffer',
+    'FeatureQueue',
     'HasTeacher',
+    'Prototypes',
     'RunningCounts',
     'RunningGradients',
+    'SampleTable',
     'UsesClassDistribution',
     'UsesProgress',
+    'class_statistics',
+    'sample_indices',
 ]

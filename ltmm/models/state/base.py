@@ -1,0 +1,49 @@
+"""Base of the modules that keep state while training, and how their ranks agree."""
+
+from collections.abc import Callable
+
+import torch
+from mmengine.dist import all_gather, get_world_size
+from torch import Tensor, nn
+
+__all__ = ['TrainingState', 'gather_rows']
+
+
+class TrainingState(nn.Module):
+    """Base of modules that keep something while training.
+
+    The state lives in buffers: it is saved with the model, and keeps its dtype when the model is cast (half precision
+    cannot count to 2049). An update does nothing in evaluation mode. It reduces over the ranks, so that every rank
+    holds the same; therefore every rank has to update equally often, with an empty batch if need be.
+    """
+
+    sums_over_ranks = True  # see ltmm.models.fits
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
+        exact = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, value in exact.items():
+            if value is not None:
+                self._buffers[name] = value.to(self._buffers[name].device)
+        return self
+
+
+@torch.no_grad()
+def gather_rows(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Concatenate the rows of all ranks, in the order of the ranks.
+
+    Args:
+        tensors: of shape (N, ...), with the same N; N may differ between ranks and be 0.
+    """
+    if get_world_size() == 1:
+        return tuple(tensor.detach() for tensor in tensors)
+    num_rows = torch.tensor([len(tensors[0])], device=tensors[0].device)
+    num_rows = torch.cat(all_gather(num_rows)).tolist()
+    if not any(num_rows):
+        return tensors
+    gathered = []
+    for tensor in tensors:
+        padded = tensor.new_zeros(max(num_rows), *tensor.shape[1:])
+        padded[: len(tensor)] = tensor
+        gathered.append(torch.cat([part[:n] for part, n in zip(all_gather(padded), num_rows)]))
+    return tuple(gathered)

@@ -1,0 +1,75 @@
+"""A first-in-first-out queue of features and labels, for contrastive learning."""
+
+import torch
+from torch import Tensor
+
+from ltmm.utils.checks import check
+
+from .base import TrainingState, gather_rows
+
+__all__ = ['FeatureQueue']
+
+
+class FeatureQueue(TrainingState):
+    """The last K features of all ranks, with their labels.
+
+    Every rank holds the same queue: a batch is gathered in the order of the ranks. Batches may have any size. The
+    queue is saved with the model.
+
+    Args:
+        size: K.
+        feat_dim: D.
+        with_sub_labels: Keep a second label of each feature too, such as its cluster.
+
+    Attributes:
+        features: (K, D), float32; 0 in empty slots.
+        labels: (K,), int64; -1 in empty slots.
+        sub_labels: (K,), int64; -1 in empty slots. None without ``with_sub_labels``.
+        cursor: Slot of the next feature; the oldest one is there.
+
+    Examples:
+        >>> queue = FeatureQueue(size=4, feat_dim=2)
+        >>> queue.update(torch.ones(3, 2), torch.tensor([5, 0, 5]))
+        >>> queue.labels
+        tensor([ 5,  0,  5, -1])
+    """
+
+    def __init__(self, size: int, feat_dim: int, with_sub_labels: bool = False) -> None:
+        check(size=(size, 'int >= 1'), feat_dim=(feat_dim, 'int >= 1'))
+        super().__init__()
+        self.register_buffer('features', torch.zeros(size, feat_dim))
+        self.register_buffer('labels', torch.full((size,), -1))
+        self.register_buffer('sub_labels', torch.full((size,), -1) if with_sub_labels else None)
+        self.register_buffer('cursor', torch.tensor(0))
+
+    @property
+    def num_filled(self) -> Tensor:
+        """Number of features in the queue, as a tensor (reading it as a number would wait for the GPU)."""
+        return (self.labels >= 0).sum()
+
+    @torch.no_grad()
+    def update(self, features: Tensor, labels: Tensor, sub_labels: Tensor | None = None) -> None:
+        """Replace the oldest features by those of a batch; does nothing in evaluation mode.
+
+        The buffers become new tensors, so that a loss computed from the old ones can still go backward.
+
+        Args:
+            features: (N, D).
+            labels: At least 0, (N,).
+            sub_labels: At least 0, (N,).
+        """
+        if not self.training:
+            return
+        rows = dict(features=features.to(self.features), labels=labels)
+        if self.sub_labels is not None:
+            rows['sub_labels'] = sub_labels
+        size = len(self.labels)
+        rows = {name: value[-size:] for name, value in zip(rows, gather_rows(*rows.values()))}
+        num_new = len(rows['labels'])
+        slots = (self.cursor + torch.arange(num_new, device=self.cursor.device)) % size  # (N,)
+        for name, value in rows.items():
+            setattr(self, name, getattr(self, name).index_copy(0, slots, value))
+        self.cursor = (self.cursor + num_new) % size
+
+    def extra_repr(self) -> str:
+        return f'size={len(self.features)}, feat_dim={self.features.size(1)}'

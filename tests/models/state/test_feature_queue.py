@@ -1,0 +1,36 @@
+from collections import deque
+
+import pytest
+import torch
+
+from ltmm.models.state import FeatureQueue
+
+
+@pytest.mark.parametrize('batch_sizes', [(3, 2, 4, 1), (5, 5), (12, 1), (7, 0, 13)])
+def test_holds_the_last_features_in_order(batch_sizes):
+    queue, expected = FeatureQueue(5, 2), deque(maxlen=5)
+    for n in batch_sizes:
+        features, labels = torch.randn(n, 2), torch.randint(9, (n,))
+        queue.update(features, labels)
+        expected.extend(zip(features.tolist(), labels.tolist()))
+        assert queue.num_filled == len(expected)
+    order = torch.arange(5).add(queue.cursor) % 5  # the oldest first
+    kept = [(f, y) for f, y in zip(queue.features[order].tolist(), queue.labels[order].tolist()) if y >= 0]
+    assert kept == list(expected)
+
+
+def test_sub_labels_stay_with_their_features():
+    queue = FeatureQueue(3, 1, with_sub_labels=True)
+    queue.update(torch.arange(4.0).unsqueeze(1), torch.arange(4), torch.arange(4) + 10)
+    assert (queue.features.flatten() == queue.labels).all() and (queue.sub_labels == queue.labels + 10).all()
+
+
+def test_a_loss_on_the_queue_goes_backward_after_the_update():
+    queue = FeatureQueue(4, 2)
+    queue.update(torch.ones(4, 2), torch.zeros(4, dtype=torch.int64))
+    query = torch.ones(1, 2, requires_grad=True)
+    loss = (query @ queue.features.T).sum()
+    queue.update(query, torch.tensor([1]))
+    loss.backward()
+    assert query.grad.tolist() == [[4, 4]]
+    assert not queue.features.requires_grad
