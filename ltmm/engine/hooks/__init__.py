@@ -5,17 +5,21 @@ from .epoch_seed_hook import EpochSeedHook
 from .freeze_hook import FreezeHook
 from .invalid_loss_hook import InvalidLossHook
 from .load_parts_hook import LoadPartsHook
+from .metrics_hook import MetricsHook
 from .post_process_hook import PostProcessHook
 from .progress_hook import ProgressHook
+from .train_features_hook import TrainFeaturesHook
 
 __all__ = [
     'CheckpointCompatibilityHook',
     'ClassDistributionHook',
-    'ProgressHook',
     'EpochSeedHook',
     'FreezeHook',
     'InvalidLossHook',
     'LoadPartsHook',
+    'MetricsHook',
     'PostProcessHook',
+    'ProgressHook',
     'SafeCheckpointHook',
+    'TrainFeaturesHook',
 ]

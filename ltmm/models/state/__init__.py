@@ -5,11 +5,13 @@ For an exponential moving average of a network, such as a key encoder, use MMEng
 
 from .class_distribution import ClassDistributionBuffer, UsesClassDistribution
 from .feature_queue import FeatureQueue
+from .metrics import UsesMetrics
 from .progress import UsesProgress
 from .prototypes import Prototypes, class_statistics
 from .running_sums import RunningCounts, RunningGradients
 from .sample_table import SampleTable, sample_indices
 from .teacher import HasTeacher
+from .train_features import TrainFeatures, UsesTrainFeatures
 
 __all__ = [
     'ClassDistributionBuffer',
@@ -19,8 +21,11 @@ __all__ = [
     'RunningCounts',
     'RunningGradients',
     'SampleTable',
+    'TrainFeatures',
     'UsesClassDistribution',
+    'UsesMetrics',
     'UsesProgress',
+    'UsesTrainFeatures',
     'class_statistics',
     'sample_indices',
 ]

@@ -1,5 +1,8 @@
+import numpy as np
 import pytest
 import torch
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import TRANSFORMS
 from mmpretrain.structures import DataSample
 
 from ltmm.models.state import SampleTable, sample_indices
@@ -37,3 +40,12 @@ def test_sample_indices_of_single_and_joint_data_samples():
     samples = [DataSample(metainfo=dict(sample_idx=i)) for i in (4, [1, 0], 2)]
     assert sample_indices(samples).tolist() == [4, 1, 0, 2]
     assert sample_indices([DataSample()]) is None
+
+
+def test_several_views_of_an_image_keep_its_index():
+    view = [dict(type='RandomFlip', prob=0.5)]
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        views = TRANSFORMS.build(dict(type='MultiView', num_views=[2], transforms=[view]))
+        pack = TRANSFORMS.build(dict(type='PackInputs'))
+    sample = pack(views(dict(img=np.zeros((4, 4, 3), np.uint8), gt_label=1, sample_idx=7)))['data_samples']
+    assert sample_indices([sample]).tolist() == [7]

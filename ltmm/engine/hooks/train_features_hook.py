@@ -1,0 +1,114 @@
+"""Compute features of the whole training set for the modules that use them."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ltmm.engine.runner.model_outputs import loader_as_tested
+from ltmm.models.state.sample_table import sample_indices
+from ltmm.models.state.train_features import TrainFeatures, UsesTrainFeatures
+from ltmm.registry import HOOKS
+from ltmm.utils.wrappers import unwrapped
+
+from .progress_hook import epoch_length
+
+__all__ = ['TrainFeaturesHook', 'train_features']
+
+
+@HOOKS.register_module()
+class TrainFeaturesHook(Hook):
+    """Calls ``on_train_features`` of modules derived from :class:`UsesTrainFeatures`, before the epochs they choose.
+
+    The training set is run with the transforms of the test set; each rank computes its share, and all get the whole.
+    The model's modes and batch-norm statistics and the random numbers of the training stay as they are. If no module
+    asks, nothing is computed.
+    """
+
+    priority = 'HIGH'  # after ProgressHook
+
+    def before_train(self, runner: Runner) -> None:
+        """Find the modules once."""
+        self.modules = [m for m in unwrapped(runner.model).modules() if isinstance(m, UsesTrainFeatures)]
+        self._loader: DataLoader | None = None
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            self._run(runner, runner.epoch)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if self.modules and not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            epoch, iter_of_epoch = divmod(runner.iter, epoch_length(runner))
+            if iter_of_epoch == 0:
+                self._run(runner, epoch)
+
+    def _run(self, runner: Runner, epoch: int) -> None:
+        asking = [module for module in self.modules if module.needs_train_features(epoch)]
+        if not asking:
+            return
+        with unchanged_random_state():
+            if self._loader is None:
+                self._loader = loader_as_tested(runner.cfg, runner.cfg.train_dataloader.dataset, round_up=True)
+            with_logits = any(module.needs_train_logits for module in asking)
+            outputs = train_features(unwrapped(runner.model), self._loader, with_logits)
+        for module in asking:
+            module.on_train_features(outputs)
+
+
+@torch.no_grad()
+def train_features(model: nn.Module, loader: DataLoader, with_logits: bool = False) -> TrainFeatures:
+    """Run a classifier over a dataset in evaluation mode, and restore the modes.
+
+    Args:
+        model: Classifier of mmpretrain.
+        loader: Loads samples r, r + R, ... on rank r of R, the same number on every rank.
+        with_logits: Return the logits too.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        batches = [_batch_outputs(model, batch, with_logits) for batch in loader]
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    outputs = {name: torch.cat([batch[name] for batch in batches])[: len(loader.dataset)] for name in batches[0]}
+    return TrainFeatures(**{'logits': None, **outputs})
+
+
+def _batch_outputs(model: nn.Module, batch: dict, with_logits: bool) -> dict[str, Tensor]:
+    """Outputs for the batches of all ranks, in the order of the dataset."""
+    data = model.data_preprocessor(batch, False)
+    sample_idx = sample_indices(data['data_samples'])
+    if sample_idx is None:
+        raise ValueError(
+            'Expected data samples with `sample_idx`: add it to `meta_keys` of PackInputs in the test set.'
+        )
+    feats = model.extract_feat(data['inputs'])
+    outputs = dict(
+        features=model.head.pre_logits(feats).float(),  # (B, D)
+        label=torch.cat([sample.gt_label for sample in data['data_samples']]),  # (B,)
+        sample_idx=sample_idx,
+    )
+    if with_logits:
+        outputs['logits'] = model.head(feats).float()  # (B, C)
+    return {name: torch.stack(all_gather(value), dim=1).flatten(0, 1).cpu() for name, value in outputs.items()}
+
+
+@contextmanager
+def unchanged_random_state() -> Iterator[None]:
+    """Restore the global random generators of the CPU afterwards."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])

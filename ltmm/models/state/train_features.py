@@ -1,0 +1,46 @@
+"""Features of the whole training set, for methods that cluster, average or select them."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ['TrainFeatures', 'UsesTrainFeatures']
+
+
+@dataclass(frozen=True, eq=False)
+class TrainFeatures:
+    """The training set as the model sees it with test-time transforms, on the CPU, in the order of the dataset.
+
+    Args:
+        features: Input of the classifier layer, float32, (N, D).
+        logits: Float32, (N, C); None if no module asked for them.
+        label: Class indices, (N,).
+        sample_idx: Indices of the samples in the dataset, (N,); the keys of a :class:`SampleTable`.
+    """
+
+    features: Tensor
+    logits: Tensor | None
+    label: Tensor
+    sample_idx: Tensor
+
+
+class UsesTrainFeatures:
+    """Mixin for modules that use the features of the training set.
+
+    :class:`ltmm.engine.TrainFeaturesHook` calls :meth:`on_train_features` before the epochs that
+    :meth:`needs_train_features` chooses.
+    """
+
+    needs_train_logits = False
+
+    def needs_train_features(self, epoch: int) -> bool:
+        """Return whether to compute the features before this epoch, counted from 0; every epoch by default."""
+        return True
+
+    def on_train_features(self, outputs: TrainFeatures) -> None:
+        """Use the features.
+
+        All ranks get the same. Random choices, as of the first centers of clusters, need a generator that is seeded
+        alike on all ranks.
+        """
+        raise NotImplementedError(f'{type(self).__name__} must define on_train_features(outputs).')
