@@ -10,7 +10,7 @@ from ltmm.models.heads.base import ChecksLosses, check_loss
 from ltmm.models.losses.base import ClassificationLoss
 from ltmm.models.losses.detection.base import BoxHeadLoss
 from ltmm.models.losses.multi_label.base import MultiLabelLoss
-from ltmm.models.state.running_sums import RunningState
+from ltmm.models.state.base import TrainingState
 from ltmm.utils.environment import mmdet_is_usable
 
 __all__ = ['check_losses', 'detection_head_classes']
@@ -59,7 +59,7 @@ def check_losses(model: nn.Module) -> None:
             continue
         name = f'{name or "the head"} ({type(head).__name__})'
         check_loss(head, loss, accepts, name=name)
-        has_state = any(isinstance(module, RunningState) for module in loss.modules())
+        has_state = any(isinstance(module, TrainingState) for module in loss.modules())
         if attribute == 'loss_cls' and has_state and get_world_size() > 1:
             raise TypeError(
                 f'{name} of mmdet skips its loss on ranks without proposals; the other ranks would hang in all_reduce. '

@@ -7,7 +7,7 @@ from mmengine.model import bias_init_with_prob
 from torch import nn
 
 from ltmm.models.losses.detection.base import DenseHeadLoss
-from ltmm.models.state.running_sums import RunningState
+from ltmm.models.state.base import TrainingState
 from ltmm.registry import MODELS
 
 from .base import DenseHeadMixin
@@ -21,7 +21,7 @@ class DeformableDETRHead(DenseHeadMixin, mmdet_heads.DeformableDETRHead):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        has_state = any(isinstance(module, RunningState) for module in self.loss_cls.modules())
+        has_state = any(isinstance(module, TrainingState) for module in self.loss_cls.modules())
         if self.as_two_stage and has_state:
             raise ValueError(
                 f'{type(self.loss_cls).__name__} does not support as_two_stage=True: proposals are trained as objects '

@@ -15,7 +15,7 @@ from ltmm.models.losses.objective import AuxLoss, LossInputs, Objective, merge_t
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
 
-__all__ = ['ChecksLosses', 'LongTailHeadMixin', 'check_loss', 'sample_indices']
+__all__ = ['ChecksLosses', 'LongTailHeadMixin', 'check_loss']
 
 KINDS = (LogitLoss, BoxHeadLoss, Objective, InnerLoss)
 
@@ -124,10 +124,3 @@ class LongTailHeadMixin(ChecksLosses, UsesClassDistribution):
         is_objective = isinstance(self.loss_module, Objective)
         main = self.loss_module(inputs) if is_objective else dict(loss=self.main_loss(inputs))
         return merge_terms(main, self.aux_losses, inputs) if self.aux_losses else main
-
-
-def sample_indices(data_samples: Sequence[DataSample]) -> Tensor | None:
-    """Return the index of each image in the training set, (N,), where the pipeline packs ``sample_idx``."""
-    if 'sample_idx' not in data_samples[0]:
-        return None
-    return torch.tensor([sample.sample_idx for sample in data_samples])

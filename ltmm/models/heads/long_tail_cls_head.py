@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ltmm.models.losses.base import ClassificationLoss, CosineLoss
 from ltmm.models.losses.objective import LossInputs, Objective
+from ltmm.models.state.sample_table import sample_indices
 from ltmm.registry import MODELS
 
-from .base import LongTailHeadMixin, sample_indices
+from .base import LongTailHeadMixin
 
 __all__ = ['LongTailClsHead']
 

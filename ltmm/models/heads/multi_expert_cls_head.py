@@ -12,9 +12,10 @@ from torch import Tensor
 from ltmm.models.layers.per_expert import PerExpert
 from ltmm.models.losses.expert import ExpertLoss
 from ltmm.models.losses.objective import LossInputs
+from ltmm.models.state.sample_table import sample_indices
 from ltmm.registry import MODELS
 
-from .base import LongTailHeadMixin, sample_indices
+from .base import LongTailHeadMixin
 from .expert_aggregation import WeightedAggregation
 
 __all__ = ['MultiExpertClsHead']

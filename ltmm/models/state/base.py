@@ -17,8 +17,6 @@ class TrainingState(nn.Module):
     holds the same; therefore every rank has to update equally often, with an empty batch if need be.
     """
 
-    sums_over_ranks = True  # see ltmm.models.fits
-
     def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
         exact = dict(self._buffers)
         super()._apply(fn, recurse)
