@@ -1,3 +1,4 @@
 from .part_multi_step_lr import PartMultiStepLR
+from .shifted_cosine_lr import ShiftedCosineLR
 
-__all__ = ['PartMultiStepLR']
+__all__ = ['PartMultiStepLR', 'ShiftedCosineLR']

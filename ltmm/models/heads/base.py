@@ -121,6 +121,8 @@ class LongTailHeadMixin(ChecksLosses, UsesClassDistribution):
 
     def compute_losses(self, inputs: LossInputs) -> dict[str, Tensor]:
         """Compute the terms of the main loss and of the auxiliary losses."""
-        is_objective = isinstance(self.loss_module, Objective)
-        main = self.loss_module(inputs) if is_objective else dict(loss=self.main_loss(inputs))
-        return merge_terms(main, self.aux_losses, inputs) if self.aux_losses else main
+        if isinstance(self.loss_module, Objective):
+            main = self.loss_module(inputs)
+        else:  # beside others it must not have the name of the total in MMEngine's log
+            main = {'loss_cls' if self.aux_losses else 'loss': self.main_loss(inputs)}
+        return merge_terms(main, self.aux_losses, inputs)

@@ -1,5 +1,6 @@
 from .base import ClassificationLoss, ClassPriorLoss, CosineLoss, LogitLoss, reduce_loss
 from .classification import *
+from .contrastive import *
 from .detection import *
 from .distillation import *
 from .expert import *

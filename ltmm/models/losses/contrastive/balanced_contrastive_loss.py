@@ -1,0 +1,102 @@
+"""BCL: supervised contrastive loss in which every class contributes equally, with a prototype per class."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ltmm.registry import MODELS
+from ltmm.utils.checks import check
+
+from ..objective import LossInputs, Objective
+
+__all__ = ['BalancedContrastiveLoss', 'balanced_contrastive_loss']
+
+
+def balanced_contrastive_loss(features: Tensor, label: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
+    """Compute the balanced supervised contrastive loss of each feature, (M,).
+
+    Args:
+        features: Unit vectors, (M, D).
+        label: Class indices, (M,).
+        prototypes: One unit vector per class, (C, D).
+        temperature: T.
+    """
+    references = torch.cat([features, prototypes])  # (M + C, D)
+    classes = torch.cat([label, torch.arange(len(prototypes), device=label.device)])  # (M + C,)
+    is_self = torch.eye(len(features), len(references), dtype=torch.bool, device=label.device)
+    is_positive = (label.unsqueeze(1) == classes) & ~is_self  # (M, M + C)
+    class_size = features.new_zeros(len(prototypes)).index_add_(0, classes, features.new_ones(len(classes)))
+    class_size = class_size[classes] - is_positive.to(features)  # (M, M + C), without the anchor in its own class
+    similarity = features @ references.T / temperature  # (M, M + C)
+    log_sum = (similarity - class_size.log()).masked_fill(is_self, -torch.inf).logsumexp(1, keepdim=True)
+    return ((log_sum - similarity) * is_positive).sum(1) / is_positive.sum(1)
+
+
+@MODELS.register_module()
+class BalancedContrastiveLoss(Objective):
+    r"""Contrastive loss that averages over the features of a class, so that head classes do not dominate tail classes.
+
+    .. math::
+        \ell_i = -\frac{1}{|P_i|} \sum_{p \in P_i} \log \frac{e^{z_i \cdot z_p / T}}
+        {\sum_c \frac{1}{|B_c|} \sum_{k \in B_c} e^{z_i \cdot z_k / T}}
+
+    B_c are the projected features of class c in the batch, without i itself, and the prototype of the class, which is
+    projected from the classifier's weights; P_i are those of the class of i. Every class is thus in every batch.
+    Use it in ``aux_losses`` beside ``ltmm.BalancedSoftmaxLoss``, with three views of each image: the first for the main
+    loss (``cls_views=1``), the others for this one.
+
+    References:
+        [0] Zhu et al., Balanced Contrastive Learning for Long-Tailed Visual Recognition, CVPR 2022, arXiv 2207.09052.
+        [1] github.com/FlamieZhu/Balanced-Contrastive-Learning @f72d070. This implementation reproduces [1] to 1e-6
+            (tests/conformance, ``bcl`` and ``trajectory_bcl``).
+
+    Args:
+        in_channels: Width of the features and of the classifier's weights.
+        feat_dim: Width of the projected features; 1024 in [1].
+        temperature: T; 0.07 in [1].
+        views: Views that are contrasted, counted from 0.
+    """
+
+    requires = ('features', 'classifier')
+
+    def __init__(
+        self, in_channels: int, feat_dim: int = 1024, temperature: float = 0.07, views: Sequence[int] = (1, 2)
+    ) -> None:
+        super().__init__()
+        check(feat_dim=(feat_dim, 'int >= 1'), temperature=(temperature, '> 0'), views=(views, 'int >= 0'))
+        self.temperature, self.views = temperature, tuple(views)
+        self.projector = _projector(in_channels, feat_dim)
+        self.prototype_projector = _projector(in_channels, feat_dim)
+
+    def prototypes(self, classifier: nn.Module) -> Tensor:
+        """Project the weights of the classifier to prototypes, (C, D)."""
+        return F.normalize(self.prototype_projector(classifier.weight), dim=1)
+
+    def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
+        features = F.normalize(self.projector(inputs.features), dim=1)  # (V N, D)
+        features = features.view(inputs.num_views, len(inputs.label), -1)[list(self.views)].flatten(0, 1)
+        label = inputs.label.repeat(len(self.views))
+        loss = balanced_contrastive_loss(features, label, self.prototypes(inputs.classifier), self.temperature)
+        return dict(loss_contrastive=loss.mean())
+
+    def _check(self, inputs: LossInputs) -> None:
+        if inputs.num_views <= max(self.views):
+            raise ValueError(
+                f'BalancedContrastiveLoss: expected at least {max(self.views) + 1} views of each image, but got '
+                f"{inputs.num_views}: use dict(type='MultiView', num_views=[...]) in the pipeline and "
+                "data_preprocessor=dict(type='ltmm.MultiViewDataPreprocessor')."
+            )
+
+    def extra_repr(self) -> str:
+        return f'temperature={self.temperature}, views={self.views}'
+
+
+def _projector(in_channels: int, feat_dim: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(in_channels, in_channels),
+        nn.BatchNorm1d(in_channels),
+        nn.ReLU(),
+        nn.Linear(in_channels, feat_dim),
+    )
