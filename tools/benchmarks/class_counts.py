@@ -1,16 +1,10 @@
-"""Time to count the classes of a dataset of LVIS v1's size, after loading, against MMEngine's way.
+"""Class counts of a dataset of LVIS v1's size, once loaded, against a pass over ``get_cat_ids``."""
 
-99,388 images and 1.27 M boxes of 1,203 classes in a serialised dataset of MMEngine. MMEngine's ClassBalancedDataset
-counts by ``get_cat_ids``, image by image. Where mmdet is installed, ``ltmm.LVISDataset`` is timed too, which puts the
-labels aside while it loads.
-"""
-
-import argparse
-import statistics
-import time
+from collections.abc import Iterator
 
 import numpy as np
 from mmengine.dataset import BaseDataset
+from pair import Pair
 
 from ltmm.datasets import class_distribution_of
 from ltmm.utils.environment import mmdet_is_usable
@@ -19,12 +13,11 @@ NUM_IMAGES, NUM_BOXES, NUM_CLASSES = 99_388, 1_270_141, 1_203
 
 
 class Boxes(BaseDataset):
-    """Random boxes, classes by a power law, in mmdet's layout."""
+    """Random boxes in mmdet's layout, power-law classes."""
 
     METAINFO = dict(classes=tuple(str(c) for c in range(NUM_CLASSES)))
 
     def load_data_list(self) -> list[dict]:
-        """One record an image."""
         rng = np.random.default_rng(0)
         frequency = 1 / np.arange(1, NUM_CLASSES + 1) ** 1.2
         labels = rng.choice(NUM_CLASSES, NUM_BOXES, p=frequency / frequency.sum()).tolist()
@@ -37,13 +30,12 @@ class Boxes(BaseDataset):
         ]
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """As mmdet's datasets do it."""
         return [instance['bbox_label'] for instance in self.get_data_info(idx)['instances']]
 
 
 def lvis_boxes() -> BaseDataset:
-    """The same data in an ``ltmm.LVISDataset``."""
-    from ltmm.datasets.lvis import LVISDataset
+    """Return the same data as an ``ltmm.LVISDataset``, which keeps the labels while it loads."""
+    from ltmm.datasets import LVISDataset
 
     class LVISBoxes(LVISDataset):
         METAINFO = Boxes.METAINFO
@@ -55,46 +47,20 @@ def lvis_boxes() -> BaseDataset:
     return LVISBoxes(ann_file='', check_files=False)
 
 
-def seconds_of_lvis_dataset(dataset: BaseDataset) -> float:
-    """Time of the class distribution, from the labels the dataset kept."""
-    start = time.perf_counter()
-    class_distribution_of(dataset)
-    return time.perf_counter() - start
-
-
-def seconds_of_ltmm(dataset: Boxes) -> float:
-    """Time of the class distribution."""
-    dataset.get_subset_(len(dataset) - 1)  # ltmm reads the same annotations only once
-    start = time.perf_counter()
-    class_distribution_of(dataset)
-    return time.perf_counter() - start
-
-
-def seconds_of_mmengine(dataset: Boxes) -> float:
-    """Time of the loop over ``get_cat_ids``."""
-    start = time.perf_counter()
-    counts = np.zeros(NUM_CLASSES, dtype=np.int64)
-    for i in range(len(dataset)):
-        for label in set(dataset.get_cat_ids(i)):
-            counts[label] += 1
-    return time.perf_counter() - start
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--runs', type=int, default=5, help='countings, of which the median is reported')
-    runs = parser.parse_args().runs
+def compare() -> Iterator[Pair]:
     dataset = Boxes()
-    pairs = [(seconds_of_ltmm(dataset), seconds_of_mmengine(dataset)) for _ in range(runs)]
-    ours, theirs = (statistics.median(values) for values in zip(*pairs))
-    print(f'{NUM_IMAGES:,} images, {NUM_BOXES:,} boxes, {NUM_CLASSES:,} classes, median of {runs}')
-    print(f'ltmm {ours:.2f} s, get_cat_ids {theirs:.2f} s, ratio {ours / theirs:.2f}')
+
+    def reference() -> None:
+        counts = np.zeros(NUM_CLASSES, dtype=np.int64)
+        for i in range(len(dataset)):
+            for label in set(dataset.get_cat_ids(i)):
+                counts[label] += 1
+
+    def from_records() -> None:
+        dataset.get_subset_(len(dataset) - 1)  # a new dataset to ltmm, which counts each only once
+        class_distribution_of(dataset)
+
+    yield Pair('any dataset', from_records, reference, max_ratio=1)
     if mmdet_is_usable():
-        dataset = lvis_boxes()
-        kept = statistics.median(seconds_of_lvis_dataset(dataset) for _ in range(runs))
-        print(f'ltmm.LVISDataset {kept:.2f} s, ratio {kept / theirs:.3f}')
-
-
-if __name__ == '__main__':
-    main()
+        lvis = lvis_boxes()
+        yield Pair('ltmm.LVISDataset', lambda: class_distribution_of(lvis), reference, max_ratio=0.1)

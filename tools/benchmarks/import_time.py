@@ -1,33 +1,24 @@
-"""What ``import ltmm`` adds to ``import mmpretrain``, in seconds and as a ratio.
+"""Import of a loss on top of torch, and of ltmm on top of mmpretrain, in fresh interpreters."""
 
-Each import runs in a fresh interpreter, the two in turn; medians are reported.
-"""
-
-import argparse
-import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import partial
 
-BASE = 'import time; start = time.perf_counter(); import mmpretrain{}; print(time.perf_counter() - start)'
-
-
-def seconds(statement: str) -> float:
-    """Time of the imports in a fresh interpreter."""
-    return float(subprocess.check_output([sys.executable, '-c', statement], text=True).splitlines()[-1])
+from pair import Pair
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--runs', type=int, default=7, help='fresh interpreters for each of the two')
-    runs = parser.parse_args().runs
-    pairs = [(seconds(BASE.format('')), seconds(BASE.format(', ltmm'))) for _ in range(runs + 1)][
-        1:
-    ]  # first: cold disk
-    alone, both = (statistics.median(values) for values in zip(*pairs))
-    added = statistics.median(b - a for a, b in pairs)
-    print(f'import mmpretrain: {alone:.2f} s; with ltmm: {both:.2f} s; added {added:.3f} s, ratio {both / alone:.3f}')
+def seconds(statement: str, before: str = 'pass') -> float:
+    """Return the CPU time of a statement in a fresh interpreter, after another statement."""
+    code = f'import time; {before}; start = time.process_time(); {statement}; print(time.process_time() - start)'
+    return float(subprocess.check_output([sys.executable, '-W', 'ignore', '-c', code], text=True).split()[-1])
 
 
-if __name__ == '__main__':
-    main()
+def pair(name: str, statement: str, before: str, max_seconds: float) -> Pair:
+    return Pair(name, partial(seconds, statement, before), partial(seconds, before), max_seconds=max_seconds)
+
+
+def compare() -> Iterator[Pair]:
+    loss = 'from ltmm.models.losses import BalancedSoftmaxLoss'
+    yield pair('a loss, on top of torch', loss, 'import torch', 0.5)
+    yield pair('ltmm, on top of mmpretrain', 'import ltmm', 'import mmpretrain', 0.3)

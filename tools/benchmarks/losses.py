@@ -1,0 +1,93 @@
+"""Forward and backward of every registered loss against cross entropy or BCE on the same float32 logits."""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from pair import Pair
+from torch import Tensor
+from training import build
+
+from ltmm.models.losses import BoxHeadLoss, ClassificationLoss, MultiLabelLoss
+from ltmm.registry import MODELS
+
+REBALANCE = dict(alpha=0.1, beta=10.0, mu=0.2)
+TOLERANT = dict(neg_scale=2.0, init_bias=0.05)
+FOCAL = dict(focal_gamma=2.0, balance=2.0)
+FORMS = {  # arguments by row, for losses that need some or have several forms
+    'CDTLoss': {'': dict(gamma=0.2)},
+    'ClassBalancedLoss': {
+        'softmax': dict(loss_type='softmax', beta=0.9999),
+        'sigmoid': dict(loss_type='sigmoid', beta=0.9999),
+        'focal': dict(loss_type='focal', beta=0.9999, gamma=0.5),
+    },
+    'DeferredReweighting': {'LDAM': dict(loss=dict(type='ltmm.LDAMLoss'), start_epoch=0, kind='inverse')},
+    'DistributionBalancedLoss': {
+        'R-BCE': REBALANCE,
+        'DB-0FL': dict(REBALANCE, **TOLERANT),
+        'DB': dict(REBALANCE, **TOLERANT, **FOCAL),
+        'CB-Focal': dict(reweight='CB', cb_beta=0.9, cb_mode='average_w', **FOCAL),
+    },
+    'EQLLoss': {'': dict(lambda_=1e-3)},
+    'MultiFocalModifierLoss': {'prior': dict(form='prior'), 'grained': dict(form='multi_grained')},
+    'MultiLabelFocalLoss': {'': dict(gamma=2.0, balance=2.0)},
+    'PartialASLLoss': {'ignore': dict(mode='ignore'), 'selective': dict(mode='selective', topk=2)},
+    'ReweightedLoss': {'CE': dict(loss=dict(type='mmpretrain.CrossEntropyLoss'), kind='inverse')},
+    'RoIExpertLoss': {},  # take the logits of several experts
+    'RoILossPerExpert': {},
+    'ROGLoss': {'Seesaw': dict(loss=dict(type='ltmm.SeesawLoss'))},
+    'SigmoidFocalLoss': {'0': dict(gamma=0.0), '2': dict(gamma=2.0)},
+    'SoftmaxFocalLoss': {'': dict(gamma=1.0)},
+    'VSLoss': {'': dict(gamma=0.05, tau=0.75)},
+}
+PARTIAL = ('MultiFocalModifierLoss', 'PartialASLLoss', 'ReflectiveLabelCorrectorLoss')  # made for unknown labels
+UNBOUNDED = ('ROGLoss',)  # ranks all proposals, which no entropy does
+KINDS = {  # rows, classes, bound
+    ClassificationLoss: (256, 8142, 1.5),
+    MultiLabelLoss: (256, 1000, 3.0),
+    BoxHeadLoss: (4096, 1203, 1.6),
+}
+
+
+def random_batch(kind: type, name: str, num_rows: int, num_classes: int, num_columns: int) -> tuple[Tensor, ...]:
+    """Return logits in [-1, 1], as cosines are, the labels, and the targets of BCE."""
+    score = (2 * torch.rand(num_rows, num_columns) - 1).requires_grad_()
+    if kind is MultiLabelLoss:
+        target = (torch.rand_like(score) < 0.01).float()
+        unknown = torch.rand_like(score) < (0.3 if name in PARTIAL else 0)
+        return score, target.masked_fill(unknown, -1), target
+    label = torch.randint(num_classes, (num_rows,))
+    if kind is BoxHeadLoss:
+        label[num_rows // 4 :] = num_classes  # background
+    return score, label, F.one_hot(label, num_columns + 1)[:, :num_columns].float()
+
+
+def pair(kind: type, name: str, form: str, args: dict) -> Pair:
+    num_rows, num_classes, bound = KINDS[kind]
+    loss = build(dict(type=f'ltmm.{name}', **args), num_classes, kind is MultiLabelLoss)
+    num_columns = loss.get_cls_channels(num_classes) if kind is BoxHeadLoss else num_classes
+    score, label, target = random_batch(kind, name, num_rows, num_classes, num_columns)
+    is_sigmoid = getattr(loss, 'use_sigmoid', kind is MultiLabelLoss) or form in ('sigmoid', 'focal')
+
+    def ours() -> None:
+        score.grad = None
+        value = loss(score, label, avg_factor=num_rows)
+        (sum(value.values()) if isinstance(value, dict) else value).backward()
+
+    def reference() -> None:
+        score.grad = None
+        if is_sigmoid:
+            (F.binary_cross_entropy_with_logits(score, target, reduction='sum') / num_rows).backward()
+        else:
+            F.cross_entropy(score, label).backward()
+
+    return Pair(f'{name}({form})' if form else name, ours, reference, None if name in UNBOUNDED else bound)
+
+
+def compare() -> Iterator[Pair]:
+    torch.manual_seed(0)
+    for kind in KINDS:
+        for name, cls in sorted(MODELS.module_dict.items()):
+            if issubclass(cls, kind) and not (kind is ClassificationLoss and issubclass(cls, BoxHeadLoss)):
+                for form, args in FORMS.get(name, {'': {}}).items():
+                    yield pair(kind, name, form, args)
