@@ -1,10 +1,10 @@
 """Set up .venv with the tested versions of constraints.txt; ``make install`` runs it with a bare Python >= 3.10.
 
-The compiled ops of mmcv take minutes to build. They are built once for a machine and kept in LTMM_CACHE, by default
-``~/.cache/ltmm``, in one folder for each combination of mmcv, torch, Python, platform and GPU.
+The compiled ops of mmcv take minutes to build. They are built once per machine and cached in LTMM_CACHE (default:
+``~/.cache/ltmm``), one folder per combination of mmcv, torch, Python, platform and GPU.
 """
 
-from __future__ import annotations  # an older Python has to get as far as the check of its version
+from __future__ import annotations  # so that an older Python reaches the version check
 
 import hashlib
 import importlib.util
@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / '.venv'
 PYTHON = VENV / 'bin' / 'python'
-STATE = VENV / 'ltmm-setup'  # what the environment was made from; 'unfinished' while it is being made
+STATE = VENV / 'ltmm-setup'  # path, Python and digest of the inputs of the environment, or 'unfinished'
 LOG = ROOT / 'build' / 'setup.log'
 CACHE = Path(os.environ.get('LTMM_CACHE') or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache', 'ltmm')).expanduser()
 INPUTS = ('constraints.txt', 'setup.cfg', 'setup.py', 'pyproject.toml', 'tools/setup_env.py')
@@ -64,7 +64,7 @@ def main() -> None:
         if subprocess.run([PYTHON, '-c', 'import cv2'], capture_output=True).returncode:
             # two opencv packages share one folder; without libGL the headless one has to be the last
             pip('install', '--force-reinstall', '--no-deps', 'opencv-python-headless')
-    with step(5, 'try to import all of it, seconds'):
+    with step(5, 'import everything, seconds'):
         run(PYTHON, '-c', 'from ltmm.utils.environment import check_environment; check_environment(detection=True)')
     STATE.write_text(f'{place}\n{digest}')
     print(f'Ready in {elapsed(start)}. Use .venv/bin/python, or: . .venv/bin/activate')
@@ -75,9 +75,9 @@ def digest_of_inputs() -> str:
 
 
 def check_machine() -> None:
-    """Stop with one line where something is missing that pip cannot bring."""
+    """Exit with one line if something is missing that pip cannot install."""
     if VENV.exists() and not STATE.exists():
-        sys.exit(f'{VENV} is there, but `make install` did not make it: move it away and try again.')
+        sys.exit(f'{VENV} exists, but `make install` did not make it: move it away and try again.')
     if importlib.util.find_spec('ensurepip') is None:
         sys.exit("Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv")
     free = shutil.disk_usage(ROOT).free / 1e9
@@ -86,13 +86,13 @@ def check_machine() -> None:
     if any(CACHE.glob(f'{ops_name(tested("torch") + "*", "*")}/*.whl')):
         return
     if shutil.which(os.environ.get('CXX', 'g++')) is None:
-        sys.exit('g++ is missing, which builds the compiled ops of mmcv. On Debian and Ubuntu: apt install g++')
+        sys.exit('g++ is missing; it builds the compiled ops of mmcv. On Debian and Ubuntu: apt install g++')
     if not Path(sysconfig.get_path('include'), 'Python.h').exists():
         sys.exit("Python's headers (Python.h) are missing. On Debian and Ubuntu: apt install python3-dev")
 
 
 def mmcv_wheel() -> Path:
-    """The wheel of mmcv with its compiled ops, out of the cache or built into it."""
+    """Return the wheel of mmcv with compiled ops from the cache; build it if it is missing."""
     torch, device = torch_and_device()
     folder = CACHE / ops_name(torch, device)
     for wheel in folder.glob('*.whl'):
@@ -101,20 +101,20 @@ def mmcv_wheel() -> Path:
     jobs = max(1, min(len(os.sched_getaffinity(0)), memory_in_gigabytes() // 2))
     env = dict(CFLAGS='-g0', MMCV_WITH_OPS='1', MAX_JOBS=str(jobs))
     if device == 'cpu':
-        env['CUDA_VISIBLE_DEVICES'] = ''  # mmcv looks for nvcc where it sees a GPU
+        env['CUDA_VISIBLE_DEVICES'] = ''  # mmcv looks for nvcc if it sees a GPU
     folder.mkdir(parents=True, exist_ok=True)
     duration = '4 to 7 minutes on 2 idle cores' if device == 'cpu' else '10 minutes on 16 idle cores'
     with step(3, f'compiled ops of mmcv ({device}), once for this machine, {duration}, {jobs} jobs at a time'):
         with tempfile.TemporaryDirectory(dir=folder) as unfinished:
             pip('wheel', '--no-build-isolation', '--no-deps', '--no-cache-dir', '-w', unfinished, 'onedl-mmcv', **env)
             (wheel,) = Path(unfinished).glob('*.whl')
-            return wheel.replace(folder / wheel.name)  # all of it at once
+            return wheel.replace(folder / wheel.name)  # atomic
 
 
 def torch_and_device() -> tuple[str, str]:
-    """The version of the installed torch, and what mmcv's ops are to be built for: 'cpu', or CUDA and the GPU's kind.
+    """Return the installed version of torch and the target of mmcv's ops: 'cpu', or CUDA version and GPU architecture.
 
-    A GPU without the CUDA toolkit gets the ops of the CPU.
+    Without the CUDA toolkit, the target is 'cpu' even if there is a GPU.
     """
     code = (
         'import os, torch; from torch.utils.cpp_extension import CUDA_HOME; print(torch.__version__);'
@@ -129,12 +129,12 @@ def torch_and_device() -> tuple[str, str]:
 
 
 def ops_name(torch: str, device: str) -> str:
-    """Name of the cache's folder for one combination; ``device`` is 'cpu' or CUDA's version and the GPU's."""
+    """Return the name of the cache folder for a version of torch and a target of :func:`torch_and_device`."""
     return f'mmcv{tested("onedl-mmcv")}_torch{torch}_{PLATFORM}_{device}'
 
 
 def tested(package: str) -> str:
-    """The version of a package in constraints.txt."""
+    """Return the version of a package in constraints.txt."""
     return re.search(rf'^{package}==([^\s;]+)', (ROOT / 'constraints.txt').read_text(), re.MULTILINE).group(1)
 
 
@@ -144,7 +144,7 @@ def memory_in_gigabytes() -> int:
 
 @contextmanager
 def step(number: int, what: str) -> Iterator[None]:
-    """Say what is done and how long it takes, and then how long it took."""
+    """Print the step with its expected duration, then the time it took."""
     start = time.monotonic()
     print(f'[{number}/{STEPS}] {what} ...', flush=True)
     yield
@@ -156,12 +156,12 @@ def elapsed(start: float) -> str:
 
 
 def pip(command: str, *args: str | Path, **env: str) -> None:
-    """A pip command in the environment, with the tested versions."""
+    """Run a pip command in the environment, with the tested versions."""
     run(PYTHON, '-m', 'pip', command, '--no-input', '-c', ROOT / 'constraints.txt', *args, **env)
 
 
 def run(*command: str | Path, **env: str) -> None:
-    """Run a command with its output in the log; say every minute that it still runs, and stop if it fails."""
+    """Run a command with its output in the log; report every minute, and exit if it fails."""
     start = time.monotonic()
     env = {**os.environ, **env}
     env.pop('PYTHONPATH', None)
@@ -177,7 +177,7 @@ def run(*command: str | Path, **env: str) -> None:
                 print(f'      {elapsed(start)} so far', flush=True)
     if code:
         print('\n'.join(LOG.read_text(errors='replace').splitlines()[-30:]), flush=True)
-        sys.exit(f'Set-up stopped: a command failed after {elapsed(start)} (above; all of it in {LOG}).')
+        sys.exit(f'Set-up stopped: a command failed after {elapsed(start)} (last lines above, all in {LOG}).')
 
 
 if __name__ == '__main__':
