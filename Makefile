@@ -23,7 +23,7 @@ format: install ## put the code into the house's style
 	$(ENV_PYTHON) -m ruff check --fix
 	$(ENV_PYTHON) -m ruff format
 
-quickstart: install ## train on real images and see who wins on the tail: 5 minutes after the set-up
+quickstart: install ## train on real images and compare on the rare classes: 5 minutes after the set-up
 	$(ENV_PYTHON) tools/quickstart.py
 
 clean: ## remove .venv and what tools left here; the cache of mmcv's ops stays

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Evaluate with several processes: dist_test.sh CONFIG CHECKPOINT PROCESSES [arguments of test.py]
-# More machines: NNODES, NODE_RANK, MASTER_ADDR and PORT in the environment of each.
+# On several machines, set NNODES, NODE_RANK, MASTER_ADDR and PORT in the environment of each.
 set -euo pipefail
 [ $# -ge 3 ] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
 tools=$(cd "$(dirname "$0")" && pwd)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train with several processes: dist_train.sh CONFIG PROCESSES [arguments of train.py]
-# More machines: NNODES, NODE_RANK, MASTER_ADDR and PORT in the environment of each.
+# On several machines, set NNODES, NODE_RANK, MASTER_ADDR and PORT in the environment of each.
 set -euo pipefail
 [ $# -ge 2 ] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
 tools=$(cd "$(dirname "$0")" && pwd)

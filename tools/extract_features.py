@@ -1,8 +1,8 @@
-"""Write what a frozen backbone makes of each image: ``python tools/extract_features.py CONFIG [CHECKPOINT] --out DIR``.
+"""Extract the features of a frozen backbone: ``python tools/extract_features.py CONFIG [CHECKPOINT] --out DIR``.
 
-The splits of the config pass through backbone and neck once, under the test pipeline. DIR gets <split>_features.npy
-(N, D), <split>_labels.npy (N,) and <split>_info.json each, which ltmm.FeatureDataset reads: classifiers are then
-trained in seconds. Without a checkpoint the weights are those the config's init_cfg names.
+Runs each split of the config through backbone and neck once, with the test pipeline, and writes <split>_features.npy
+(N, D), <split>_labels.npy (N,) and <split>_info.json to DIR. ltmm.FeatureDataset reads them, so that a classifier
+trains in seconds. Without a checkpoint, the model has the weights of the config's init_cfg.
 """
 
 from pathlib import Path
@@ -17,9 +17,9 @@ SPLITS = ('train', 'val', 'test')
 def main() -> None:
     parser = common_parser(__doc__)
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file')
-    parser.add_argument('--out', type=Path, required=True, help='folder to write to')
+    parser.add_argument('--out', type=Path, required=True, help='output folder')
     parser.add_argument(
-        '--splits', nargs='+', choices=SPLITS, help='all of the config by default; val only if it is not the test set'
+        '--splits', nargs='+', choices=SPLITS, help='default: all in the config, without val if it is the test set'
     )
     args = parser.parse_args()
     cfg = load_config(args)

@@ -1,9 +1,9 @@
-"""Correct a trained model, without training: ``python tools/post_process.py CONFIG CHECKPOINT --method tau_norm``.
+"""Correct a trained model without training: ``python tools/post_process.py CONFIG CHECKPOINT --method tau_norm``.
 
-The strength is searched on validation data, or given by --strength; the test set is only measured on. What is written
-is a checkpoint for the same config where the correction can be built into the classifier (logit_adjustment, tau_norm,
-temperature and norcal on a linear layer), else a config that goes with it. norcal is for mmdet's detectors of two
-stages, of one stage, and DETR; the others are for classifiers.
+Searches the strength on validation data, unless --strength gives it, and evaluates on the test set. If the correction
+can be folded into the classifier (logit_adjustment, tau_norm, temperature and norcal on a linear layer), writes a
+checkpoint for the same config; otherwise writes a config as well, or only a config that loads the old checkpoint.
+norcal is for mmdet's two-stage, one-stage and DETR detectors, the other methods are for classifiers.
 """
 
 from argparse import ArgumentParser
@@ -26,27 +26,27 @@ def main() -> None:
     parser = common_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--method', choices=sorted(METHODS), required=True)
-    parser.add_argument('--strength', type=float, help='tau, gamma or temperature, in place of a search')
-    parser.add_argument('--grid', help='what to search, FIRST:LAST:HOW_MANY, such as 0:2:21')
+    parser.add_argument('--strength', type=float, help='tau, gamma or temperature, instead of a search')
+    parser.add_argument('--grid', help='strengths to search, FIRST:LAST:HOW_MANY, such as 0:2:21')
     parser.add_argument(
         '--val-split',
         choices=['val', 'holdout', 'train'],
-        help="val: the config's val_dataloader; holdout: images of the training split that the training leaves out "
-        '(ltmm.LongTailed, ltmm.Holdout); train, for norcal: any of them. By default val, unless it is the test set',
+        help="data to search on. val: the config's val_dataloader (default, unless it is the test set); holdout: "
+        'training images left out of training (ltmm.LongTailed, ltmm.Holdout); train, for norcal: any training images',
     )
     parser.add_argument(
         '--val-images',
         type=at_least_one,
-        help='of each class, from ltmm.LongTailed (20); in all, for norcal with train (1000)',
+        help='images to search on: per class with ltmm.LongTailed (20), in total for norcal with train (1000)',
     )
     parser.add_argument(
         '--objective',
-        help='what is best: balanced_accuracy, nll (for the temperature), top1; for norcal bbox_AP, bbox_APr, ...',
+        help='metric to search by: balanced_accuracy, top1, nll (for temperature); bbox_AP, bbox_APr, ... (for norcal)',
     )
-    parser.add_argument('--transform', choices=['un', 'l2n', 'cl2n'], help='of the features, for ncm (cl2n)')
-    parser.add_argument('--similarity', choices=['l2', 'dot'], help='for ncm (l2)')
-    parser.add_argument('--class-counts', help='.json or .npy file, where the checkpoint carries no class distribution')
-    parser.add_argument('--out', type=Path, help='folder to write to; that of the checkpoint by default')
+    parser.add_argument('--transform', choices=['un', 'l2n', 'cl2n'], help='feature transform of ncm (cl2n)')
+    parser.add_argument('--similarity', choices=['l2', 'dot'], help='similarity of ncm (l2)')
+    parser.add_argument('--class-counts', help='.json or .npy file, if the checkpoint holds no class distribution')
+    parser.add_argument('--out', type=Path, help='output folder; default: folder of the checkpoint')
     args = parser.parse_args()
     ncm = {key: getattr(args, key) for key in ('transform', 'similarity') if getattr(args, key)}
     if ncm and args.method != 'ncm':
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def parse_grid(text: str, parser: ArgumentParser) -> tuple[float, float, int]:
-    """First strength, last, how many."""
+    """Parse ``FIRST:LAST:HOW_MANY``."""
     try:
         first, last, num = text.split(':')
         return float(first), float(last), at_least_one(num)
@@ -85,7 +85,7 @@ def parse_grid(text: str, parser: ArgumentParser) -> tuple[float, float, int]:
 
 
 def at_least_one(text: str) -> int:
-    """A number of things."""
+    """Parse an integer that is at least 1."""
     if int(text) < 1:
         raise ValueError(text)
     return int(text)

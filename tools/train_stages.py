@@ -1,9 +1,9 @@
 """Train in stages: ``python tools/train_stages.py configs/cifar100_lt/crt_r32.py``.
 
-The config names the configs of the stages before it in ``stages``. Each stage has its folder in the work dir, starts
-from the last checkpoint of the one before, and is skipped when it is complete; the same command again goes on where the
-last one was interrupted. A stage with ``post_process`` or ``mine_exemplars`` in its config trains nothing. The work dir
-gets a link to the checkpoint of the last stage, which tools/test.py takes with CONFIG.
+The config lists the configs of the earlier stages in ``stages``. Each stage has its own folder in the work dir and
+starts from the last checkpoint of the previous stage. Completed stages are skipped: run the same command again to
+continue after an interruption. A stage with ``post_process`` or ``mine_exemplars`` in its config trains nothing. The
+work dir gets a link to the checkpoint of the last stage, to be tested by tools/test.py with the same config.
 """
 
 from pathlib import Path
@@ -15,8 +15,14 @@ from ltmm.utils.launch import common_parser
 
 def main() -> None:
     parser = common_parser(__doc__)
-    parser.add_argument('--first-stage', type=Path, metavar='CHECKPOINT', help='take this for the first stage')
-    parser.add_argument('--resume', action='store_true', help='as it is done anyway, for scripts that use train.py too')
+    parser.add_argument(
+        '--first-stage', type=Path, metavar='CHECKPOINT', help='use this instead of training the first stage'
+    )
+    parser.add_argument(
+        '--resume',
+        action='store_true',
+        help='ignored, since stages always resume; accepted for scripts written for train.py',
+    )
     args = parser.parse_args()
 
     from ltmm.engine.stages import first_to_run, link_result, read_stages, run_stages

@@ -19,15 +19,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a classifier or a detector')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, key=value')
-    parser.add_argument('--out', type=Path, help='picture to write (.png, .pdf, .svg)')
-    parser.add_argument('--csv', type=Path, help='CSV to write, a row a class')
-    parser.add_argument('--json', type=Path, help='file to write that every `class_counts` in a config accepts')
-    parser.add_argument('--max-rows', type=int, default=20, help='classes in the printed table')
+    parser.add_argument('--out', type=Path, help='plot to write (.png, .pdf, .svg)')
+    parser.add_argument('--csv', type=Path, help='CSV to write, one row per class')
+    parser.add_argument('--json', type=Path, help='file to write, for `class_counts` in configs')
+    parser.add_argument('--max-rows', type=int, default=20, help='maximum number of classes in the printed table')
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the table; write what is asked for."""
+    """Print the table and write the requested files."""
     args = parse_args(argv)
     try:
         distribution = class_distribution_of(training_set(args.config, args.cfg_options))
@@ -49,11 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def training_set(config: str, cfg_options: dict | None) -> object:
-    """The training set of a config file.
-
-    Raises:
-        ValueError: the config has none.
-    """
+    """Build the training set of a config file."""
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(cfg_options or {})
     check_environment(detection=cfg.get('default_scope') == 'mmdet')

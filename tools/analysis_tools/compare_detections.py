@@ -1,9 +1,9 @@
-"""Draw what several detectors find of one class, a rare one say, beside what is there.
+"""Draw the detections of a (rare) class by several detectors next to the ground truth.
 
 python tools/analysis_tools/compare_detections.py ANNOTATIONS IMAGE_FOLDER CLASS BEFORE.pth AFTER.pth --out mug.png
 
-Each run is a checkpoint that ltmm trained (its config is in it), the .pkl of `tools/test.py --out`, or a .json of
-results in COCO's layout.
+Each run is a checkpoint trained with ltmm (it holds its config), the .pkl of `tools/test.py --out`, or a .json of
+results in COCO format.
 """
 
 import argparse
@@ -28,21 +28,23 @@ from ltmm.visualization.detection_comparison import DetectionRun, plot_detection
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('ann_file', help="annotation file of the test set, of LVIS's or COCO's layout")
-    parser.add_argument('image_folder', type=Path, help='folder of the paths that the annotation file names')
-    parser.add_argument('class_name', help='the class, by its name in the annotation file')
-    parser.add_argument('runs', nargs='+', type=Path, help='.pth, .pkl or .json files, one a column')
-    parser.add_argument('--names', nargs='+', help='of the runs; folder and name of the files when left out')
-    parser.add_argument('--num-images', type=int, default=5, help='images that hold the class, the first of the file')
-    parser.add_argument('--image-ids', nargs='+', type=int, help='images to draw instead')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='detections that score less are not drawn')
+    parser.add_argument('ann_file', help='annotation file of the test set in LVIS or COCO format')
+    parser.add_argument('image_folder', type=Path, help='folder that the paths in the annotation file are relative to')
+    parser.add_argument('class_name', help='class name in the annotation file')
+    parser.add_argument('runs', nargs='+', type=Path, help='.pth, .pkl or .json files, one per column')
+    parser.add_argument('--names', nargs='+', help='names of the runs; default: folder and name of the files')
+    parser.add_argument(
+        '--num-images', type=int, default=5, help='number of images to draw: the first that contain the class'
+    )
+    parser.add_argument('--image-ids', nargs='+', type=int, help='ids of the images to draw instead')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='minimum score of the drawn detections')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='for checkpoints')
-    parser.add_argument('--out', type=Path, default=Path('detections.png'), help='picture to write (.png, .pdf, .svg)')
+    parser.add_argument('--out', type=Path, default=Path('detections.png'), help='plot to write (.png, .pdf, .svg)')
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Find, and draw."""
+    """Detect, draw and write the plot."""
     args = parse_args(argv)
     content = read_lvis_annotations(args.ann_file)
     ground_truth = GroundTruth.from_content(content, args.ann_file)
@@ -66,11 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def chosen_images(args: argparse.Namespace, ground_truth: GroundTruth, category_id: int) -> list[int]:
-    """Ids of the images to draw.
-
-    Raises:
-        InputError: an image that the annotation file does not have, or a class without an image.
-    """
+    """Return the ids of the images to draw."""
     if args.image_ids:
         unknown = set(args.image_ids) - set(ground_truth.image_ids.tolist())
         if unknown:
@@ -83,11 +81,7 @@ def chosen_images(args: argparse.Namespace, ground_truth: GroundTruth, category_
 
 
 def image_path(image: dict, folder: Path) -> Path:
-    """Where an image is, by the path in its URL, as in LVIS, or by its file name, as in COCO.
-
-    Raises:
-        FileNotFoundError: neither is there.
-    """
+    """Find an image by the path in its URL, as in LVIS, or by its file name, as in COCO."""
     names = [urlparse(image.get('coco_url') or '').path.lstrip('/'), image.get('file_name')]
     paths = [folder / name for name in names if name]
     for path in paths:
@@ -99,7 +93,7 @@ def image_path(image: dict, folder: Path) -> Path:
 def detections_of(
     run: Path, paths: dict[int, Path], ids: dict[str, int], ground_truth: GroundTruth, device: str
 ) -> Detections:
-    """What a run finds, in the chosen images at least."""
+    """Return the detections of a run, at least those in the given images."""
     if run.suffix == '.json':
         return Detections.read(run, ground_truth)
     if run.suffix == '.pkl':
@@ -118,11 +112,7 @@ def detections_of(
 
 
 def detect(checkpoint: Path, paths: dict[int, Path], ids: dict[str, int], device: str) -> tuple[list[dict], np.ndarray]:
-    """Run the model of a checkpoint: its samples, and the category of each of its labels.
-
-    Raises:
-        InputError: a checkpoint without its config, or of other classes.
-    """
+    """Run the model of a checkpoint; return its samples and the category id of each label."""
     check_environment(detection=True)
     from mmdet.apis import inference_detector, init_detector
 
@@ -132,12 +122,12 @@ def detect(checkpoint: Path, paths: dict[int, Path], ids: dict[str, int], device
         raise InputError(f'{checkpoint} does not hold its config. Give the .pkl of `tools/test.py --out` instead.')
     cfg = Config.fromstring(meta['cfg'], '.py')
     if cfg.get('default_scope') != 'mmdet':
-        raise InputError(f'{checkpoint} holds a {cfg.model.type}, which is no detector.')
+        raise InputError(f'{checkpoint} holds a {cfg.model.type}, not a detector.')
     model = init_detector(cfg, str(checkpoint), palette='random', device=device)
     classes = model.dataset_meta['classes']
     unknown = [name for name in classes if name not in ids]
     if unknown:
-        raise InputError(f'{checkpoint} knows a class {unknown[0]!r}, which the annotation file does not have.')
+        raise InputError(f'{checkpoint} has class {unknown[0]!r}, which is not in the annotation file.')
     found = [inference_detector(model, str(path)).cpu().pred_instances for path in paths.values()]
     samples = [dict(img_id=image_id, pred_instances=pred) for image_id, pred in zip(paths, found)]
     return samples, np.array([ids[name] for name in classes])

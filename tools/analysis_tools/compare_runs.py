@@ -1,8 +1,8 @@
-"""Compare trained models by what they can do on frequent and rare classes.
+"""Compare trained models on frequent and rare classes.
 
-Reads the per-class CSV that ltmm.LongTailMetric or ltmm.MultiLabelMetric writes beside the log of each evaluation; of
-several in a work dir the latest counts. Of detectors, --csv-name per_class_bbox.csv (or per_class_segm.csv) reads that
-of ltmm.LVISMetric.
+Reads the per-class CSV that ltmm.LongTailMetric or ltmm.MultiLabelMetric writes next to the log of each evaluation, the
+latest one in a work dir. For detectors, read that of ltmm.LVISMetric with --csv-name per_class_bbox.csv (or
+per_class_segm.csv).
 """
 
 import argparse
@@ -16,22 +16,24 @@ from ltmm.visualization import comparison_table, per_class_csv, plot_accuracy_ag
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('runs', nargs='+', type=Path, help='work dirs, or per-class CSVs')
-    parser.add_argument('--names', nargs='+', help='of the runs; the names of the work dirs when left out')
+    parser.add_argument('--names', nargs='+', help='names of the runs; default: the names of the work dirs')
     parser.add_argument(
         '--csv-name',
         default='per_class.csv',
-        help="as `csv_name` of LongTailMetric; 'per_class*.csv' for the experts too; 'per_class_bbox.csv' of detectors",
+        help="`csv_name` of the metric; 'per_class*.csv' includes experts; 'per_class_bbox.csv' for detectors",
     )
     parser.add_argument('--markdown', action='store_true', help='print a Markdown table')
     parser.add_argument(
-        '--out', type=Path, help='picture to write: accuracy or AP of each class over its training images'
+        '--out', type=Path, help='plot to write: accuracy or AP per class over the number of training images'
     )
-    parser.add_argument('--csv', type=Path, help='CSV to write: a row a class, a column of accuracy or AP a run')
+    parser.add_argument(
+        '--csv', type=Path, help='CSV to write: one row per class, one column of accuracy or AP per run'
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the table; write what is asked for."""
+    """Print the table and write the requested files."""
     args = parse_args(argv)
     names = args.names or [None] * len(args.runs)
     try:

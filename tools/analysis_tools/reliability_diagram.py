@@ -1,4 +1,4 @@
-"""Report whether a classifier is as sure as it is right, and draw it.
+"""Report the calibration of a classifier and draw its reliability diagram.
 
 python tools/analysis_tools/reliability_diagram.py CONFIG CHECKPOINT
 python tools/analysis_tools/reliability_diagram.py PREDICTIONS      # a .pkl of `tools/test.py --out`
@@ -23,18 +23,18 @@ BATCH_SIZE = 256
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = common_parser(__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; left out with predictions')
-    parser.add_argument('--num-bins', type=int, default=15, help='bins of equal width')
-    parser.add_argument('--out', type=Path, default=Path('reliability.png'), help='picture to write (.png, .pdf, .svg)')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; omit it for predictions')
+    parser.add_argument('--num-bins', type=int, default=15, help='number of bins of equal width')
+    parser.add_argument('--out', type=Path, default=Path('reliability.png'), help='plot to write (.png, .pdf, .svg)')
     args = parser.parse_args(argv)
     args.is_dump = Path(args.config).suffix == '.pkl'
     if args.is_dump == bool(args.checkpoint):
-        parser.error('expected CONFIG and CHECKPOINT, or the .pkl file of `tools/test.py --out` alone')
+        parser.error('expected CONFIG and CHECKPOINT, or the .pkl file of `tools/test.py --out` only')
     return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the figures and write the picture."""
+    """Print the metrics and write the plot."""
     args = parse_args(argv)
     try:
         metric, figures = (_of_predictions if args.is_dump else _of_checkpoint)(args)
