@@ -31,6 +31,7 @@ def test_check_passes(value, condition):
         ((0.5, 0), '> 0'),
         ((), '> 0'),
         (1.0, 'int >= 0'),
+        (1, 'int >= 2'),
         (True, 'int >= 0'),
         (None, '>= 0'),
         ('1', '>= 0'),

@@ -1,44 +1,37 @@
-"""Class-aware sampling: all classes in turn, a few samples of each."""
+"""Class-aware sampling: every class in turn, a few samples of each."""
 
 from collections.abc import Sized
 
 import numpy as np
 
 from ltmm.registry import DATA_SAMPLERS
+from ltmm.utils.checks import check
 
-from .base import ClassSampler, check_count
+from .base import ClassSampler
 
 __all__ = ['ClassAwareSampler']
 
 
 @DATA_SAMPLERS.register_module()
 class ClassAwareSampler(ClassSampler):
-    """Visits all classes in turn and takes a few samples of each, so that head and tail are seen equally often.
+    """Draws all classes in turn, a few samples each, so that all classes are equally frequent.
 
-    The classes come in shuffled cycles; every visit takes the next ``num_samples_per_class`` samples from the shuffled
-    cycle of the class, one after another. A class has its samples repeated only when all of them have been drawn. In
-    multi-label data a sample is in the cycle of each of its classes.
+    The classes come in shuffled cycles; each time, a class yields the next ``num_samples_per_class`` samples of its own
+    shuffled cycle. [1] continues its cycles across epochs; here every epoch starts new ones, so that it does not depend
+    on earlier epochs.
 
-    [1] walks through endless cycles, which epochs cut anywhere; here the cycles start anew with every epoch, so that an
-    epoch depends on nothing before it. Several processes share one order: samples in a row go to different ranks.
-
-    [0] Shen et al., Relay Backpropagation, ECCV 2016, arXiv 1512.05830; Kang et al., Decoupling Representation and
-        Classifier, ICLR 2020, arXiv 1910.09217.
-    [1] github.com/facebookresearch/classifier-balancing @f162ade, ClassAwareSampler; the same with several labels an
-        image: github.com/wutong16/DistributionBalancedLoss @14460d0, which takes 3 samples in a row and reduces by 4.
+    References:
+        [0] Shen et al., Relay Backpropagation, ECCV 2016, arXiv 1512.05830; Kang et al., Decoupling Representation and
+            Classifier, ICLR 2020, arXiv 1910.09217.
+        [1] github.com/facebookresearch/classifier-balancing @f162ade, ClassAwareSampler. For multi-label data
+            github.com/wutong16/DistributionBalancedLoss @14460d0, with 3 samples in a row and ``reduce=4``.
 
     Args:
-        dataset: see :class:`ClassSampler`.
-        num_samples_per_class: samples of a class in a row.
-        length: draws per epoch, over all ranks: ``'dataset'`` for as many as the dataset has samples, ``'max'`` for C
-            times the size of the largest class, as [1] has it, or a number.
-        reduce: what the length ``'max'`` is divided by, rounded down.
-        seed: see :class:`ClassSampler`.
-        round_up: see :class:`ClassSampler`.
-
-    Raises:
-        ValueError: a class without samples, ``num_samples_per_class`` or ``reduce`` below 1, an unknown ``length``,
-            ``reduce`` with another length than ``'max'``, or one that leaves nothing of it.
+        dataset, seed, round_up: See :class:`ClassSampler`. Every class needs a sample.
+        num_samples_per_class: Consecutive samples of one class.
+        length: Draws per epoch, over all ranks: ``'dataset'`` for the size of the dataset, ``'max'`` for C times the
+            size of the largest class as in [1], or a number.
+        reduce: Divisor of the length ``'max'``.
     """
 
     def __init__(
@@ -50,48 +43,39 @@ class ClassAwareSampler(ClassSampler):
         seed: int | None = None,
         round_up: bool = True,
     ) -> None:
-        check_count('num_samples_per_class', num_samples_per_class)
-        if isinstance(length, str) and length not in ('dataset', 'max'):
-            raise ValueError(f"Expected `length` to be 'dataset', 'max' or a number, but got {length!r}.")
-        check_count('reduce', reduce)
+        check(num_samples_per_class=(num_samples_per_class, 'int >= 1'), reduce=(reduce, 'int >= 1'))
+        if isinstance(length, str):
+            check(length=(length, ('dataset', 'max')))
         if reduce > 1 and length != 'max':
-            raise ValueError(f"Expected `reduce` to go with length='max', but got reduce={reduce}, length={length!r}.")
+            raise ValueError(f"`reduce` needs length='max', but got reduce={reduce} and length={length!r}.")
         self.num_samples_per_class, self.reduce = num_samples_per_class, reduce
-        self._max_length = length == 'max'
+        self.use_max_length = length == 'max'
         super().__init__(dataset, None if isinstance(length, str) else length, seed, round_up)
-        self._check_no_empty_class()
-        self.warn_if_plain('all classes have equally many samples.')
+        distribution = self.table.class_distribution()
+        empty = distribution.empty_classes
+        if len(empty):
+            names = ', '.join(map(distribution.name_of, empty[:5])) + ', ...' * (len(empty) > 5)
+            raise ValueError(
+                f'ClassAwareSampler: {len(empty)} of {len(distribution)} classes have no sample: {names}. Remove them '
+                "from metainfo['classes'], or use ltmm.PowerSampler with power=0."
+            )
+        self.warn_if_uniform('all classes have the same number of samples.')
 
     def default_length(self) -> int:
         """See the argument ``length``."""
-        if not self._max_length:
+        if not self.use_max_length:
             return super().default_length()
         counts = self.members.counts
-        longest = int(counts.max()) * len(counts)
-        if longest < self.reduce:
-            raise ValueError(f"Expected `reduce` to be at most {longest}, the length 'max', but got {self.reduce}.")
-        return longest // self.reduce
+        return int(counts.max()) * len(counts) // self.reduce
 
     def class_probability(self, epoch: int | None = None) -> np.ndarray:
-        """See :class:`ClassSampler`; the same for all classes."""
-        num_classes = self.table.num_classes
-        return np.full(num_classes, 1 / num_classes)
+        """See :class:`ClassSampler`; 1/C for all classes."""
+        return np.full(self.table.num_classes, 1 / self.table.num_classes)
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
-        """See the class."""
+        """See :class:`LongTailSampler`."""
         num_classes, in_a_row = self.table.num_classes, self.num_samples_per_class
         num_visits = -(-self.length // (num_classes * in_a_row))  # V, of each class
         classes = rng.permuted(np.tile(np.arange(num_classes), (num_visits, 1)), axis=1)  # (V, C)
         samples = self.members.cycles(num_visits * in_a_row, rng).reshape(num_classes, num_visits, in_a_row)
         return samples[classes, np.arange(num_visits)[:, None]].ravel()[: self.length]  # (V, C, in_a_row) -> (length,)
-
-    def _check_no_empty_class(self) -> None:
-        distribution = self.table.class_distribution()
-        empty = distribution.empty_classes
-        if len(empty):
-            names = ', '.join(distribution.name_of(c) for c in empty[:5]) + (', ...' if len(empty) > 5 else '')
-            raise ValueError(
-                f'ClassAwareSampler: expected every class to have a sample, but {len(empty)} of '
-                f"{len(distribution)} have none: {names}. Take them out of the dataset's metainfo['classes'], or use "
-                "type='ltmm.PowerSampler', power=0, which balances the classes that occur."
-            )

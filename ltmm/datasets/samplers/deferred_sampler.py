@@ -1,4 +1,4 @@
-"""Deferred re-sampling (DRS): learn features from the data as they are, then sample for the tail."""
+"""Deferred re-sampling (DRS): learn features from the original data first, then re-sample."""
 
 from collections.abc import Iterator, Sized
 
@@ -6,50 +6,46 @@ from mmengine.dist import sync_random_seed
 from torch.utils.data import Sampler
 
 from ltmm.registry import DATA_SAMPLERS
+from ltmm.utils.checks import check
 
 __all__ = ['DeferredSampler']
 
 
 @DATA_SAMPLERS.register_module()
 class DeferredSampler(Sampler):
-    """Samples in one way at first, and in another, such as for the tail, from one epoch on.
+    """Switches from one sampler to another at a given epoch.
 
-    Only the epoch decides, and MMEngine's DistSamplerSeedHook brings it: a resumed run is where it was. Each sampler is
-    told its epochs as they are, counted from the start of the training.
+    Both samplers count the epochs from the start of the training.
 
-    [0] Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019,
-        arXiv 1906.07413.
-    [1] github.com/zhangyongshun/BagofTricks-LT @ce7859a, which re-samples from epoch 160 of 200.
+    References:
+        [0] Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019,
+            arXiv 1906.07413.
+        [1] github.com/zhangyongshun/BagofTricks-LT @ce7859a, which re-samples from epoch 160 of 200.
 
     Args:
-        dataset: what both samplers draw from.
-        before: config of the sampler up to ``start_epoch``.
-        after: config of the sampler from then on.
-        start_epoch: first epoch of ``after``, counted from 0.
-        seed: of both, the same on all ranks; the runner passes its own.
-
-    Raises:
-        ValueError: ``start_epoch`` is negative, or the samplers draw different numbers of samples per epoch.
+        dataset: Dataset of both samplers.
+        before: Config of the sampler used before ``start_epoch``.
+        after: Config of the sampler used from ``start_epoch`` on. Both draw the same number of samples per epoch.
+        start_epoch: First epoch of ``after``, counted from 0.
+        seed: Seed of both samplers, the same on all ranks. Default: the seed of the runner.
     """
 
     def __init__(self, dataset: Sized, before: dict, after: dict, start_epoch: int, seed: int | None = None) -> None:
-        if isinstance(start_epoch, bool) or not isinstance(start_epoch, int) or start_epoch < 0:
-            raise ValueError(f'Expected `start_epoch` to be a whole number of at least 0, but got {start_epoch!r}.')
+        check(start_epoch=(start_epoch, 'int >= 0'))
         shared = dict(dataset=dataset, seed=sync_random_seed() if seed is None else seed)
         self.before = DATA_SAMPLERS.build(before, default_args=shared)
         self.after = DATA_SAMPLERS.build(after, default_args=shared)
         if len(self.before) != len(self.after):
             raise ValueError(
-                f'DeferredSampler: expected both samplers to draw equally many samples per epoch, but '
-                f'{type(self.before).__name__} draws {len(self.before)} and {type(self.after).__name__} '
-                f"{len(self.after)}. Give ltmm's samplers the `length` you want."
+                f'DeferredSampler: {type(self.before).__name__} draws {len(self.before)} samples per epoch, but '
+                f"{type(self.after).__name__} {len(self.after)}. Set `length` of ltmm's samplers."
             )
         self.dataset, self.start_epoch = dataset, start_epoch
         self.set_epoch(0)
 
     @property
     def seed(self) -> int:
-        """The seed of both samplers."""
+        """Seed of both samplers."""
         return self.after.seed
 
     @seed.setter
@@ -57,17 +53,17 @@ class DeferredSampler(Sampler):
         self.before.seed = self.after.seed = seed
 
     @property
-    def present(self) -> Sampler:
-        """The sampler of the present epoch."""
+    def current(self) -> Sampler:
+        """Sampler of the current epoch."""
         return self.before if self.epoch < self.start_epoch else self.after
 
     def set_epoch(self, epoch: int) -> None:
-        """Move on to ``epoch``, counted from 0."""
+        """Set the current epoch, counted from 0."""
         self.epoch = epoch
-        self.present.set_epoch(epoch)
+        self.current.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.present)
+        return iter(self.current)
 
     def __len__(self) -> int:
         return len(self.after)

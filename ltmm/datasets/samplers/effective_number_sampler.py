@@ -13,11 +13,11 @@ __all__ = ['EffectiveNumberSampler', 'effective_number_probability']
 
 
 def effective_number_probability(counts: np.ndarray, beta: float) -> np.ndarray:
-    """Class probabilities proportional to the count over the effective number, (C,); 0 where the count is 0.
+    """Return class probabilities proportional to count / effective number, (C,); 0 where the count is 0.
 
     Args:
-        counts: samples per class, (C,).
-        beta: in [0, 1).
+        counts: Samples per class, (C,).
+        beta: In [0, 1).
     """
     share = counts / np.maximum(ClassDistribution(counts).effective_number(beta), 1)
     return share / share.sum()
@@ -25,25 +25,20 @@ def effective_number_probability(counts: np.ndarray, beta: float) -> np.ndarray:
 
 @DATA_SAMPLERS.register_module()
 class EffectiveNumberSampler(ClassSampler):
-    r"""Draws a sample by the inverse effective number of its class: nearly instance-balanced where classes are large.
+    r"""Draws each sample with probability proportional to the inverse effective number of its class.
 
     .. math:: p_c \propto n_c / E_c, \quad E_c = (1 - \beta^{n_c}) / (1 - \beta)
 
-    Classes far smaller than :math:`1/(1-\beta)` are drawn equally often, far larger ones in proportion to their size.
-    [1] draws with replacement; here the samples of a class come in shuffled cycles, with the same expectation.
+    Classes much smaller than :math:`1/(1-\beta)` are equally likely, much larger ones are drawn in proportion to their
+    size. [1] draws with replacement; here the samples of a class come in shuffled cycles, with the same expectation.
 
-    [0] Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019, arXiv 1901.05555.
-    [1] github.com/kaidic/LDAM-DRW @2536330, train rule ``Resample``.
+    References:
+        [0] Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019, arXiv 1901.05555.
+        [1] github.com/kaidic/LDAM-DRW @2536330, train rule ``Resample``.
 
     Args:
-        dataset: see :class:`ClassSampler`.
-        beta: in [0, 1); 0 is instance-balanced, close to 1 class-balanced.
-        length: draws per epoch, over all ranks; as many as the dataset has samples when left out.
-        seed: see :class:`ClassSampler`.
-        round_up: see :class:`ClassSampler`.
-
-    Raises:
-        ValueError: ``beta`` outside [0, 1).
+        dataset, length, seed, round_up: See :class:`ClassSampler`.
+        beta: In [0, 1); 0 is instance-balanced, close to 1 class-balanced.
     """
 
     def __init__(
@@ -56,9 +51,9 @@ class EffectiveNumberSampler(ClassSampler):
     ) -> None:
         self.beta = beta
         super().__init__(dataset, length, seed, round_up)
-        self.warn_if_plain(
-            f'with beta={beta:g} no class has a larger effective number than another. '
-            f'Take beta near 1 - 1 / {self.members.counts.max()}, one over the size of the largest class.'
+        self.warn_if_uniform(
+            f'beta={beta:g} gives all classes the same effective number. '
+            f'Use beta near 1 - 1 / {self.members.counts.max()}, with the size of the largest class.'
         )
 
     def class_probability(self, epoch: int | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Repeat-factor sampling: images of rare classes come more than once."""
+"""Repeat-factor sampling (RFS): repeats images of rare classes."""
 
 from collections.abc import Sequence, Sized
 from functools import cached_property
@@ -9,21 +9,20 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.labels import class_distribution_of
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATA_SAMPLERS
+from ltmm.utils.checks import check
 
 from .base import LongTailSampler
 from .class_members import permutation
 
 __all__ = ['RepeatFactorSampler', 'image_repeat_factors', 'stochastic_round']
 
-ROUNDINGS = ('ceil', 'stochastic')
-
 
 def image_repeat_factors(table: LabelTable, class_factors: np.ndarray) -> np.ndarray:
-    """Largest factor of the classes in each image, (N,); 1 for an image without any.
+    """Return the largest repeat factor of the classes in each image, (N,); 1 for an image without labels.
 
     Args:
-        table: labels of N images.
-        class_factors: factor of each class, at least 1, (C,).
+        table: Labels of N images.
+        class_factors: Repeat factor of each class, at least 1, (C,).
     """
     images, classes = table.unique_pairs()
     factors = np.ones(len(table))
@@ -32,14 +31,14 @@ def image_repeat_factors(table: LabelTable, class_factors: np.ndarray) -> np.nda
 
 
 def stochastic_round(expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Whole numbers with the given expectations: each is rounded up or down, and their sum stays what it is, (N,).
+    """Round each number up or down at random, such that its expectation and the sum of all are preserved, (N,).
 
-    The fractions are laid end to end in random order; a grid of spacing 1 with random offset picks those to round up
-    (systematic sampling).
+    Systematic sampling: the fractions are laid end to end in random order, and a grid of spacing 1 with random offset
+    selects those to round up.
 
     Args:
-        expected: non-negative numbers with a whole sum, (N,).
-        rng: where the randomness comes from.
+        expected: Non-negative numbers with an integer sum, (N,).
+        rng: Random generator.
     """
     counts = np.floor(expected).astype(np.int32)
     num_up = round(expected.sum()) - counts.sum()
@@ -48,47 +47,40 @@ def stochastic_round(expected: np.ndarray, rng: np.random.Generator) -> np.ndarr
         ends = np.cumsum((expected - counts)[order])
         ends *= num_up / ends[-1]
         ends[-1] = num_up
-        offset = rng.random(dtype=np.float32)  # 24 bits: adding a whole number is exact
+        offset = rng.random(dtype=np.float32)  # 24 bits: adding an integer is exact
         counts[order] += np.diff(np.floor(ends + offset).astype(np.int32), prepend=0)
     return counts
 
 
 @DATA_SAMPLERS.register_module()
 class RepeatFactorSampler(LongTailSampler):
-    r"""Repeats images that hold a rare class, by the square root of how rare it is; head images come once.
+    r"""Repeats images that hold rare classes.
 
     .. math:: r(I) = \max_{c \in I} r(c), \quad r(c) = \max(1, (t / f_c)^{1/2})
 
-    with :math:`f_c` the share of the images that hold c. An image without labels has factor 1.
+    with :math:`f_c` the share of images that hold class c. The factor of an image without labels is 1.
 
-    A factor of 2.3 means two draws in each epoch and a third one in 30 % of them, drawn anew every epoch, as [1] does;
-    ``rounding='ceil'`` means three in all of them, as MMEngine's ClassBalancedDataset does, which makes 2 of 1.01.
-    Where [1] rounds every image on its own, all are rounded together, with the same expectations, so that every epoch
-    has the same length. A ``length`` other than the sum of the factors scales them all.
+    An image of factor 2.3 is drawn twice per epoch, and a third time in 30 % of the epochs as in [1]; with
+    ``rounding='ceil'`` three times in all epochs, as MMEngine's ClassBalancedDataset does. [1] rounds every image on
+    its own; here all are rounded together, so that all epochs have the same length. ``length`` rescales all factors.
 
-    With ``group_bounds`` each group of classes, by how many images of the training data hold them, has a threshold and
-    a power of its own, as in step-wise learning [2]: (0.5, 0.5, 0.3, 0) leaves the most frequent group as it is.
+    With ``group_bounds``, each group of classes, by number of training images, has its own threshold and power, as in
+    step-wise learning [2], where powers (0.5, 0.5, 0.3, 0) do not repeat the most frequent group.
 
-    [0] Gupta et al., LVIS, CVPR 2019, arXiv 1908.03195.
-    [1] github.com/facebookresearch/detectron2 @02b5c4e, RepeatFactorTrainingSampler. Factors equal to
-        ClassBalancedDataset's (tests/conformance, `rfs`).
-    [2] Dong et al., Boosting Long-tailed Object Detection via Step-wise Learning on Smooth-tail Data, ICCV 2023.
+    References:
+        [0] Gupta et al., LVIS, CVPR 2019, arXiv 1908.03195.
+        [1] github.com/facebookresearch/detectron2 @02b5c4e, RepeatFactorTrainingSampler. The factors are those of
+            ClassBalancedDataset (tests/conformance, ``rfs``).
+        [2] Dong et al., Boosting Long-tailed Object Detection via Step-wise Learning on Smooth-tail Data, ICCV 2023.
 
     Args:
-        dataset: see :class:`LongTailSampler`.
-        threshold: t, the share of images below which a class is repeated: 1e-3 for LVIS; with one label an image, a
-            value around 1/C. One number, or one a group, rarest first.
-        power: the exponent, 1/2 in [0]. One number, or one a group; 0 repeats no class of the group.
-        group_bounds: ascending numbers of images that tell the groups apart, see
-            :meth:`ltmm.ClassDistribution.image_groups`; no groups when left out.
+        dataset, length, seed, round_up: See :class:`LongTailSampler`. The default length is the sum of the factors.
+        threshold: t, the share of images below which a class is repeated: 1e-3 for LVIS, around 1/C for single-label
+            data. One number, or one per group, rarest group first.
+        power: Exponent, 1/2 in [0]. One number above 0, or one per group; 0 repeats no class of the group.
+        group_bounds: Ascending numbers of images that separate the groups, see
+            :meth:`ltmm.ClassDistribution.image_groups`.
         rounding: ``'stochastic'`` or ``'ceil'``.
-        length: draws per epoch, over all ranks; the (rounded) sum of the factors when left out.
-        seed: see :class:`LongTailSampler`.
-        round_up: see :class:`LongTailSampler`.
-
-    Raises:
-        ValueError: ``threshold`` outside (0, 1], ``power`` not positive (of a group: negative), numbers for other than
-            the groups there are, or an unknown ``rounding``.
     """
 
     def __init__(
@@ -102,37 +94,32 @@ class RepeatFactorSampler(LongTailSampler):
         seed: int | None = None,
         round_up: bool = True,
     ) -> None:
-        if rounding not in ROUNDINGS:
-            raise ValueError(f'Expected `rounding` to be one of {list(ROUNDINGS)}, but got {rounding!r}.')
-        self.group_bounds = group_bounds
-        self.threshold = self._per_group('threshold', threshold)
-        self.power = self._per_group('power', power)
-        is_scalar = np.isscalar(power)
-        if not all(0 <= p < np.inf for p in self.power) or (is_scalar and not power):
-            kind = 'a positive number' if is_scalar else 'numbers of at least 0'
-            raise ValueError(f'Expected `power` to be {kind}, but got {power}.')
-        self.rounding = rounding
-        self.dataset = dataset  # its groups are needed for the length
+        check(rounding=(rounding, ('ceil', 'stochastic')), power=(power, '> 0' if np.isscalar(power) else '>= 0'))
+        self.group_bounds, self.rounding = group_bounds, rounding
+        self.threshold, self.power = self._per_group('threshold', threshold), self._per_group('power', power)
+        self.dataset = dataset  # default_length reads it
         super().__init__(dataset, length, seed, round_up)
         share = self._image_distribution.image_frequency
         share = share[share > 0]
-        thresholds = ', '.join(f'{threshold:g}' for threshold in self.threshold)
-        self.warn_if_plain(
-            f'all repeat factors are {self.repeat_factors.max():.3g}. Each class is in {share.min():.2g} to '
-            f'{share.max():.2g} of the images; threshold={thresholds} tells rare classes from frequent ones only when '
-            'it lies between.'
+        self.warn_if_uniform(
+            f'all repeat factors are {self.repeat_factors.max():.3g}. Choose a threshold, now '
+            f'{", ".join(f"{t:g}" for t in self.threshold)}, between the shares of images of the rarest and the most '
+            f'frequent class, {share.min():.2g} and {share.max():.2g}.'
         )
 
     @cached_property
     def repeat_factors(self) -> np.ndarray:
-        """r(I) of each image, not rounded, (N,)."""
+        """Factor of each image, not rounded, (N,)."""
         factors = np.stack(
             [self._image_distribution.repeat_factors(t, p) for t, p in zip(self.threshold, self.power)]
         )  # (G, C)
-        return image_repeat_factors(self.table, factors[self._groups, np.arange(factors.shape[1])])
+        groups = np.zeros(self.table.num_classes, dtype=np.int64)
+        if self.group_bounds is not None:
+            groups = class_distribution_of(self.dataset).image_groups(self.group_bounds)
+        return image_repeat_factors(self.table, factors[groups, np.arange(len(groups))])
 
     def default_length(self) -> int:
-        """The (rounded) sum of the factors."""
+        """Return the (rounded) sum of the factors."""
         return round(self._draws.sum())
 
     def sample_probability(self, epoch: int | None = None) -> np.ndarray:
@@ -140,7 +127,7 @@ class RepeatFactorSampler(LongTailSampler):
         return self._draws / self._draws.sum()
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
-        """Rounds the factors, and shuffles."""
+        """See :class:`LongTailSampler`."""
         counts = stochastic_round(self._draws * (self.length / self._draws.sum()), rng)
         return np.repeat(np.arange(len(counts), dtype=np.int32), counts)[permutation(self.length, rng)]
 
@@ -151,23 +138,13 @@ class RepeatFactorSampler(LongTailSampler):
 
     @cached_property
     def _image_distribution(self) -> ClassDistribution:
-        """Images per class, among all images of the dataset, those without labels included."""
+        """Images per class; ``num_images`` includes those without labels."""
         image_counts = np.bincount(self.table.unique_pairs()[1], minlength=self.table.num_classes)
         return ClassDistribution(image_counts, num_images=len(self.table))
-
-    @cached_property
-    def _groups(self) -> np.ndarray:
-        """Group of each class, (C,)."""
-        if self.group_bounds is None:
-            return np.zeros(self.table.num_classes, dtype=np.int64)
-        return class_distribution_of(self.dataset).image_groups(self.group_bounds)
 
     def _per_group(self, name: str, value: float | Sequence[float]) -> tuple[float, ...]:
         num_groups = 1 if self.group_bounds is None else len(self.group_bounds) + 1
         values = (value,) * num_groups if np.isscalar(value) else tuple(value)
         if len(values) != num_groups:
-            raise ValueError(
-                f'Expected `{name}` to be one number, or {num_groups}, one a group between '
-                f'group_bounds={self.group_bounds}, but got {value}.'
-            )
+            raise ValueError(f'Expected `{name}` to be one number or one for each of {num_groups} groups, got {value}.')
         return values

@@ -1,4 +1,4 @@
-"""What the tests of all samplers share: datasets of labels alone, and the warnings that were logged."""
+"""Fixtures for the tests of all samplers."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,7 +19,7 @@ CONFIGS = [
 
 
 class Labels(BaseDataset):
-    """A dataset of labels alone, a list a sample."""
+    """A dataset of labels only; each is a class or a list of classes."""
 
     def __init__(self, labels: Sequence, num_classes: int) -> None:
         self.labels = labels
@@ -29,9 +29,7 @@ class Labels(BaseDataset):
         return [dict(gt_label=label) for label in self.labels]
 
 
-@pytest.fixture(
-    params=CONFIGS, ids=lambda c: c['type'].split('.')[1] + ('-' + c['rounding'] if 'rounding' in c else '')
-)
+@pytest.fixture(params=CONFIGS, ids=lambda c: c['type'].split('.')[1] + c.get('rounding', ''))
 def config(request) -> dict:
     """The config of each sampler in turn."""
     return request.param
@@ -39,7 +37,7 @@ def config(request) -> dict:
 
 @pytest.fixture
 def build() -> Callable:
-    """Builds a sampler over a dataset with ``counts[c]`` samples of class c, or over lists of ``labels``."""
+    """Build a sampler on a dataset with ``counts[c]`` samples of class c, or with the given ``labels``."""
 
     def _build(counts=None, labels=None, num_classes=None, seed=0, **config):
         if labels is None:
@@ -52,7 +50,7 @@ def build() -> Callable:
 
 @pytest.fixture
 def logged(monkeypatch) -> list[str]:
-    """Warnings that samplers log, as they come."""
+    """Warnings logged by samplers."""
     messages = []
     monkeypatch.setattr('ltmm.datasets.samplers.base.print_log', lambda message, **kwargs: messages.append(message))
     return messages

@@ -9,7 +9,7 @@ LABELS = [0, 2, 0, 1, 2, 0, 0, 2]  # class 3 has no member
 
 @pytest.fixture
 def members() -> ClassMembers:
-    return ClassMembers.of(LabelTable.from_labels(LABELS, 4))
+    return ClassMembers.from_table(LabelTable.from_labels(LABELS, 4))
 
 
 @pytest.fixture
@@ -17,14 +17,14 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def test_members_of_each_class():
+def test_members():
     table = LabelTable.from_lists([[2, 0, 2], [], [0], [1, 2]], 4)
-    members = ClassMembers.of(table)
+    members = ClassMembers.from_table(table)
     assert members.samples.tolist() == [0, 2, 3, 0, 3]
     assert members.counts.tolist() == [2, 1, 2, 0]
 
 
-def test_draws_of_a_class_are_spread_evenly(members, rng):
+def test_draw_is_even(members, rng):
     for num_draws in ([0, 5, 2, 0], [4, 0, 3, 0], [11, 1, 7, 0]):
         draws = members.draw(np.array(num_draws), rng)
         times = np.bincount(draws, minlength=len(LABELS))
@@ -34,13 +34,13 @@ def test_draws_of_a_class_are_spread_evenly(members, rng):
             assert np.ptp(of_class) <= 1
 
 
-def test_left_over_draws_go_to_any_member(members, rng):
+def test_draw_remainder_is_random(members, rng):
     times = sum(np.bincount(members.draw(np.array([5, 0, 0, 0]), rng), minlength=8) for _ in range(2000))
     expected = 2000 * 5 / 4
     assert (np.abs(times[np.array(LABELS) == 0] - expected) < 5 * np.sqrt(2000 * 0.25 * 0.75)).all()
 
 
-def test_cycles_are_permutations_of_the_members(members, rng):
+def test_cycles_are_permutations(members, rng):
     members = ClassMembers(members.samples, members.counts[:3])
     draws = members.cycles(26, rng)
     assert draws.shape == (3, 26)
@@ -53,21 +53,21 @@ def test_cycles_are_permutations_of_the_members(members, rng):
         assert size == 1 or len({tuple(cycle) for cycle in cycles}) > 1
 
 
-def test_every_order_of_a_cycle_is_equally_likely(rng):
-    members = ClassMembers.of(LabelTable.from_labels([0, 0, 0, 1, 1], 2))
+def test_cycle_orders_are_uniform(rng):
+    members = ClassMembers.from_table(LabelTable.from_labels([0, 0, 0, 1, 1], 2))
     orders, counts = np.unique(members.cycles(3 * 4000, rng)[0].reshape(-1, 3), axis=0, return_counts=True)
     assert len(orders) == 6
     assert (np.abs(counts - 4000 / 6) < 5 * np.sqrt(4000 / 6)).all()
 
 
-def test_stable_argsort_of_one_two_and_four_bytes(rng):
+def test_stable_argsort(rng):
     for dtype, limit in ((np.uint8, 200), (np.uint16, 2**16), (np.uint32, 2**20), (np.uint32, 2**32)):
         keys = rng.integers(0, limit, 5000, dtype=dtype)
         np.testing.assert_array_equal(_stable_argsort(keys), np.argsort(keys, kind='stable'))
 
 
 @pytest.mark.parametrize('size', [0, 1, 1000])
-def test_permutation_holds_each_number_once(rng, size):
+def test_permutation(rng, size):
     first, second = permutation(size, rng), permutation(size, rng)
     assert sorted(first) == sorted(second) == list(range(size))
     assert size < 2 or (first != second).any()

@@ -5,7 +5,7 @@ COUNTS = [5000, 200, 0, 20, 1]
 
 
 @pytest.mark.parametrize('beta', [0.9, 0.999, 0.9999])
-def test_probability_is_the_sum_of_the_sample_weights_of_a_class(build, beta):
+def test_probability(build, beta):
     weight = [1 / sum(beta**i for i in range(n)) if n else 0 for n in COUNTS]
     naive = np.array(COUNTS) * weight
     sampler = build(COUNTS, type='ltmm.EffectiveNumberSampler', beta=beta)
@@ -17,13 +17,12 @@ def test_beta_near_one_is_class_balanced(build):
     np.testing.assert_allclose(sampler.class_probability(), 1 / 3, rtol=1e-5)
 
 
-def test_beta_zero_is_reported_as_plain_shuffling(build, logged):
+def test_beta_zero_has_no_effect(build, logged):
     build(COUNTS, type='ltmm.EffectiveNumberSampler', beta=0)
-    assert 'with beta=0 no class has a larger effective number than another' in logged[0]
-    assert 'Take beta near 1 - 1 / 5000' in logged[0]
+    assert 'beta=0 ' in logged[0] and 'Use beta near 1 - 1 / 5000' in logged[0]
 
 
 @pytest.mark.parametrize('beta', [1, 1.5, -0.1])
-def test_beta_outside_its_range_is_refused(build, beta):
-    with pytest.raises(ValueError, match=rf'Expected `beta` to be in \[0, 1\), but got {beta}'):
+def test_invalid_beta(build, beta):
+    with pytest.raises(ValueError, match='`beta`'):
         build(COUNTS, type='ltmm.EffectiveNumberSampler', beta=beta)
