@@ -1,4 +1,4 @@
-"""Exemplars: for each class, the annotations that a trained detector is surest of."""
+"""Exemplars: the annotations of each class with the highest scores of a trained detector."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,17 +16,17 @@ __all__ = ['BoxTable', 'ExemplarFileError', 'Exemplars', 'choose_exemplars']
 
 
 class ExemplarFileError(InputError):
-    """An exemplar file that cannot be read, or is not of the data at hand."""
+    """An exemplar file that cannot be read, or belongs to other data."""
 
 
 @dataclass(frozen=True, eq=False)
 class BoxTable:
-    """The annotations of an LVIS file that a detector can learn from: those mmdet keeps, without crowds.
+    """Annotations of an LVIS file that a detector is trained on: those mmdet keeps, without crowd regions.
 
     Args:
-        ids: of the annotations, (M,).
-        image_ids: (M,).
-        labels: (M,).
+        ids: Annotation ids, (M,).
+        image_ids: Image ids, (M,).
+        labels: Class labels, (M,).
         boxes: (x1, y1, x2, y2) in pixels, (M, 4).
     """
 
@@ -37,11 +37,11 @@ class BoxTable:
 
     @classmethod
     def of(cls, content: Mapping, cat2label: Mapping[int, int]) -> 'BoxTable':
-        """The table of an annotation file.
+        """Build the table from an annotation file.
 
         Args:
-            content: see :func:`read_lvis_annotations`.
-            cat2label: label of each category id; other categories are left out.
+            content: See :func:`read_lvis_annotations`.
+            cat2label: Label of each category id; other categories are dropped.
         """
         annotations = [
             ann
@@ -64,10 +64,10 @@ class BoxTable:
         return len(self.ids)
 
     def class_distribution(self, class_names: Sequence[str]) -> ClassDistribution:
-        """Instances and images per class.
+        """Count instances and images per class.
 
         Args:
-            class_names: in label order, those without a box included.
+            class_names: All class names in label order.
         """
         order, ends = self.by_image()
         offsets = np.concatenate([[0], ends])
@@ -75,7 +75,7 @@ class BoxTable:
         return LabelTable(self.labels[order], offsets, len(names), names, is_multi_label=False).class_distribution()
 
     def by_image(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows sorted by image, (M,), and where the rows of each image end in that order."""
+        """Return the rows sorted by image, (M,), and where the rows of each image end in that order."""
         _, image = np.unique(self.image_ids, return_inverse=True)
         order = np.argsort(image, kind='stable')
         return order, np.cumsum(np.bincount(image))
@@ -84,38 +84,38 @@ class BoxTable:
 def choose_exemplars(
     scores: np.ndarray, labels: np.ndarray, image_ids: np.ndarray, score_thr: float, max_per_class: int
 ) -> np.ndarray:
-    """Rows of the exemplars, class after class, best first.
+    """Return the rows of the exemplars, class by class, best first.
 
-    Of each class come first the surest annotation of every image, by score, as long as the score is above
-    ``score_thr``; then all others, by score. Ties keep the order of the rows.
+    Each class starts with the best annotation of every image, by score, as far as it is above ``score_thr``; all others
+    follow by score. Ties keep the order of the rows.
 
     Args:
-        scores: of N annotations, (N,).
-        labels: (N,).
-        image_ids: (N,).
-        score_thr: in [0, 1].
-        max_per_class: exemplars of a class.
+        scores: Scores of N annotations, (N,).
+        labels: Class labels, (N,).
+        image_ids: Image ids, (N,).
+        score_thr: In [0, 1].
+        max_per_class: Maximum number of exemplars per class.
     """
     _, image = np.unique(image_ids, return_inverse=True)
     order = np.lexsort((-scores, image, labels))
     pair = labels[order] * (image.max(initial=0) + 1) + image[order]
-    is_first = np.zeros(len(scores), dtype=bool)  # the surest of its class in its image
+    is_first = np.zeros(len(scores), dtype=bool)  # the best of its class in its image
     is_first[order[np.flatnonzero(np.diff(pair, prepend=-1))]] = True
     leads = is_first & (scores > score_thr)
     order = np.lexsort((-scores, ~leads, labels))
-    of_class = labels[order]
-    rank = np.arange(len(order)) - np.searchsorted(of_class, of_class)
+    sorted_labels = labels[order]
+    rank = np.arange(len(order)) - np.searchsorted(sorted_labels, sorted_labels)
     return order[rank < max_per_class]
 
 
 @dataclass(frozen=True, eq=False)
 class Exemplars:
-    """The exemplars of each class, best first.
+    """Exemplars of each class, best first.
 
     Args:
-        annotation_ids: {category id: (E_c,)}; categories without a box have none.
-        scores: {category id: (E_c,)}.
-        max_per_class: how many a class could have had.
+        annotation_ids: {category id: annotation ids}.
+        scores: {category id: scores}.
+        max_per_class: Limit that the exemplars were cut to.
     """
 
     annotation_ids: Mapping[int, Sequence[int]]
@@ -123,11 +123,11 @@ class Exemplars:
     max_per_class: int
 
     def write(self, path: Path, category_names: Mapping[int, str]) -> None:
-        """Write a json, whole or not at all.
+        """Write a json file atomically.
 
         Args:
-            path: of the file.
-            category_names: {category id: name}, for the reader.
+            path: Path of the file.
+            category_names: {category id: name}.
         """
         categories = [
             dict(
@@ -143,12 +143,7 @@ class Exemplars:
 
     @classmethod
     def read(cls, path: str | Path) -> 'Exemplars':
-        """Read what :meth:`write` has written.
-
-        Raises:
-            FileNotFoundError: no such file; says where it comes from.
-            ExemplarFileError: another kind of file.
-        """
+        """Read a file written by :meth:`write`."""
         try:
             content = json.loads(Path(path).read_text(encoding='utf-8'))
             categories = {category['id']: category for category in content['categories']}
@@ -157,10 +152,10 @@ class Exemplars:
             return cls(ids, scores, content['max_per_class'])
         except FileNotFoundError:
             raise FileNotFoundError(
-                f'Exemplar file {path} does not exist. Run all stages with python tools/train_stages.py CONFIG, or '
-                'give a file of an earlier run by --cfg-options train_dataloader.dataset.exemplar_file=FILE.'
+                f'Exemplar file {path} does not exist. Run python tools/train_stages.py CONFIG, or set '
+                'train_dataloader.dataset.exemplar_file by --cfg-options.'
             ) from None
         except (ValueError, KeyError, TypeError) as e:
             raise ExemplarFileError(
-                f'{path} is no exemplar file ({type(e).__name__}: {e}). Delete it, and run tools/train_stages.py again.'
+                f'{path} is not an exemplar file ({type(e).__name__}: {e}). Delete it and run tools/train_stages.py.'
             ) from None

@@ -1,4 +1,4 @@
-"""What datasets that keep a part of another dataset have in common."""
+"""Base class for datasets that keep a part of another dataset."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -15,14 +15,11 @@ __all__ = ['Selection']
 
 
 class Selection(ABC):
-    """Some samples of a dataset with one label each; every rank and every run keeps the same ones.
+    """Base class for a fixed part of a single-label dataset, the same on every rank and in every run.
 
     Args:
-        dataset: the dataset, or its config.
-        lazy_init: leave reading and choosing to the first use.
-
-    Raises:
-        ValueError: samples with several labels.
+        dataset: The dataset, or its config.
+        lazy_init: Load and select on first use.
     """
 
     def __init__(self, dataset: Any, lazy_init: bool = False) -> None:
@@ -33,10 +30,10 @@ class Selection(ABC):
 
     @abstractmethod
     def choose(self, table: LabelTable) -> np.ndarray:
-        """Indices of the samples to keep, in their new order.
+        """Return the indices of the samples to keep, in their new order.
 
         Args:
-            table: labels of the inner dataset.
+            table: Labels of the inner dataset.
         """
 
     @property
@@ -45,14 +42,14 @@ class Selection(ABC):
         return copy.deepcopy(self.dataset.metainfo)
 
     def full_init(self) -> None:
-        """Read the inner dataset and choose the samples."""
+        """Load the inner dataset and select the samples."""
         if self._fully_initialized:
             return
         table = LabelTable.from_dataset(self.dataset)
         if not table.is_single_label:
             raise ValueError(
-                f'{type(self).__name__} expects a dataset with one label an image, but {type(self.dataset).__name__} '
-                f'has {len(table.labels)} labels on {len(table)} images.'
+                f'{type(self).__name__} needs one label per image, but {type(self.dataset).__name__} has '
+                f'{len(table.labels)} labels on {len(table)} images.'
             )
         self.indices = self.choose(table)
         self._table = table.take(self.indices)
@@ -60,22 +57,22 @@ class Selection(ABC):
 
     @force_full_init
     def get_label_table(self) -> LabelTable:
-        """Labels of the samples that were kept."""
+        """Return the labels of the selected samples."""
         return self._table
 
     @force_full_init
     def get_gt_labels(self) -> np.ndarray:
-        """Labels of the samples that were kept, (N,)."""
+        """Return the labels of the selected samples, (N,)."""
         return self._table.labels
 
     @force_full_init
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Label of sample ``idx``, in a list."""
+        """Return the label of sample ``idx`` in a list."""
         return [int(self._table.labels[idx])]
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
-        """Record of sample ``idx``; its ``sample_idx`` is the place in the inner dataset."""
+        """Return the record of sample ``idx``; its ``sample_idx`` is the index in the inner dataset."""
         return self.dataset.get_data_info(int(self.indices[idx]))
 
     @force_full_init
@@ -84,7 +81,7 @@ class Selection(ABC):
 
     @force_full_init
     def __getitems__(self, indices: Sequence[int]) -> Any:
-        """A batch, whole where the inner dataset gives whole batches, else sample by sample."""
+        """Return a batch, in one call if the inner dataset has ``__getitems__`` (an optional method in PyTorch)."""
         rows = self.indices[indices].tolist()
         if hasattr(self.dataset, '__getitems__'):
             return self.dataset.__getitems__(rows)

@@ -1,4 +1,4 @@
-"""Smooth-tail data: of the frequent classes the best examples alone."""
+"""Smooth-tail data: all instances of rare classes, selected exemplars of frequent ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,7 @@ import numpy as np
 from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.lvis import LVISDataset
 from ltmm.registry import DATASETS
+from ltmm.utils.checks import check
 
 from .exemplars import BoxTable, ExemplarFileError, Exemplars
 
@@ -16,28 +17,25 @@ __all__ = ['SmoothTailDataset']
 
 @DATASETS.register_module()
 class SmoothTailDataset(LVISDataset):
-    """Keeps all of the tail, and of the head the exemplars a trained detector is surest of: classes are nearly even.
+    """LVIS data that keep only the exemplars of frequent classes, so that the classes are nearly balanced.
 
-    Images are those that own a kept annotation; their other annotations are dropped. Who is head and who is tail is
-    told from all training images, and so is the class distribution that losses and metrics get.
+    Images without a kept annotation are dropped. The groups of classes and the class distribution given to losses and
+    metrics are those of all training images.
 
-    The head classes' set of [1] is ``exemplars_per_class=(None, 100, 200, 200)`` for the classes of up to 10, 30, 100
-    and more images. The sizes of its second, less even set for all classes are not published.
+    The head-class data of [1] are ``exemplars_per_class=(None, 100, 200, 200)``. The sizes of its second set, of all
+    classes, are not published.
 
-    [0] Dong et al., Boosting Long-tailed Object Detection via Step-wise Learning on Smooth-tail Data, ICCV 2023.
-    [1] github.com/dongnana777/Long-tailed-object-detection @6609e9d, ``split_lvis_annotation*.py``.
+    References:
+        [0] Dong et al., Boosting Long-tailed Object Detection via Step-wise Learning on Smooth-tail Data, ICCV 2023.
+        [1] github.com/dongnana777/Long-tailed-object-detection @6609e9d, ``split_lvis_annotation*.py``.
 
     Args:
-        *args: see :class:`LVISDataset`.
-        exemplar_file: what :func:`mine_exemplars` has written for the same annotations.
-        exemplars_per_class: exemplars to keep of a class, one number a group, rarest first; None for all annotations.
-        group_bounds: what tells the groups apart, see :meth:`ltmm.ClassDistribution.image_groups`.
-        **kwargs: see :class:`LVISDataset`.
-
-    Raises:
-        ValueError: another number of sizes than groups, or a size below 1.
-        FileNotFoundError: no exemplar file.
-        ExemplarFileError: exemplars of other annotations, of other categories, or fewer a class than asked for.
+        *args: See :class:`LVISDataset`.
+        exemplar_file: File that :func:`mine_exemplars` wrote for the same annotations.
+        exemplars_per_class: Exemplars to keep per class, one number per group, rarest group first; None keeps all
+            annotations.
+        group_bounds: See :meth:`ltmm.ClassDistribution.image_groups`.
+        **kwargs: See :class:`LVISDataset`.
     """
 
     def __init__(
@@ -50,67 +48,54 @@ class SmoothTailDataset(LVISDataset):
     ) -> None:
         if len(exemplars_per_class) != len(group_bounds) + 1:
             raise ValueError(
-                f'Expected `exemplars_per_class` to have {len(group_bounds) + 1} entries for the groups between '
-                f'group_bounds={tuple(group_bounds)}, but got {len(exemplars_per_class)}.'
+                f'Expected one number of `exemplars_per_class` per group, {len(group_bounds) + 1} in all, but got '
+                f'{len(exemplars_per_class)}.'
             )
-        if any(number is not None and number < 1 for number in exemplars_per_class):
-            raise ValueError(
-                f'Expected `exemplars_per_class` to be numbers of at least 1, or None for all, but got '
-                f'{tuple(exemplars_per_class)}.'
-            )
+        for number in exemplars_per_class:
+            check(exemplars_per_class=(number, 'int >= 1 or None'))
         self.exemplar_file = exemplar_file
         self.exemplars_per_class, self.group_bounds = exemplars_per_class, group_bounds
         super().__init__(*args, **kwargs)
 
     def get_class_distribution(self) -> ClassDistribution:
-        """Counts of all annotations, those that are not kept included."""
+        """Count all annotations, kept or not."""
         self.full_init()
-        return self._whole
+        return self._distribution
 
     def select(self, content: dict) -> dict:
-        """The kept annotations and their images, in the order of the file."""
+        """Return the kept annotations and their images, in the order of the file."""
         table = BoxTable.of(content, self.cat2label)
-        self._whole = table.class_distribution(self._metainfo['classes'])
-        exemplars = Exemplars.read(self.exemplar_file)
-        self._check(exemplars, table)
-        kept = set()
-        groups = self._whole.image_groups(self.group_bounds)
-        wanted = [self.exemplars_per_class[group] for group in groups]
+        self._distribution = table.class_distribution(self._metainfo['classes'])
+        limits = [self.exemplars_per_class[group] for group in self._distribution.image_groups(self.group_bounds)]
+        exemplars = self._read_exemplars(table)
+        keeps_all = np.array([limit is None for limit in limits])
+        kept = set(table.ids[keeps_all[table.labels]].tolist())
         for cat_id, label in self.cat2label.items():
-            if wanted[label] is not None:
-                kept.update(exemplars.annotation_ids[cat_id][: wanted[label]])
-        whole_classes = np.array([number is None for number in wanted])
-        kept.update(table.ids[whole_classes[table.labels]].tolist())
+            if limits[label] is not None:
+                kept.update(exemplars.annotation_ids[cat_id][: limits[label]])
         annotations = [ann for ann in content['annotations'] if ann['id'] in kept]
-        owners = {ann['image_id'] for ann in annotations}
-        images = [image for image in content['images'] if image['id'] in owners]
+        image_ids = {ann['image_id'] for ann in annotations}
+        images = [image for image in content['images'] if image['id'] in image_ids]
         return dict(content, annotations=annotations, images=images)
 
-    def _check(self, exemplars: Exemplars, table: BoxTable) -> None:
-        """Refuse exemplars of other data."""
+    def _read_exemplars(self, table: BoxTable) -> Exemplars:
+        """Read the exemplar file and check that it belongs to this annotation file."""
+        exemplars = Exemplars.read(self.exemplar_file)
         largest = max((number for number in self.exemplars_per_class if number is not None), default=0)
         if largest > exemplars.max_per_class:
             raise ExemplarFileError(
-                f'Expected {self.exemplar_file} to hold {largest} exemplars a class, but it was cut to '
-                f'{exemplars.max_per_class}. Mine again with a larger `max_per_class`.'
+                f'{self.exemplar_file} has at most {exemplars.max_per_class} exemplars per class, but {largest} are '
+                'needed. Mine again with a larger `max_per_class`.'
             )
         label_of = dict(zip(table.ids.tolist(), table.labels.tolist()))
-        missing = [cat_id for cat_id in self.cat2label if cat_id not in exemplars.annotation_ids]
-        strangers = [
-            (annotation, cat_id)
-            for cat_id, label in self.cat2label.items()
-            for annotation in exemplars.annotation_ids.get(cat_id, ())
-            if label_of.get(annotation) != label
-        ]
-        if missing:
-            what = f'has no category {missing[0]}, and {len(missing) - 1} more are missing'
-        elif strangers:
-            what = (
-                f'names {len(strangers)} annotations, {strangers[0][0]} as one of category {strangers[0][1]} first, '
-                'that are not there, not of that category, or cannot be learnt from'
+        for cat_id, label in self.cat2label.items():
+            if cat_id not in exemplars.annotation_ids:
+                problem = f'category {cat_id} is missing'
+            elif unknown := [i for i in exemplars.annotation_ids[cat_id] if label_of.get(i) != label]:
+                problem = f'annotation {unknown[0]} is not a training box of category {cat_id}'
+            else:
+                continue
+            raise ExemplarFileError(
+                f'{self.exemplar_file} does not belong to {self.ann_file}: {problem}. Mine the exemplars of these data.'
             )
-        else:
-            return
-        raise ExemplarFileError(
-            f'{self.exemplar_file} is not of {self.ann_file}: it {what}. Mine the exemplars of these data.'
-        )
+        return exemplars

@@ -12,7 +12,7 @@ from ltmm.registry import DATASETS
 
 
 def naive_exemplars(scores, labels, images, score_thr, max_per_class):
-    """The authors' order: sure ones of distinct images, then the top again, without the ones already there."""
+    """The authors' order: the best of distinct images above the threshold, then the remaining best."""
     rows = []
     for label in sorted(set(labels)):
         ranking = sorted((row for row in range(len(scores)) if labels[row] == label), key=lambda row: -scores[row])
@@ -28,7 +28,7 @@ def naive_exemplars(scores, labels, images, score_thr, max_per_class):
 
 @pytest.mark.parametrize('max_per_class', [1, 5, 40, 1000])
 @pytest.mark.parametrize('score_thr', [0.0, 0.5, 0.99])
-def test_order_is_that_of_the_authors(max_per_class, score_thr):
+def test_order_equals_the_authors(max_per_class, score_thr):
     rng = np.random.default_rng(max_per_class)
     scores = rng.permutation(np.linspace(0, 1, 200))  # no ties
     labels, images = rng.choice(6, 200, p=(0.5, 0.3, 0.1, 0.05, 0.05, 0)), rng.integers(0, 30, 200)
@@ -36,14 +36,14 @@ def test_order_is_that_of_the_authors(max_per_class, score_thr):
     assert rows.tolist() == naive_exemplars(scores, labels, images, score_thr, max_per_class)
 
 
-def test_ties_keep_the_order_of_the_file_and_no_annotation_is_no_error():
+def test_ties_and_empty_data():
     rows = choose_exemplars(np.zeros(5), np.array([1, 0, 1, 0, 1]), np.array([7, 7, 8, 8, 9]), 0.5, 2)
     assert rows.tolist() == [1, 3, 0, 2]
     assert not len(choose_exemplars(np.zeros(0), np.zeros(0, int), np.zeros(0, int), 0.5, 2))
 
 
-def spoiled():
-    """An annotation file with what mmdet does not train on: crowds, boxes outside, without area, too thin, ignored."""
+def content_with_invalid_boxes():
+    """An annotation file with crowd regions, ignored boxes, and boxes outside, without area and too thin."""
     content = lvis_content()
     broken = (
         dict(iscrowd=1),
@@ -51,15 +51,15 @@ def spoiled():
         dict(bbox=[70, 2, 10, 10]),
         dict(area=0),
         dict(bbox=[5, 5, 0.5, 9]),
-        dict(bbox=[60, 60, 20, 20]),  # reaches out, and stays
+        dict(bbox=[60, 60, 20, 20]),  # partly outside: valid
     )
     for annotation, change in zip(content['annotations'], broken):
         annotation.update(change)
     return content
 
 
-def test_table_holds_what_the_dataset_trains_on(tmp_path):
-    content = spoiled()
+def test_table_equals_the_dataset(tmp_path):
+    content = content_with_invalid_boxes()
     write_lvis(tmp_path, content)
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = DATASETS.build(dataset_config(tmp_path))
@@ -75,12 +75,12 @@ def test_table_holds_what_the_dataset_trains_on(tmp_path):
     assert table.class_distribution(CLASSES) == class_distribution_of(dataset)
 
 
-def test_categories_that_are_no_classes_are_left_out():
+def test_subset_of_categories():
     table = BoxTable.of(lvis_content(), {9: 0, 2: 1})
     assert np.bincount(table.labels).tolist() == [1, 8]
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_write_and_read(tmp_path):
     exemplars = Exemplars({2: [5, 1], 9: []}, {2: [0.75, 0.5], 9: []}, 4)
     exemplars.write(tmp_path / 'sub/exemplars.json', {2: 'kite', 9: 'oar'})
     read = Exemplars.read(tmp_path / 'sub/exemplars.json')
@@ -89,16 +89,12 @@ def test_what_is_written_is_read(tmp_path):
 
 
 @pytest.mark.parametrize('text', ['{"max_per_class": 4, "categor', '[]', '{"categories": [{"id": 2}]}'])
-def test_another_file_is_one_clear_error(tmp_path, text):
+def test_broken_file(tmp_path, text):
     (tmp_path / 'exemplars.json').write_text(text)
-    with pytest.raises(
-        ExemplarFileError, match=r'exemplars.json is no exemplar file \(\w+Error.*train_stages.py again'
-    ):
+    with pytest.raises(ExemplarFileError, match=r'exemplars.json .*\w+Error'):
         Exemplars.read(tmp_path / 'exemplars.json')
 
 
-def test_no_file_says_where_it_comes_from():
-    with pytest.raises(
-        FileNotFoundError, match=r'stage://mining does not exist. Run all stages with .*train_stages.py'
-    ):
+def test_missing_file():
+    with pytest.raises(FileNotFoundError, match=r'stage://mining .*train_stages.py'):
         Exemplars.read('stage://mining')

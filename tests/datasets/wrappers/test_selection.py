@@ -5,7 +5,7 @@ from ltmm.datasets import LabelTable, Selection
 
 
 class Letters:
-    """Ten samples; gives whole batches if asked for them."""
+    """Ten samples."""
 
     metainfo = dict(classes=('a', 'b'))
 
@@ -25,7 +25,7 @@ class Batches(Letters):
 
 
 class Last(Selection):
-    """The last three samples, backwards."""
+    """The last three samples in reverse order."""
 
     def choose(self, table):
         return np.array([9, 8, 7])
@@ -35,12 +35,12 @@ def batches(dataset):
     return list(DataLoader(dataset, batch_size=2, collate_fn=lambda batch: batch))
 
 
-def test_a_loader_fetches_sample_by_sample_or_in_whole_batches_as_the_inner_dataset_does():
+def test_getitems():
     assert batches(Last(Letters())) == [[dict(index=9), dict(index=8)], [dict(index=7)]]
     assert batches(Last(Batches())) == [dict(indices=[9, 8]), dict(indices=[7])]
 
 
-def test_labels_follow_the_samples():
+def test_labels():
     dataset = Last(Letters())
     assert dataset.get_gt_labels().tolist() == [1, 0, 1]
     assert LabelTable.from_dataset(dataset).class_distribution().instance_counts.tolist() == [1, 2]
