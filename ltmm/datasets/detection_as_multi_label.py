@@ -1,43 +1,39 @@
-"""Any detection annotation as a multi-label dataset."""
+"""Detection datasets as multi-label datasets."""
 
 from pathlib import Path
 
 import numpy as np
 
-from ltmm.datasets.labels.detection_labels import check_option, read_image_ids, read_json_labels, read_voc_labels
-from ltmm.datasets.labels.label_states import POSITIVE, STATES
+from ltmm.datasets.labels.detection_labels import read_image_ids, read_json_labels, read_voc_labels
+from ltmm.datasets.labels.label_states import POSITIVE, STATES, ImageLabels
 from ltmm.registry import DATASETS
+from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
-from .multi_label import ImageLabels, MultiLabelDataset
+from .multi_label import MultiLabelDataset
 
 __all__ = ['DetectionAsMultiLabel']
 
 
 @DATASETS.register_module()
 class DetectionAsMultiLabel(MultiLabelDataset):
-    """Which classes an image holds, from detection annotations: COCO's or LVIS's json, or Pascal VOC's xml.
+    """Images labeled by the classes of their objects, from annotations of COCO, LVIS (json) or Pascal VOC (xml).
 
-    A class is positive where the image has an object of it, and negative where it has none. LVIS has looked for few
-    classes in each image only: those that an image lists in ``neg_category_ids`` are negative, all others unknown,
-    unless ``unlisted_as`` says negative. Where a file contradicts itself, an object counts more than the list.
+    A class is positive if the image has an object of it, and negative otherwise. LVIS annotates few classes of each
+    image: those listed in ``neg_category_ids`` are negative, all others unknown (see ``unlisted_as``).
 
     Args:
-        ann_file: a ``.json`` file, or a ``.txt`` file with an image id a line as in VOC's ``ImageSets/Main``.
-        data_root: what the paths are relative to.
-        data_prefix: folder of the images, for VOC ``dict(img_path='JPEGImages', ann_path='Annotations')``. An image is
-            found there by its ``file_name``; in LVIS by the path in its ``coco_url``, ``train2017/000000391895.jpg``.
-        difficult_as: ``'positive'``, ``'negative'`` or ``'unknown'``: what a class is that an image shows by a crowd
-            region (``iscrowd``) or by difficult objects alone.
-        unlisted_as: ``'unknown'`` or ``'negative'``, for LVIS; unknown when left out.
-        keep_empty: keep images without a positive label.
-        metainfo: ``dict(classes=[...])`` keeps these classes, in this order; all when left out, those of a json file in
-            the order of their ids.
-        kwargs: see :class:`~ltmm.datasets.multi_label.MultiLabelDataset`.
-
-    Raises:
-        FileNotFoundError: annotations or images are missing.
-        AnnotationFileError: a broken file, classes that it lacks, or ``unlisted_as`` for one that lists nothing.
-        ValueError: an unknown option, or no image left.
+        ann_file: A ``.json`` file, or a ``.txt`` file with one image id per line as in VOC's ``ImageSets/Main``.
+        data_root: Root of the paths.
+        data_prefix: Folder of the images, for VOC ``dict(img_path='JPEGImages', ann_path='Annotations')``. Images are
+            found by ``file_name``, in LVIS by the path in ``coco_url``, ``train2017/000000391895.jpg``.
+        difficult_as: ``'positive'``, ``'negative'`` or ``'unknown'``: state of a class that has only crowd regions
+            (``iscrowd``) or difficult objects in the image.
+        unlisted_as: ``'unknown'`` (default) or ``'negative'``, for LVIS only.
+        keep_empty: Keep images without a positive label.
+        metainfo: ``dict(classes=[...])`` selects and orders the classes. Default: all, those of a json file in the
+            order of their ids.
+        kwargs: See :class:`~ltmm.datasets.multi_label.MultiLabelDataset`.
     """
 
     def __init__(
@@ -50,27 +46,21 @@ class DetectionAsMultiLabel(MultiLabelDataset):
         keep_empty: bool = True,
         **kwargs,
     ) -> None:
-        check_option('difficult_as', difficult_as, sorted(STATES))
-        check_option('unlisted_as', unlisted_as, ('unknown', 'negative', None))
+        check(difficult_as=(difficult_as, STATES), unlisted_as=(unlisted_as or 'unknown', ('negative', 'unknown')))
         if not ann_file.endswith(('.json', '.txt')):
-            raise ValueError(f'Expected `ann_file` to be a .json or a .txt file, but got {ann_file!r}.')
-        is_voc = ann_file.endswith('.txt')
-        if is_voc and unlisted_as is not None:
-            raise ValueError(f'`unlisted_as` belongs to annotations of LVIS, but got it with {ann_file!r}.')
-        if is_voc and not (isinstance(data_prefix, dict) and {'img_path', 'ann_path'} <= data_prefix.keys()):
-            raise ValueError(
-                "Expected `data_prefix` of VOC's annotations to be dict(img_path='JPEGImages', "
-                f"ann_path='Annotations') or the like, but got {data_prefix!r}."
-            )
+            raise InputError(f'Expected `ann_file` to be a .json or .txt file, but got {ann_file!r}.')
+        self.is_voc = ann_file.endswith('.txt')
+        if self.is_voc and unlisted_as is not None:
+            raise InputError(f'`unlisted_as` is for LVIS annotations, but got the VOC file {ann_file!r}.')
+        if self.is_voc and not (isinstance(data_prefix, dict) and {'img_path', 'ann_path'} <= data_prefix.keys()):
+            raise InputError(f'Expected `data_prefix` of VOC with img_path and ann_path, but got {data_prefix!r}.')
         self.difficult_as, self.unlisted_as, self.keep_empty = difficult_as, unlisted_as, keep_empty
         super().__init__(ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def read_labels(self) -> ImageLabels:
         """See :mod:`ltmm.datasets.labels.detection_labels`."""
-        if not Path(self.ann_file).is_file():
-            raise FileNotFoundError(f'{type(self).__name__}: annotation file {self.ann_file} does not exist.')
         classes = self._metainfo.get('classes')
-        if self.ann_file.endswith('.txt'):
+        if self.is_voc:
             ids = read_image_ids(Path(self.ann_file))
             labels = read_voc_labels(ids, Path(self.data_prefix['ann_path']), classes, self.difficult_as)
         else:
@@ -78,5 +68,5 @@ class DetectionAsMultiLabel(MultiLabelDataset):
         if not self.keep_empty:
             labels = labels.take(np.flatnonzero((labels.states == POSITIVE).any(axis=1)))
         if not labels.names:
-            raise ValueError(f'{type(self).__name__}: {self.ann_file} holds no image that could be kept.')
+            raise InputError(f'{self.ann_file} has no images' + ' with a positive label.' * (not self.keep_empty))
         return labels

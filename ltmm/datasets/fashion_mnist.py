@@ -1,4 +1,4 @@
-"""Fashion-MNIST, found in the usual folders, in Debian's, or downloaded; packed or not."""
+"""Fashion-MNIST of mmpretrain that searches the data folders, reads gzip files and downloads safely."""
 
 import gzip
 import struct
@@ -11,7 +11,7 @@ from mmpretrain.datasets.utils import download_url
 
 from ltmm.registry import DATASETS
 
-from .files import FindsItsFiles, file_or_gz
+from .files import DownloadMixin, file_or_gz
 
 __all__ = ['FashionMNIST', 'read_idx']
 
@@ -22,11 +22,7 @@ FILES = {
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The array in an idx file of unsigned bytes, plain or packed with gzip.
-
-    Raises:
-        OSError: the file is no such file, or not whole.
-    """
+    """Read an idx file of unsigned bytes, plain or gzip."""
     try:
         data = (gzip.decompress if path.suffix == '.gz' else bytes)(path.read_bytes())
         zero, kind, num_dims = struct.unpack_from('>HBB', data)
@@ -35,46 +31,43 @@ def read_idx(path: Path) -> np.ndarray:
             raise ValueError('not an idx file of unsigned bytes')
         return np.frombuffer(data, np.uint8, offset=4 + 4 * num_dims).reshape(shape)
     except (ValueError, EOFError, struct.error, zlib.error, gzip.BadGzipFile) as error:
-        raise OSError(f'{path.absolute()} is damaged ({error}). Delete it; it is then fetched again.') from None
+        raise OSError(f'{path.absolute()} is damaged ({error}). Delete it to download it again.') from None
 
 
 @DATASETS.register_module()
-class FashionMNIST(FindsItsFiles, MMPretrainFashionMNIST):
-    """Fashion-MNIST from ``data/``, ``$LTMM_DATA_ROOT``, Debian's package ``dataset-fashion-mnist`` or the internet.
+class FashionMNIST(DownloadMixin, MMPretrainFashionMNIST):
+    """Fashion-MNIST, from the data folders, Debian's package ``dataset-fashion-mnist`` or the internet.
 
-    Unlike mmpretrain's, it goes by ``split`` alone, and reads the files as they are distributed, packed with gzip.
+    Unlike mmpretrain's dataset, ``split`` alone selects the data, not ``test_mode``.
 
-    [0] Xiao et al., Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms, 2017,
-        arXiv 1708.07747.
+    References:
+        [0] Xiao et al., Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms, 2017,
+            arXiv 1708.07747.
 
     Args:
-        data_root: the folder that holds the four idx files; searched for when left out.
-        download: fetch missing files.
+        data_root: Folder of the four idx files. Default: searched for in ``$LTMM_DATA_ROOT`` and ``data/``.
+        download: Download missing files.
         split: ``'train'`` (60,000 images) or ``'test'`` (10,000).
-
-    Raises:
-        FileNotFoundError: the data are neither there nor to be had; says where was looked and how to fetch them.
-        OSError: a file is damaged.
     """
 
     name = 'Fashion-MNIST'
     folders = ('fashion_mnist', 'fashion-mnist', 'FashionMNIST/raw', '/usr/share/datasets/fashion-mnist')
-    remedy = 'python tools/dataset_tools/fetch_fashion_mnist.py'
+    command = 'python tools/dataset_tools/fetch_fashion_mnist.py'
 
     def missing_files(self, folder: Path) -> list[str]:
-        """Files that are in ``folder`` neither plain nor packed."""
+        """Return the files that are in ``folder`` neither plain nor as gzip."""
         return [name for names in FILES.values() for name in names if file_or_gz(folder / name) is None]
 
     def fetch(self, folder: str) -> None:
-        """Download the four packed files."""
+        """Download the four gzip files."""
         for name, md5 in self.train_list + self.test_list:
             download_url(self.url_prefix + name, folder, md5=md5)
 
     def load_data_list(self) -> list[dict]:
-        """One record an image: ``img`` (28, 28) uint8, ``gt_label``."""
-        self.make_available()
+        """Load one record per image: ``img`` (28, 28) uint8, ``gt_label``."""
+        self.ensure_files()
         folder = Path(self.data_prefix['root'])
         images, labels = (read_idx(file_or_gz(folder / name)) for name in FILES[self.split])
         if len(images) != len(labels):
-            raise OSError(f'{folder.absolute()} holds {len(images)} images, but {len(labels)} labels ({self.split}).')
+            raise OSError(f'{folder.absolute()} has {len(images)} images, but {len(labels)} labels ({self.split}).')
         return [dict(img=image, gt_label=label) for image, label in zip(images, labels.tolist())]

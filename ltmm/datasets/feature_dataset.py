@@ -1,4 +1,4 @@
-"""Features of images in place of the images: what a frozen backbone gave, kept on disk."""
+"""Datasets of image features that a frozen backbone has extracted."""
 
 import json
 from collections.abc import Sequence
@@ -21,39 +21,29 @@ __all__ = ['FeatureDataset', 'collate_features', 'feature_files']
 
 
 def feature_files(folder: Path, split: str) -> dict[str, Path]:
-    """The files of a split: ``features`` (N, D), ``labels`` (N,), ``info`` (classes, where the features come from)."""
+    """Return the files of a split: ``features`` (N, D), ``labels`` (N,), ``info`` (classes, origin of the features)."""
     suffixes = dict(features='features.npy', labels='labels.npy', info='info.json')
     return {name: folder / f'{split}_{suffix}' for name, suffix in suffixes.items()}
 
 
 @DATASETS.register_module()
 class FeatureDataset:
-    """Features and labels that ``tools/extract_features.py`` wrote, for training a classifier in seconds.
+    """Features and labels written by ``tools/extract_features.py``, to train a classifier in seconds.
 
-    A batch is fetched by one index operation, not sample by sample; the collate function to go with it is
-    ``'ltmm.collate_features'``. In training the labels of a batch stand in one data sample, which is all that
-    mmpretrain's heads need of them; in test mode every sample has its own.
+    A whole batch is read at once; use it with the collate function ``'ltmm.collate_features'``. In training, one data
+    sample holds all labels of a batch, which is all that mmpretrain's heads need; in test mode every feature has its
+    own data sample.
 
     Args:
-        data_root: folder of the files, or its name under ``$LTMM_DATA_ROOT`` or ``data/``.
-        split: as in the name of the files, ``'train'`` or ``'test'``.
-        test_mode: a data sample for each feature vector, as predictions need them.
-        in_memory: read all features at once; otherwise they are read from disk batch by batch.
-        lazy_init: leave reading to the first use.
-
-    Raises:
-        FileNotFoundError: a file is missing; says how it is made.
-        InputError: a file is truncated.
-        ValueError: features and labels of different numbers, or a label that is no class.
+        data_root: Folder of the files, or its name under ``$LTMM_DATA_ROOT`` or ``data/``.
+        split: Split in the names of the files, ``'train'`` or ``'test'``.
+        test_mode: Give every feature its own data sample.
+        in_memory: Load all features at once instead of reading each batch from disk.
+        lazy_init: Load on first use.
     """
 
     def __init__(
-        self,
-        data_root: str,
-        split: str,
-        test_mode: bool = False,
-        in_memory: bool = True,
-        lazy_init: bool = False,
+        self, data_root: str, split: str, test_mode: bool = False, in_memory: bool = True, lazy_init: bool = False
     ) -> None:
         self.data_root = data_root if Path(data_root).is_dir() else str(find_folder([data_root]))
         self.split, self.test_mode, self.in_memory = split, test_mode, in_memory
@@ -62,25 +52,22 @@ class FeatureDataset:
             self.full_init()
 
     def full_init(self) -> None:
-        """Read the files."""
+        """Load the files."""
         if self._fully_initialized:
             return
         files = feature_files(Path(self.data_root), self.split)
         for path in files.values():
             if not path.is_file():
                 raise FileNotFoundError(
-                    f'FeatureDataset: {path} does not exist. Features are written by python tools/extract_features.py '
-                    f'CONFIG [CHECKPOINT] --out {self.data_root}'
+                    f'{path} does not exist. Run python tools/extract_features.py CONFIG [CHECKPOINT] --out '
+                    f'{self.data_root}'
                 )
         self.info = json.loads(files['info'].read_text(encoding='utf-8'))
-        features, labels = (
-            _read_array(files[name], None if self.in_memory else mmap_mode)
-            for name, mmap_mode in (('features', 'r'), ('labels', None))
-        )
+        features = _read_array(files['features'], None if self.in_memory else 'r')
+        labels = _read_array(files['labels'], None)
         if features.ndim != 2 or len(features) != len(labels):
-            raise ValueError(
-                f'FeatureDataset: expected features (N, D) for the {len(labels)} labels of {files["labels"]}, but got '
-                f'shape {features.shape}.'
+            raise InputError(
+                f'Expected {files["features"]} of shape ({len(labels)}, D) like the labels, but got {features.shape}.'
             )
         classes = self.info['classes']
         self._table = LabelTable.from_labels(labels, len(classes), tuple(classes))
@@ -96,22 +83,22 @@ class FeatureDataset:
 
     @force_full_init
     def get_label_table(self) -> LabelTable:
-        """Labels of all samples."""
+        """Return the labels of all samples."""
         return self._table
 
     @force_full_init
     def get_gt_labels(self) -> np.ndarray:
-        """Labels of all samples, (N,)."""
+        """Return the labels of all samples, (N,)."""
         return self._table.labels
 
     @force_full_init
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Label of sample ``idx``, in a list."""
+        """Return the label of sample ``idx`` in a list."""
         return [int(self._table.labels[idx])]
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
-        """Record of sample ``idx``."""
+        """Return the record of sample ``idx``."""
         return dict(gt_label=int(self._table.labels[idx]), sample_idx=idx)
 
     @force_full_init
@@ -123,7 +110,7 @@ class FeatureDataset:
 
     @force_full_init
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
-        """A batch: ``inputs`` (B, D) and ``data_samples``, B of them in test mode, one in training."""
+        """Return a batch: ``inputs`` (B, D) and ``data_samples``, B in test mode, one in training."""
         rows = torch.as_tensor(indices)
         features = self._features[rows] if self.in_memory else torch.from_numpy(self._features[rows.numpy()])
         labels = self._labels[rows]
@@ -136,10 +123,10 @@ class FeatureDataset:
 
 @FUNCTIONS.register_module()
 def collate_features(batch: dict | Sequence[dict]) -> dict[str, Any]:
-    """A batch of :class:`FeatureDataset`, which comes whole, or in parts through a wrapper that asks one by one.
+    """Collate a batch of :class:`FeatureDataset`.
 
     Args:
-        batch: a batch, or a list of batches to join.
+        batch: A whole batch, or a list of batches from a wrapper that reads sample by sample.
     """
     if isinstance(batch, dict):
         return batch
@@ -152,13 +139,13 @@ def _read_array(path: Path, mmap_mode: str | None) -> np.ndarray:
         return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     except (EOFError, ValueError) as e:
         raise InputError(
-            f'FeatureDataset: {path} is truncated, or no .npy file ({path.stat().st_size:,} bytes). Delete it, and '
-            'write the features anew with python tools/extract_features.py.'
+            f'{path} is truncated or not a .npy file ({path.stat().st_size:,} bytes). Delete it and run '
+            'python tools/extract_features.py again.'
         ) from e
 
 
 def _sample(indices: list[int], labels: Tensor) -> DataSample:
-    """A data sample of one or several labels."""
+    """Return a data sample with one or several labels."""
     sample = DataSample().set_gt_label(labels)
     sample.set_field(indices if len(indices) > 1 else indices[0], 'sample_idx', field_type='metainfo')
     return sample

@@ -1,4 +1,4 @@
-"""Where the data lie, and how what is missing gets there: whole or not at all, fetched by one process."""
+"""Where datasets are found, and how missing files are downloaded: atomically, by rank 0."""
 
 import os
 import socket
@@ -10,36 +10,77 @@ from pathlib import Path
 
 from mmengine.dist import broadcast_object_list, is_main_process
 
-__all__ = ['FindsItsFiles', 'data_roots', 'file_or_gz', 'find_folder', 'install', 'on_main_process']
+__all__ = [
+    'DownloadMixin',
+    'check_images',
+    'data_roots',
+    'file_or_gz',
+    'find_folder',
+    'install',
+    'missing_images',
+    'on_main_process',
+]
 
 DATA_ROOT_VARIABLE = 'LTMM_DATA_ROOT'
-TIMEOUT = 30  # seconds without an answer
+TIMEOUT = 30  # seconds
 
 
 def data_roots() -> list[Path]:
-    """Folders that hold datasets, in the order of search: ``$LTMM_DATA_ROOT`` where it is set, then ``data/``."""
+    """Return the folders that may hold datasets: ``$LTMM_DATA_ROOT`` if set, then ``data/``."""
     named = os.environ.get(DATA_ROOT_VARIABLE)
     return [*([Path(named).expanduser()] if named else []), Path('data')]
 
 
-def find_folder(folders: Sequence[str], is_right: Callable[[Path], bool] = Path.is_dir) -> Path:
-    """The first of ``folders`` under any data root that is right; where none is, where it should be.
+def find_folder(folders: Sequence[str], is_valid: Callable[[Path], bool] = Path.is_dir) -> Path:
+    """Return the first valid folder under the data roots, or the default location if there is none.
 
     Args:
-        folders: names to look for under each of :func:`data_roots`; the first is where new data go.
-        is_right: tells whether a folder holds what is wanted.
+        folders: Names to look for under each of :func:`data_roots`; the first is the default.
+        is_valid: Whether a folder holds the data.
     """
     candidates = [root / folder for root in data_roots() for folder in folders]
-    return next(filter(is_right, candidates), candidates[0])
+    return next(filter(is_valid, candidates), candidates[0])
 
 
 def file_or_gz(path: Path) -> Path | None:
-    """``path``, or ``path`` + '.gz', whichever exists, or None."""
+    """Return ``path`` or ``path`` + '.gz', whichever exists, or None."""
     return next((p for p in (path, path.with_name(path.name + '.gz')) if p.is_file()), None)
 
 
+def missing_images(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return the ``names`` that are not under ``folder``; lists every sub-folder once instead of testing each file."""
+    wanted: dict[str, list[str]] = {}
+    for name in names:
+        parent, _, file = name.rpartition('/')
+        wanted.setdefault(parent, []).append(file)
+    missing = []
+    for parent, files in wanted.items():
+        try:
+            present = set(os.listdir(folder / parent))
+        except (FileNotFoundError, NotADirectoryError):
+            present = set()
+        missing += [f'{parent}/{file}' if parent else file for file in files if file not in present]
+    return missing
+
+
+def check_images(folder: Path, names: Sequence[str], source: str) -> None:
+    """Raise a FileNotFoundError if images are missing.
+
+    Args:
+        folder: Folder of the images.
+        names: Paths relative to ``folder``.
+        source: Where to get the images, a sentence.
+    """
+    missing = missing_images(folder, names)
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of {len(names)} images are missing, {folder.absolute() / missing[0]} first. {source} '
+            'Set check_files=False to skip this check.'
+        )
+
+
 def on_main_process(action: Callable[[], None]) -> None:
-    """Run ``action`` on rank 0 while the other ranks wait; where it fails, every rank raises what it raised."""
+    """Run ``action`` on rank 0 while the other ranks wait; all ranks raise its exception."""
     failure: list[Exception | None] = [None]
     if is_main_process():
         try:
@@ -52,14 +93,11 @@ def on_main_process(action: Callable[[], None]) -> None:
 
 
 def install(folder: Path, fetch: Callable[[str], None]) -> None:
-    """Let ``fetch`` fill a temporary folder, and move what it holds into ``folder`` once it has returned.
+    """Let ``fetch`` fill a temporary folder, and move its content into ``folder`` on success.
 
     Args:
-        folder: where the data shall lie; a failed or interrupted ``fetch`` leaves nothing in it.
-        fetch: takes the name of the temporary folder.
-
-    Raises:
-        OSError: the folder cannot be written, or whatever ``fetch`` raises.
+        folder: Destination; unchanged if ``fetch`` fails or is interrupted.
+        fetch: Takes the path of the temporary folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -73,41 +111,36 @@ def install(folder: Path, fetch: Callable[[str], None]) -> None:
         raise
 
 
-class FindsItsFiles:
-    """Mixin of mmpretrain's datasets that can download themselves: looks for the files first, and downloads safely.
-
-    Without ``data_root`` the files are looked for in :attr:`folders` under ``$LTMM_DATA_ROOT`` and ``data/``, and
-    downloaded there by rank 0 where they are missing. With ``data_root``, only there.
+class DownloadMixin:
+    """Mixin for the downloadable datasets of mmpretrain: searches the data roots, and downloads atomically on rank 0.
 
     Args:
-        data_root: the folder that holds the files.
-        download: fetch missing files from the internet.
-
-    Raises:
-        FileNotFoundError: the data are neither there nor to be had; says where was looked and how to fetch them.
+        data_root: Folder of the files. Default: the first of :attr:`folders` under ``$LTMM_DATA_ROOT`` or ``data/``
+            that has them.
+        download: Download missing files.
     """
 
     name = ''
     folders: tuple[str, ...] = ()
-    remedy = ''  # a command; '{folder}' stands for where the data go
+    command = ''  # downloads the data by hand; '{folder}' stands for their folder
 
     def __init__(self, data_root: str = '', download: bool = True, **kwargs) -> None:
-        self._looked_in: list[Path] = []
+        self._searched: list[Path] = []
         if not data_root and not kwargs.get('data_prefix'):
             data_root = str(find_folder(self.folders, lambda folder: not self.missing_files(folder)))
-            self._looked_in = [root / folder for root in data_roots() for folder in self.folders]
+            self._searched = [root / folder for root in data_roots() for folder in self.folders]
         super().__init__(data_root=data_root, download=download, **kwargs)
 
     def missing_files(self, folder: Path) -> list[str]:
-        """Names of the files that are not in ``folder``."""
+        """Return the names of the files that are not in ``folder``."""
         raise NotImplementedError
 
     def fetch(self, folder: str) -> None:
         """Download all files into ``folder``."""
         raise NotImplementedError
 
-    def make_available(self) -> None:
-        """Fetch on rank 0 what is missing; to be called on every rank before the files are read."""
+    def ensure_files(self) -> None:
+        """Download missing files on rank 0; to be called on every rank before the files are read."""
         on_main_process(self._fetch_missing)
         folder = Path(self.data_prefix['root'])
         if self.missing_files(folder):
@@ -125,17 +158,17 @@ class FindsItsFiles:
                     return install(folder, self.fetch)
             except (OSError, RuntimeError, HTTPException) as error:
                 reason = f'The download failed: {error}.'
-        places = ''.join(f'\n    {place.absolute()}' for place in self._looked_in or [folder])
+        searched = ''.join(f'\n    {place.absolute()}' for place in self._searched or [folder])
         raise FileNotFoundError(
-            f'{self.name} is not there: no {", ".join(missing)} in any of{places}\n'
-            f'{reason} Fetch it with\n    {self.remedy.format(folder=folder)}\n'
+            f'{self.name}: {", ".join(missing)} not found in any of{searched}\n'
+            f'{reason} Download it with\n    {self.command.format(folder=folder)}\n'
             f'or set {DATA_ROOT_VARIABLE} to the folder that holds it.'
         )
 
 
 @contextmanager
 def _timeout(seconds: float) -> Iterator[None]:
-    """Let connections fail that do not answer; the downloader of mmpretrain waits for ever."""
+    """Set the timeout of connections; mmpretrain's downloader has none."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -1,9 +1,7 @@
-"""ImageNet-LT, Places-LT and iNaturalist 2018: images in folders, and a text file that names them."""
+"""ImageNet-LT, Places-LT and iNaturalist 2018, whose images are listed in text files."""
 
 import gzip
-import os
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,14 +10,16 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
 from ltmm.registry import DATASETS
+from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
-from .files import DATA_ROOT_VARIABLE, data_roots, file_or_gz, find_folder
+from .files import DATA_ROOT_VARIABLE, check_images, data_roots, file_or_gz, find_folder
 
-__all__ = ['INaturalist2018', 'ImageNetLT', 'ListFileDataset', 'PlacesLT', 'Split', 'missing_images', 'read_list_file']
+__all__ = ['INaturalist2018', 'ImageNetLT', 'ListFileDataset', 'PlacesLT', 'Split', 'read_list_file']
 
 
 class Split(NamedTuple):
-    """What the list file of a split must hold."""
+    """Name and published numbers of images of a list file."""
 
     file: str
     num_images: int
@@ -28,94 +28,66 @@ class Split(NamedTuple):
 
 
 def read_list_file(path: Path, num_classes: int) -> tuple[list[str], np.ndarray]:
-    """Image names and labels (N,) of a list file with lines ``<path> <label>``, plain or packed with gzip.
-
-    Raises:
-        ValueError: a line that is no such line, a label out of range, or an image that is named twice, with the
-            number of the line; or a file that cannot be unpacked.
-    """
+    """Read image names and labels (N,) from a list file with lines ``<path> <label>``, plain or gzip."""
     try:
         data = path.read_bytes()
         lines = (gzip.decompress(data) if path.suffix == '.gz' else data).decode().splitlines()
     except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} is damaged ({error}). Fetch it again.') from None
+        raise InputError(f'{path} is damaged ({error}). Download it again.') from None
     names, labels, seen = [], [], {}
     for number, line in enumerate(lines, 1):
         name, _, label = line.rstrip().rpartition(' ')
-        if not name or not label.isdecimal():
-            raise ValueError(f"{path}, line {number}: expected '<path> <label>', but got {line!r}.")
-        if int(label) >= num_classes:
-            raise ValueError(f'{path}, line {number}: expected a label in [0, {num_classes}), but got {label}.')
+        if not name or not label.isdecimal() or int(label) >= num_classes:
+            raise InputError(f"{path}, line {number}: expected '<path> <label below {num_classes}>', got {line!r}.")
         if seen.setdefault(name, number) != number:
-            raise ValueError(f'{path}, line {number}: {name} is already in line {seen[name]}.')
+            raise InputError(f'{path}, line {number}: {name} is already in line {seen[name]}.')
         names.append(name)
         labels.append(int(label))
     return names, np.array(labels, dtype=np.int64)
 
 
-def missing_images(folder: Path, names: Sequence[str]) -> list[str]:
-    """Those of ``names`` that are not under ``folder``; every sub-folder is listed once, no file is touched."""
-    wanted: dict[str, list[str]] = {}
-    for name in names:
-        parent, _, file = name.rpartition('/')
-        wanted.setdefault(parent, []).append(file)
-    missing = []
-    for parent, files in wanted.items():
-        try:
-            present = set(os.listdir(folder / parent))
-        except (FileNotFoundError, NotADirectoryError):
-            present = set()
-        missing += [f'{parent}/{file}' if parent else file for file in files if file not in present]
-    return missing
-
-
 class ListFileDataset(BaseDataset):
-    """Base of the benchmarks whose official list files name the images; a subclass fills in the facts.
+    """Base class for benchmarks with official list files of images.
 
-    The list file must hold the official number of images, in all and for the rarest and the most frequent class, so
-    that a truncated or an outdated list does not become a benchmark figure.
+    The list file must have the published number of images, in total and of the rarest and the most frequent class.
 
     Args:
-        split: a key of :attr:`splits`.
-        data_root: folder of the images; searched for when left out.
-        ann_file: the list file, a path relative to ``data_root`` or absolute; searched for when left out.
-        check_files: look at load whether all images are there.
-        kwargs: what mmpretrain's ``BaseDataset`` takes: ``pipeline``, ``indices``, ...
-
-    Raises:
-        FileNotFoundError: the list file or images are missing; says which archive or list to fetch and where it goes.
-        ValueError: an unknown split, or a list file that is not the official one (names the line where there is one).
+        split: A key of :attr:`splits`.
+        data_root: Folder of the images. Default: searched for in ``$LTMM_DATA_ROOT`` and ``data/``.
+        ann_file: List file, relative to ``data_root`` or absolute. Default: searched for.
+        check_files: Check that all images exist.
+        kwargs: Arguments of mmpretrain's ``BaseDataset``: ``pipeline``, ``indices``, ...
     """
 
     name = ''
     num_classes = 0
     splits: dict[str, Split] = {}
-    folders: tuple[str, ...] = ()  # names of the folder of images; the first is where they should go
+    folders: tuple[str, ...] = ()  # names of the image folder; the first is the default
     list_folders: tuple[str, ...] = ()
     list_source = ''
-    archives: dict[str, str] = {}  # first part of an image's path: archive it is in
+    archives = ''  # where to get the images
 
     def __init__(
         self, split: str = 'train', data_root: str = '', ann_file: str = '', check_files: bool = True, **kwargs
     ) -> None:
-        if split not in self.splits:
-            raise ValueError(f'{self.name}: expected `split` to be one of {sorted(self.splits)}, but got {split!r}.')
+        check(split=(split, self.splits))
         self.split, self.check_files = split, check_files
         data_root = data_root or str(find_folder(self.folders))
         super().__init__(ann_file=ann_file or self._find_list(data_root), data_root=data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One record an image: ``img_path``, ``gt_label``."""
+        """Load one record per image: ``img_path``, ``gt_label``."""
         path, folder = Path(self.ann_file), Path(self.data_root)
         if not path.is_file():
             raise FileNotFoundError(
-                f'{self.name}: the list file {path} is not there. Fetch {self.splits[self.split].file} from '
-                f'{self.list_source}, and put it there, into {folder.absolute()}, or under ${DATA_ROOT_VARIABLE}.'
+                f'{self.name}: list file {path} does not exist. Download {self.splits[self.split].file} from '
+                f'{self.list_source}.'
             )
         names, labels = read_list_file(path, self.num_classes)
         self._check_totals(labels)
         if self.check_files:
-            self._check_images(folder, names)
+            source = f'Extract into {self.folders[0]}/ under ${DATA_ROOT_VARIABLE} or data/: {self.archives}.'
+            check_images(folder, names, f'{self.name}: {source}')
         self._metainfo.setdefault('classes', self._class_names(names, labels))
         return [dict(img_path=f'{folder}/{name}', gt_label=label) for name, label in zip(names, labels.tolist())]
 
@@ -130,37 +102,27 @@ class ListFileDataset(BaseDataset):
         expected = self.splits[self.split][1:]
         got = len(labels), int(counts.min()), int(counts.max())
         if got != expected:
-            raise ValueError(
+            raise InputError(
                 f'{self.ann_file} is not the official {self.split} list of {self.name}: expected {expected[0]} images, '
-                f'{expected[1]} to {expected[2]} a class, but got {got[0]}, {got[1]} to {got[2]}. '
-                f'Fetch it again from {self.list_source}.'
-            )
-
-    def _check_images(self, folder: Path, names: list[str]) -> None:
-        missing = missing_images(folder, names)
-        if missing:
-            archives = {self.archives[name.split('/')[0]] for name in missing if name.split('/')[0] in self.archives}
-            raise FileNotFoundError(
-                f'{self.name}: {len(missing)} of the {len(names)} images of {Path(self.ann_file).name} are not in '
-                f'{folder.absolute()}: {", ".join(missing[:3])}{", ..." if len(missing) > 3 else ""}\n'
-                f'Unpack there (or in {self.folders[0]}/ under ${DATA_ROOT_VARIABLE}): {"; ".join(sorted(archives))}\n'
-                'With check_files=False the images are not looked for.'
+                f'{expected[1]} to {expected[2]} per class, but got {got[0]}, {got[1]} to {got[2]}. '
+                f'Download it from {self.list_source}.'
             )
 
     def _class_names(self, names: list[str], labels: np.ndarray) -> tuple[str, ...]:
-        """Names of the folders, without the part that names the split."""
+        """Return the folder of each class, without the part that names the split."""
         _, first = np.unique(labels, return_index=True)
         return tuple(names[i].rpartition('/')[0].partition('/')[2] for i in first)
 
 
 @DATASETS.register_module()
 class ImageNetLT(ListFileDataset):
-    """ImageNet-LT: 1,000 classes of 1,280 to 5 training images; labels in the order of the sorted WordNet ids.
+    """ImageNet-LT: 1,000 classes of 1,280 to 5 training images; labels follow the sorted WordNet ids.
 
-    [0] Liu et al., Large-Scale Long-Tailed Recognition in an Open World, CVPR 2019, arXiv 1904.05160.
-    [1] Lists: github.com/facebookresearch/classifier-balancing @f162ade.
+    Splits: ``'train'``, ``'val'`` (20 images per class), ``'test'`` (50). Args: see :class:`ListFileDataset`.
 
-    Args and errors: see :class:`ListFileDataset`. Splits: ``'train'``, ``'val'`` (20 images a class), ``'test'`` (50).
+    References:
+        [0] Liu et al., Large-Scale Long-Tailed Recognition in an Open World, CVPR 2019, arXiv 1904.05160.
+        [1] Lists: github.com/facebookresearch/classifier-balancing @f162ade.
     """
 
     METAINFO = {'classes': IMAGENET_CATEGORIES}
@@ -174,22 +136,18 @@ class ImageNetLT(ListFileDataset):
     folders = ('imagenet', 'ImageNet', 'ILSVRC2012')
     list_folders = ('ImageNet_LT', 'imagenet_lt')
     list_source = 'github.com/facebookresearch/classifier-balancing, folder data/ImageNet_LT'
-    archives = {
-        'train': 'ILSVRC2012_img_train.tar (image-net.org) as train/<wnid>/*.JPEG',
-        'val': 'ILSVRC2012_img_val.tar (image-net.org) as val/<wnid>/*.JPEG',
-    }
+    archives = 'ILSVRC2012_img_{train,val}.tar (image-net.org) as train/<wnid>/*.JPEG and val/<wnid>/*.JPEG'
 
 
 @DATASETS.register_module()
 class PlacesLT(ListFileDataset):
-    """Places-LT: 365 scenes of 4,980 to 5 training images.
+    """Places-LT: 365 scenes of 4,980 to 5 training images, in the second version of its list, with 62,500 images.
 
-    Its list was replaced once; this is the present one, with 62,500 training images.
+    Splits: ``'train'``, ``'val'`` (20 images per class), ``'test'`` (100). Args: see :class:`ListFileDataset`.
 
-    [0] Liu et al., Large-Scale Long-Tailed Recognition in an Open World, CVPR 2019, arXiv 1904.05160.
-    [1] Lists: github.com/facebookresearch/classifier-balancing @f162ade.
-
-    Args and errors: see :class:`ListFileDataset`. Splits: ``'train'``, ``'val'`` (20 images a class), ``'test'`` (100).
+    References:
+        [0] Liu et al., Large-Scale Long-Tailed Recognition in an Open World, CVPR 2019, arXiv 1904.05160.
+        [1] Lists: github.com/facebookresearch/classifier-balancing @f162ade.
     """
 
     name = 'Places-LT'
@@ -202,21 +160,19 @@ class PlacesLT(ListFileDataset):
     folders = ('places365_standard', 'places365', 'Places365')
     list_folders = ('Places_LT', 'Places_LT_v2', 'places_lt')
     list_source = 'github.com/facebookresearch/classifier-balancing, folder data/Places_LT_v2'
-    archives = dict.fromkeys(
-        ('train', 'val'), 'places365standard_easyformat.tar (places2.csail.mit.edu/download.html) as train/, val/'
-    )
+    archives = 'places365standard_easyformat.tar (places2.csail.mit.edu/download.html) as train/, val/'
 
 
 @DATASETS.register_module()
 class INaturalist2018(ListFileDataset):
-    """iNaturalist 2018: 8,142 species of 1,000 to 2 training images; its validation set is what papers test on.
+    """iNaturalist 2018: 8,142 species of 1,000 to 2 training images; papers test on its validation set.
 
-    Class names are those of the folders, ``Plantae/7477``.
+    Splits: ``'train'``, ``'val'`` (3 images per class). Args: see :class:`ListFileDataset`. Class names are those of
+    the folders, ``Plantae/7477``.
 
-    [0] Van Horn et al., The iNaturalist Species Classification and Detection Dataset, CVPR 2018, arXiv 1707.06642.
-    [1] Lists: github.com/facebookresearch/classifier-balancing @f162ade.
-
-    Args and errors: see :class:`ListFileDataset`. Splits: ``'train'``, ``'val'`` (3 images a class).
+    References:
+        [0] Van Horn et al., The iNaturalist Species Classification and Detection Dataset, CVPR 2018, arXiv 1707.06642.
+        [1] Lists: github.com/facebookresearch/classifier-balancing @f162ade.
     """
 
     name = 'iNaturalist 2018'
@@ -228,4 +184,4 @@ class INaturalist2018(ListFileDataset):
     folders = ('inaturalist2018', 'iNaturalist18', 'inat2018')
     list_folders = ('iNaturalist18', 'inaturalist2018')
     list_source = 'github.com/facebookresearch/classifier-balancing, folder data/iNaturalist18'
-    archives = {'train_val2018': 'train_val2018.tar.gz (github.com/visipedia/inat_comp, folder 2018)'}
+    archives = 'train_val2018.tar.gz (github.com/visipedia/inat_comp, folder 2018)'

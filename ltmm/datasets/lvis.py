@@ -1,12 +1,12 @@
-"""LVIS, and any data in its layout."""
+"""LVIS, and other datasets in its format."""
 
-import os
-import os.path as osp
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mmdet.datasets import LVISV1Dataset
+from mmdet.datasets.transforms import LoadAnnotations
 
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.datasets.labels.lvis_annotations import (
@@ -17,33 +17,25 @@ from ltmm.datasets.labels.lvis_annotations import (
 )
 from ltmm.registry import DATASETS
 
+from .files import check_images
+
 __all__ = ['LVISDataset']
 
 
 @DATASETS.register_module()
 class LVISDataset(LVISV1Dataset):
-    """mmdet's LVISV1Dataset for any file of LVIS's layout, that checks itself before training and knows its labels.
+    """mmdet's LVISV1Dataset for any file in the format of LVIS, with checks and a label table.
 
-    The classes are the categories of the annotation file in the order of their ids, of which gaps are allowed, unless
-    ``metainfo=dict(classes=[...])`` names them: then their order is that of the labels, and other categories are left
-    out. Boxes narrower or lower than a pixel, or outside of their image, are left out too. Images without annotations
-    stay, but for ``filter_cfg=dict(filter_empty_gt=True)``. An image is found under ``data_prefix['img']`` by the path
-    in its ``coco_url``, ``train2017/000000391895.jpg`` say, or by its ``file_name`` where it has none. On LVIS v1 the
-    samples are those of LVISV1Dataset.
-
-    Masks are checked where the pipeline loads them. Labels are put aside while the file is loaded, so that class counts
-    and samplers need no second pass.
+    The classes are the categories of the annotation file in the order of their ids, or those of
+    ``metainfo=dict(classes=[...])`` in that order. Boxes narrower or lower than a pixel or outside their image are
+    dropped; images without annotations are kept, unless ``filter_cfg=dict(filter_empty_gt=True)``. An image is found
+    under ``data_prefix['img']`` by the path of its ``coco_url``, or else its ``file_name``. Masks are checked if the
+    pipeline loads them. For LVIS v1, the samples are those of LVISV1Dataset.
 
     Args:
-        *args: see :class:`mmdet.datasets.LVISV1Dataset`.
-        check_files: look for all images when the dataset is built, by listing their folders; not done for images that
-            are not on a local disk.
-        **kwargs: see :class:`mmdet.datasets.LVISV1Dataset`.
-
-    Raises:
-        FileNotFoundError: the annotation file is missing, or images are (says how many, and which first).
-        AnnotationFileError: the annotation file is broken or contradicts itself, lacks a class of ``metainfo``, or has
-            no image that can be kept.
+        *args: See :class:`mmdet.datasets.LVISV1Dataset`.
+        check_files: Check that all local images exist.
+        **kwargs: See :class:`mmdet.datasets.LVISV1Dataset`.
     """
 
     METAINFO = dict(palette=None)
@@ -55,27 +47,28 @@ class LVISDataset(LVISV1Dataset):
 
     @property
     def metainfo(self) -> dict:
-        """Meta information; a lazily built dataset reads its annotation file for the class names."""
+        """Meta information; loads the annotation file of a lazily built dataset if the class names are unknown."""
         if 'classes' not in self._metainfo:
             self.full_init()
         return super().metainfo
 
     def full_init(self) -> None:
-        """Load, check, and put the labels aside before the samples are serialised."""
+        """Load the annotations, and build the label table before they are serialized."""
         if self._fully_initialized:
             return
         serialize_data, self.serialize_data = self.serialize_data, False
         super().full_init()
         if self.check_files and not self.backend_args:
-            self._check_files()
-        self._label_table = LabelTable._of_leaf(self)
+            paths = [record['img_path'] for record in self.data_list if '://' not in record['img_path']]
+            check_images(Path(), paths, 'LVIS v1 needs train2017 and val2017 of COCO under `data_root`.')
+        self._label_table = LabelTable.from_records(self)
         self.serialize_data = serialize_data
         if serialize_data:
             self.data_bytes, self.data_address = self._serialize_data()
 
     def load_data_list(self) -> list[dict]:
-        """One record an image, in the order of the file."""
-        masks = any(getattr(transform, 'with_mask', False) for transform in self.pipeline.transforms)
+        """Load one record per image, in the order of the file."""
+        masks = any(isinstance(step, LoadAnnotations) and step.with_mask for step in self.pipeline.transforms)
         content = read_lvis_annotations(self.ann_file, self.backend_args, masks=masks)
         cat_ids = category_ids(content, self.ann_file, self._metainfo.get('classes'))
         self._metainfo['classes'] = tuple(cat_ids)
@@ -86,7 +79,7 @@ class LVISDataset(LVISV1Dataset):
         for annotation in content['annotations']:
             annotations[annotation['image_id']].append(annotation)
             self.cat_img_map[annotation['category_id']].append(annotation['image_id'])
-        self.cat_ids = self.cat2label  # parse_data_info asks for membership: a list would cost O(C) an annotation
+        self.cat_ids = self.cat2label  # parse_data_info tests for membership, O(C) per annotation in a list
         data_list = [
             self.parse_data_info(
                 dict(
@@ -100,54 +93,36 @@ class LVISDataset(LVISV1Dataset):
         return data_list
 
     def filter_data(self) -> list[dict]:
-        """mmdet's choice of the images, as ``filter_cfg`` says."""
+        """Filter the images by ``filter_cfg`` as mmdet does."""
         data_list = super().filter_data()
         if not data_list:
             raise AnnotationFileError(
-                f'{type(self).__name__}: {self.ann_file} holds no image that can be kept. '
-                + (f'{len(self.data_list)} are not by {self.filter_cfg}.' if self.data_list else 'It has none.')
+                f'No image is left of the {len(self.data_list)} of {self.ann_file} with filter_cfg={self.filter_cfg}.'
             )
         return data_list
 
     def select(self, content: dict) -> dict:
-        """What of the annotation file to keep: all of it; for subclasses, which find labels in ``self.cat2label``.
+        """Return the part of the annotation file to use; a hook for subclasses, called after ``self.cat2label`` is set.
 
         Args:
-            content: see :func:`read_lvis_annotations`.
+            content: See :func:`read_lvis_annotations`.
         """
         return content
 
     def get_label_table(self) -> LabelTable:
-        """The label of every box, image after image."""
+        """Return the labels of all boxes, image by image."""
         self.full_init()
         if self._label_table is None:
-            self._label_table = LabelTable._of_leaf(self)
+            self._label_table = LabelTable.from_records(self)
         return self._label_table
 
     def get_subset_(self, indices: Sequence[int] | int) -> None:
-        """Keep only ``indices``."""
+        """Keep only the given samples."""
         super().get_subset_(indices)
         self._label_table = None
 
     def get_subset(self, indices: Sequence[int] | int) -> 'LVISDataset':
-        """A dataset of ``indices`` only."""
+        """Return a dataset of the given samples."""
         subset = super().get_subset(indices)
         subset._label_table = None
         return subset
-
-    def _check_files(self) -> None:
-        names = defaultdict(list)
-        for record in self.data_list:
-            folder, name = osp.split(record['img_path'])
-            names[folder].append(name)
-        missing = []
-        for folder, wanted in names.items():
-            if '://' in folder:
-                continue
-            there = set(os.listdir(folder)) if osp.isdir(folder) else set()
-            missing += [osp.join(folder, name) for name in wanted if name not in there]
-        if missing:
-            raise FileNotFoundError(
-                f'{len(missing)} of the {len(self.data_list)} images of {self.ann_file} are missing, {missing[0]} '
-                'first. LVIS v1 needs the folders train2017 and val2017 of COCO side by side under `data_root`.'
-            )

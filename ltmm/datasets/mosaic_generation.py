@@ -1,4 +1,4 @@
-"""How CIFAR-100 mosaics are drawn: which classes come together, and which images show them."""
+"""Generation of CIFAR-100 mosaics: which classes occur together, and on which images."""
 
 from collections.abc import Sequence
 
@@ -10,56 +10,56 @@ __all__ = ['draw_label_sets', 'draw_tiles', 'place_labels']
 def draw_label_sets(
     counts: np.ndarray, size_probability: Sequence[float], scenes: np.ndarray, affinity: float, rng: np.random.Generator
 ) -> list[list[int]]:
-    """Sets of classes, drawn until every class has come as often as it shall.
+    """Draw sets of classes until every class was drawn ``counts`` times.
 
-    The classes of a set are drawn one after another, each in proportion to how often it has still to come; those of
-    the same scene as the first one are ``affinity`` times as likely as that. So rare classes come together with
-    frequent ones, and the classes of a scene with each other, as in photographs.
+    The classes of a set are drawn one by one, in proportion to their remaining counts; classes of the scene of the
+    first one are ``affinity`` times as likely. So rare classes occur with frequent ones, and classes of a scene with
+    each other, as in photographs.
 
     Args:
-        counts: sets that shall hold each class, (C,).
-        size_probability: of a set of 1, 2, ... classes; a set is smaller where too few classes are left.
-        scenes: scene of each class, (C,).
-        affinity: at least 1; 1 for no scenes.
-        rng: where the randomness comes from.
+        counts: Number of sets that hold each class, (C,).
+        size_probability: Probability of sets of 1, 2, ... classes; a set is smaller if too few classes remain.
+        scenes: Scene of each class, (C,).
+        affinity: At least 1; 1 ignores the scenes.
+        rng: Random generator.
     """
-    left = np.array(counts, dtype=np.float64)
+    remaining = np.array(counts, dtype=np.float64)
     sizes = np.arange(1, len(size_probability) + 1)
     sets = []
-    while left.any():
+    while remaining.any():
         labels: list[int] = []
-        weights = left.copy()
+        weights = remaining.copy()
         for _ in range(rng.choice(sizes, p=size_probability)):
             if not weights.any():
                 break
-            label = int(rng.choice(len(left), p=weights / weights.sum()))
+            label = int(rng.choice(len(remaining), p=weights / weights.sum()))
             if not labels:
                 weights[scenes == scenes[label]] *= affinity
             weights[label] = 0
             labels.append(label)
-        left[labels] -= 1
+        remaining[labels] -= 1
         sets.append(labels)
     return sets
 
 
 def place_labels(label_sets: Sequence[Sequence[int]], rng: np.random.Generator) -> np.ndarray:
-    """Class of each of the four tiles, (N, 4): all of a set, some of them twice or more, in random places.
+    """Return the classes of four tiles, (N, 4): those of a set, some of them repeated, at random positions.
 
     Args:
-        label_sets: one to four classes each, N sets.
-        rng: where the randomness comes from.
+        label_sets: N sets of one to four classes.
+        rng: Random generator.
     """
     rows = [[*labels, *rng.choice(labels, 4 - len(labels))] for labels in label_sets]
     return rng.permuted(np.array(rows, dtype=np.int64), axis=1)
 
 
 def draw_tiles(classes: np.ndarray, images: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Image of each tile: those of a class come in shuffled cycles, so that none comes twice before all have come.
+    """Draw the image of each tile; the images of a class come in shuffled cycles.
 
     Args:
-        classes: class of each tile, (N, 4).
-        images: indices of the images of each class, C arrays.
-        rng: where the randomness comes from.
+        classes: Class of each tile, (N, 4).
+        images: Image indices of each class, C arrays.
+        rng: Random generator.
     """
     flat = classes.ravel()
     tiles = np.empty_like(flat)

@@ -1,4 +1,4 @@
-"""COCO-MLT and VOC-MLT: long-tailed parts of COCO 2017 and Pascal VOC 2012, named by list files."""
+"""COCO-MLT and VOC-MLT: long-tailed subsets of COCO 2017 and Pascal VOC 2012."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,17 +6,20 @@ from typing import NamedTuple
 import numpy as np
 from mmpretrain.datasets.categories import VOC2007_CATEGORIES
 
-from ltmm.datasets.labels.detection_labels import check_option, read_image_ids, read_json_labels, read_voc_labels
-from ltmm.datasets.labels.label_states import POSITIVE, STATES
+from ltmm.datasets.labels.detection_labels import read_image_ids, read_json_labels, read_voc_labels
+from ltmm.datasets.labels.label_states import POSITIVE, STATES, ImageLabels
 from ltmm.datasets.labels.lvis_annotations import AnnotationFileError
 from ltmm.registry import DATASETS
+from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .files import DATA_ROOT_VARIABLE, data_roots, find_folder
-from .multi_label import ImageLabels, MultiLabelDataset
+from .multi_label import MultiLabelDataset
 
 __all__ = ['COCOMLT', 'VOCMLT', 'MLTSplit']
 
 AUTHORS = 'github.com/wutong16/DistributionBalancedLoss'
+LIST_FILES = ('img_id.txt', 'img_id.pkl')  # names of the list of training images
 # images that hold each class, in label order, as published in [1]
 COCO_MLT_COUNTS = (
     *(1128, 37, 276, 32, 9, 41, 18, 87, 20, 50, 11, 13, 8, 97, 19, 49, 70, 17, 7, 10, 8, 6, 7, 7, 100, 39, 189, 31),
@@ -27,197 +30,187 @@ VOC_MLT_COUNTS = (6, 34, 8, 14, 154, 17, 249, 29, 479, 4, 240, 48, 11, 20, 775, 
 
 
 class MLTSplit(NamedTuple):
-    """Where a split lies under ``data_root``, and what it must hold."""
+    """Paths of a split under ``data_root``, and its published numbers of images."""
 
     images: str
     annotations: str
     num_images: int
-    list_files: tuple[str, ...]  # names that the list of images goes by; none: it is the annotation file's own
-    counts: tuple[int, ...] | None  # images that hold each class; None where nothing is published
     archives: str
+    counts: tuple[int, ...] | None = None  # images per class of the listed training images; None for the test set
 
 
 class _MultiLabelLT(MultiLabelDataset):
-    """What the two benchmarks share; a subclass fills in the facts.
+    """Base class of the two benchmarks.
+
+    The number of images, in total and per class, must be the published one.
 
     Args:
         split: ``'train'`` or ``'test'``.
-        data_root: folder of images and annotations; searched for when left out.
-        list_file: the authors' list of training images, a path; searched for when left out.
-        difficult_as: ``'positive'``, ``'negative'`` or ``'unknown'``.
-        kwargs: see :class:`~ltmm.datasets.multi_label.MultiLabelDataset`.
+        data_root: Folder of images and annotations. Default: searched for in ``$LTMM_DATA_ROOT`` and ``data/``.
+        list_file: The authors' list of training images. Default: searched for.
+        difficult_as: ``'positive'``, ``'negative'`` or ``'unknown'``: state of a class that has only crowd regions or
+            difficult objects in the image.
+        kwargs: See :class:`~ltmm.datasets.multi_label.MultiLabelDataset`.
     """
 
     name = ''
     splits: dict[str, MLTSplit] = {}
     folders: tuple[str, ...] = ()
     list_folders: tuple[str, ...] = ()
-    list_source = ''
 
     def __init__(
         self, split: str = 'train', data_root: str = '', list_file: str = '', difficult_as: str = 'positive', **kwargs
     ) -> None:
-        check_option('split', split, sorted(self.splits))
-        check_option('difficult_as', difficult_as, sorted(STATES))
-        facts = self.splits[split]
-        if list_file and not facts.list_files:
-            raise ValueError(f'{self.name}: `list_file` belongs to the training images, but got it with {split=!r}.')
-        self.split, self.facts, self.list_file, self.difficult_as = split, facts, list_file, difficult_as
+        check(split=(split, self.splits), difficult_as=(difficult_as, STATES))
+        if list_file and split != 'train':
+            raise InputError(f'{self.name}: `list_file` is for the training images, but got {split=!r}.')
+        self.split, self.info = split, self.splits[split]
+        self.list_file, self.difficult_as = list_file, difficult_as
         data_root = data_root or str(find_folder(self.folders))
-        super().__init__(facts.annotations, data_root=data_root, data_prefix=dict(img_path=facts.images), **kwargs)
+        super().__init__(
+            self.info.annotations, data_root=data_root, data_prefix=dict(img_path=self.info.images), **kwargs
+        )
 
     def read_labels(self) -> ImageLabels:
-        """Those of the listed images, compared with what is published."""
+        """Read the labels of the listed images, and compare their numbers with the published ones."""
         path = Path(self.ann_file)
         if not path.exists():
-            raise FileNotFoundError(f'{self.name}: {path.absolute()} is not there.\n{self.source_of_images()}')
-        labels = self._read(path, read_image_ids(self._find_list()) if self.facts.list_files else None)
+            raise FileNotFoundError(f'{path.absolute()} does not exist. {self.image_source()}')
+        labels = self._read(path, read_image_ids(self._find_list()) if self.split == 'train' else None)
         self._check_counts((labels.states == POSITIVE).sum(axis=0), len(labels.names))
         return labels
 
-    def source_of_images(self) -> str:
+    def image_source(self) -> str:
         """See :class:`MultiLabelDataset`."""
         return (
-            f'{self.name}: unpack into {Path(self.data_root).absolute()} (or {self.folders[0]}/ under '
-            f'${DATA_ROOT_VARIABLE}): {self.facts.archives}.'
+            f'{self.name}: extract into {self.folders[0]}/ under ${DATA_ROOT_VARIABLE} or data/: {self.info.archives}.'
         )
 
+    def list_source(self) -> str:
+        """Return where to get the list of training images."""
+        return f'img_id.txt from {AUTHORS}, folder appendix/{self.list_folders[-1]}'
+
     def _read(self, path: Path, image_ids: list[str] | None) -> ImageLabels:
+        """Read the annotations of the images, or of all test images."""
         raise NotImplementedError
 
     def _find_list(self) -> Path:
         if self.list_file:
-            candidates = [Path(self.list_file)]
-        else:
-            folders = [Path(self.data_root), *(root / folder for root in data_roots() for folder in self.list_folders)]
-            candidates = [folder / name for folder in folders for name in self.facts.list_files]
-        found = next((path for path in candidates if path.is_file()), None)
+            return Path(self.list_file)
+        roots = [Path(self.data_root), *(root / folder for root in data_roots() for folder in self.list_folders)]
+        found = next((root / name for root in roots for name in LIST_FILES if (root / name).is_file()), None)
         if found is None:
             raise FileNotFoundError(
-                f'{self.name}: the list of training images is not there. Fetch {self.list_source}, and put it into '
-                f'{(data_roots()[-1] / self.list_folders[0]).absolute()}, or say where it is by list_file=PATH.'
+                f'{self.name}: no list of training images. Download {self.list_source()} into '
+                f'{(data_roots()[-1] / self.list_folders[0]).absolute()}, or set `list_file`.'
             )
         return found
 
     def _check_counts(self, counts: np.ndarray, num_images: int) -> None:
-        facts = self.facts
-        if num_images != facts.num_images:
+        expected, source = self.info.counts, self.info.archives if self.split == 'test' else self.list_source()
+        if num_images != self.info.num_images:
             raise AnnotationFileError(
-                f'{self.name}: expected {facts.num_images} images for {self.split}ing, but got {num_images}. '
-                f'Fetch {self.list_source if facts.list_files else facts.archives} again.'
+                f'{self.name}: expected {self.info.num_images} {self.split} images, but got {num_images}. '
+                f'Download {source} again.'
             )
-        if facts.counts is not None and len(counts) != len(facts.counts):
-            raise AnnotationFileError(f'{self.name} has {len(facts.counts)} classes, but got {len(counts)}.')
-        wrong = [] if facts.counts is None else np.flatnonzero(counts != facts.counts)
+        if expected is None:
+            return
+        if len(counts) != len(expected):
+            raise AnnotationFileError(f'{self.name} has {len(expected)} classes, but got {len(counts)}.')
+        wrong = np.flatnonzero(counts != expected)
         if len(wrong):
             raise AnnotationFileError(
-                f'{self.name}: expected the published number of images of each class, but {len(wrong)} classes have '
-                f'another: class {wrong[0]} has {counts[wrong[0]]}, not {facts.counts[wrong[0]]} '
-                f'(difficult_as={self.difficult_as!r}). Fetch {self.list_source} again.'
+                f'{self.name}: {len(wrong)} classes differ from the published number of images, class {wrong[0]} with '
+                f'{counts[wrong[0]]} in place of {expected[wrong[0]]} first (difficult_as={self.difficult_as!r}). '
+                f'Download {source} again.'
             )
 
 
 @DATASETS.register_module()
 class COCOMLT(_MultiLabelLT):
-    """COCO-MLT: 1,909 images of COCO's train2017 with 80 classes, 1,128 to 6 images each; tested on all of val2017.
+    """COCO-MLT: 1,909 images of COCO train2017 with 80 classes of 1,128 to 6 images; the test set is val2017.
 
-    [0] Wu et al., Distribution-Balanced Loss for Multi-Label Classification in Long-Tailed Datasets, ECCV 2020,
-        arXiv 2007.09654.
-    [1] github.com/wutong16/DistributionBalancedLoss @14460d0, appendix/coco/longtail2017.
+    References:
+        [0] Wu et al., Distribution-Balanced Loss for Multi-Label Classification in Long-Tailed Datasets, ECCV 2020,
+            arXiv 2007.09654.
+        [1] github.com/wutong16/DistributionBalancedLoss @14460d0, appendix/coco/longtail2017.
 
     Args:
         split: ``'train'`` or ``'test'``.
-        data_root: folder that holds ``annotations/``, ``train2017/`` and ``val2017/``; searched for when left out.
-        list_file: the ids of the training images; searched for when left out.
-        difficult_as: what a class is that an image shows by crowd regions alone.
-        kwargs: see :class:`~ltmm.datasets.multi_label.MultiLabelDataset`.
-
-    Raises:
-        FileNotFoundError: list, annotations or images are missing; says what to fetch and where it goes.
-        AnnotationFileError: not the published number of images, in all and of each class.
+        data_root: Folder of ``annotations/``, ``train2017/`` and ``val2017/``. Default: searched for in
+            ``$LTMM_DATA_ROOT`` and ``data/``.
+        list_file: File of the ids of the training images. Default: searched for.
+        difficult_as: ``'positive'``, ``'negative'`` or ``'unknown'``: state of a class that has only crowd regions.
+        kwargs: See :class:`~ltmm.datasets.multi_label.MultiLabelDataset`.
     """
 
     name = 'COCO-MLT'
     folders = ('coco', 'COCO', 'coco2017')
     list_folders = ('coco_mlt', 'COCO_MLT', 'coco/longtail2017')
-    list_source = f'img_id.txt from {AUTHORS}, folder appendix/coco/longtail2017'
     splits = {
         'train': MLTSplit(
             'train2017',
             'annotations/instances_train2017.json',
             1909,
-            ('img_id.txt', 'img_id.pkl'),
-            COCO_MLT_COUNTS,
             'train2017.zip and annotations_trainval2017.zip (cocodataset.org/#download)',
+            COCO_MLT_COUNTS,
         ),
         'test': MLTSplit(
             'val2017',
             'annotations/instances_val2017.json',
             5000,
-            (),
-            None,
             'val2017.zip and annotations_trainval2017.zip (cocodataset.org/#download)',
         ),
     }
 
     def _read(self, path: Path, image_ids: list[str] | None) -> ImageLabels:
-        if image_ids is not None and not all(name.isdecimal() for name in image_ids):
-            wrong = next(name for name in image_ids if not name.isdecimal())
-            raise AnnotationFileError(f'{self.name}: expected ids of images of COCO in the list, but got {wrong!r}.')
-        ids = None if image_ids is None else [int(name) for name in image_ids]
+        wrong = [name for name in image_ids or () if not name.isdecimal()]
+        if wrong:
+            raise AnnotationFileError(f'{self.name}: expected COCO image ids in the list, but got {wrong[0]!r}.')
+        ids = None if image_ids is None else list(map(int, image_ids))
         return read_json_labels(str(path), self._metainfo.get('classes'), self.difficult_as, image_ids=ids)
 
 
 @DATASETS.register_module()
 class VOCMLT(_MultiLabelLT):
-    """VOC-MLT: 1,142 images of VOC 2012's trainval with 20 classes, 775 to 4 images each; tested on VOC 2007's test.
+    """VOC-MLT: 1,142 images of VOC 2012 trainval with 20 classes of 775 to 4 images; the test set is VOC 2007 test.
 
-    Difficult objects count, in training and in the test, as in [1].
+    Difficult objects count, in training and test, as in [1].
 
-    [0] Wu et al., Distribution-Balanced Loss for Multi-Label Classification in Long-Tailed Datasets, ECCV 2020,
-        arXiv 2007.09654.
-    [1] github.com/wutong16/DistributionBalancedLoss @14460d0, appendix/VOCdevkit/longtail2012.
+    References:
+        [0] Wu et al., Distribution-Balanced Loss for Multi-Label Classification in Long-Tailed Datasets, ECCV 2020,
+            arXiv 2007.09654.
+        [1] github.com/wutong16/DistributionBalancedLoss @14460d0, appendix/VOCdevkit/longtail2012.
 
     Args:
         split: ``'train'`` or ``'test'``.
-        data_root: the ``VOCdevkit`` folder that holds ``VOC2012/`` and ``VOC2007/``; searched for when left out.
-        list_file: the ids of the training images; searched for when left out.
-        difficult_as: what a class is that an image shows by difficult objects alone.
-        kwargs: see :class:`~ltmm.datasets.multi_label.MultiLabelDataset`.
-
-    Raises:
-        FileNotFoundError: list, annotations or images are missing; says what to fetch and where it goes.
-        AnnotationFileError: not the published number of images, in all and of each class.
+        data_root: Folder ``VOCdevkit`` of ``VOC2012/`` and ``VOC2007/``. Default: searched for in ``$LTMM_DATA_ROOT``
+            and ``data/``.
+        list_file: File of the ids of the training images. Default: searched for.
+        difficult_as: ``'positive'``, ``'negative'`` or ``'unknown'``: state of a class that has only difficult objects.
+        kwargs: See :class:`~ltmm.datasets.multi_label.MultiLabelDataset`.
     """
 
     METAINFO = {'classes': tuple(VOC2007_CATEGORIES)}
     name = 'VOC-MLT'
     folders = ('VOCdevkit', 'voc', 'VOC')
     list_folders = ('voc_mlt', 'VOC_MLT', 'VOCdevkit/longtail2012')
-    list_source = f'img_id.txt from {AUTHORS}, folder appendix/VOCdevkit/longtail2012'
     splits = {
         'train': MLTSplit(
             'VOC2012/JPEGImages',
             'VOC2012/Annotations',
             1142,
-            ('img_id.txt', 'img_id.pkl'),
-            VOC_MLT_COUNTS,
             'the folder VOC2012 of VOCtrainval_11-May-2012.tar (host.robots.ox.ac.uk/pascal/VOC/voc2012)',
+            VOC_MLT_COUNTS,
         ),
         'test': MLTSplit(
             'VOC2007/JPEGImages',
             'VOC2007/Annotations',
             4952,
-            (),
-            None,
             'the folder VOC2007 of VOCtest_06-Nov-2007.tar (host.robots.ox.ac.uk/pascal/VOC/voc2007)',
         ),
     }
 
     def _read(self, path: Path, image_ids: list[str] | None) -> ImageLabels:
-        if image_ids is None:
-            list_file = path.parent / 'ImageSets/Main/test.txt'
-            if not list_file.is_file():
-                raise FileNotFoundError(f'{self.name}: {list_file.absolute()} is not there.\n{self.source_of_images()}')
-            image_ids = read_image_ids(list_file)
+        image_ids = read_image_ids(path.parent / 'ImageSets/Main/test.txt') if image_ids is None else image_ids
         return read_voc_labels(image_ids, path, self._metainfo['classes'], self.difficult_as)

@@ -19,7 +19,7 @@ def write(folder, **changes) -> None:
     np.savez_compressed(folder / 'train.npz', **{**content, **changes})
 
 
-def test_mosaics_show_their_tiles_and_are_labelled_by_them(tmp_path):
+def test_images_and_labels(tmp_path):
     write(tmp_path)
     dataset = CIFAR100Mosaics(data_root=str(tmp_path))
     tiles = np.load(tmp_path / 'train.npz')['tiles']
@@ -32,22 +32,22 @@ def test_mosaics_show_their_tiles_and_are_labelled_by_them(tmp_path):
     assert class_distribution_of(dataset).image_counts.tolist() == [2, 1, 2]
 
 
-def test_states_and_images_of_many_at_once():
+def test_assemble_and_states():
     tiles = np.random.default_rng(0).integers(0, 9, (7, 4, 2, 3, 1))
     assert (assemble(tiles)[5] == assemble(tiles[5])).all() and assemble(tiles).shape == (7, 4, 6, 1)
     assert mosaic_states(np.array([[0, 0, 0, 0], [1, 2, 1, 2]]), 4).tolist() == [[1, 0, 0, 0], [0, 1, 1, 0]]
 
 
-def test_a_missing_file_says_how_it_is_made(tmp_path, monkeypatch):
+def test_missing_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv('LTMM_DATA_ROOT', raising=False)
-    with pytest.raises(FileNotFoundError, match='(?s)data/cifar100_mosaics/val.npz is not there.*cifar100_mosaics.py'):
+    with pytest.raises(FileNotFoundError, match='data/cifar100_mosaics/val.npz does not exist.*cifar100_mosaics.py'):
         CIFAR100Mosaics('val')
-    with pytest.raises(ValueError, match=r"`split` to be one of \['test', 'train', 'val'\], but got 'dev'"):
+    with pytest.raises(ValueError, match="`split`.* got 'dev'"):
         CIFAR100Mosaics('dev')
 
 
-def test_damaged_files_are_named(tmp_path):
+def test_damaged_file(tmp_path):
     write(tmp_path)
     path = tmp_path / 'train.npz'
     path.write_bytes(path.read_bytes()[:-200])
@@ -56,7 +56,7 @@ def test_damaged_files_are_named(tmp_path):
 
 
 @pytest.mark.skipif(not (ROOT / 'data/cifar100_mosaics').is_dir(), reason='CIFAR-100 mosaics are not in data/')
-def test_the_benchmark_is_what_the_config_says():
+def test_real_benchmark():
     counts = {
         split: class_distribution_of(CIFAR100Mosaics(split, str(ROOT / 'data/cifar100_mosaics')))
         for split in ('train', 'val', 'test')

@@ -19,7 +19,7 @@ LABELS = dict(train=[9, 0, 2, 2, 1], test=[4, 4, 4, 0, 9])
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv('LTMM_DATA_ROOT', raising=False)
-    monkeypatch.setattr(FashionMNIST, 'folders', FashionMNIST.folders[:-1])  # without the system's
+    monkeypatch.setattr(FashionMNIST, 'folders', FashionMNIST.folders[:-1])  # without the system folder
 
 
 def idx(array) -> bytes:
@@ -37,7 +37,7 @@ def write_set(folder, packed: bool) -> None:
 
 @pytest.mark.parametrize('packed', [True, False])
 @pytest.mark.parametrize('place', ['data/fashion_mnist', 'sets/fashion-mnist', 'data/FashionMNIST/raw'])
-def test_found_in_the_usual_places(place, packed, monkeypatch):
+def test_search(place, packed, monkeypatch):
     monkeypatch.setenv('LTMM_DATA_ROOT', 'sets')
     write_set(place, packed)
     dataset = DATASETS.build(dict(type='ltmm.FashionMNIST', download=False))
@@ -48,19 +48,19 @@ def test_found_in_the_usual_places(place, packed, monkeypatch):
 
 @pytest.mark.parametrize('test_mode', [True, False])
 @pytest.mark.parametrize('split', ['train', 'test'])
-def test_the_split_decides_not_the_test_mode(split, test_mode):
+def test_split(split, test_mode):
     write_set('data/fashion_mnist', packed=True)
     dataset = FashionMNIST(split=split, test_mode=test_mode)
     assert dataset.get_gt_labels().tolist() == LABELS[split]
 
 
-def test_images_can_be_changed_in_place():
+def test_images_are_writable():
     write_set('data/fashion_mnist', packed=False)
     for serialize in (True, False):
         FashionMNIST(serialize_data=serialize).get_data_info(0)['img'][0, 0] = 1
 
 
-def test_downloads_packed_files_whole(monkeypatch):
+def test_download(monkeypatch):
     write_set('server', packed=True)
     with_sum = [
         [name + '.gz', md5(Path('server', name + '.gz').read_bytes()).hexdigest()] for name in sum(FILES.values(), ())
@@ -77,10 +77,10 @@ def test_downloads_packed_files_whole(monkeypatch):
     assert not Path('data/fashion_mnist').exists()
 
 
-def test_all_four_files_are_needed():
+def test_missing_file():
     write_set('data/fashion_mnist', packed=True)
     Path('data/fashion_mnist/t10k-labels-idx1-ubyte.gz').unlink()
-    with pytest.raises(FileNotFoundError, match='no t10k-labels-idx1-ubyte in any of'):
+    with pytest.raises(FileNotFoundError, match='t10k-labels-idx1-ubyte not found in any of'):
         FashionMNIST(download=False)
 
 
@@ -94,13 +94,13 @@ def test_all_four_files_are_needed():
         ('x', b'\0\0\x0d\x01' + bytes(8), 'not an idx file of unsigned bytes'),
     ],
 )
-def test_damaged_files_are_refused(name, data, message):
+def test_damaged_files(name, data, message):
     Path(name).write_bytes(data)
     with pytest.raises(OSError, match=rf'/{name} is damaged \(.*({message})'):
         read_idx(Path(name))
 
 
-def test_another_number_of_labels_than_images():
+def test_inconsistent_files():
     write_set('data/fashion_mnist', packed=False)
     Path('data/fashion_mnist/train-labels-idx1-ubyte').write_bytes(idx([1, 2]))
     with pytest.raises(OSError, match='5 images, but 2 labels'):

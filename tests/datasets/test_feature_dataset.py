@@ -32,7 +32,7 @@ def loader(dataset, **settings):
 
 @pytest.mark.parametrize('in_memory', [True, False])
 @pytest.mark.parametrize('num_workers', [0, 1])
-def test_a_training_batch_has_all_labels_in_one_sample(tmp_path, in_memory, num_workers):
+def test_training_batch(tmp_path, in_memory, num_workers):
     dataset = FeatureDataset(write(tmp_path), 'train', in_memory=in_memory)
     first, *_, last = loader(dataset, num_workers=num_workers)
     assert torch.equal(first['inputs'], torch.from_numpy(FEATURES[:3]))
@@ -42,15 +42,15 @@ def test_a_training_batch_has_all_labels_in_one_sample(tmp_path, in_memory, num_
     assert last['data_samples'][0].gt_label.tolist() == [2]
 
 
-def test_a_test_batch_has_a_sample_each(tmp_path):
+def test_test_batch(tmp_path):
     dataset = FeatureDataset(write(tmp_path), 'train', test_mode=True)
     second = list(loader(dataset))[1]
     assert [sample.gt_label.tolist() for sample in second['data_samples']] == [[0], [1], [1]]
     assert [sample.sample_idx for sample in second['data_samples']] == [3, 4, 5]
 
 
-def test_heads_of_mmpretrain_learn_from_it_as_from_images(tmp_path):
-    """The loss and the predictions are those of a data sample for each image."""
+def test_mmpretrain_head(tmp_path):
+    """One data sample per batch gives the losses of one data sample per image."""
     folder = write(tmp_path)
     backbone, head = dict(type='ltmm.IdentityBackbone'), LinearClsHead(3, 4, cal_acc=True)
     model = MODELS.build(dict(type='mmpretrain.ImageClassifier', backbone=backbone, head=head))
@@ -64,7 +64,7 @@ def test_heads_of_mmpretrain_learn_from_it_as_from_images(tmp_path):
     assert predictions[0].pred_score.shape == (3,)
 
 
-def test_counts_and_samplers_read_its_labels(tmp_path):
+def test_counts_and_sampler(tmp_path):
     dataset = FeatureDataset(write(tmp_path), 'train')
     assert class_distribution_of(dataset).instance_counts.tolist() == [4, 2, 1]
     assert dataset.metainfo['classes'] == ('a', 'b', 'c')
@@ -73,7 +73,7 @@ def test_counts_and_samplers_read_its_labels(tmp_path):
     assert labels.bincount().tolist() == [2, 2, 2]
 
 
-def test_a_long_tailed_version_gives_whole_batches_too(tmp_path):
+def test_long_tailed_features(tmp_path):
     labels = np.arange(40) % 2
     folder = write(tmp_path, np.arange(40, dtype=np.float32)[:, None], labels, ('a', 'b'))
     cfg = dict(type='ltmm.FeatureDataset', data_root=folder, split='train')
@@ -84,48 +84,48 @@ def test_a_long_tailed_version_gives_whole_batches_too(tmp_path):
     assert isinstance(dataset, LongTailed)
 
 
-def test_wrappers_that_ask_one_by_one_give_the_same_batch(tmp_path):
+def test_concat_dataset(tmp_path):
     cfg = dict(type='ltmm.FeatureDataset', data_root=write(tmp_path), split='train')
     batch = next(iter(loader(ConcatDataset([cfg, cfg]))))
     assert torch.equal(batch['inputs'], torch.from_numpy(FEATURES[:3]))
     assert [sample.gt_label.tolist() for sample in batch['data_samples']] == [[0], [0], [0]]
 
 
-def test_it_is_found_under_the_data_root(tmp_path, monkeypatch):
+def test_search(tmp_path, monkeypatch):
     monkeypatch.setenv('LTMM_DATA_ROOT', str(tmp_path))
     (tmp_path / 'my_features').mkdir()
     write(tmp_path / 'my_features')
     assert len(FeatureDataset('my_features', 'train')) == 7
 
 
-def test_missing_files_say_how_they_are_made(tmp_path):
+def test_missing_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'train_features.npy does not exist.*tools/extract_features.py CONFIG'):
         FeatureDataset(str(tmp_path), 'train')
 
 
 @pytest.mark.parametrize(
-    ('content', 'message'),
+    'content, message',
     [
-        (dict(features=FEATURES[:5]), r'features \(N, D\) for the 7 labels .* got shape \(5, 4\)'),
-        (dict(features=FEATURES[:, 0]), r'features \(N, D\) for the 7 labels .* got shape \(7,\)'),
-        (dict(classes=('a', 'b')), r'labels in \[0, 2\), but sample 6 has label 2'),
+        (dict(features=FEATURES[:5]), r'shape \(7, D\).* got \(5, 4\)'),
+        (dict(features=FEATURES[:, 0]), r'shape \(7, D\).* got \(7,\)'),
+        (dict(classes=('a', 'b')), 'sample 6 has label 2'),
     ],
 )
-def test_files_that_do_not_fit_are_refused(tmp_path, content, message):
+def test_inconsistent_files(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
         FeatureDataset(write(tmp_path, **content), 'train')
 
 
-def test_lazy_init_reads_nothing(tmp_path):
+def test_lazy_init(tmp_path):
     dataset = FeatureDataset(str(tmp_path), 'train', lazy_init=True)
     write(tmp_path)
     assert len(dataset) == 7
 
 
 @pytest.mark.parametrize('in_memory', [True, False])
-def test_a_truncated_file_is_refused_by_name(tmp_path, in_memory):
+def test_truncated_file(tmp_path, in_memory):
     write(tmp_path)
     path = tmp_path / 'train_features.npy'
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(InputError, match=r'train_features.npy is truncated, or no .npy file .*extract_features.py'):
+    with pytest.raises(InputError, match=r'train_features.npy is truncated .*extract_features.py'):
         FeatureDataset(str(tmp_path), 'train', in_memory=in_memory)

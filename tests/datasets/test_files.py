@@ -4,7 +4,15 @@ from pathlib import Path
 import pytest
 
 from ltmm.datasets import files
-from ltmm.datasets.files import data_roots, file_or_gz, find_folder, install, on_main_process
+from ltmm.datasets.files import (
+    check_images,
+    data_roots,
+    file_or_gz,
+    find_folder,
+    install,
+    missing_images,
+    on_main_process,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -13,13 +21,13 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.delenv('LTMM_DATA_ROOT', raising=False)
 
 
-def test_the_variable_goes_before_the_folder_data(monkeypatch):
+def test_data_roots(monkeypatch):
     assert data_roots() == [Path('data')]
     monkeypatch.setenv('LTMM_DATA_ROOT', '/mnt/sets')
     assert data_roots() == [Path('/mnt/sets'), Path('data')]
 
 
-def test_the_first_folder_that_is_there_wins(monkeypatch, tmp_path):
+def test_find_folder(monkeypatch, tmp_path):
     Path('data/b').mkdir(parents=True)
     assert find_folder(('a', 'b')) == Path('data/b')
     Path('data/a').mkdir()
@@ -27,15 +35,10 @@ def test_the_first_folder_that_is_there_wins(monkeypatch, tmp_path):
     monkeypatch.setenv('LTMM_DATA_ROOT', str(tmp_path / 'sets'))
     (tmp_path / 'sets/b').mkdir(parents=True)
     assert find_folder(('a', 'b')) == tmp_path / 'sets/b'
+    assert find_folder(('new', 'c')) == tmp_path / 'sets/new'
 
 
-def test_new_data_go_to_the_first_folder_of_the_first_root(monkeypatch):
-    assert find_folder(('a', 'b')) == Path('data/a')
-    monkeypatch.setenv('LTMM_DATA_ROOT', 'sets')
-    assert find_folder(('a', 'b')) == Path('sets/a')
-
-
-def test_packed_files_are_found():
+def test_file_or_gz():
     Path('list.txt.gz').touch()
     assert file_or_gz(Path('list.txt')) == Path('list.txt.gz')
     Path('list.txt').touch()
@@ -43,14 +46,26 @@ def test_packed_files_are_found():
     assert file_or_gz(Path('other.txt')) is None
 
 
-def test_install_moves_what_was_fetched_and_nothing_else():
+def test_missing_images(monkeypatch):
+    names = ['train/attic/1.jpg', 'train/attic/2.jpg', 'train/zen garden/1.jpg', 'top.jpg']
+    Path('set/train/attic').mkdir(parents=True)
+    Path('set/train/attic/1.jpg').touch()
+    Path('set/top.jpg').touch()
+    with pytest.raises(FileNotFoundError, match='2 of 4 images are missing, .*set/train/attic/2.jpg first. Get them'):
+        check_images(Path('set'), names, 'Get them.')
+    monkeypatch.setattr('os.stat', lambda *_, **__: pytest.fail('a file was tested'))
+    assert missing_images(Path('set'), names) == names[1:3]
+    assert missing_images(Path('nowhere'), names) == names
+
+
+def test_install():
     Path('data/set').mkdir(parents=True)
     Path('data/set/kept').write_text('old')
     install(Path('data/set'), lambda folder: Path(folder, 'new').write_text('new'))
     assert {path.name: path.read_text() for path in Path('data/set').iterdir()} == dict(kept='old', new='new')
 
 
-def test_a_failed_fetch_leaves_nothing(tmp_path):
+def test_failed_install_leaves_nothing():
     def half(folder):
         Path(folder, 'images').write_text('half of th')
         raise ConnectionResetError('gone')
@@ -60,7 +75,7 @@ def test_a_failed_fetch_leaves_nothing(tmp_path):
     assert not Path('data/set').exists()
 
 
-def test_rank_zero_works_and_others_wait(monkeypatch):
+def test_on_main_process(monkeypatch):
     done = []
     on_main_process(lambda: done.append(0))
     monkeypatch.setattr(files, 'is_main_process', lambda: False)
@@ -68,7 +83,7 @@ def test_rank_zero_works_and_others_wait(monkeypatch):
     assert done == [0]
 
 
-def test_every_rank_raises_what_rank_zero_raised(monkeypatch):
+def test_on_main_process_raises_on_all_ranks(monkeypatch):
     sent = []
     monkeypatch.setattr(files, 'broadcast_object_list', sent.extend)
     with pytest.raises(PermissionError, match='read-only'):
@@ -84,7 +99,7 @@ def test_every_rank_raises_what_rank_zero_raised(monkeypatch):
         on_main_process(lambda: None)
 
 
-def test_the_timeout_ends_with_the_download():
+def test_timeout():
     with files._timeout(3):
         assert socket.getdefaulttimeout() == 3
     assert socket.getdefaulttimeout() is None

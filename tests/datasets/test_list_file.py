@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ltmm.datasets import ImageNetLT, INaturalist2018, PlacesLT, class_distribution_of
-from ltmm.datasets.list_file import ListFileDataset, Split, missing_images, read_list_file
+from ltmm.datasets.list_file import ListFileDataset, Split, read_list_file
 
 LINES = ['train/attic/1.jpg 0', 'train/attic/2.jpg 0', 'train/attic/3.jpg 0', 'train/zen garden/1.jpg 1']
 
@@ -17,10 +17,10 @@ class Rooms(ListFileDataset):
     folders = ('rooms', 'Rooms')
     list_folders = ('Rooms_LT',)
     list_source = 'rooms.org/lists'
-    archives = {'train': 'rooms.tar (rooms.org)'}
+    archives = 'rooms.tar (rooms.org)'
 
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, serialize_data=False, **kwargs)  # which collects garbage, and takes its time
+        super().__init__(*args, serialize_data=False, **kwargs)  # serializing is slow
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def write_rooms(images='data/rooms', lists='data/Rooms_LT', lines=LINES):
     ('images', 'lists'),
     [('data/rooms', 'data/Rooms_LT'), ('data/Rooms', 'data/Rooms'), ('sets/rooms', 'data/Rooms_LT')],
 )
-def test_found_in_the_usual_places(images, lists, monkeypatch):
+def test_search(images, lists, monkeypatch):
     monkeypatch.setenv('LTMM_DATA_ROOT', 'sets')
     write_rooms(images, lists)
     dataset = Rooms()
@@ -51,12 +51,12 @@ def test_found_in_the_usual_places(images, lists, monkeypatch):
     assert class_distribution_of(dataset).instance_counts.tolist() == [3, 1]
 
 
-def test_places_can_be_given():
+def test_given_paths():
     write_rooms('here', 'lists')
     assert len(Rooms(data_root='here', ann_file=str(Path('lists/rooms_train.txt').absolute()))) == 4
 
 
-def test_packed_lists_are_read():
+def test_gzip_list():
     write_rooms()
     text = Path('data/Rooms_LT/rooms_train.txt')
     Path('data/Rooms_LT/rooms_train.txt.gz').write_bytes(gzip.compress(text.read_bytes()))
@@ -64,98 +64,73 @@ def test_packed_lists_are_read():
     assert Rooms().get_gt_labels().tolist() == [0, 0, 0, 1]
 
 
-def test_missing_list_says_which_and_where_it_goes():
-    Path('data/rooms').mkdir(parents=True)
-    with pytest.raises(FileNotFoundError) as error:
+def test_missing_list():
+    with pytest.raises(
+        FileNotFoundError, match='/data/Rooms_LT/rooms_train.txt .*rooms_train.txt from rooms.org/lists'
+    ):
         Rooms()
-    expected = (
-        f'Rooms-LT: the list file {Path("data/Rooms_LT/rooms_train.txt").absolute()} is not there. '
-        'Fetch rooms_train.txt from rooms.org/lists'
-    )
-    assert expected in str(error.value)
 
 
-def test_missing_images_say_how_many_which_and_from_where():
+def test_missing_images():
     write_rooms()
     Path('data/rooms/train/attic/2.jpg').unlink()
-    with pytest.raises(FileNotFoundError) as error:
+    with pytest.raises(FileNotFoundError, match='1 of 4 images .*train/attic/2.jpg first. Rooms-LT: .*rooms.tar'):
         Rooms()
-    assert 'Rooms-LT: 1 of the 4 images of rooms_train.txt are not in' in str(error.value)
-    assert 'data/rooms: train/attic/2.jpg\n' in str(error.value)
-    assert 'Unpack there (or in rooms/ under $LTMM_DATA_ROOT): rooms.tar (rooms.org)' in str(error.value)
     assert len(Rooms(check_files=False)) == 4
-
-
-def test_a_missing_folder_is_all_of_its_images():
-    write_rooms()
-    Path('data/rooms/train/zen garden/1.jpg').unlink()
-    Path('data/rooms/train/zen garden').rmdir()
-    names = [line.rpartition(' ')[0] for line in LINES]
-    assert missing_images(Path('data/rooms'), names) == ['train/zen garden/1.jpg']
-    assert missing_images(Path('nowhere'), names) == names
-
-
-def test_no_image_is_touched_one_by_one(monkeypatch):
-    write_rooms()
-    monkeypatch.setattr('os.stat', lambda *_, **__: pytest.fail('looked at a file'))
-    assert missing_images(Path('data/rooms'), [line.rpartition(' ')[0] for line in LINES]) == []
 
 
 @pytest.mark.parametrize(
     ('lines', 'message'),
     [
-        (LINES[:-1], 'not the official train list of Rooms-LT: expected 4 images, 1 to 3 a class, but got 3, 0 to 3'),
-        ([*LINES[1:], 'train/zen garden/2.jpg 1'], 'expected 4 images, 1 to 3 a class, but got 4, 2 to 2'),
-        (
-            [*LINES[:2], 'train/attic/3.jpg', LINES[3]],
-            r"line 3: expected '<path> <label>', but got 'train/attic/3.jpg'",
-        ),
-        ([*LINES[:2], '', *LINES[2:]], "line 3: expected '<path> <label>', but got ''"),
-        ([*LINES[:3], 'train/attic/4.jpg -1'], "line 4: expected '<path> <label>', but got 'train/attic/4.jpg -1'"),
-        ([*LINES[:3], 'train/attic/4.jpg 2'], r'line 4: expected a label in \[0, 2\), but got 2'),
+        (LINES[:-1], 'expected 4 images, 1 to 3 per class, but got 3, 0 to 3'),
+        ([*LINES[1:], 'train/zen garden/2.jpg 1'], 'expected 4 images, 1 to 3 per class, but got 4, 2 to 2'),
+        ([*LINES[:2], 'train/attic/3.jpg', LINES[3]], "line 3: .* got 'train/attic/3.jpg'"),
+        ([*LINES[:2], '', *LINES[2:]], "line 3: .* got ''"),
+        ([*LINES[:3], 'train/attic/4.jpg -1'], "line 4: .* got 'train/attic/4.jpg -1'"),
+        ([*LINES[:3], 'train/attic/4.jpg 2'], "line 4: .*<label below 2>', got 'train/attic/4.jpg 2'"),
         ([*LINES[:3], LINES[1]], 'line 4: train/attic/2.jpg is already in line 2'),
     ],
 )
-def test_other_lists_are_refused(lines, message):
+def test_invalid_lists(lines, message):
     write_rooms(lines=lines)
     with pytest.raises(ValueError, match=message):
         Rooms()
 
 
-def test_half_a_packed_list_is_refused():
+def test_truncated_gzip():
     Path('list.txt.gz').write_bytes(gzip.compress('\n'.join(LINES).encode())[:-10])
-    with pytest.raises(ValueError, match=r'list.txt.gz is damaged \(.*\). Fetch it again'):
+    with pytest.raises(ValueError, match='list.txt.gz is damaged'):
         read_list_file(Path('list.txt.gz'), 2)
 
 
-def test_unknown_split_lists_the_splits():
-    with pytest.raises(ValueError, match=r"Rooms-LT: expected `split` to be one of \['test', 'train'\], but got 'val'"):
+def test_unknown_split():
+    with pytest.raises(ValueError, match="`split`.* got 'val'"):
         Rooms(split='val')
 
 
-def test_lazy_init_reads_nothing():
+def test_lazy_init():
     dataset = Rooms(lazy_init=True)
     with pytest.raises(FileNotFoundError):
         dataset.full_init()
 
 
-def test_a_subset_is_counted_as_what_it_is():
+def test_indices():
     write_rooms()
     assert class_distribution_of(Rooms(indices=[1, 3])).instance_counts.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(('cls', 'num_images'), [(ImageNetLT, 115846), (PlacesLT, 62500), (INaturalist2018, 437513)])
-def test_benchmarks_check_the_published_totals(cls, num_images, tmp_path):
+def test_published_totals(cls, num_images, tmp_path):
     split = cls.splits['train']
     assert split.num_images == num_images
-    labels = [c for c in range(cls.num_classes) for _ in range(2)]  # two images of every class: another list
+    labels = [c for c in range(cls.num_classes) for _ in range(2)]  # two images per class: another list
     (tmp_path / split.file).write_text('\n'.join(f'train/c{c}/{i}.jpg {c}' for i, c in enumerate(labels)))
-    with pytest.raises(ValueError, match=f'expected {num_images} images, .* but got {2 * cls.num_classes}, 2 to 2'):
+    with pytest.raises(ValueError, match=f'expected {num_images} images, .* got {2 * cls.num_classes}, 2 to 2'):
         cls(data_root=str(tmp_path))
     assert cls.archives and cls.list_source
 
 
-def test_a_list_with_the_published_totals_is_taken(tmp_path):
+def test_official_list(tmp_path):
     counts = np.full(365, 20)
     names = [f'train/scene_{c}/{i}.jpg {c}' for c, n in enumerate(counts) for i in range(n)]
     (tmp_path / 'Places_LT_val.txt').write_text('\n'.join(names))

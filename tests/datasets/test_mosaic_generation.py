@@ -17,18 +17,18 @@ def draw(rng, counts=COUNTS, scenes=ALONE, affinity=1.0):
     return draw_label_sets(counts, SIZES, scenes, affinity, rng)
 
 
-def test_every_class_comes_as_often_as_it_shall_and_once_a_set(rng):
+def test_counts(rng):
     sets = draw(rng)
     assert all(len(set(labels)) == len(labels) for labels in sets)
     assert np.bincount(np.concatenate(sets)).tolist() == COUNTS.tolist()
 
 
-def test_sets_have_the_wanted_sizes(rng):
+def test_set_sizes(rng):
     sizes = np.bincount([len(labels) for labels in draw(rng, np.full(40, 300), np.arange(40))], minlength=5)
     np.testing.assert_allclose(sizes[1:] / sizes.sum(), SIZES, atol=0.03)
 
 
-def test_classes_of_a_scene_come_together(rng):
+def test_affinity(rng):
     scenes = np.arange(40) // 5
 
     def share_within(affinity):
@@ -39,15 +39,15 @@ def test_classes_of_a_scene_come_together(rng):
     assert share_within(4.0) > 0.25
 
 
-def test_all_classes_of_a_set_are_shown_and_no_others(rng):
+def test_place_labels(rng):
     sets = draw(rng)
     classes = place_labels(sets, rng)
     assert classes.shape == (len(sets), 4)
     assert all(set(row) == set(labels) for row, labels in zip(classes.tolist(), sets))
-    assert (np.bincount(classes[:, 0], minlength=6) > 0).sum() > 3  # in random places
+    assert (np.bincount(classes[:, 0], minlength=6) > 0).sum() > 3  # at random positions
 
 
-def test_no_image_comes_twice_before_all_of_its_class_have_come(rng):
+def test_draw_tiles(rng):
     images = [np.arange(10 * c, 10 * c + 7) for c in range(6)]
     classes = place_labels(draw(rng), rng)
     tiles = draw_tiles(classes, images, rng)

@@ -1,4 +1,4 @@
-"""From the annotations of a multi-label set to the targets of a training step, through the benchmarks' configs."""
+"""Multi-label data from annotations to targets, through the configs of the benchmarks."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,8 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from toy import ROOT, toy_config
 
-from ltmm.datasets.multi_label import ImageLabels, MultiLabelDataset
+from ltmm.datasets.labels.label_states import ImageLabels
+from ltmm.datasets.multi_label import MultiLabelDataset
 from ltmm.registry import DATASETS, MODELS, TRANSFORMS
 
 STATES = np.array([[1, 0, -1], [0, 0, 0], [-1, 1, 1], [0, 1, 0]] * 8, np.int8)
@@ -18,7 +19,7 @@ CONFIGS = ('coco_mlt', 'voc_mlt', 'cifar100_mosaics', 'lvis_mini_multi_label')
 
 @DATASETS.register_module()
 class ToyPartialLabels(MultiLabelDataset):
-    """Noise with the labels of STATES; unknown ones are negative where ``known`` says so."""
+    """Random images with the labels of STATES; with ``known``, unknown labels are negative."""
 
     def __init__(self, known=False, **kwargs):
         self.states = np.maximum(STATES, 0) if known else STATES
@@ -33,7 +34,7 @@ class ToyPartialLabels(MultiLabelDataset):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
-def test_the_pipelines_give_images_of_one_size_and_the_targets(name):
+def test_pipelines(name):
     cfg = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py')
     size = 64 if name == 'cifar100_mosaics' else 224
     score = np.array([1, 0, -1], dtype=np.float32)
@@ -73,7 +74,7 @@ def partial(**options) -> dict:
         (dict(type='ltmm.PartialASLLoss', mode='ignore'), dict(partial(), missing_rate=0.5, unknown_as='unknown')),
     ],
 )
-def test_partial_labels_reach_the_loss_and_the_counts_of_what_is_left_the_model(tmp_path, loss, dataset):
+def test_partial_labels_reach_loss_and_counts(tmp_path, loss, dataset):
     runner = training(tmp_path, loss, dataset)
     seen = []
     runner.model.head.loss_module.register_forward_pre_hook(lambda _, args: seen.append(args[1]))
@@ -85,7 +86,7 @@ def test_partial_labels_reach_the_loss_and_the_counts_of_what_is_left_the_model(
     assert counts.tolist() == (states == 1).sum(axis=0).tolist()
 
 
-def test_records_hold_states_in_one_byte_and_give_them_as_floats():
+def test_records():
     dataset = ToyPartialLabels()
     assert dataset.get_data_info(2)['gt_score'].dtype == np.float32
     assert dataset.get_cat_ids(2) == [1, 2] and dataset.get_cat_ids(1) == []
@@ -93,7 +94,7 @@ def test_records_hold_states_in_one_byte_and_give_them_as_floats():
 
 
 @pytest.mark.skipif(not (ROOT / 'data/lvis_mini').is_dir(), reason='the 60-photo LVIS set is not in data/lvis_mini')
-def test_real_photos_come_through_their_pipeline(monkeypatch):
+def test_real_photos(monkeypatch):
     monkeypatch.chdir(ROOT)
     cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/lvis_mini_multi_label.py')
     with DefaultScope.overwrite_default_scope('mmpretrain'):

@@ -47,7 +47,7 @@ def _run(*command: str, folder: Path) -> None:
 def main() -> int:
     """0 where the data are there at the end."""
     try:
-        FashionMNIST(lazy_init=True).make_available()
+        FashionMNIST(lazy_init=True).ensure_files()
     except FileNotFoundError as not_there:
         print(f'Taking the package {PACKAGE} from the Debian registry ...', flush=True)
         try:

@@ -1,4 +1,4 @@
-"""LVIS annotation files, read with every mistake in them named."""
+"""Reader of LVIS annotation files that checks their content."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from mmengine.fileio import get_local_path
 
 from ltmm.utils.errors import InputError
 
-from .lvis_masks import first_fault
+from .lvis_masks import find_invalid_mask
 
 __all__ = ['AnnotationFileError', 'category_ids', 'image_file_name', 'is_box', 'read_lvis_annotations']
 
@@ -20,7 +20,6 @@ FIELDS = dict(
     annotations=('id', 'image_id', 'category_id'),
     categories=('id', 'name'),
 )
-BOX_FIELDS = ('bbox', 'area')
 FEDERATED_FIELDS = ('neg_category_ids', 'not_exhaustive_category_ids')
 
 
@@ -29,62 +28,47 @@ class AnnotationFileError(InputError):
 
 
 def read_lvis_annotations(
-    ann_file: str,
-    backend_args: dict | None = None,
-    federated: bool = False,
-    masks: bool = False,
-    boxes: bool = True,
+    ann_file: str, backend_args: dict | None = None, masks: bool = False, boxes: bool = True
 ) -> dict:
-    """The content of an LVIS (v0.5, v1, or of the same layout) annotation file.
+    """Read and check an annotation file in the format of LVIS v0.5 or v1.
 
     Args:
-        ann_file: path of the json file.
-        backend_args: of MMEngine's file backend, for files that are not on a local disk.
-        federated: the images must say which classes were looked for (``neg_category_ids``) and which were not
-            annotated exhaustively (``not_exhaustive_category_ids``), as LVIS's evaluation needs.
-        masks: the annotations must have a ``segmentation``, polygons or run-length codes of their images' sizes.
-        boxes: the annotations must have a ``bbox`` and an ``area``.
+        ann_file: Path of the json file.
+        backend_args: Arguments of MMEngine's file backend, for remote files.
+        masks: Require a valid ``segmentation`` of each annotation: polygons or run-length code.
+        boxes: Require ``bbox`` and ``area`` of each annotation.
 
     Raises:
-        FileNotFoundError: no such file; says where LVIS comes from.
-        AnnotationFileError: not JSON (a truncated file, say), missing parts or fields, no categories, duplicated ids,
-            annotations or lists of images with an unknown image or category, boxes, areas or lists of category ids that
-            are none, or masks that are none of their image. Names the file, the first culprit and, but for masks, how
-            many there are.
+        FileNotFoundError: The file does not exist.
+        AnnotationFileError: The file is damaged or inconsistent.
     """
     try:
         with get_local_path(ann_file, backend_args=backend_args) as path, open(path, encoding='utf-8') as file:
             content = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
-            f'Annotation file {ann_file} does not exist. LVIS is found at https://www.lvisdataset.org/dataset. Say '
-            'where your data are by LTMM_DATA_ROOT=FOLDER in the environment, or by --cfg-options '
-            'train_dataloader.dataset.data_root=FOLDER (likewise val_dataloader, test_dataloader, and '
-            'val_evaluator.ann_file, test_evaluator.ann_file).'
+            f'Annotation file {ann_file} does not exist. Download LVIS from https://www.lvisdataset.org/dataset, or set'
+            ' LTMM_DATA_ROOT, or `data_root` and `ann_file` of dataloaders and evaluators by --cfg-options.'
         ) from None
     except ValueError as e:  # JSONDecodeError, UnicodeDecodeError
-        raise AnnotationFileError(f'{ann_file} is not a whole JSON file ({e}). Fetch it again.') from None
-    _check(content, ann_file, federated, masks, boxes)
+        raise AnnotationFileError(f'{ann_file} is not a complete JSON file ({e}). Download it again.') from None
+    _validate(content, ann_file, masks, boxes)
     return content
 
 
 def image_file_name(image: dict) -> str:
-    """Path of an image under the folder of the images: that of its ``coco_url``, or else its ``file_name``."""
+    """Return the path of an image relative to the image folder, from its ``coco_url`` or else its ``file_name``."""
     return urlparse(image['coco_url']).path.lstrip('/') if image.get('coco_url') else image['file_name']
 
 
 def category_ids(content: Mapping, ann_file: str, classes: Sequence[str] | None = None) -> dict[str, int]:
-    """Category id of each class, in label order.
+    """Return the category id of each class, in label order.
 
     Args:
-        content: of the annotation file.
-        ann_file: its path, for the message.
-        classes: names of the categories, in label order; all categories by id when left out. Where there are as many
-            as categories, a name that the file does not have stands for the category in its place (mmdet spells one
-            of LVIS's names better).
-
-    Raises:
-        AnnotationFileError: ``classes`` names what is no category of the file, or one twice.
+        content: Content of the annotation file.
+        ann_file: Path of the annotation file, for error messages.
+        classes: Category names in label order. Default: all categories, by id. If there are as many classes as
+            categories, an unknown name stands for the category at its position, as mmdet corrects a name of LVIS.
     """
     by_name = {cat['name']: cat['id'] for cat in sorted(content['categories'], key=lambda cat: cat['id'])}
     if classes is None:
@@ -96,125 +80,95 @@ def category_ids(content: Mapping, ann_file: str, classes: Sequence[str] | None 
     if unknown or len(set(classes)) < len(classes):
         first = unknown[0] if unknown else next(name for name in classes if classes.count(name) > 1)
         raise AnnotationFileError(
-            f'Expected the {len(classes)} classes to be categories of {ann_file}, each once, but {first!r} is not. '
-            f'The file has {len(names)} categories: {", ".join(names[:5])}, ... . '
-            'ltmm.LVISDataset takes the names from the file when `metainfo` names no classes.'
+            f'Expected {len(classes)} distinct categories of {ann_file} as classes, but got {first!r}. The file has '
+            f'{len(names)} categories: {", ".join(names[:5])}, ...; ltmm.LVISDataset uses them if `metainfo` has no '
+            'classes.'
         )
     return {name: by_name[name] for name in classes}
 
 
 def is_box(value: Any) -> bool:
-    """Whether it is four finite numbers."""
+    """Whether ``value`` holds four finite numbers."""
     try:
         return len(value) == 4 and math.isfinite(sum(value))
-    except TypeError:  # no list, or not of numbers
+    except TypeError:  # not a list, or not of numbers
         return False
 
 
-def _check(content: dict, ann_file: str, federated: bool, masks: bool, boxes: bool) -> None:
-    for part, fields in dict(FIELDS, annotations=FIELDS['annotations'] + BOX_FIELDS * boxes).items():
+def _validate(content: Any, ann_file: str, masks: bool, boxes: bool) -> None:
+    """Raise an error that names the number and the first of the invalid records."""
+
+    def refuse(records: Iterable[Mapping], problem: str) -> None:
+        records = list(records)
+        if records:
+            first = str({key: value for key, value in records[0].items() if key != 'segmentation'})
+            raise AnnotationFileError(f'{ann_file} has {len(records)} {problem}; the first is {first[:200]}.')
+
+    def refuse_duplicates(values: Iterable, kind: str) -> None:
+        repeated = [value for value, count in Counter(values).items() if count > 1]
+        if repeated:
+            raise AnnotationFileError(f'{ann_file} has {len(repeated)} duplicate {kind}, {repeated[0]!r} first.')
+
+    def require(part: str, *fields: str) -> None:
+        for field in fields:
+            refuse((record for record in content[part] if field not in record), f'{part} without the field {field!r}')
+
+    for part, fields in FIELDS.items():
         records = content.get(part) if isinstance(content, dict) else None
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-            raise AnnotationFileError(
-                f'Expected {ann_file} to be a dictionary with lists of images, annotations and categories, '
-                f'but `{part}` is missing or no list of dictionaries.'
-            )
-        for field in fields:
-            _refuse(
-                (record for record in records if field not in record), f'{part} without the field {field!r}', ann_file
-            )
-        _refuse_duplicates((record['id'] for record in records), f'ids of {part}', ann_file)
+            raise AnnotationFileError(f'{ann_file}: `{part}` is missing or not a list of dictionaries.')
+        require(part, *fields)
+        refuse_duplicates((record['id'] for record in records), f'ids of {part}')
     images, annotations, categories = (content[part] for part in FIELDS)
     if not categories:
-        raise AnnotationFileError(f'{ann_file} has no categories: `categories`, the list of its classes, is empty.')
-    _refuse_duplicates((cat['name'] for cat in categories), 'names of categories', ann_file)
-    _refuse(
+        raise AnnotationFileError(f'{ann_file} has no categories.')
+    refuse_duplicates((cat['name'] for cat in categories), 'names of categories')
+    refuse(
         (image for image in images if not (image.get('coco_url') or image.get('file_name'))),
         "images without the field 'coco_url' or 'file_name'",
-        ann_file,
     )
-    if federated:
-        for field in FEDERATED_FIELDS:
-            _refuse(
-                (image for image in images if field not in image),
-                f"images without the field {field!r}, which LVIS's evaluation needs (mmdet.CocoMetric does not)",
-                ann_file,
-            )
-    if masks:
-        _refuse(
-            (ann for ann in annotations if not ann.get('segmentation')),
-            "annotations without the field 'segmentation', which masks need (for boxes alone, leave the mask head out)",
-            ann_file,
+    for field, part in (('image_id', 'images'), ('category_id', 'categories')):
+        known = {record['id'] for record in content[part]}
+        refuse(
+            (ann for ann in annotations if ann[field] not in known), f'annotations whose {field!r} is not in `{part}`'
         )
-    for field, part, records in (('image_id', 'images', images), ('category_id', 'categories', categories)):
-        known = {record['id'] for record in records}
-        _refuse(
-            (ann for ann in annotations if ann[field] not in known),
-            f'annotations whose {field!r} is the id of none of the {part}',
-            ann_file,
+    known = {cat['id'] for cat in categories}
+    for field in FEDERATED_FIELDS:
+        lists = [(image, image.get(field, [])) for image in images]
+        refuse((image for image, ids in lists if not _is_int_list(ids)), f'images whose {field!r} is not a list of ids')
+        refuse(
+            (image for image, ids in lists if not known.issuperset(ids)),
+            f'images whose {field!r} lists an id that is not in `categories`',
         )
     if boxes:
-        _check_boxes(annotations, ann_file)
-    for field in FEDERATED_FIELDS:
-        _refuse(
-            (image for image in images if not _are_whole(image.get(field, []))),
-            f'images whose {field!r} is no list of category ids',
-            ann_file,
+        require('annotations', 'bbox', 'area')
+        refuse(
+            (ann for ann in annotations if not is_box(ann['bbox'])),
+            'annotations whose bbox is not four finite numbers [x, y, w, h]',
         )
-        _refuse(
-            (image for image in images if not known.issuperset(image.get(field, []))),
-            f'images whose {field!r} lists the id of none of the categories',
-            ann_file,
+        refuse(
+            (a for a in annotations if not isinstance(a['area'], (int, float)) or not 0 <= a['area'] < math.inf),
+            'annotations whose area is not a finite number >= 0',
         )
     if masks:
-        _check_masks(images, annotations, ann_file)
+        refuse(
+            (ann for ann in annotations if not ann.get('segmentation')),
+            "annotations without the field 'segmentation' (remove the mask head to train on boxes)",
+        )
+        refuse(
+            (image for image in images if not _is_int_list((image['height'], image['width']), low=1)),
+            'images whose height or width is not a positive integer',
+        )
+        sizes = {image['id']: [image['height'], image['width']] for image in images}
+        invalid = find_invalid_mask(
+            [ann['segmentation'] for ann in annotations], [sizes[ann['image_id']] for ann in annotations]
+        )
+        if invalid:
+            raise AnnotationFileError(
+                f'{ann_file}: the mask of annotation {annotations[invalid[0]]["id"]} {invalid[1]}.'
+            )
 
 
-def _check_boxes(annotations: list[dict], ann_file: str) -> None:
-    _refuse(
-        (ann for ann in annotations if not is_box(ann['bbox'])),
-        'annotations whose bbox is not four finite numbers [x, y, w, h]',
-        ann_file,
-    )
-    _refuse(
-        (ann for ann in annotations if not isinstance(ann['area'], (int, float)) or not 0 <= ann['area'] < math.inf),
-        'annotations whose area is no finite number of at least 0',
-        ann_file,
-    )
-
-
-def _check_masks(images: list[dict], annotations: list[dict], ann_file: str) -> None:
-    _refuse(
-        (image for image in images if not _are_whole((image['height'], image['width']), low=1)),
-        'images whose height or width is no positive whole number',
-        ann_file,
-    )
-    sizes = {image['id']: [image['height'], image['width']] for image in images}
-    fault = first_fault([ann['segmentation'] for ann in annotations], [sizes[ann['image_id']] for ann in annotations])
-    if fault:
-        i, what = fault
-        raise AnnotationFileError(f'{ann_file}: the mask of annotation {annotations[i]["id"]} {what}.')
-
-
-def _refuse(culprits: Iterable[Mapping], what: str, ann_file: str) -> None:
-    """Raise where there are culprits."""
-    culprits = list(culprits)
-    if culprits:
-        shown = {key: value for key, value in culprits[0].items() if key != 'segmentation'}
-        raise AnnotationFileError(f'{ann_file} has {len(culprits)} {what}; the first is {_cut(str(shown))}.')
-
-
-def _refuse_duplicates(values: Iterable, what: str, ann_file: str) -> None:
-    """Raise where a value occurs twice."""
-    twice = [value for value, count in Counter(values).items() if count > 1]
-    if twice:
-        raise AnnotationFileError(f'{ann_file} has {len(twice)} {what} that occur more than once, {twice[0]!r} first.')
-
-
-def _are_whole(values: Any, low: float = -math.inf) -> bool:
-    """Whether they are a list of whole numbers of at least ``low``."""
+def _is_int_list(values: Any, low: float = -math.inf) -> bool:
+    """Whether ``values`` is a list of integers >= ``low``."""
     return isinstance(values, (list, tuple)) and all(isinstance(value, int) and value >= low for value in values)
-
-
-def _cut(text: str, length: int = 200) -> str:
-    return text if len(text) <= length else text[:length] + ' ...'

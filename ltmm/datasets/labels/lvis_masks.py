@@ -1,4 +1,4 @@
-"""Masks of annotations and detections, looked at before pycocotools: it reads some wrong ones without end."""
+"""Validation of masks. pycocotools does not check its input and hangs on some invalid masks."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,46 +6,45 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ['first_fault']
+__all__ = ['find_invalid_mask']
 
-MAX_COORDINATE = 1e6  # pixels; far beyond, pycocotools draws a polygon for ever
-MAX_CHARACTERS = 7  # of a packed run length, which has 32 bits
-BLOCK = 4096  # packed masks that are decoded at a time
+MAX_COORDINATE = 1e6  # pixels; pycocotools hangs on polygons with much larger coordinates
+MAX_CHARACTERS = 7  # of a compressed run length, which has 32 bits
+BLOCK = 4096  # compressed masks decoded at a time
 
 
-def first_fault(masks: Sequence[Any], sizes: Sequence[Sequence[int]]) -> tuple[int, str] | None:
-    """The first mask that is no mask of its image, and what is wrong with it; None where there is none.
+def find_invalid_mask(masks: Sequence[Any], sizes: Sequence[Sequence[int]]) -> tuple[int, str] | None:
+    """Return the index of the first invalid mask and its problem, or None.
 
     Args:
-        masks: K of them: lists of polygons, or run-length codes as numbers or packed.
-        sizes: height and width of the image of each, (K, 2).
+        masks: K masks: lists of polygons, or run-length codes, compressed or not.
+        sizes: (height, width) of the image of each mask, (K, 2).
     """
-    coded, fault = [], None
+    codes, problem = [], None
     for i, (mask, size) in enumerate(zip(masks, sizes)):
         is_polygons = isinstance(mask, list)
-        fault = _fault_of_polygons(mask) if is_polygons else _fault_of_code(mask, size)
-        if fault:
+        problem = _problem_of_polygons(mask) if is_polygons else _problem_of_code(mask, size)
+        if problem:
             break
         if not is_polygons:
-            coded.append(i)
-    return _first_wrong_sum(masks, sizes, coded) or (fault and (i, fault))
+            codes.append(i)
+    return _first_wrong_sum(masks, sizes, codes) or (problem and (i, problem))
 
 
-def _fault_of_polygons(mask: list) -> str | None:
-    """What is wrong with a list of polygons."""
-    for polygon in mask:
+def _problem_of_polygons(polygons: list) -> str | None:
+    for polygon in polygons:
         try:
-            fits = math.isfinite(sum(polygon)) and -MAX_COORDINATE < min(polygon, default=0)
-            fits = fits and max(polygon, default=0) < MAX_COORDINATE
-        except TypeError:  # no list, or not of numbers
-            fits = False
-        if not fits:
-            return f'has a polygon that is no list of finite numbers below {MAX_COORDINATE:.0f}'
+            is_valid = math.isfinite(sum(polygon)) and -MAX_COORDINATE < min(polygon, default=0)
+            is_valid = is_valid and max(polygon, default=0) < MAX_COORDINATE
+        except TypeError:  # not a list, or not of numbers
+            is_valid = False
+        if not is_valid:
+            return f'has a polygon that is not a list of finite numbers below {MAX_COORDINATE:.0f}'
     return None
 
 
-def _fault_of_code(mask: Any, size: Sequence[int]) -> str | None:
-    """What is wrong with a run-length code, but for its sum."""
+def _problem_of_code(mask: Any, size: Sequence[int]) -> str | None:
+    """Check everything but the sum of the run lengths."""
     counts = mask.get('counts') if isinstance(mask, Mapping) else None
     if not isinstance(counts, (list, str, bytes)):
         return 'is neither a list of polygons nor a run-length code, a dictionary of `size` and `counts`'
@@ -54,12 +53,12 @@ def _fault_of_code(mask: Any, size: Sequence[int]) -> str | None:
     if not is_size or list(own) != list(size):
         return f'has the size {own}, but its image {list(size)} (height, width)'
     if isinstance(counts, list) and not all(isinstance(n, int) and n >= 0 for n in counts):
-        return 'has run lengths that are no whole numbers of at least 0'
+        return 'has run lengths that are not integers >= 0'
     return None
 
 
 def _first_wrong_sum(masks: Sequence[Mapping], sizes: Sequence[Sequence[int]], rows: list[int]) -> tuple | None:
-    """The first of ``rows`` whose run lengths are not as many pixels as its image has."""
+    """Return the first of ``rows`` whose run lengths do not add up to the size of its image, and the problem."""
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
         sums = _pixels([masks[i]['counts'] for i in block])
@@ -67,34 +66,34 @@ def _first_wrong_sum(masks: Sequence[Mapping], sizes: Sequence[Sequence[int]], r
         wrong = np.flatnonzero(sums != expected)
         if len(wrong):
             i, got = block[wrong[0]], sums[wrong[0]]
-            what = 'that cannot be decoded' if got < 0 else f'of {got} pixels in all'
-            return i, f'has run lengths {what}, but its image {expected[wrong[0]]}: it is cut off, or of another image'
+            problem = 'that cannot be decoded' if got < 0 else f'of {got} pixels in total'
+            return i, f'has run lengths {problem}, but its image {expected[wrong[0]]}'
     return None
 
 
 def _pixels(counts: Sequence[list[int] | str | bytes]) -> np.ndarray:
-    """Sum of the run lengths of each mask, (K,); -1 where they cannot be decoded."""
+    """Add up the run lengths of each mask, (K,); -1 if they cannot be decoded."""
     pixels = np.array([sum(code) if isinstance(code, list) else -1 for code in counts])
-    packed = [i for i, code in enumerate(counts) if not isinstance(code, list)]
-    codes = [code.encode() if isinstance(code, str) else code for code in (counts[i] for i in packed)]
-    pixels[packed] = _packed_pixels(codes)
+    compressed = [i for i, code in enumerate(counts) if not isinstance(code, list)]
+    codes = [code.encode() if isinstance(code, str) else code for code in (counts[i] for i in compressed)]
+    pixels[compressed] = _compressed_pixels(codes)
     return pixels
 
 
-def _packed_pixels(codes: Sequence[bytes]) -> np.ndarray:
-    """Sum of the run lengths of each packed code, (K,); -1 where it cannot be decoded.
+def _compressed_pixels(codes: Sequence[bytes]) -> np.ndarray:
+    """Add up the run lengths of each compressed code, (K,); -1 if it cannot be decoded.
 
-    A character is 48 more than 5 bits of a number, low bits first, and 32 more again where the number goes on; the
-    highest bit of its last character is its sign. From the fourth on, a number is what its run length is longer than
-    the run length two places before.
+    A number takes several characters, low bits first. A character is 48 plus 5 bits of the number, plus 32 if the
+    number continues; the highest of the 5 bits of the last character is the sign. From the fourth number on, it is the
+    difference to the run length two places before.
     """
     lengths = np.array([len(code) for code in codes], dtype=int)  # (K,)
     character = np.frombuffer(b''.join(codes), np.uint8).astype(np.int64) - 48  # (S,)
     code = np.repeat(np.arange(len(codes)), lengths)  # (S,)
     if not len(code):
         return np.zeros(len(codes), int)
-    goes_on = (character & 32) > 0
-    ends = np.flatnonzero(~goes_on | (np.diff(code, append=len(codes)) > 0))  # (M,), of M numbers
+    continues = (character & 32) > 0
+    ends = np.flatnonzero(~continues | (np.diff(code, append=len(codes)) > 0))  # (M,), of M numbers
     starts = np.concatenate([[0], ends[:-1] + 1])
     place = np.arange(len(code)) - np.repeat(starts, ends - starts + 1)
     number = np.add.reduceat((character & 31) << 5 * place.clip(max=MAX_CHARACTERS), starts)
@@ -103,8 +102,8 @@ def _packed_pixels(codes: Sequence[bytes]) -> np.ndarray:
     broken = np.zeros(len(codes), dtype=bool)
     broken[code[(character >> 6) != 0]] = True
     code_of, of_place = code[ends], place[ends]  # (M,)
-    broken[code_of[goes_on[ends] | (of_place >= MAX_CHARACTERS)]] = True
-    first = np.searchsorted(code_of, code_of)  # (M,), first number of the same code
+    broken[code_of[continues[ends] | (of_place >= MAX_CHARACTERS)]] = True
+    first = np.searchsorted(code_of, code_of)  # (M,), the first number of the same code
     index = np.arange(len(code_of)) - first
     run = number
     for parity in (0, 1):

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .class_members import ClassMembers
 
@@ -36,9 +37,9 @@ class LongTailSampler(DefaultSampler, ABC):
         self.table = LabelTable.from_dataset(dataset)
         name = f'{type(self).__name__}: {type(dataset).__name__}'
         if len(self.table) != len(dataset):
-            raise ValueError(f'{name} has {len(dataset)} samples, but a label table of {len(self.table)}.')
+            raise InputError(f'{name} has {len(dataset)} samples, but a label table of {len(self.table)}.')
         if not len(self.table.labels):
-            raise ValueError(f'{name} has {len(dataset)} samples, but no labels.')
+            raise InputError(f'{name} has {len(dataset)} samples, but no labels.')
         self.length = self.default_length() if length is None else length
         check(length=(self.length, 'int >= 1'))
         super().__init__(range(self.length), shuffle=True, seed=seed, round_up=round_up)

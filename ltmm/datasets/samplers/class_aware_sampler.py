@@ -6,6 +6,7 @@ import numpy as np
 
 from ltmm.registry import DATA_SAMPLERS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .base import ClassSampler
 
@@ -47,7 +48,7 @@ class ClassAwareSampler(ClassSampler):
         if isinstance(length, str):
             check(length=(length, ('dataset', 'max')))
         if reduce > 1 and length != 'max':
-            raise ValueError(f"`reduce` needs length='max', but got reduce={reduce} and length={length!r}.")
+            raise InputError(f"`reduce` needs length='max', but got reduce={reduce} and length={length!r}.")
         self.num_samples_per_class, self.reduce = num_samples_per_class, reduce
         self.use_max_length = length == 'max'
         super().__init__(dataset, None if isinstance(length, str) else length, seed, round_up)
@@ -55,7 +56,7 @@ class ClassAwareSampler(ClassSampler):
         empty = distribution.empty_classes
         if len(empty):
             names = ', '.join(map(distribution.name_of, empty[:5])) + ', ...' * (len(empty) > 5)
-            raise ValueError(
+            raise InputError(
                 f'ClassAwareSampler: {len(empty)} of {len(distribution)} classes have no sample: {names}. Remove them '
                 "from metainfo['classes'], or use ltmm.PowerSampler with power=0."
             )

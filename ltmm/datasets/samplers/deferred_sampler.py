@@ -7,6 +7,7 @@ from torch.utils.data import Sampler
 
 from ltmm.registry import DATA_SAMPLERS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 __all__ = ['DeferredSampler']
 
@@ -36,7 +37,7 @@ class DeferredSampler(Sampler):
         self.before = DATA_SAMPLERS.build(before, default_args=shared)
         self.after = DATA_SAMPLERS.build(after, default_args=shared)
         if len(self.before) != len(self.after):
-            raise ValueError(
+            raise InputError(
                 f'DeferredSampler: {type(self.before).__name__} draws {len(self.before)} samples per epoch, but '
                 f"{type(self.after).__name__} {len(self.after)}. Set `length` of ltmm's samplers."
             )

@@ -6,6 +6,7 @@ import numpy as np
 
 from ltmm.registry import DATA_SAMPLERS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .base import ClassSampler
 
@@ -59,7 +60,7 @@ class ProgressivelyBalancedSampler(ClassSampler):
         """See :class:`ClassSampler`."""
         epoch = self.epoch if epoch is None else epoch
         if not 0 <= epoch < self.total_epochs:
-            raise ValueError(
+            raise InputError(
                 f'ProgressivelyBalancedSampler: expected an epoch in [0, {self.total_epochs}), but got {epoch}. Set '
                 "`total_epochs` to the training's `max_epochs`."
             )

@@ -10,6 +10,7 @@ from ltmm.datasets.labels import class_distribution_of
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATA_SAMPLERS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .base import LongTailSampler
 from .class_members import permutation
@@ -146,5 +147,5 @@ class RepeatFactorSampler(LongTailSampler):
         num_groups = 1 if self.group_bounds is None else len(self.group_bounds) + 1
         values = (value,) * num_groups if np.isscalar(value) else tuple(value)
         if len(values) != num_groups:
-            raise ValueError(f'Expected `{name}` to be one number or one for each of {num_groups} groups, got {value}.')
+            raise InputError(f'Expected `{name}` to be one number or one for each of {num_groups} groups, got {value}.')
         return values

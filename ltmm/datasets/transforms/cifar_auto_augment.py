@@ -1,4 +1,4 @@
-"""AutoAugment with the policy found on CIFAR-10."""
+"""AutoAugment with its policy for CIFAR-10."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -12,14 +12,15 @@ __all__ = ['CIFARAutoAugment']
 
 @TRANSFORMS.register_module()
 class CIFARAutoAugment(BaseTransform):
-    """One of the 25 pairs of operations that AutoAugment found for CIFAR-10, chosen at random.
+    """AutoAugment for CIFAR-10: applies one of 25 pairs of operations at random.
 
-    mmpretrain's ``AutoAugment`` has the policy for ImageNet only; this is torchvision's.
+    Uses torchvision's implementation; mmpretrain's ``AutoAugment`` has only the policy for ImageNet.
 
-    Cubuk et al., AutoAugment: Learning Augmentation Strategies from Data, CVPR 2019, arXiv 1805.09501.
+    References:
+        [0] Cubuk et al., AutoAugment: Learning Augmentation Strategies from Data, CVPR 2019, arXiv 1805.09501.
 
     Args:
-        fill: value of the pixels that come in from outside of the image.
+        fill: Value of padded pixels.
     """
 
     def __init__(self, fill: int = 128) -> None:

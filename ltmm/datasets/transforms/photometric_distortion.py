@@ -1,4 +1,4 @@
-"""Photometric distortion as detectors train with it, for classifiers."""
+"""Photometric distortion for classifiers."""
 
 import mmcv
 import numpy as np
@@ -11,19 +11,20 @@ __all__ = ['PhotoMetricDistortion']
 
 @TRANSFORMS.register_module()
 class PhotoMetricDistortion(BaseTransform):
-    """Changes brightness, contrast, saturation, hue and the order of the channels, each in half of the images.
+    """Changes brightness, contrast, saturation, hue and the order of the channels, each with probability 0.5.
 
-    Contrast comes before or after the change of colour, at random. mmpretrain has no such transform, and mmdet's, which
-    does the same, needs mmdet.
+    The same as mmdet's transform, without the need for mmdet. The contrast is changed before or after the colors, at
+    random.
 
-    [0] Liu et al., SSD: Single Shot MultiBox Detector, ECCV 2016, arXiv 1512.02325.
-    [1] github.com/wutong16/DistributionBalancedLoss @14460d0, which trains COCO-MLT and VOC-MLT with it.
+    References:
+        [0] Liu et al., SSD: Single Shot MultiBox Detector, ECCV 2016, arXiv 1512.02325.
+        [1] github.com/wutong16/DistributionBalancedLoss @14460d0, for COCO-MLT and VOC-MLT.
 
     Args:
-        brightness: largest shift of the pixels, of 255.
-        contrast: smallest and largest factor of the pixels.
-        saturation: smallest and largest factor of the saturation.
-        hue: largest shift of the hue, in degrees.
+        brightness: Maximum shift of the pixels, of 255.
+        contrast: Minimum and maximum factor of the pixels.
+        saturation: Minimum and maximum factor of the saturation.
+        hue: Maximum shift of the hue, in degrees.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class PhotoMetricDistortion(BaseTransform):
         self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue
 
     def transform(self, results: dict) -> dict:
-        """Change ``results['img']``, a BGR image (H, W, 3); float32 afterwards, and not clipped to [0, 255]."""
+        """Change ``results['img']``, a BGR image (H, W, 3), to float32 pixels, not clipped to [0, 255]."""
         image = results['img'].astype(np.float32)
         brighten, scale, saturate, turn, swap, scale_first = np.random.rand(6) < 0.5
         if brighten:

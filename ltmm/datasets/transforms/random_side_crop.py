@@ -1,34 +1,31 @@
-"""A random crop whose two sides are drawn on their own."""
+"""Random crop with independent height and width."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from ltmm.registry import TRANSFORMS
+from ltmm.utils.checks import check
 
 __all__ = ['RandomSideCrop']
 
 
 @TRANSFORMS.register_module()
 class RandomSideCrop(BaseTransform):
-    """Crops to a random share of the height and a random share of the width, somewhere in the image.
+    """Crops to independent random shares of height and width, at a random position.
 
-    As github.com/wutong16/DistributionBalancedLoss @14460d0 crops the images of COCO-MLT and VOC-MLT. A crop that is
-    too long or too wide is drawn again; after ``num_tries`` such draws the image stays whole.
+    As github.com/wutong16/DistributionBalancedLoss @14460d0 does for COCO-MLT and VOC-MLT. A crop of invalid aspect
+    ratio is drawn again; after ``num_tries`` draws the image is not cropped.
 
     Args:
-        min_share: smallest share of a side, in (0, 1].
-        aspect_ratio: smallest and largest ratio of height to width.
-        num_tries: draws at the most.
-
-    Raises:
-        ValueError: ``min_share`` outside (0, 1].
+        min_share: Minimum share of a side, in (0, 1].
+        aspect_ratio: Minimum and maximum ratio of height to width.
+        num_tries: Maximum number of draws.
     """
 
     def __init__(
         self, min_share: float = 0.8, aspect_ratio: tuple[float, float] = (0.5, 2.0), num_tries: int = 50
     ) -> None:
-        if not 0 < min_share <= 1:
-            raise ValueError(f'Expected `min_share` to be in (0, 1], but got {min_share}.')
+        check(min_share=(min_share, 'in (0, 1]'))
         self.min_share, self.aspect_ratio, self.num_tries = min_share, aspect_ratio, num_tries
 
     def transform(self, results: dict) -> dict:

@@ -9,6 +9,7 @@ import numpy as np
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATASETS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .selection import Selection
 
@@ -53,7 +54,7 @@ def long_tailed_counts(
         exponents = [math.log(k + 1) / math.log(num_classes) for k in range(num_classes)]
     counts = [int(max_images * ratio**exponent) for exponent in exponents]  # Python floats, as in [1]
     if min(counts) < 1:
-        raise ValueError(f'{imbalance_factor=:g} leaves no image of the rarest class; the largest has {max_images:g}.')
+        raise InputError(f'{imbalance_factor=:g} leaves no image of the rarest class; the largest has {max_images:g}.')
     return np.array(counts)
 
 
@@ -74,7 +75,7 @@ def select_long_tailed(
     available = np.bincount(labels, minlength=len(counts))
     short = np.flatnonzero(available < counts)
     if len(short):
-        raise ValueError(f'Expected {counts[short[0]]} images of class {short[0]}, but got {available[short[0]]}.')
+        raise InputError(f'Expected {counts[short[0]]} images of class {short[0]}, but got {available[short[0]]}.')
     by_class = np.split(np.argsort(labels, kind='stable'), np.cumsum(available)[:-1])
     generator = np.random.RandomState(seed)
     for indices in by_class:

@@ -11,6 +11,7 @@ from ltmm.datasets.labels.label_states import NEGATIVE, POSITIVE, UNKNOWN, state
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATASETS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 __all__ = ['PartialLabels', 'hidden_negatives', 'hidden_positives']
 
@@ -102,7 +103,7 @@ class PartialLabels:
             unknown_as=(unknown_as, UNKNOWN_AS),
         )
         if negative_missing_rate and unknown_as == 'negative':
-            raise ValueError(f"`negative_missing_rate` needs unknown_as='unknown', but got {unknown_as=}.")
+            raise InputError(f"`negative_missing_rate` needs unknown_as='unknown', but got {unknown_as=}.")
         self.missing_rate, self.unknown_as, self.keep_one = missing_rate, unknown_as, keep_one
         self.negative_missing_rate, self.seed = negative_missing_rate, seed
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
@@ -116,7 +117,7 @@ class PartialLabels:
             return
         table = LabelTable.from_dataset(self.dataset, unrepeated=True)
         if len(table) != len(self.dataset):
-            raise ValueError(
+            raise InputError(
                 f'PartialLabels: {type(self.dataset).__name__} repeats {len(table)} samples to {len(self.dataset)}. '
                 'Put it around PartialLabels instead.'
             )

@@ -10,6 +10,7 @@ from mmengine.dataset import force_full_init
 
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATASETS
+from ltmm.utils.errors import InputError
 
 __all__ = ['Selection']
 
@@ -47,7 +48,7 @@ class Selection(ABC):
             return
         table = LabelTable.from_dataset(self.dataset)
         if not table.is_single_label:
-            raise ValueError(
+            raise InputError(
                 f'{type(self).__name__} needs one label per image, but {type(self.dataset).__name__} has '
                 f'{len(table.labels)} labels on {len(table)} images.'
             )

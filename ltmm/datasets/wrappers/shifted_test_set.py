@@ -8,6 +8,7 @@ from ltmm.datasets.labels import class_distribution_of
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATASETS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .long_tailed import long_tailed_counts, select_long_tailed
 from .selection import Selection
@@ -58,7 +59,7 @@ class ShiftedTestSet(Selection):
         if self.train_dataset is not None:
             train = class_distribution_of(self.train_dataset)
             if len(train) != table.num_classes:
-                raise ValueError(f'The test set has {table.num_classes} classes, but `train_dataset` {len(train)}.')
+                raise InputError(f'The test set has {table.num_classes} classes, but `train_dataset` {len(train)}.')
             ranked = np.argsort(-train.image_counts, kind='stable')
         falling = long_tailed_counts(len(table) / table.num_classes, table.num_classes, self.imbalance_factor)
         counts = np.empty_like(falling)

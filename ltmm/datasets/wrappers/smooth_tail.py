@@ -9,6 +9,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.lvis import LVISDataset
 from ltmm.registry import DATASETS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .exemplars import BoxTable, ExemplarFileError, Exemplars
 
@@ -47,7 +48,7 @@ class SmoothTailDataset(LVISDataset):
         **kwargs: Any,
     ) -> None:
         if len(exemplars_per_class) != len(group_bounds) + 1:
-            raise ValueError(
+            raise InputError(
                 f'Expected one number of `exemplars_per_class` per group, {len(group_bounds) + 1} in all, but got '
                 f'{len(exemplars_per_class)}.'
             )

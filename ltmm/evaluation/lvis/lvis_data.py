@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ltmm.datasets.labels.lvis_annotations import AnnotationFileError, is_box
-from ltmm.datasets.labels.lvis_masks import first_fault
+from ltmm.datasets.labels.lvis_masks import find_invalid_mask
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.errors import InputError
 
@@ -273,9 +273,9 @@ def packed_masks(
         name: what the message calls mask i.
         error: raised where a mask is none of its image.
     """
-    fault = first_fault(masks, sizes)
-    if fault:
-        raise error(f'{name(fault[0])} {fault[1]}.')
+    invalid = find_invalid_mask(masks, sizes)
+    if invalid:
+        raise error(f'{name(invalid[0])} {invalid[1]}.')
     return _packed(masks, sizes, name, error)
 
 

@@ -4,7 +4,7 @@ import torch
 from ltmm.registry import TRANSFORMS
 
 
-def test_draws_another_image_of_the_same_kind_from_torchs_generator():
+def test_random_by_torch_seed():
     transform = TRANSFORMS.build(dict(type='ltmm.CIFARAutoAugment'))
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
@@ -18,6 +18,6 @@ def test_draws_another_image_of_the_same_kind_from_torchs_generator():
     assert len({img.tobytes() for img in once}) > 10
 
 
-def test_keeps_everything_else():
+def test_other_results():
     results = TRANSFORMS.build(dict(type='ltmm.CIFARAutoAugment'))(dict(img=np.zeros((8, 8, 3), np.uint8), gt_label=3))
     assert results['gt_label'] == 3

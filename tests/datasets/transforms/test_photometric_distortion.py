@@ -10,18 +10,18 @@ def image():
 
 
 def distort(image, draws, monkeypatch, **options):
-    """With the six coins (brightness, contrast, saturation, hue, swap, contrast first) as said."""
+    """Apply the steps of ``draws``: brightness, contrast, saturation, hue, swap, contrast first."""
     monkeypatch.setattr('numpy.random.rand', lambda n: 1 - np.array(draws, dtype=float))
     np.random.seed(0)
     return TRANSFORMS.build(dict(type='ltmm.PhotoMetricDistortion', **options)).transform(dict(img=image))['img']
 
 
-def test_half_of_the_images_are_left_alone_by_each_step(image, monkeypatch):
+def test_no_step(image, monkeypatch):
     result = distort(image, [0, 0, 0, 0, 0, 0], monkeypatch)
     assert (result == image).all() and result.dtype == np.float32
 
 
-def test_each_step_does_what_it_says(image, monkeypatch):
+def test_steps(image, monkeypatch):
     brighter = distort(image, [1, 0, 0, 0, 0, 0], monkeypatch) - image
     assert np.ptp(brighter) < 1e-4 and 0 < abs(brighter[0, 0, 0]) <= 32
     for first in (0, 1):
@@ -36,7 +36,7 @@ def test_each_step_does_what_it_says(image, monkeypatch):
     assert (np.sort(swapped, axis=2) == np.sort(image, axis=2)).all()
 
 
-def test_the_input_is_not_changed_in_place(image):
+def test_input_is_not_changed(image):
     before = image.copy()
     for _ in range(20):
         TRANSFORMS.build(dict(type='ltmm.PhotoMetricDistortion')).transform(dict(img=image))
