@@ -16,20 +16,20 @@ def distribution() -> ClassDistribution:
     return ClassDistribution(COUNTS, class_names=NAMES)
 
 
-def test_prior_and_log_prior_of_an_empty_class(distribution):
+def test_prior(distribution):
     np.testing.assert_allclose(distribution.prior, np.array(COUNTS) / 625)
     assert distribution.log_prior[-1] == -np.inf
     assert np.isfinite(distribution.log_prior[:-1]).all()
 
 
 @pytest.mark.parametrize('beta', [0.0, 0.9, 0.9999])
-def test_effective_number_equals_the_sum_of_powers(distribution, beta):
+def test_effective_number(distribution, beta):
     naive = [sum(beta**i for i in range(n)) for n in COUNTS]
     np.testing.assert_allclose(distribution.effective_number(beta), naive, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
-    'kind, options, scarcity',
+    'kind, options, rarity',
     [
         ('inverse', {}, lambda n: n),
         ('inverse', dict(power=0.3), lambda n: n**0.3),
@@ -37,9 +37,9 @@ def test_effective_number_equals_the_sum_of_powers(distribution, beta):
         ('effective_number', dict(beta=0.99), lambda n: 1 - 0.99**n),
     ],
 )
-def test_weights_have_mean_one_over_the_classes_that_occur(distribution, kind, options, scarcity):
+def test_weights(distribution, kind, options, rarity):
     weights = distribution.weights(kind, **options)
-    naive = np.array([1 / scarcity(n) for n in COUNTS[:-1]])
+    naive = np.array([1 / rarity(n) for n in COUNTS[:-1]])
     np.testing.assert_allclose(weights[:-1], naive / naive.mean(), rtol=1e-9)
     assert weights[-1] == 0
 
@@ -47,37 +47,34 @@ def test_weights_have_mean_one_over_the_classes_that_occur(distribution, kind, o
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(kind='inverted'), "one of .*'inverse'"),
+        (dict(kind='inverted'), '`kind`'),
         (dict(kind='inverse', beta=0.9), '`beta` belongs to'),
         (dict(kind='effective_number'), '`beta` belongs to'),
-        (dict(kind='effective_number', beta=1.0), r'\[0, 1\), but got 1.0'),
+        (dict(kind='effective_number', beta=1.0), '`beta`'),
         (dict(kind='sqrt_inverse', power=2), '`power` belongs to'),
+        (dict(kind='inverse', power=-1), '`power`'),
     ],
 )
-def test_weights_refuse_what_they_cannot_mean(distribution, options, message):
+def test_invalid_weights(distribution, options, message):
     with pytest.raises(ValueError, match=message):
         distribution.weights(**options)
 
 
-def test_shots_are_strict_by_default_and_inclusive_on_request(distribution):
+def test_shots(distribution):
     assert distribution.shots().names() == ['many', 'medium', 'medium', 'few', 'few']
     assert distribution.shots(inclusive=True).names() == ['many', 'many', 'few', 'few', 'few']
 
 
-def test_ranked_shots_break_ties_by_label():
+def test_ranked_shots():
     distribution = ClassDistribution([5, 9, 5, 9, 1])
     assert distribution.ranked_shots(many=1, few=2).names() == ['medium', 'many', 'few', 'medium', 'few']
 
 
-def test_lvis_frequency_borders():
-    assert ClassDistribution([10, 11, 100, 101]).lvis_frequency.tolist() == ['r', 'c', 'c', 'f']
-
-
-def test_repeat_factors_are_at_least_one_and_one_for_an_empty_class():
+def test_repeat_factors():
     distribution = ClassDistribution([90, 9, 1, 0], num_images=100)
     np.testing.assert_allclose(distribution.repeat_factors(0.36), [1, 2, 6, 1])
     np.testing.assert_allclose(distribution.repeat_factors(0.36, power=1), [1, 4, 36, 1])
-    with pytest.raises(ValueError, match='share of the images'):
+    with pytest.raises(ValueError, match='`threshold`'):
         distribution.repeat_factors(0)
 
 
@@ -89,34 +86,38 @@ def test_imbalance_factor_and_gini(distribution):
     assert ClassDistribution([7, 7, 7]).gini == 0
 
 
+CO_OCCURRENCE = dict(instance_counts=[3, 2], num_images=4)
+
+
 @pytest.mark.parametrize(
-    'counts, message',
+    'arguments, message',
     [
-        ([3, -1], 'whole numbers >= 0, but got -1 for class 1'),
-        ([3, 0.5], 'got 0.5 for class 1'),
-        ([3, float('nan')], 'got nan for class 1'),
-        ([0, 0], 'all 2 are zero'),
-        ([], r'shape \(C,\)'),
-        ([[1, 2]], r'got shape \(1, 2\)'),
-        (['many'], 'list of numbers'),
+        (dict(instance_counts=[3, -1]), 'int >= 0, but got -1 for class 1'),
+        (dict(instance_counts=[3, 0.5]), '0.5 for class 1'),
+        (dict(instance_counts=[3, float('nan')]), 'nan for class 1'),
+        (dict(instance_counts=[0, 0]), 'all 2 are zero'),
+        (dict(instance_counts=[]), r'shape \(C,\)'),
+        (dict(instance_counts=[[1, 2]]), r'shape \(1, 2\)'),
+        (dict(instance_counts=['many']), 'list of numbers'),
+        (dict(instance_counts=[3, 2], image_counts=[3]), 'as `instance_counts`, 2, but got 1 and 2'),
+        (dict(instance_counts=[3, 2], class_names=['a']), 'as `instance_counts`, 2, but got 2 and 1'),
+        (dict(instance_counts=[9, 1], num_images=8), '`num_images` to be >= 9'),
+        (dict(CO_OCCURRENCE, co_occurrence=[[3, 1, 0], [1, 2, 0]]), r'shape \(2, 2\), but got shape \(2, 3\)'),
+        (dict(CO_OCCURRENCE, co_occurrence=[[3, 1], [0, 2]]), 'symmetric'),
+        (dict(CO_OCCURRENCE, co_occurrence=[[3, 1], [1, 3]]), 'on its diagonal'),
     ],
 )
-def test_counts_that_cannot_be_counts(counts, message):
+def test_invalid_counts(arguments, message):
     with pytest.raises(ClassDistributionError, match=message):
-        ClassDistribution(counts)
+        ClassDistribution(**arguments)
 
 
-def test_more_images_of_a_class_than_images():
-    with pytest.raises(ClassDistributionError, match='at least the largest image count 9'):
-        ClassDistribution([9, 1], num_images=8)
-
-
-def test_counts_cannot_be_changed(distribution):
+def test_counts_are_read_only(distribution):
     with pytest.raises(ValueError, match='read-only'):
         distribution.instance_counts[0] = 1
 
 
-def test_build_from_names_puts_them_in_label_order():
+def test_build_from_names():
     built = ClassDistribution.build(dict(zip(NAMES[::-1], COUNTS[::-1])), NAMES)
     assert built.instance_counts.tolist() == COUNTS
 
@@ -124,11 +125,12 @@ def test_build_from_names_puts_them_in_label_order():
 @pytest.mark.parametrize(
     'counts, message',
     [
-        (dict(zip([*NAMES, 'yak'], [*COUNTS, 1])), "'yak' .1 unknown in all.*dog, cat"),
-        (dict(zip(NAMES[:-1], COUNTS[:-1])), "1 are missing, 'kea' first"),
+        (dict(zip([*NAMES, 'yak'], [*COUNTS, 1])), "'yak' .*Valid names: dog, cat"),
+        (dict(zip(NAMES[:-1], COUNTS[:-1])), "'kea' is unknown or missing"),
+        ([3, 2, 1], '`class_counts` to have 5 entries, but got 3'),
     ],
 )
-def test_build_from_unknown_and_missing_names(counts, message):
+def test_invalid_build(counts, message):
     with pytest.raises(ClassDistributionError, match=message):
         ClassDistribution.build(counts, NAMES)
 
@@ -149,23 +151,18 @@ def test_build_from_files(tmp_path, distribution):
         ClassDistribution.build(tmp_path / 'counts.txt')
 
 
-def test_table_hides_the_middle_and_says_how_much():
+def test_table():
     table = ClassDistribution(range(1, 101)).table(max_rows=10)
     assert '(91 more)' in table
     assert len(table.splitlines()) == 12
 
 
-def test_equality_is_by_counts_and_images(distribution):
+def test_equality(distribution):
     assert distribution == ClassDistribution(COUNTS)
     assert distribution != ClassDistribution(COUNTS, num_images=1000)
 
 
-def test_build_from_too_few_counts_names_the_argument():
-    with pytest.raises(ClassDistributionError, match='`class_counts` to have 5 entries, one a class.*but got 3'):
-        ClassDistribution.build([3, 2, 1], NAMES)
-
-
-def test_co_occurrence_is_read_only_and_survives_json():
+def test_co_occurrence():
     matrix = [[3, 1], [1, 2]]
     distribution = ClassDistribution([3, 2], num_images=4, co_occurrence=matrix)
     again = ClassDistribution.build(json.loads(json.dumps(distribution.to_dict())))
@@ -175,29 +172,15 @@ def test_co_occurrence_is_read_only_and_survives_json():
         distribution.co_occurrence[0, 0] = 9
 
 
-@pytest.mark.parametrize(
-    'matrix, message',
-    [
-        ([[3, 1, 0], [1, 2, 0]], r'to be of shape \(2, 2\), but got shape \(2, 3\)'),
-        ([[3, 1], [0, 2]], 'a symmetric matrix of counts with `image_counts` on its diagonal'),
-        ([[3, 1], [1, 3]], 'on its diagonal'),
-    ],
-)
-def test_a_co_occurrence_that_contradicts_the_counts_is_refused(matrix, message):
-    with pytest.raises(ClassDistributionError, match=message):
-        ClassDistribution([3, 2], num_images=4, co_occurrence=matrix)
-
-
-def test_groups_count_the_bounds_that_are_exceeded():
+def test_image_groups():
     distribution = ClassDistribution([9, 10, 11, 100, 101, 0], num_images=200)
     assert distribution.image_groups((10, 100)).tolist() == [0, 0, 1, 1, 2, 0]
-    letters = {0: 'r', 1: 'c', 2: 'f'}
-    assert [letters[group] for group in distribution.image_groups((10, 100))] == distribution.lvis_frequency.tolist()
-    with pytest.raises(ValueError, match=r'bounds of groups in ascending order, but got \(100, 100\)'):
+    assert distribution.lvis_frequency.tolist() == ['r', 'r', 'c', 'c', 'f', 'r']
+    with pytest.raises(ValueError, match='ascending'):
         distribution.image_groups((100, 100))
 
 
-def test_a_part_of_the_data_that_knows_the_whole_says_so():
+def test_get_class_distribution():
     whole = ClassDistribution([5, 1])
 
     class Part:

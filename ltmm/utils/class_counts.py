@@ -1,4 +1,4 @@
-"""Counts of classes as they come: lists, matrices, mappings and files, checked."""
+"""Conversion and validation of class counts: lists, matrices, mappings and files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,36 +13,33 @@ __all__ = ['ClassDistributionError', 'checked_co_occurrence', 'checked_counts', 
 
 
 class ClassDistributionError(InputError):
-    """Class counts that cannot be what they are said to be."""
+    """Invalid class counts."""
 
 
 def checked_counts(counts: Any, name: str) -> np.ndarray:
-    """A read-only int64 array (C,) of ``counts``, or an error that says what is wrong with them."""
+    """Convert class counts to a read-only int64 array (C,)."""
     try:
         array = np.asarray(counts, dtype=np.float64)
     except (TypeError, ValueError):
         raise ClassDistributionError(f'Expected `{name}` to be a list of numbers, but got {counts!r}.') from None
     if array.ndim != 1 or not len(array):
-        raise ClassDistributionError(f'Expected `{name}` to be of shape (C,), but got shape {array.shape}.')
+        raise ClassDistributionError(f'Expected `{name}` of shape (C,), but got shape {array.shape}.')
     bad = np.flatnonzero(~np.isfinite(array) | (array < 0) | (array != np.round(array)))
     if len(bad):
-        raise ClassDistributionError(
-            f'Expected `{name}` to be whole numbers >= 0, but got {array[bad[0]]:g} for class {bad[0]}.'
-        )
+        raise ClassDistributionError(f'Expected `{name}` to be int >= 0, but got {array[bad[0]]:g} for class {bad[0]}.')
     if not array.sum():
-        raise ClassDistributionError(f'Expected `{name}` to hold at least one sample, but all {len(array)} are zero.')
+        raise ClassDistributionError(f'Expected `{name}` with a positive count, but all {len(array)} are zero.')
     array = array.astype(np.int64)
     array.setflags(write=False)
     return array
 
 
 def checked_co_occurrence(co_occurrence: Any, image_counts: np.ndarray) -> np.ndarray:
-    """A read-only int64 array (C, C), or an error that says what is wrong with it."""
+    """Convert co-occurrences to a read-only int64 array (C, C)."""
     array = np.array(co_occurrence, dtype=np.int64)
-    size = len(image_counts)
-    if array.shape != (size, size):
+    if array.shape != 2 * image_counts.shape:
         raise ClassDistributionError(
-            f'Expected `co_occurrence` to be of shape ({size}, {size}), but got shape {array.shape}.'
+            f'Expected `co_occurrence` of shape {2 * image_counts.shape}, but got shape {array.shape}.'
         )
     if (array != array.T).any() or (array < 0).any() or (array.diagonal() != image_counts).any():
         raise ClassDistributionError(
@@ -53,29 +50,23 @@ def checked_co_occurrence(co_occurrence: Any, image_counts: np.ndarray) -> np.nd
 
 
 def counts_by_name(counts: Mapping[str, int], class_names: Sequence[str] | None) -> list[int]:
-    """Counts in label order from ``{name: count}``; both too many and too few names are errors."""
+    """Return the counts of ``{class name: count}`` in label order."""
     if class_names is None:
         return list(counts.values())
-    unknown = [name for name in counts if name not in set(class_names)]
-    if unknown:
+    known = set(class_names)
+    wrong = [name for name in counts if name not in known] + [name for name in class_names if name not in counts]
+    if wrong:
         raise ClassDistributionError(
-            f'Expected `class_counts` to name classes of the dataset, but got {unknown[0]!r} '
-            f'({len(unknown)} unknown in all). Valid names: {", ".join(map(str, class_names[:10]))}'
-            f'{", ..." if len(class_names) > 10 else ""}.'
-        )
-    missing = [name for name in class_names if name not in counts]
-    if missing:
-        raise ClassDistributionError(
-            f'Expected `class_counts` to name all {len(class_names)} classes, but {len(missing)} are missing, '
-            f'{missing[0]!r} first. Say 0 for a class without samples.'
+            f'Expected `class_counts` to name all {len(class_names)} classes of the dataset, but {wrong[0]!r} is '
+            f'unknown or missing. Valid names: {", ".join(class_names[:10])}{", ..." * (len(class_names) > 10)}.'
         )
     return [counts[name] for name in class_names]
 
 
 def read_counts(path: Path) -> Any:
-    """The list or dictionary in a json or npy file."""
+    """Read the list or dictionary of a json or npy file."""
     if not path.is_file():
-        raise FileNotFoundError(f'Expected `class_counts` to be a file, but {path} does not exist.')
+        raise FileNotFoundError(f'Class counts {path} do not exist.')
     try:
         if path.suffix == '.npy':
             return np.load(path, allow_pickle=False)

@@ -42,7 +42,7 @@ def long_tailed_counts(
     """
     check(
         profile=(profile, ('exp', 'pareto', 'step')),
-        imbalance_factor=(imbalance_factor, '>= 1'),
+        imbalance_factor=(float(imbalance_factor), '>= 1'),
         num_classes=(num_classes, 'int >= 2'),
     )
     ratio = 1 / imbalance_factor
@@ -54,7 +54,10 @@ def long_tailed_counts(
         exponents = [math.log(k + 1) / math.log(num_classes) for k in range(num_classes)]
     counts = [int(max_images * ratio**exponent) for exponent in exponents]  # Python floats, as in [1]
     if min(counts) < 1:
-        raise InputError(f'{imbalance_factor=:g} leaves no image of the rarest class; the largest has {max_images:g}.')
+        raise InputError(
+            f'imbalance_factor={float(imbalance_factor):g} leaves no image of the rarest class; the largest has '
+            f'{max_images:g}.'
+        )
     return np.array(counts)
 
 
