@@ -15,13 +15,12 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import PARAM_SCHEDULERS as ROOT_SCHEDULERS
 from mmengine.registry import init_default_scope
 from PIL import Image
-from toy import ROOT, ToyImages
+from toy import ROOT
 from toy_lvis import lvis_content
 
 from ltmm import ClassDistribution
 from ltmm.datasets import class_distribution_of
 from ltmm.models.state.class_distribution import ClassDistributionBuffer
-from ltmm.registry import DATA_SAMPLERS, MODELS
 
 SECTIONS = re.split(r'^## ', (ROOT / 'README.md').read_text(), flags=re.M)
 SNIPPETS = {
@@ -32,44 +31,6 @@ SNIPPETS = {
 needs_installation = pytest.mark.skipif(
     not (ROOT / 'ltmm/.mim').exists(), reason="'ltmm::' resolves in an installed ltmm only: make install"
 )
-COUNTS = [500, 60, 3]
-
-
-@pytest.fixture
-def run():
-    """Execute the snippet under a heading; take what it registers back afterwards."""
-    registries = (MODELS, DATA_SAMPLERS)
-    for registry in registries:
-        registry.import_from_location()
-    before = [(registry, set(registry.module_dict)) for registry in registries]
-    yield lambda heading: exec(SNIPPETS[heading], {'__name__': 'my_module'})
-    for registry, names in before:
-        for name in set(registry.module_dict) - names:
-            del registry.module_dict[name]
-
-
-def test_your_own_loss(run):
-    run('Your own loss')
-    loss = MODELS.build(dict(type='ltmm.InverseFrequencyLoss', class_counts=COUNTS))
-    score, label = torch.randn(4, 3), torch.tensor([0, 1, 2, 2])
-    weight = torch.tensor(ClassDistribution(COUNTS).weights('inverse')).float()
-    losses = torch.nn.functional.cross_entropy(score, label, reduction='none') * weight[label]
-    torch.testing.assert_close(loss(score, label), losses.mean())
-
-
-def test_your_own_expert_loss(run):
-    run('Your own expert loss')
-    loss = MODELS.build(dict(type='ltmm.PriorForAllLoss', class_counts=COUNTS))
-    logits, label = torch.randn(2, 4, 3), torch.tensor([0, 1, 2, 2])
-    balanced = MODELS.build(dict(type='ltmm.BalancedSoftmaxLoss', class_counts=COUNTS))
-    expected = (balanced(logits[0], label) + balanced(logits[1], label)) / 2
-    torch.testing.assert_close(loss(logits, label)['loss'], expected)
-
-
-def test_your_own_sampler(run):
-    run('Your own sampler')
-    sampler = DATA_SAMPLERS.build(dict(type='ltmm.TailOnlySampler', dataset=ToyImages(counts=COUNTS), seed=0))
-    assert set(sampler) == {560, 561, 562}
 
 
 @pytest.mark.parametrize('heading', ['Your own data', 'Your own boxes', 'Your own images with several labels'])

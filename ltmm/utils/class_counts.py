@@ -58,7 +58,8 @@ def counts_by_name(counts: Mapping[str, int], class_names: Sequence[str] | None)
     if wrong:
         raise ClassDistributionError(
             f'Expected `class_counts` to name all {len(class_names)} classes of the dataset, but {wrong[0]!r} is '
-            f'unknown or missing. Valid names: {", ".join(map(str, class_names[:10]))}{", ..." * (len(class_names) > 10)}.'
+            f'unknown or missing. Valid names: {", ".join(map(str, class_names[:10]))}'
+            f'{", ..." * (len(class_names) > 10)}.'
         )
     return [counts[name] for name in class_names]
 
