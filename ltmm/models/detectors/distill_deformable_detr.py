@@ -1,4 +1,4 @@
-"""Deformable DETR that learns from a frozen one."""
+"""Deformable DETR distilled from a frozen teacher."""
 
 import torch
 from mmdet.models.detectors import DeformableDETR
@@ -7,23 +7,23 @@ from torch import Tensor
 
 from ltmm.registry import MODELS
 
-from .head_expert import LearnsFromHeadExpert
+from .distill_detector import DistillDetectorMixin
 
 __all__ = ['DistillDeformableDETR']
 
 
 @MODELS.register_module()
-class DistillDeformableDETR(LearnsFromHeadExpert, DeformableDETR):
-    """mmdet's Deformable DETR, which keeps to a frozen expert on the head classes while it learns the tail.
+class DistillDeformableDETR(DistillDetectorMixin, DeformableDETR):
+    """Deformable DETR that keeps what a frozen teacher knows about the head classes.
 
-    Every layer's classifier sees what the expert's decoder makes of the expert's queries in that layer, and learns the
-    expert's answer. See :class:`~ltmm.models.detectors.head_expert.LearnsFromHeadExpert` for arguments and errors.
+    In every decoder layer, teacher and student classify the teacher's hidden states. See
+    :class:`~ltmm.models.detectors.distill_detector.DistillDetectorMixin` for the arguments.
     """
 
-    plain = DeformableDETR
+    detector = DeformableDETR
 
     def kd_losses(self, teacher_features: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """``loss_kd`` of the last decoder layer, ``d0.loss_kd`` ... of the others."""
+        """Return ``loss_kd`` of the last decoder layer and ``d0.loss_kd`` ... of the others."""
         with torch.no_grad():
             hidden_states = self.teacher.forward_transformer(teacher_features, batch_data_samples)['hidden_states']
         names = [f'd{layer}.loss_kd' for layer in range(len(hidden_states) - 1)] + ['loss_kd']

@@ -1,4 +1,4 @@
-"""Faster and Mask R-CNN that learn from a frozen one."""
+"""Faster R-CNN and Mask R-CNN distilled from a frozen teacher."""
 
 from typing import Any
 
@@ -10,24 +10,20 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 
-from .head_expert import LearnsFromHeadExpert
+from .distill_detector import DistillDetectorMixin
 
 __all__ = ['DistillTwoStageDetector']
 
 
 @MODELS.register_module()
-class DistillTwoStageDetector(LearnsFromHeadExpert, TwoStageDetector):
-    """Faster R-CNN or Mask R-CNN, which keeps to a frozen expert on the head classes while it learns the tail.
+class DistillTwoStageDetector(DistillDetectorMixin, TwoStageDetector):
+    """Faster R-CNN or Mask R-CNN that keeps what a frozen teacher knows about the head classes.
 
-    The box head sees what the expert's features are in the expert's proposals, and learns the expert's answer: its
-    proposals take the place of the queries that the paper has. See
-    :class:`~ltmm.models.detectors.head_expert.LearnsFromHeadExpert` for arguments and errors.
-
-    Raises:
-        TypeError: a box head of several stages.
+    Teacher and student classify the teacher's features of the teacher's proposals, which replace the queries of the
+    paper. See :class:`~ltmm.models.detectors.distill_detector.DistillDetectorMixin` for the arguments.
     """
 
-    plain = TwoStageDetector
+    detector = TwoStageDetector
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -38,7 +34,6 @@ class DistillTwoStageDetector(LearnsFromHeadExpert, TwoStageDetector):
             )
 
     def kd_losses(self, teacher_features: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """``loss_kd``."""
         with torch.no_grad():
             proposals = self.teacher.rpn_head.predict(teacher_features, batch_data_samples, rescale=False)
             rois = bbox2roi([proposal.bboxes for proposal in proposals])  # (N, 5)

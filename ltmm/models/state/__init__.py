@@ -1,6 +1,9 @@
 """What a module keeps while it trains, and what it is told about the training.
 
-For an exponential moving average of a network, such as a key encoder, use MMEngine's ``ExponentialMovingAverage``.
+There is no momentum copy of a network here, such as the key encoder of MoCo: use ``mmengine.model``'s
+``ExponentialMovingAverage(network, momentum=1 - m)``. Call ``update_parameters(network)`` before the keys are computed.
+It copies the buffers of the network (batch-norm statistics); leave ``update_buffers=False``, since its average of
+buffers stays behind when the model moves to another device.
 """
 
 from .class_distribution import ClassDistributionBuffer, UsesClassDistribution
@@ -10,13 +13,13 @@ from .progress import UsesProgress
 from .prototypes import Prototypes, class_statistics
 from .running_sums import RunningCounts, RunningGradients
 from .sample_table import SampleTable, sample_indices
-from .teacher import HasTeacher
+from .teacher import TeacherMixin
 from .train_features import TrainFeatures, UsesTrainFeatures
 
 __all__ = [
     'ClassDistributionBuffer',
     'FeatureQueue',
-    'HasTeacher',
+    'TeacherMixin',
     'Prototypes',
     'RunningCounts',
     'RunningGradients',

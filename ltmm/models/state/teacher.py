@@ -1,69 +1,75 @@
-"""How a model holds a trained one to learn from, which is no part of itself."""
+"""Frozen teachers of a model."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
-__all__ = ['HasTeacher']
+__all__ = ['TeacherMixin']
 
 
-class HasTeacher:
-    """Mixin of a model that learns from a frozen one.
+class TeacherMixin:
+    """Mixin for models that learn from one or several frozen teachers.
 
-    The teacher stays in evaluation mode and gets no gradient. It is no part of the state dict: a test needs the
-    student's checkpoint alone. Its weights are read when the training starts.
+    Teachers stay in evaluation mode and get no gradient. They belong neither to the state dict nor to the optimizer or
+    the DDP wrapper, so a test needs the student's checkpoint only. Put the mixin before the base class of the model.
     """
 
-    def init_teacher(self, teacher: nn.Module, checkpoint: str) -> None:
-        """To be called in ``__init__``, after that of the model.
+    def init_teachers(self, teachers: Sequence[nn.Module], checkpoints: Sequence[str]) -> None:
+        """Set the teachers; call it in ``__init__``, after the model's own.
 
         Args:
-            teacher: the model; kept where neither state dict nor optimizer nor DDP looks.
-            checkpoint: where :meth:`init_weights` finds its weights.
+            teachers: The networks.
+            checkpoints: Their weights, read by :meth:`init_weights`.
         """
-        self.__dict__['teacher'] = teacher.requires_grad_(False).eval()
-        self.teacher_checkpoint = checkpoint
-        self._teacher_is_trained = False
+        self._teachers = [teacher.requires_grad_(False).eval() for teacher in teachers]  # a list hides them from torch
+        self._teacher_checkpoints = list(checkpoints)
+        self._teachers_are_loaded = False
 
-    def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
-        """Take the teacher along to another device or precision."""
-        self.teacher._apply(*args, **kwargs)
-        return super()._apply(*args, **kwargs)
+    @property
+    def teachers(self) -> list[nn.Module]:
+        """The trained teachers.
+
+        Raises:
+            RuntimeError: Their weights have not been read.
+        """
+        if not self._teachers_are_loaded:
+            raise RuntimeError(f'{type(self).__name__}: the teacher has no trained weights yet. Call init_weights().')
+        return self._teachers
+
+    @property
+    def teacher(self) -> nn.Module:
+        """The only trained teacher."""
+        (teacher,) = self.teachers
+        return teacher
 
     def init_weights(self) -> None:
-        """Initialise the student and read the weights of the teacher.
+        """Initialize the student and read the weights of the teachers.
 
         Raises:
-            FileNotFoundError: no such checkpoint.
-            ValueError: it lacks some of the teacher's weights, or has them in other shapes.
+            FileNotFoundError: A checkpoint does not exist.
+            ValueError: A checkpoint does not fit its teacher.
         """
-        from mmengine.runner import load_checkpoint  # slow to import, and not needed by a loss
-
         super().init_weights()
-        loaded = load_checkpoint(self.teacher, self.teacher_checkpoint, map_location='cpu')
-        loaded = {name.removeprefix('module.'): tensor for name, tensor in loaded.get('state_dict', loaded).items()}
-        own = dict(self.teacher.named_parameters())
-        missing = [name for name in own if name not in loaded]
-        if missing:
-            raise ValueError(
-                f'Expected a checkpoint of the teacher, but {len(missing)} of its parameters, {missing[0]} first, are '
-                f'not in {self.teacher_checkpoint}.'
-            )
-        differing = [name for name in own if own[name].shape != loaded[name].shape]
-        if differing:
-            name = differing[0]
-            raise ValueError(
-                f'Expected a checkpoint of the teacher, but {len(differing)} of its parameters have another shape in '
-                f'{self.teacher_checkpoint}: {name} is {tuple(own[name].shape)} in the model and '
-                f'{tuple(loaded[name].shape)} there.'
-            )
-        self._teacher_is_trained = True
+        for teacher, checkpoint in zip(self._teachers, self._teacher_checkpoints, strict=True):
+            _load(teacher, checkpoint)
+        self._teachers_are_loaded = True
 
-    def check_teacher_is_trained(self) -> None:
-        """Refuse to learn from a random start.
+    def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
+        for teacher in self._teachers:
+            teacher._apply(*args, **kwargs)
+        return super()._apply(*args, **kwargs)
 
-        Raises:
-            RuntimeError: the weights of the teacher were never read.
-        """
-        if not self._teacher_is_trained:
-            raise RuntimeError('The teacher has no trained weights: call init_weights(), as the Runner does.')
+
+def _load(teacher: nn.Module, checkpoint: str) -> None:
+    from mmengine.runner import load_checkpoint  # slow to import, and not needed to build a model
+
+    loaded = load_checkpoint(teacher, checkpoint, map_location='cpu')
+    loaded = {name.removeprefix('module.'): tensor for name, tensor in loaded.get('state_dict', loaded).items()}
+    for name, parameter in teacher.named_parameters():
+        got = tuple(loaded[name].shape) if name in loaded else 'missing'
+        if got != tuple(parameter.shape):
+            raise ValueError(
+                f'Expected {checkpoint} to fit the teacher, with {name} of shape {tuple(parameter.shape)}, but it is '
+                f'{got}.'
+            )
