@@ -1,4 +1,4 @@
-"""What the multi-expert networks share: which stages every expert has for itself, and the way through them."""
+"""Base class of backbones with several experts."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ltmm.models.layers.per_expert import PerExpert
+from ltmm.utils.checks import check
 
 from .resnet_cifar import fast_layout
 
@@ -14,21 +15,18 @@ __all__ = ['MultiExpertBackbone']
 
 
 class MultiExpertBackbone(BaseModule):
-    """A network of which any set of stages exists once an expert, and the rest once.
+    """Backbone in which some stages are separate for each expert and the others shared.
 
-    A subclass adds its layers in order by :meth:`add`, the stages as ``layer1``, ``layer2``, ... A shared stage behind
-    a separate one has one set of weights and sees the features of each expert in turn. A checkpoint of the same
-    network with a single expert starts all experts from its weights.
+    A subclass adds its layers in order with :meth:`add`; the stages are named ``layer1``, ``layer2``, ... A shared
+    stage after a separate one is applied to the features of each expert. A checkpoint of the same network with a
+    single expert initializes all experts.
 
     Args:
         num_experts: E.
-        num_stages: number of stages.
-        expert_stages: stages that every expert has for itself, counted from 0.
-        separate_stem: give every expert its own stem too.
-        init_cfg: initialisation.
-
-    Raises:
-        ValueError: no expert, or a stage that does not exist.
+        num_stages: Number of stages.
+        expert_stages: Stages that are separate for each expert, counted from 0.
+        separate_stem: Make the stem separate too.
+        init_cfg: Initialization.
     """
 
     def __init__(
@@ -40,8 +38,7 @@ class MultiExpertBackbone(BaseModule):
         init_cfg: dict | list | None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if num_experts < 1:
-            raise ValueError(f'Expected `num_experts` to be at least 1, but got {num_experts}.')
+        check(num_experts=(num_experts, 'int >= 1'))
         if len({*expert_stages}) < len(expert_stages) or not {*expert_stages} <= {*range(num_stages)}:
             raise ValueError(
                 f'Expected `expert_stages` to be different stages out of {tuple(range(num_stages))}, '
@@ -54,16 +51,16 @@ class MultiExpertBackbone(BaseModule):
         """Add the next layer.
 
         Args:
-            name: of the layer.
-            build: makes it.
-            stage: the stage it is; None for a layer of the stem.
+            name: Name of the layer.
+            build: Returns the layer.
+            stage: Index of the stage; None for a layer of the stem.
         """
         per_expert = self.separate_stem if stage is None else stage in self.expert_stages
         self.add_module(name, PerExpert(build, self.num_experts) if per_expert else build())
         self.parts.append(name)
 
     def stage_maps(self, x: Tensor) -> list[list[Tensor]]:
-        """Outputs of the stages: for each one map (N, C, H, W) while all is shared, E maps from then on."""
+        """Return the outputs of each stage: a single map (N, C, H, W) while everything is shared, then E maps."""
         maps, outputs = [fast_layout(x)], []
         for name in self.parts:
             part = getattr(self, name)
@@ -73,10 +70,10 @@ class MultiExpertBackbone(BaseModule):
         return outputs
 
     def pool(self, maps: Sequence[Tensor]) -> tuple[Tensor]:
-        """Features (E, N, D), averaged over the pixels of the experts' maps, or of the one map of all."""
+        """Average the E maps, or the single shared map, over the pixels; returns features (E, N, D)."""
         features = torch.stack([path.mean(dim=(2, 3)) for path in maps])
         return (features.expand(self.num_experts, -1, -1),)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        """Features (E, N, D) of images (N, C, H, W), in the tuple mmpretrain's heads expect."""
+        """Return the features (E, N, D) of images (N, C, H, W), in the tuple that mmpretrain's heads expect."""
         return self.pool(self.stage_maps(x)[-1])

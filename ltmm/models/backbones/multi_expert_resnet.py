@@ -9,6 +9,7 @@ from mmpretrain.models.backbones.resnet import ResLayer, get_expansion
 from torch import nn
 
 from ltmm.registry import MODELS
+from ltmm.utils.checks import check
 
 from .multi_expert import MultiExpertBackbone
 from .resnet import ResNet
@@ -18,12 +19,12 @@ __all__ = ['MultiExpertResNeXt', 'MultiExpertResNet']
 
 @MODELS.register_module()
 class MultiExpertResNet(MultiExpertBackbone):
-    """mmpretrain's ResNet of which the later stages exist once an expert.
+    """mmpretrain's ResNet with separate later stages for each expert.
 
     RIDE, SADE and MDCS share the first two stages and narrow the others, ``channels=(64, 128, 192, 384)``; with
     ``expert_stages=(3,)`` only the last stage is separate (TLC, and RIDE's ``share_layer3``); with all four stages and
-    ``separate_stem=True`` the experts share nothing. Parameter names are those of mmpretrain and torchvision, so that
-    the weights of a single network of the same width start every expert
+    ``separate_stem=True`` the experts share nothing. Parameters are named as in mmpretrain and torchvision, so the
+    weights of a single network of the same width can initialize all experts
     (``init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet152')``).
 
     [0] Wang et al., Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021, arXiv 2010.01809.
@@ -31,17 +32,13 @@ class MultiExpertResNet(MultiExpertBackbone):
 
     Args:
         depth: 10, 18, 34, 50, 101 or 152.
-        channels: widths of the four stages; the output of a bottleneck block has four times as many channels.
+        channels: Widths of the four stages; the output of a bottleneck block has four times as many channels.
         num_experts: E.
-        expert_stages: stages that every expert has for itself, counted from 0.
-        separate_stem: give every expert its own first convolution too.
-        stage_blocks: blocks of each stage; those of ``depth`` when left out.
-        in_channels: colours of the input image.
-        init_cfg: initialisation.
-
-    Raises:
-        ValueError: an unknown depth, no expert, or a stage that does not exist, or another number of widths than of
-            stages.
+        expert_stages: Stages that are separate for each expert, counted from 0.
+        separate_stem: Make the first convolution separate too.
+        stage_blocks: Number of blocks per stage. Default: those of ``depth``.
+        in_channels: Channels of the input image.
+        init_cfg: Initialization.
     """
 
     arch_settings = ResNet.arch_settings
@@ -57,12 +54,11 @@ class MultiExpertResNet(MultiExpertBackbone):
         in_channels: int = 3,
         init_cfg: dict | list | None = dict(type='Kaiming', layer='Conv2d'),
     ) -> None:
-        if depth not in self.arch_settings:
-            raise ValueError(f'Expected `depth` to be one of {sorted(self.arch_settings)}, but got {depth}.')
+        check(depth=(depth, self.arch_settings))
         block, blocks_of_depth = self.arch_settings[depth]
         stage_blocks = stage_blocks or blocks_of_depth
         if len(stage_blocks) != len(channels):
-            raise ValueError(f'Expected `channels` of {len(stage_blocks)} stages, but got {tuple(channels)}.')
+            raise ValueError(f'Expected `channels` for {len(stage_blocks)} stages, but got {tuple(channels)}.')
         super().__init__(num_experts, len(channels), expert_stages, separate_stem, init_cfg)
         widths = [64, *(channel * get_expansion(block) for channel in channels)]
         self.add('conv1', partial(nn.Conv2d, in_channels, widths[0], 7, 2, 3, bias=False))
@@ -75,19 +71,19 @@ class MultiExpertResNet(MultiExpertBackbone):
             self.add(f'layer{stage + 1}', build, stage)
 
     def make_stage(self, *args: Any, **kwargs: Any) -> nn.Module:
-        """One stage, as mmpretrain's ``ResLayer`` takes it."""
+        """Build a stage; the arguments are those of mmpretrain's ``ResLayer``."""
         return ResLayer(*args, **kwargs)
 
 
 @MODELS.register_module()
 class MultiExpertResNeXt(MultiExpertResNet):
-    """mmpretrain's ResNeXt of which the later stages exist once an expert; see :class:`MultiExpertResNet`.
+    """mmpretrain's ResNeXt with separate later stages for each expert; see :class:`MultiExpertResNet`.
 
     Args:
         depth: 50, 101 or 152.
-        groups: of the 3x3 convolutions.
-        width_per_group: channels of a group where ``channels`` says 64.
-        kwargs: further arguments of :class:`MultiExpertResNet`.
+        groups: Groups of the 3x3 convolutions.
+        width_per_group: Channels per group where ``channels`` is 64.
+        kwargs: Further arguments of :class:`MultiExpertResNet`.
     """
 
     arch_settings = ResNeXt.arch_settings
@@ -97,5 +93,4 @@ class MultiExpertResNeXt(MultiExpertResNet):
         super().__init__(depth, **kwargs)
 
     def make_stage(self, *args: Any, **kwargs: Any) -> nn.Module:
-        """One stage, with grouped convolutions."""
         return ResLayer(*args, **kwargs, **self.cardinality)

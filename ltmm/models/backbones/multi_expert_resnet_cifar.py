@@ -1,4 +1,4 @@
-"""ResNet-32 and its kin for 32x32 images, with several experts."""
+"""ResNets for 32x32 images, such as ResNet-32, with several experts."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,29 +15,25 @@ __all__ = ['MultiExpertResNetCIFAR']
 
 @MODELS.register_module()
 class MultiExpertResNetCIFAR(MultiExpertBackbone):
-    """:class:`ResNetCIFAR` of which the later stages exist once an expert.
+    """:class:`ResNetCIFAR` with separate later stages for each expert.
 
     RIDE, SADE and MDCS share the first stage and narrow the others, ``channels=(16, 24, 48)``, so that three experts
     cost 1.7 times the parameters of one full network; BalPoE keeps the full width; TLC separates all stages,
-    ``expert_stages=(0, 1, 2)``; with ``separate_stem=True`` in addition the experts share nothing.
+    ``expert_stages=(0, 1, 2)``; with ``separate_stem=True`` too the experts share nothing.
 
     [0] Wang et al., Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021, arXiv 2010.01809.
     [1] github.com/frank-xwang/RIDE-LongTailRecognition @ab8be5c, ``ResNet_s``.
 
     Args:
-        depth: 6 n + 2 for n blocks a stage; 32 where ``stage_blocks`` is left out too.
-        channels: widths of the three stages.
+        depth: 6 n + 2 for n blocks per stage. Default: 32.
+        channels: Widths of the three stages.
         num_experts: E.
-        expert_stages: stages that every expert has for itself, counted from 0.
-        separate_stem: give every expert its own first convolution too.
-        shortcut: where the shape changes: ``'A'``, without parameters, or ``'B'``, a 1x1 convolution and batch norm.
-        stage_blocks: blocks of each stage, in place of ``depth``.
-        in_channels: colours of the input image.
-        init_cfg: initialisation.
-
-    Raises:
-        ValueError: both ``depth`` and ``stage_blocks``, a depth that is not 6 n + 2, no expert, a stage that does not
-            exist, or another number of widths than of stages.
+        expert_stages: Stages that are separate for each expert, counted from 0.
+        separate_stem: Make the first convolution separate too.
+        shortcut: Where the shape changes: ``'A'``, without parameters, or ``'B'``, a 1x1 convolution and batch norm.
+        stage_blocks: Number of blocks per stage, instead of ``depth``.
+        in_channels: Channels of the input image.
+        init_cfg: Initialization.
     """
 
     def __init__(
@@ -59,7 +55,7 @@ class MultiExpertResNetCIFAR(MultiExpertBackbone):
         if stage_blocks is None:
             stage_blocks = [blocks_per_stage(32 if depth is None else depth)] * 3
         if len(stage_blocks) != len(channels):
-            raise ValueError(f'Expected `channels` of {len(stage_blocks)} stages, but got {tuple(channels)}.')
+            raise ValueError(f'Expected `channels` for {len(stage_blocks)} stages, but got {tuple(channels)}.')
         super().__init__(num_experts, len(channels), expert_stages, separate_stem, init_cfg)
         self.add('conv1', partial(nn.Conv2d, in_channels, channels[0], 3, 1, 1, bias=False))
         self.add('bn1', partial(nn.BatchNorm2d, channels[0]))

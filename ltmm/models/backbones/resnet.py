@@ -10,6 +10,6 @@ __all__ = ['ResNet']
 
 @MODELS.register_module()
 class ResNet(MMPretrainResNet):
-    """mmpretrain's ResNet with depth 10 ([1, 1, 1, 1] basic blocks) beside its own 18 to 152."""
+    """mmpretrain's ResNet, with depth 10 (one basic block per stage) in addition to 18 to 152."""
 
     arch_settings = {10: (BasicBlock, (1, 1, 1, 1)), **MMPretrainResNet.arch_settings}

@@ -1,4 +1,4 @@
-"""The ResNets for 32x32 images that long-tailed CIFAR papers use."""
+"""ResNets for 32x32 images, as in papers on long-tailed CIFAR."""
 
 from collections.abc import Sequence
 
@@ -8,27 +8,26 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ltmm.registry import MODELS
+from ltmm.utils.checks import check
 
 __all__ = ['ResNetCIFAR', 'blocks_per_stage', 'fast_layout', 'make_stage']
 
-SHORTCUTS = ('A', 'B')
-
 
 class PadShortcut(nn.Module):
-    """Option A: every ``stride``-th pixel, new channels zero, half of them on each side; no parameters."""
+    """Option A without parameters: take every ``stride``-th pixel and pad zero channels, half on each side."""
 
     def __init__(self, new_channels: int, stride: int) -> None:
         super().__init__()
         self.new_channels, self.stride = new_channels, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C + new_channels, H/stride, W/stride)."""
+        """Map (N, C, H, W) to (N, C + new_channels, H/stride, W/stride)."""
         side = self.new_channels // 2
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, side, self.new_channels - side))
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut, which is the input itself where the shape stays."""
+    """Two 3x3 convolutions and a shortcut, the identity where the shape does not change."""
 
     def __init__(self, in_channels: int, channels: int, stride: int, shortcut: str) -> None:
         super().__init__()
@@ -46,40 +45,35 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', H/stride, W/stride)."""
+        """Map (N, C, H, W) to (N, C', H/stride, W/stride)."""
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x), inplace=True)
 
 
 def make_stage(in_channels: int, channels: int, num_blocks: int, stride: int, shortcut: str) -> nn.Sequential:
-    """A stage of basic blocks, the first of which changes width and resolution.
+    """Build a stage of basic blocks, the first of which changes width and resolution.
 
     Args:
-        in_channels: width of the input.
-        channels: width of the output.
-        num_blocks: blocks.
-        stride: of the first block.
-        shortcut: where the shape changes: ``'A'``, without parameters, or ``'B'``, a 1x1 convolution and batch norm.
+        in_channels: Width of the input.
+        channels: Width of the output.
+        num_blocks: Number of blocks.
+        stride: Stride of the first block.
+        shortcut: Where the shape changes: ``'A'``, without parameters, or ``'B'``, a 1x1 convolution and batch norm.
     """
-    if shortcut not in SHORTCUTS:
-        raise ValueError(f'Expected `shortcut` to be one of {sorted(SHORTCUTS)}, but got {shortcut!r}.')
+    check(shortcut=(shortcut, ('A', 'B')))
     first = BasicBlock(in_channels, channels, stride, shortcut)
     return nn.Sequential(first, *(BasicBlock(channels, channels, 1, shortcut) for _ in range(num_blocks - 1)))
 
 
 def blocks_per_stage(depth: int) -> int:
-    """n of a CIFAR ResNet with 6 n + 2 layers.
-
-    Raises:
-        ValueError: a depth that is not 6 n + 2.
-    """
+    """Return n of a CIFAR ResNet with 6 n + 2 layers."""
     if depth < 8 or (depth - 2) % 6:
         raise ValueError(f'Expected `depth` to be 6 n + 2 (8, 14, 20, 32, 44, 56, 110), but got {depth}.')
     return (depth - 2) // 6
 
 
 def fast_layout(x: Tensor) -> Tensor:
-    """Images (N, C, H, W), on a CPU in the memory order in which it convolves small ones a fifth faster."""
+    """Return the images in the memory format in which CPUs convolve small ones about a fifth faster."""
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == 'cpu' else x
 
 
@@ -87,21 +81,17 @@ def fast_layout(x: Tensor) -> Tensor:
 class ResNetCIFAR(BaseModule):
     """ResNet-20/32/44/56/... for 32x32 images: 3x3 stem without pooling, three stages, global average pooling.
 
-    The network behind every published CIFAR10/100-LT figure; mmpretrain's ``ResNet_CIFAR`` is another, wider one.
-    Parameter names are those of the authors' code.
+    The usual network for CIFAR10/100-LT; mmpretrain's ``ResNet_CIFAR`` is wider. Parameters are named as in [1].
 
     [0] He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 4.2.
     [1] github.com/kaidic/LDAM-DRW @2536330, ``resnet32``.
 
     Args:
-        depth: 6 n + 2 for n blocks a stage.
-        channels: widths of the three stages.
-        in_channels: colours of the input image.
-        stem_stride: of the first convolution; 2 makes images of 64x64 as cheap as those of 32x32 are without it.
-        init_cfg: initialisation.
-
-    Raises:
-        ValueError: a depth that is not 6 n + 2.
+        depth: 6 n + 2 for n blocks per stage.
+        channels: Widths of the three stages.
+        in_channels: Channels of the input image.
+        stem_stride: Stride of the first convolution; with 2, 64x64 images cost as much as 32x32 images with 1.
+        init_cfg: Initialization.
     """
 
     def __init__(
@@ -123,7 +113,7 @@ class ResNetCIFAR(BaseModule):
         self.num_stages = len(channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        """Features (N, channels[-1]) of images (N, in_channels, H, W), in the tuple mmpretrain's heads expect."""
+        """Return the features (N, D) of images (N, in_channels, H, W), in the tuple that mmpretrain's heads expect."""
         x = F.relu(self.bn1(self.conv1(fast_layout(x))), inplace=True)
         for stage in range(1, self.num_stages + 1):
             x = getattr(self, f'layer{stage}')(x)

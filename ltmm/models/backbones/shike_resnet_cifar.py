@@ -1,4 +1,4 @@
-"""SHIKE's network: experts that see shallow features in different depths."""
+"""SHIKE's network: experts that use shallow features from different depths."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +13,9 @@ __all__ = ['SHIKEResNetCIFAR']
 
 
 def shallow_branch(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Convolutions that halve the resolution and double the width, with batch norm, until the width is reached.
+    """Build convolutions with batch norm that halve the resolution and double the width until ``out_channels``.
 
-    ReLU follows the first one only.
+    Only the first one is followed by a ReLU.
     """
     layers: list[nn.Module] = []
     while in_channels < out_channels:
@@ -28,34 +28,31 @@ def shallow_branch(in_channels: int, out_channels: int) -> nn.Sequential:
 
 @MODELS.register_module()
 class SHIKEResNetCIFAR(MultiExpertResNetCIFAR):
-    """Multiplies the last stage of each expert by shallow features: tail and head profit from different depths.
+    """Multi-expert ResNet in which each expert multiplies its last stage by shallow features.
 
-    The first two stages are shared. Expert e takes the output of stage ``e % 2`` through a few convolutions of its own
-    to the shape of its last stage.
+    The first two stages are shared. Expert e maps the output of stage ``e % 2`` to the shape of its last stage by
+    convolutions of its own, so that the experts use features from different depths.
 
     [0] Jin et al., Long-Tailed Visual Recognition via Self-Heterogeneous Integration with Knowledge Excavation,
         CVPR 2023, arXiv 2304.01279.
     [1] github.com/jinyan-06/SHIKE @2b04b62, ``ResNet_MoE``.
 
     Args:
-        depth: see :class:`MultiExpertResNetCIFAR`.
-        channels: widths of the three stages; each twice that before.
+        depth: See :class:`MultiExpertResNetCIFAR`.
+        channels: Widths of the three stages, each twice the one before.
         num_experts: E.
-        kwargs: further arguments of :class:`MultiExpertResNetCIFAR`.
-
-    Raises:
-        ValueError: widths that do not double.
+        kwargs: Further arguments of :class:`MultiExpertResNetCIFAR`.
     """
 
     def __init__(
         self, depth: int | None = None, channels: Sequence[int] = (16, 32, 64), num_experts: int = 3, **kwargs: Any
     ) -> None:
         if tuple(channels) != tuple(channels[0] * 2**i for i in range(3)):
-            raise ValueError(f'Expected `channels` of three stages, each twice that before, but got {channels}.')
+            raise ValueError(f'Expected three `channels`, each twice the one before, but got {channels}.')
         super().__init__(depth, channels, num_experts, expert_stages=(2,), shortcut='B', **kwargs)
         self.shallow = nn.ModuleList(shallow_branch(channels[e % 2], channels[2]) for e in range(num_experts))
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        """Features (E, N, D) of images (N, C, H, W)."""
+        """Return the features (E, N, D) of images (N, C, H, W)."""
         *shared, deep = self.stage_maps(x)
         return self.pool([d * branch(shared[e % 2][0]) for e, (d, branch) in enumerate(zip(deep, self.shallow))])

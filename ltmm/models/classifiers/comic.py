@@ -1,4 +1,4 @@
-"""COMIC: three branches that learn together from partial labels with a long tail."""
+"""COMIC: three branches for long-tailed multi-label classification with partial labels."""
 
 from typing import Any
 
@@ -9,34 +9,32 @@ from torch import Tensor
 
 from ltmm.models.heads.comic_head import BRANCHES, COMICHead
 from ltmm.registry import MODELS
+from ltmm.utils.checks import check
 
 __all__ = ['COMIC']
 
 
 @MODELS.register_module()
 class COMIC(ImageClassifier):
-    """Trains a branch for the head, one for the tail and one for both in each step, and predicts with the last.
+    """Classifier with a branch for head classes, one for tail classes and a balanced one, which predicts.
 
-    Each branch has a backbone, a neck and a classifier, ``backbone.tail``, ``neck.tail`` and ``head.fc.tail``, whose
-    learning rates ``paramwise_cfg`` tells apart. Branches learn by their own losses alone, as in [1], which has an
-    optimizer for each. A shared backbone learns from all three; one that is frozen does what three frozen ones do, in a
-    third of the time.
+    Each branch has a backbone, a neck and a classifier, such as ``backbone.tail``, ``neck.tail`` and ``head.fc.tail``;
+    set their learning rates in ``paramwise_cfg``. A branch gets gradients from its own losses only, as in [1], which
+    has an optimizer per branch. A shared backbone gets those of all three; if it is frozen, it equals three frozen
+    backbones at a third of the time.
 
     [0] Zhang et al., Learning in Imperfect Environment: Multi-Label Classification with Long-Tailed Distribution and
         Partial Labels, ICCV 2023, arXiv 2304.10539.
-    [1] github.com/wannature/COMIC @1de14e5, which does not run as published. Followed are its losses, classifiers and
-        the older BalancedlNetwork_test.py, in which all branches see the same images and the attention is trained; the
-        head-tail balancer, commented out in [1], is that of [0].
+    [1] github.com/wannature/COMIC @1de14e5, which does not run as published. This implementation follows its losses and
+        classifiers and the older BalancedlNetwork_test.py, in which all branches see the same images and the attention
+        is trained; the head-tail balancer, commented out in [1], follows [0].
 
     Args:
-        backbone: of each branch, as a dictionary.
-        head: an :class:`~ltmm.models.heads.COMICHead`.
-        neck: of each branch, as a dictionary, such as ``'ltmm.FeatureProjection'``.
-        shared_backbone: one backbone for the three branches.
-        **kwargs: pretrained, train_cfg, data_preprocessor and init_cfg of mmpretrain's ``ImageClassifier``.
-
-    Raises:
-        TypeError: another head.
+        backbone: Config of the backbone of a branch.
+        head: Config of a :class:`~ltmm.models.heads.COMICHead`.
+        neck: Config of the neck of a branch, such as ``'ltmm.FeatureProjection'``.
+        shared_backbone: Use one backbone for the three branches.
+        **kwargs: Further arguments of mmpretrain's ``ImageClassifier``.
     """
 
     def __init__(
@@ -53,17 +51,13 @@ class COMIC(ImageClassifier):
             raise TypeError(f"COMIC needs head=dict(type='ltmm.COMICHead', ...), but got {type(self.head).__name__}.")
 
     def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> dict[str, tuple[Tensor, ...]] | Tensor:
-        """The features of each branch.
+        """Return the features of each branch.
 
         Args:
-            inputs: images, (N, C, H, W).
-            stage: ``'backbone'`` or ``'neck'``; ``'pre_logits'`` gives what the balanced classifier sees, (N, D).
-
-        Raises:
-            ValueError: another stage.
+            inputs: Images, (N, C, H, W).
+            stage: ``'backbone'`` or ``'neck'``; ``'pre_logits'`` for the input of the balanced classifier, (N, D).
         """
-        if stage not in ('backbone', 'neck', 'pre_logits'):
-            raise ValueError(f"Expected `stage` to be 'backbone', 'neck' or 'pre_logits', but got {stage!r}.")
+        check(stage=(stage, ('backbone', 'neck', 'pre_logits')))
         if self.shared_backbone:
             feats = dict.fromkeys(BRANCHES, self.backbone(inputs))
         else:

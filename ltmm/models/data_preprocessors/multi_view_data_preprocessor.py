@@ -12,33 +12,29 @@ __all__ = ['MultiViewDataPreprocessor']
 
 @MODELS.register_module()
 class MultiViewDataPreprocessor(ClsDataPreprocessor):
-    """mmpretrain's ``ClsDataPreprocessor`` for the views of its ``MultiView`` transform, and for single images.
+    """mmpretrain's ``ClsDataPreprocessor`` for single images or the views of its ``MultiView`` transform.
 
-    V views of N images become one batch (V N, C, H, W), view after view, so that batch norm sees all of them together;
-    the N data samples stay N. The batches come from ``collate_fn=dict(type='default_collate')``.
+    V views of N images become one view-major batch (V N, C, H, W), so batch norm sees all views together; there are
+    still N data samples. The dataloader needs ``collate_fn=dict(type='default_collate')``.
 
     Args:
-        *args: of ``ClsDataPreprocessor``.
-        **kwargs: of ``ClsDataPreprocessor``.
-
-    Raises:
-        ValueError: batch augmentations, which mix images and labels one to one; or a batch without ``inputs``.
-        TypeError: at a batch that is a list of single images.
+        *args: Of ``ClsDataPreprocessor``.
+        **kwargs: Of ``ClsDataPreprocessor``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.batch_augments is not None:
             raise ValueError(
-                'MultiViewDataPreprocessor cannot mix images: leave `augments` out of the train_cfg of the model.'
+                'MultiViewDataPreprocessor does not support batch augmentations: remove `augments` from train_cfg.'
             )
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Stack, convert and normalise the views.
+        """Stack, convert and normalize the views.
 
         Args:
             data: ``inputs``, a tensor (N, C, H, W) or a list of V such tensors, and ``data_samples``.
-            training: as in ``ClsDataPreprocessor``.
+            training: As in ``ClsDataPreprocessor``.
         """
         if 'inputs' not in data:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Additive attention over a few vectors for each image."""
+"""Additive attention over a few vectors per image."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,15 +11,15 @@ __all__ = ['AdditiveAttention', 'additive_attention']
 def additive_attention(
     query: Tensor, keys: Tensor, query_weight: Tensor, key_weight: Tensor, score_weight: Tensor, dropout: float
 ) -> Tensor:
-    r"""Mean of the keys, weighed by the softmax of :math:`w^\top \tanh(W_q q + W_k k)`, (N, D).
+    r"""Average the keys with the weights softmax(:math:`w^\top \tanh(W_q q + W_k k)`), (N, D).
 
     Args:
         query: q, (N, D).
-        keys: k, which are the values too, (N, M, D).
+        keys: k, also the values, (N, M, D).
         query_weight: W_q, (H, D).
         key_weight: W_k, (H, D).
         score_weight: w, (1, H).
-        dropout: probability that a key is left out.
+        dropout: Probability of dropping a key.
     """
     hidden = F.linear(query, query_weight).unsqueeze(1) + F.linear(keys, key_weight)  # (N, M, H)
     weight = F.linear(hidden.tanh(), score_weight).softmax(dim=1)  # (N, M, 1)
@@ -28,7 +28,7 @@ def additive_attention(
 
 @MODELS.register_module()
 class AdditiveAttention(nn.Module):
-    r"""Lets a branch look at what the branches for head and tail see, and take more from the one that helps.
+    r"""Attention of one feature vector (the query) over several others, such as those of other branches.
 
     .. math:: \sum_m \mathrm{softmax}_m\bigl(w^\top \tanh(W_q q + W_k k_m)\bigr) \, k_m
 
@@ -38,7 +38,7 @@ class AdditiveAttention(nn.Module):
     Args:
         in_features: D.
         hidden_features: H.
-        dropout: probability that a key is left out, in training.
+        dropout: Probability of dropping a key in training.
     """
 
     def __init__(self, in_features: int, hidden_features: int, dropout: float = 0.1) -> None:
@@ -49,7 +49,7 @@ class AdditiveAttention(nn.Module):
         self.dropout = dropout
 
     def forward(self, query: Tensor, keys: Tensor) -> Tensor:
-        """The attended keys, (N, D).
+        """Return the attended keys, (N, D).
 
         Args:
             query: (N, D).

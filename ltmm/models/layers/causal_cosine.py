@@ -1,4 +1,4 @@
-"""The cosine classifiers of COMIC: with the mean direction of all features taken off, put on, or left alone."""
+"""Cosine classifiers of COMIC, which subtract, add or ignore the mean direction of all features."""
 
 import torch
 import torch.nn.functional as F
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ltmm.models.state.base import TrainingState
 from ltmm.registry import MODELS
+from ltmm.utils.checks import check
 
 __all__ = ['CausalCosine', 'RunningDirection', 'causal_cosine']
 
@@ -14,17 +15,17 @@ MODES = ('balanced', 'head', 'tail')
 
 
 def causal_cosine(x: Tensor, weight: Tensor, direction: Tensor, shift: float, gamma: float) -> tuple[Tensor, Tensor]:
-    r"""Cosines of features, and of features moved by :math:`s \cos(x, c)\, c`, with the weights, both (N, C).
+    r"""Compute the cosines of the weights with x and with :math:`x + s \cos(x, c)\, c`, both (N, C).
 
-    With K heads every vector is cut into K parts, which are normalised on their own; the cosines of the parts are
+    With K heads, every vector is split into K parts, which are normalized separately; the cosines of the parts are
     averaged.
 
     Args:
-        x: features, (N, K, D / K).
+        x: Features, (N, K, D / K).
         weight: (C, K, D / K).
-        direction: c, unit vectors, (K, D / K); zeros move nothing.
+        direction: c, unit vectors or zeros, (K, D / K).
         shift: s.
-        gamma: added to the lengths of the weights.
+        gamma: Added to the norms of the weights.
     """
     x = F.normalize(x, dim=2)
     weight = weight / (weight.norm(dim=2, keepdim=True) + gamma)
@@ -35,14 +36,14 @@ def causal_cosine(x: Tensor, weight: Tensor, direction: Tensor, shift: float, ga
 
 
 class RunningDirection(TrainingState):
-    """Sum of the mean features of all batches so far, the older the less, over all ranks.
+    """Exponentially decaying sum of the mean features of all batches, over all ranks.
 
     Args:
         num_features: D.
-        momentum: what is left of the sum with every batch.
+        momentum: Factor of the sum at every batch.
 
     Attributes:
-        total: (D,), float32; only its direction has a meaning.
+        total: (D,), float32; only its direction is used.
     """
 
     def __init__(self, num_features: int, momentum: float) -> None:
@@ -52,10 +53,10 @@ class RunningDirection(TrainingState):
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
-        """Add the mean of a batch; nothing happens in evaluation mode.
+        """Add the mean of a batch; does nothing in evaluation mode.
 
         Args:
-            x: features, (N, D).
+            x: Features, (N, D).
         """
         if self.training:
             batch = torch.cat([x.sum(dim=0, dtype=self.total.dtype), self.total.new_tensor([len(x)])])  # (D + 1,)
@@ -65,19 +66,19 @@ class RunningDirection(TrainingState):
 
 @MODELS.register_module()
 class CausalCosine(nn.Module):
-    r"""Compares directions; in training it also tells what it would say of features moved to the head or to the tail.
+    r"""Cosine classifier that can also return the logits of features moved along the mean direction.
 
     .. math:: z_c = \tau \, \frac{w_c^\top x}{(\lVert w_c \rVert + \gamma) \lVert x \rVert}
 
-    The mean direction c of all features is what the head classes have most of. Mode ``'head'`` moves a feature by
-    :math:`-\cos(x, c)\, c`, mode ``'tail'`` by :math:`+\alpha \cos(x, c)\, c`, mode ``'balanced'`` not at all. The
-    mean is a running one, :math:`m \leftarrow 0.9\, m + \bar x` with :math:`c = m / \lVert m \rVert`; it moves in
-    training only, is equal on all ranks, and is in the checkpoint.
+    The mean direction c of all features is dominated by frequent classes. Mode ``'head'`` moves a feature by
+    :math:`-\cos(x, c)\, c`, mode ``'tail'`` by :math:`+\alpha \cos(x, c)\, c`, mode ``'balanced'`` not at all. c is
+    a running mean, :math:`m \leftarrow 0.9\, m + \bar x` and :math:`c = m / \lVert m \rVert`, updated in training,
+    equal on all ranks and saved in the checkpoint.
 
     [0] Zhang et al., Learning in Imperfect Environment: Multi-Label Classification with Long-Tailed Distribution and
         Partial Labels, ICCV 2023, arXiv 2304.10539.
     [1] github.com/wannature/COMIC @1de14e5, ``Causal_Norm_Classifier`` of HeadNormClassifier.py, TailNormClassifier.py
-        and CausalNormClassifier.py, which descend from Tang et al., NeurIPS 2020. Equal to [1] on its own numbers
+        and CausalNormClassifier.py, derived from Tang et al., NeurIPS 2020. This implementation reproduces [1]
         (tests/conformance, ``comic_classifier``).
 
     Args:
@@ -85,14 +86,10 @@ class CausalCosine(nn.Module):
         out_features: C.
         mode: ``'head'``, ``'tail'`` or ``'balanced'``.
         scale: :math:`\tau`.
-        num_heads: K parts that are compared on their own; divides D.
-        alpha: of mode ``'tail'``.
+        num_heads: K; divides D.
+        alpha: :math:`\alpha` of mode ``'tail'``.
         gamma: :math:`\gamma`.
-        momentum: of the running mean.
-
-    Raises:
-        ValueError: an unknown mode, a scale that is not positive, K that does not divide D, or a momentum outside
-            [0, 1).
+        momentum: Of the running mean.
     """
 
     def __init__(
@@ -107,14 +104,9 @@ class CausalCosine(nn.Module):
         momentum: float = 0.9,
     ) -> None:
         super().__init__()
-        if mode not in MODES:
-            raise ValueError(f'Expected `mode` to be one of {list(MODES)}, but got {mode!r}.')
-        if scale <= 0:
-            raise ValueError(f'Expected `scale` to be positive, but got {scale}.')
+        check(mode=(mode, MODES), scale=(scale, '> 0'), momentum=(momentum, 'in [0, 1)'))
         if in_features % num_heads:
             raise ValueError(f'Expected `num_heads` to divide in_features={in_features}, but got {num_heads}.')
-        if not 0 <= momentum < 1:
-            raise ValueError(f'Expected `momentum` to be in [0, 1), but got {momentum}.')
         self.in_features, self.out_features, self.mode = in_features, out_features, mode
         self.scale, self.num_heads, self.alpha, self.gamma = scale, num_heads, alpha, gamma
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
@@ -122,21 +114,21 @@ class CausalCosine(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Uniform, up to one over the square root of D."""
+        r"""Initialize uniformly within :math:`\pm 1 / \sqrt{D}`."""
         bound = self.in_features**-0.5
         nn.init.uniform_(self.weight, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, C) of features (N, D)."""
+        """Return the logits (N, C) of features (N, D)."""
         return self._logits(x)[0]
 
     def with_moved(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the features, and of the moved features, both (N, C); mode ``'balanced'`` gives the same twice.
+        """Return the logits of the features and of the moved features, both (N, C).
 
-        In training the features move the running mean first.
+        In training the running mean is updated first.
 
         Args:
-            x: features, (N, D).
+            x: Features, (N, D).
         """
         if self.embedding is not None:
             self.embedding.update(x)
@@ -157,5 +149,4 @@ class CausalCosine(nn.Module):
             return self.scale * plain, self.scale * moved
 
     def extra_repr(self) -> str:
-        """Shown in ``print(model)``."""
         return f'in_features={self.in_features}, out_features={self.out_features}, mode={self.mode!r}'

@@ -24,7 +24,7 @@ class NormedLinear(CosineLayer, nn.Module):
 
     [0] Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019,
         arXiv 1906.07413.
-    [1] github.com/kaidic/LDAM-DRW @2536330, ``NormedLinear``, whose weight is the transpose of ours.
+    [1] github.com/kaidic/LDAM-DRW @2536330, ``NormedLinear``; its weight is transposed.
 
     Args:
         in_features: D.

@@ -1,4 +1,4 @@
-"""A part of a network that every expert has for itself."""
+"""A separate copy of a module for each expert."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -10,23 +10,19 @@ __all__ = ['PerExpert', 'single_name']
 
 
 def single_name(name: str) -> str:
-    """Name that a parameter of an expert has in a network with a single one."""
+    """Return the name of an expert's parameter in a network with a single expert."""
     return re.sub(r'(^|\.)experts\.\d+\.', r'\1', name)
 
 
 class PerExpert(nn.Module):
-    """E copies of a module, one an expert; the weights of a single one can be loaded into all of them.
+    """E copies of a module, one per expert.
 
-    A state dict with the parameters of one module (``layer3.0.conv1.weight`` in place of
-    ``layer3.experts.0.0.conv1.weight``) gives every expert the same weights, so that a pretrained single network is the
-    start of all experts.
+    A state dict of a single module (``layer3.0.conv1.weight`` instead of ``layer3.experts.0.0.conv1.weight``) is loaded
+    into all experts, so that they can start from a pretrained network.
 
     Args:
-        build: makes one copy; called E times, so that every expert has its own random start.
+        build: Returns a copy; called E times, so every expert has its own random initialization.
         num_experts: E.
-
-    Raises:
-        ValueError: when weights are loaded that are of another number of experts.
     """
 
     def __init__(self, build: Callable[[], nn.Module], num_experts: int) -> None:
@@ -34,7 +30,7 @@ class PerExpert(nn.Module):
         self.experts = nn.ModuleList(build() for _ in range(num_experts))
 
     def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """E outputs from the E inputs of the experts, or from the one input of all."""
+        """Return the E outputs for E inputs, or for one input shared by all experts."""
         if len(inputs) == 1:
             inputs = [*inputs] * len(self.experts)
         return [expert(x) for expert, x in zip(self.experts, inputs, strict=True)]

@@ -1,4 +1,4 @@
-"""Linear classifier with a learnable scale a class."""
+"""Linear classifier with a learnable scale per class."""
 
 import torch
 import torch.nn.functional as F
@@ -10,10 +10,10 @@ __all__ = ['ScaledLinear', 'scaled_linear']
 
 
 def scaled_linear(x: Tensor, weight: Tensor, bias: Tensor | None, scale: Tensor) -> Tensor:
-    r""":math:`s \odot (W x + b)`, (N, C).
+    r"""Compute :math:`s \odot (W x + b)`, (N, C).
 
     Args:
-        x: features, (N, D).
+        x: Features, (N, D).
         weight: W, (C, D).
         bias: b, (C,), or None.
         scale: s, (C,).
@@ -23,21 +23,21 @@ def scaled_linear(x: Tensor, weight: Tensor, bias: Tensor | None, scale: Tensor)
 
 @MODELS.register_module()
 class ScaledLinear(nn.Linear):
-    r"""Learnable weight scaling (LWS): the second stage learns how loud each class is, head and tail, and nothing else.
+    r"""Linear classifier with a learnable scale per class, for learnable weight scaling (LWS).
 
     .. math:: z_c = s_c (w_c^\top x + b_c)
 
-    The scales start at 1. For LWS freeze ``head.fc.weight`` and ``head.fc.bias`` with :class:`ltmm.engine.FreezeHook`;
-    MiSLAS learns them too, at a smaller rate.
+    The scales start at 1. The second stage of LWS learns nothing else: freeze ``head.fc.weight`` and ``head.fc.bias``
+    with :class:`ltmm.engine.FreezeHook`. MiSLAS also learns these, with a smaller learning rate.
 
     [0] Kang et al., Decoupling Representation and Classifier for Long-Tailed Recognition, ICLR 2020, arXiv 1910.09217.
     [1] github.com/facebookresearch/classifier-balancing @f162ade, TauNormClassifier.py, which scales the bias too (the
-        paper does not). Equal to [1] on its own numbers (tests/conformance, ``decoupling_classifiers``).
+        paper does not). This implementation reproduces [1] (tests/conformance, ``decoupling_classifiers``).
 
     Args:
         in_features: D.
         out_features: C.
-        bias: add b.
+        bias: Add b.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
@@ -45,5 +45,5 @@ class ScaledLinear(nn.Linear):
         self.scale = nn.Parameter(torch.ones(out_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, C) of features (N, D)."""
+        """Return the logits (N, C) of features (N, D)."""
         return scaled_linear(x, self.weight, self.bias, self.scale)

@@ -1,4 +1,4 @@
-"""Features of another width."""
+"""Linear projection of pooled features."""
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -10,13 +10,13 @@ __all__ = ['FeatureProjection']
 
 @MODELS.register_module()
 class FeatureProjection(BaseModule):
-    """Global average pooling, where the features are maps, and a linear layer.
+    """Global average pooling (of feature maps) and a linear layer.
 
     Args:
-        in_channels: width of the last stage of the backbone.
+        in_channels: Width of the last stage of the backbone.
         out_channels: D.
-        log_softmax: take the logarithm of the softmax over the D features, as COMIC does.
-        init_cfg: initialisation.
+        log_softmax: Apply log-softmax over the D features, as COMIC does.
+        init_cfg: Initialization.
     """
 
     def __init__(
@@ -27,15 +27,14 @@ class FeatureProjection(BaseModule):
         self.log_softmax = log_softmax
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor]:
-        """Features (N, D), in the tuple mmpretrain's heads expect.
+        """Return the features (N, D), in the tuple that mmpretrain's heads expect.
 
         Args:
-            feats: the last of them (N, in_channels) or (N, in_channels, H, W).
+            feats: The last is (N, in_channels) or (N, in_channels, H, W).
         """
         x = feats[-1]
         x = self.proj(x.mean(dim=(2, 3)) if x.dim() == 4 else x)
         return (x.log_softmax(dim=1) if self.log_softmax else x,)
 
     def extra_repr(self) -> str:
-        """Shown in ``print(model)``."""
         return f'log_softmax={self.log_softmax}'

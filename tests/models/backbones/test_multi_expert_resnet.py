@@ -83,7 +83,7 @@ def test_errors_at_build():
         MultiExpertResNet(11)
     with pytest.raises(ValueError, match=r'`depth` to be one of \[50, 101, 152\], but got 18'):
         MultiExpertResNeXt(18)
-    with pytest.raises(ValueError, match=r'`channels` of 4 stages, but got \(16, 32\)'):
+    with pytest.raises(ValueError, match=r'`channels` for 4 stages, but got \(16, 32\)'):
         MultiExpertResNet(50, channels=(16, 32))
     with pytest.raises(ValueError, match=r'different stages out of \(0, 1, 2, 3\), but got \(4,\)'):
         MultiExpertResNet(50, expert_stages=(4,))

@@ -117,12 +117,12 @@ def test_shortcut_b_is_a_convolution_with_batch_norm():
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(num_experts=0), '`num_experts` to be at least 1, but got 0'),
+        (dict(num_experts=0), '`num_experts` to be int >= 1, but got 0'),
         (dict(expert_stages=(1, 3)), r'`expert_stages` to be different stages out of \(0, 1, 2\), but got \(1, 3\)'),
         (dict(expert_stages=(1, 1)), r'different stages .* but got \(1, 1\)'),
         (dict(stage_blocks=(1, 1, 2)), r'Expected `depth` or `stage_blocks`, but got both: 8 and \(1, 1, 2\)'),
         (dict(depth=33), r'`depth` to be 6 n \+ 2'),
-        (dict(channels=(16, 32)), r'`channels` of 3 stages, but got \(16, 32\)'),
+        (dict(channels=(16, 32)), r'`channels` for 3 stages, but got \(16, 32\)'),
         (dict(shortcut='C'), r"`shortcut` to be one of \['A', 'B'\], but got 'C'"),
     ],
 )

@@ -30,5 +30,5 @@ def test_experts_take_turns_in_depth():
 
 
 def test_refuses_widths_that_do_not_double():
-    with pytest.raises(ValueError, match=r'each twice that before, but got \(16, 24, 48\)'):
+    with pytest.raises(ValueError, match=r'each twice the one before, but got \(16, 24, 48\)'):
         SHIKEResNetCIFAR(channels=(16, 24, 48))

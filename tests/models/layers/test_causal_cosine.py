@@ -107,7 +107,7 @@ def test_the_mean_is_that_of_all_ranks(tmp_path):
     'options, message',
     [
         (dict(mode='median'), r"Expected `mode` to be one of \['balanced', 'head', 'tail'\], but got 'median'"),
-        (dict(scale=0), 'Expected `scale` to be positive, but got 0'),
+        (dict(scale=0), '`scale` to be > 0, but got 0'),
         (dict(num_heads=3), 'Expected `num_heads` to divide in_features=8, but got 3'),
         (dict(momentum=1.0), r'Expected `momentum` to be in \[0, 1\), but got 1.0'),
     ],

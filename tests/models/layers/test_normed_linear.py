@@ -51,5 +51,5 @@ def test_is_built_by_name():
 
 @pytest.mark.parametrize('scale', [0, -1.0])
 def test_refuses_a_scale_that_is_not_positive(scale):
-    with pytest.raises(ValueError, match=f'Expected `scale` to be positive, but got {scale}'):
+    with pytest.raises(ValueError, match=f'`scale` to be > 0, but got {scale}'):
         NormedLinear(5, 3, scale)

@@ -1,4 +1,4 @@
-"""What the losses share by which a model keeps what a teacher knows of the frequent classes."""
+"""Base class of losses that distill a teacher on the head classes."""
 
 from collections.abc import Sequence
 
@@ -8,27 +8,24 @@ from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.models.state.class_distribution import UsesClassDistribution
+from ltmm.utils.checks import check
 
-from ..base import InnerLoss, check_at_least_zero
+from ..base import InnerLoss
 
 __all__ = ['HeadClassLoss']
 
 
 class HeadClassLoss(UsesClassDistribution, InnerLoss):
-    """Base of the losses between a model and its teacher that look at the head classes only.
+    """Base class of losses between a model and its teacher on the head classes.
 
-    A subclass has ``head_classes``, the labels (H,) of the classes with more than ``min_images`` training images.
+    Head classes are those with more than ``min_images`` training images.
 
     Args:
-        loss_weight: factor of the loss, at least 0.
-        min_images: see above; 30 makes 650 of LVIS v1's 1,203 classes head.
-        class_counts: training images per class, as a list or ``{class name: count}``; taken from the training data
-            when left out.
-        num_classes: C, where it is to be checked at build.
-
-    Raises:
-        ValueError: a negative ``loss_weight``.
-        ClassDistributionError: no class has so many images.
+        loss_weight: Weight of the loss.
+        min_images: See above. With 30, LVIS v1 has 650 head classes of 1,203.
+        class_counts: Training images per class, a list or ``{class name: count}``. Default: taken from the training
+            data.
+        num_classes: C, to be checked if given.
     """
 
     def __init__(
@@ -39,30 +36,24 @@ class HeadClassLoss(UsesClassDistribution, InnerLoss):
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
-        check_at_least_zero('loss_weight', loss_weight)
+        check(loss_weight=(loss_weight, '>= 0'))
         self.loss_weight, self.min_images = loss_weight, min_images
         self.init_class_distribution(class_counts, num_classes)
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
-        """Choose the head classes."""
         head_classes = np.flatnonzero(distribution.image_groups([self.min_images]))
         if not len(head_classes):
             raise ClassDistributionError(
-                f'{type(self).__name__}: expected classes with more than min_images={self.min_images} training images, '
-                f'but the most frequent has {distribution.image_counts.max()}. Lower `min_images`.'
+                f'{type(self).__name__}: no class has more than min_images={self.min_images} training images; the most '
+                f'frequent one has {distribution.image_counts.max()}. Lower `min_images`.'
             )
         head_classes = torch.as_tensor(head_classes, device=self.class_distribution.num_images.device)
         self.register_buffer('head_classes', head_classes, persistent=False)
 
     def get_head_classes(self) -> Tensor:
-        """Labels of the head classes, (H,).
-
-        Raises:
-            RuntimeError: no class distribution has arrived.
-        """
+        """Return the labels of the head classes, (H,)."""
         self.get_class_distribution()
         return self.head_classes
 
     def extra_repr(self) -> str:
-        """Shown in ``print(model)``."""
         return f'loss_weight={self.loss_weight}, min_images={self.min_images}'

@@ -1,4 +1,4 @@
-"""Masked feature distillation: where a head class is, features stay a teacher's."""
+"""Feature distillation inside the boxes of head classes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,14 +15,14 @@ __all__ = ['MaskedFeatureLoss', 'box_masks', 'masked_feature_loss']
 
 
 def box_masks(boxes: Tensor, image_of_box: Tensor, num_images: int, size: tuple[int, int]) -> Tensor:
-    """Union of the boxes of each image on a grid of features, bool, (B, H, W).
+    """Return the union of the boxes of each image on the feature map, bool, (B, H, W).
 
-    A box covers the columns from floor(x1 W) to below floor(x2 W), and the rows from ceil(y1 H) to below ceil(y2 H), so
-    that a small one may cover none.
+    A box covers columns floor(x1 W) to floor(x2 W) - 1 and rows ceil(y1 H) to ceil(y2 H) - 1, so a small box may cover
+    nothing.
 
     Args:
-        boxes: (x1, y1, x2, y2) as shares of width and height, (M, 4).
-        image_of_box: image of each box, (M,).
+        boxes: (x1, y1, x2, y2) relative to width and height, (M, 4).
+        image_of_box: Index of the image of each box, (M,).
         num_images: B.
         size: H and W.
     """
@@ -39,13 +39,13 @@ def box_masks(boxes: Tensor, image_of_box: Tensor, num_images: int, size: tuple[
 def masked_feature_loss(
     features: Sequence[Tensor], teacher_features: Sequence[Tensor], boxes: Tensor, image_of_box: Tensor
 ) -> Tensor:
-    """Half the squared distance of features within boxes, per covered place, mean over levels and images.
+    """Compute half the squared distance per covered position, mean over levels and images.
 
     Args:
-        features: the student's, one (B, D, H, W) a level.
-        teacher_features: the teacher's.
-        boxes: (x1, y1, x2, y2) as shares of width and height, (M, 4).
-        image_of_box: image of each box, (M,).
+        features: Of the student, (B, D, H, W) per level.
+        teacher_features: Of the teacher.
+        boxes: (x1, y1, x2, y2) relative to width and height, (M, 4).
+        image_of_box: Index of the image of each box, (M,).
     """
     losses = []
     for feature, teacher_feature in zip(features, teacher_features):
@@ -58,25 +58,25 @@ def masked_feature_loss(
 
 @MODELS.register_module()
 class MaskedFeatureLoss(HeadClassLoss):
-    r"""Holds the features to a frozen expert's where objects of head classes are, and nowhere else.
+    r"""Squared distance to the features of a frozen teacher, inside the boxes of head classes.
 
     .. math::
         L = \frac{1}{K B} \sum_{k, b} \frac{1}{2 |M_{kb}|}
         \sum_{p \in M_{kb}} \| x_{kb}(p) - x^T_{kb}(p) \|^2
 
-    with M the places of level k that the boxes of image b's objects of head classes cover (see :func:`box_masks`).
-    A level of an image without such a place adds 0.
+    with M the positions of level k that are covered by boxes of head classes in image b (see :func:`box_masks`). A
+    level of an image without such positions adds 0.
 
-    Boxes are shares of the batch's padded size, which the features are of; [1] takes shares of the image's own size,
-    which moves the boxes where there is padding.
+    Boxes are relative to the padded size of the batch, as the feature maps are; [1] uses the size of the image, which
+    shifts the boxes if there is padding.
 
     [0] Dong et al., Boosting Long-tailed Object Detection via Step-wise Learning on Smooth-tail Data, ICCV 2023.
-    [1] github.com/dongnana777/Long-tailed-object-detection @6609e9d, ``loss_feature``. Equal to [1] on its own
-        numbers (tests/conformance, ``stepwise``).
+    [1] github.com/dongnana777/Long-tailed-object-detection @6609e9d, ``loss_feature``. This implementation
+        reproduces [1] (tests/conformance, ``stepwise``).
 
     Args:
-        loss_weight: factor of the loss; 1 in [1].
-        **kwargs: min_images, class_counts and num_classes of
+        loss_weight: Weight of the loss; 1 in [1].
+        **kwargs: ``min_images``, ``class_counts`` and ``num_classes`` of
             :class:`~ltmm.models.losses.distillation.base.HeadClassLoss`.
     """
 
@@ -90,22 +90,18 @@ class MaskedFeatureLoss(HeadClassLoss):
         boxes: Sequence[Tensor],
         labels: Sequence[Tensor],
     ) -> Tensor:
-        """The loss.
+        """Compute the loss.
 
         Args:
-            features: the student's, one (B, D, H, W) a level.
-            teacher_features: the teacher's.
-            boxes: of each of the B images, (x1, y1, x2, y2) as shares of width and height, (M_b, 4).
-            labels: their classes, (M_b,).
-
-        Raises:
-            RuntimeError: no class distribution has arrived.
-            ValueError: features of student and teacher differ in shape.
+            features: Of the student, (B, D, H, W) per level.
+            teacher_features: Of the teacher.
+            boxes: (x1, y1, x2, y2) relative to width and height, (M_b, 4) per image.
+            labels: Class indices, (M_b,) per image.
         """
         shapes, expected = ([tuple(x.shape) for x in maps] for maps in (features, teacher_features))
         if shapes != expected:
             raise ValueError(
-                f'MaskedFeatureLoss: expected features of the shapes of the teacher, {expected}, but got {shapes}.'
+                f'MaskedFeatureLoss: expected features of shapes {expected} as in the teacher, but got {shapes}.'
             )
         image_of_box = torch.cat([torch.full_like(label, image) for image, label in enumerate(labels)])  # (M,)
         is_head = torch.isin(torch.cat(list(labels)), self.get_head_classes())

@@ -90,5 +90,5 @@ def test_half_precision_is_computed_in_float32():
 
 def test_a_teacher_with_other_features_is_refused():
     features, teacher, boxes, labels = data()
-    with pytest.raises(ValueError, match=r'features of the shapes of the teacher, \[\(3, 5, 9, 13\)\], but got'):
+    with pytest.raises(ValueError, match=r'features of shapes \[\(3, 5, 9, 13\)\] as in the teacher, but got'):
         MaskedFeatureLoss(class_counts=COUNTS)(features, teacher[:1], boxes, labels)

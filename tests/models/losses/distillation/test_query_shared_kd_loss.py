@@ -58,5 +58,5 @@ def test_half_precision_is_computed_in_float32():
 
 @pytest.mark.parametrize('student, teacher', [((3, 5), (4, 5)), ((3, 4), (3, 4)), ((3, 8), (3, 8))])
 def test_other_logits_are_refused(student, teacher):
-    with pytest.raises(ValueError, match=r'one shape, \(\.\.\., 5\) or up to two columns wider, but got \(3, \d\)'):
+    with pytest.raises(ValueError, match=r'same shape, \(\.\.\., 5\) or up to two columns wider, but got \(3, \d\)'):
         QuerySharedKDLoss(class_counts=COUNTS)(torch.zeros(student), torch.zeros(teacher))
