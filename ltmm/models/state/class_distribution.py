@@ -1,4 +1,4 @@
-"""How a model holds the class distribution: a persistent buffer that takes its size from what it is given."""
+"""The class distribution inside a model, saved in its checkpoints."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,10 +13,7 @@ __all__ = ['ClassDistributionBuffer', 'UsesClassDistribution']
 
 
 class ClassDistributionBuffer(nn.Module):
-    """The class distribution as buffers, so that a checkpoint carries its own prior.
-
-    Empty until :meth:`set` is called or a state dict that holds a distribution is loaded.
-    """
+    """The class distribution as buffers; empty until it is set or loaded from a state dict."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,10 +21,10 @@ class ClassDistributionBuffer(nn.Module):
         self.register_buffer('image_counts', torch.zeros(0, dtype=torch.int64))
         self.register_buffer('num_images', torch.zeros((), dtype=torch.int64))
         self._value: ClassDistribution | None = None
-        self.pinned = False  # counts given explicitly: a checkpoint does not replace them
+        self.pinned = False  # given by `class_counts`: not replaced by a checkpoint
 
     def set(self, distribution: ClassDistribution) -> None:
-        """Take over the counts of ``distribution``."""
+        """Set the distribution."""
         device = self.num_images.device
         self.instance_counts = torch.tensor(distribution.instance_counts, device=device)
         self.image_counts = torch.tensor(distribution.image_counts, device=device)
@@ -35,7 +32,7 @@ class ClassDistributionBuffer(nn.Module):
         self._value = distribution
 
     def get(self) -> ClassDistribution | None:
-        """The distribution, or None while there is none."""
+        """Return the distribution, or None."""
         if self._value is None and len(self.instance_counts):
             self._value = ClassDistribution(
                 self.instance_counts.cpu().numpy(), self.image_counts.cpu().numpy(), int(self.num_images)
@@ -53,16 +50,15 @@ class ClassDistributionBuffer(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
-        """Shown in ``print(model)``."""
         return repr(self.get())
 
 
 class UsesClassDistribution:
-    """Mixin of an ``nn.Module`` whose behaviour depends on the class distribution.
+    """Mixin for modules that depend on the class distribution.
 
-    The distribution arrives by ``class_counts`` in the config, from :class:`ltmm.engine.ClassDistributionHook` before
-    training, or with a checkpoint. A subclass turns it into what it needs in :meth:`on_class_distribution`, which is
-    called whenever a distribution arrives.
+    The distribution comes from ``class_counts`` in the config, from :class:`ltmm.engine.ClassDistributionHook` before
+    training, or from a checkpoint. Each time :meth:`on_class_distribution` is called, in which a subclass derives what
+    it needs.
     """
 
     def init_class_distribution(
@@ -70,12 +66,12 @@ class UsesClassDistribution:
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
         num_classes: int | None = None,
     ) -> None:
-        """To be called in ``__init__``, after ``nn.Module.__init__``.
+        """Call this in ``__init__``, after ``nn.Module.__init__``.
 
         Args:
-            class_counts: what :meth:`ltmm.ClassDistribution.build` takes; None waits for hook or checkpoint. Counts by
-                class name are put in label order when the hook brings the names.
-            num_classes: C that every distribution must have, where the module knows it.
+            class_counts: As in :meth:`ltmm.ClassDistribution.build`; None for those of hook or checkpoint. Counts by
+                class name are used once the hook sets the names.
+            num_classes: C, to be checked if given.
         """
         self.class_distribution = ClassDistributionBuffer()
         self._num_classes = num_classes
@@ -86,7 +82,7 @@ class UsesClassDistribution:
             self.class_distribution.pinned = True
 
     def set_class_distribution(self, distribution: ClassDistribution) -> None:
-        """Take the distribution of the training data; counts given explicitly in the config stay."""
+        """Set the distribution of the training data; ``class_counts`` of the config take precedence."""
         if self._counts_by_name is not None and distribution.class_names:
             self._accept(ClassDistribution.build(self._counts_by_name, distribution.class_names))
         elif self.class_distribution.pinned:
@@ -95,10 +91,10 @@ class UsesClassDistribution:
             self._accept(distribution, 'the training data')
 
     def get_class_distribution(self) -> ClassDistribution:
-        """The distribution.
+        """Return the distribution.
 
         Raises:
-            RuntimeError: there is none yet; the message says how to give one.
+            RuntimeError: There is none yet.
         """
         distribution = self.class_distribution.get()
         if distribution is None:
@@ -106,13 +102,13 @@ class UsesClassDistribution:
         return distribution
 
     def expected_num_classes(self) -> int | None:
-        """C that every distribution must have; None where any will do."""
+        """Return the number of classes that every distribution must have, or None for any."""
         if self.class_distribution.pinned:
             return self.class_distribution.get().num_classes
         return self._num_classes
 
     def check_logits(self, cls_score: Tensor) -> None:
-        """Refuse logits (..., C) of another number of classes than the training data."""
+        """Check that logits (..., C) have the number of classes of the training data."""
         num_classes = self.get_class_distribution().num_classes
         if cls_score.size(-1) != num_classes:
             raise ValueError(
@@ -121,10 +117,10 @@ class UsesClassDistribution:
             )
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
-        """Derive tensors from ``distribution``; nothing by default."""
+        """Derive tensors from the distribution; does nothing by default."""
 
     def register_derived(self, name: str, value: np.ndarray | Tensor) -> None:
-        """Hold a float64 tensor derived from the distribution: it moves with the module and is not saved.
+        """Register a float64 tensor derived from the distribution; it is not saved.
 
         Cast it to the logits where it is used (``self.log_prior.to(cls_score)``).
         """

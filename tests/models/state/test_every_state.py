@@ -19,7 +19,7 @@ def count(state, feature, label, index):
 
 
 def add_gradients(state, feature, label, index):
-    per_class = torch.zeros(2, C).index_add(1, label, feature[:, :2].abs().float().T)
+    per_class = torch.zeros(2, C, device=label.device).index_add(1, label, feature[:, :2].abs().float().T)
     state.update(*per_class)
 
 
@@ -142,5 +142,9 @@ def test_an_empty_batch_and_evaluation_mode_change_nothing(name):
 
 @EACH
 def test_moves_to_another_device(name):
-    state = torch.nn.Sequential(CASES[name][0]()).to('meta')
+    build, update = CASES[name]
+    state = build()
+    torch.nn.Sequential(state).to('meta')
+    for batch in batches():
+        update(state, *(value.to('meta') for value in batch))  # fails if a tensor of the CPU takes part
     assert all(value.is_meta for value in state.buffers())
