@@ -8,7 +8,7 @@ trains in seconds. Without a checkpoint, the model has the weights of the config
 from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
-from ltmm.utils.errors import exit_readably
+from ltmm.utils.cli import one_line_errors
 from ltmm.utils.launch import common_parser, load_config
 
 SPLITS = ('train', 'val', 'test')
@@ -29,7 +29,7 @@ def main() -> None:
     from ltmm.engine.post_process.validation_data import same_images
     from ltmm.engine.runner.model_outputs import idle_runner, loader_as_tested
     from ltmm.engine.stages.feature_extraction import extract_features
-    from ltmm.utils.wrappers import unwrapped
+    from ltmm.utils.wrappers import unwrap_model
 
     datasets = {split: cfg[f'{split}_dataloader']['dataset'] for split in SPLITS if cfg.get(f'{split}_dataloader')}
     if not args.splits and 'val' in datasets and same_images(datasets['val'], datasets['test']):
@@ -39,7 +39,7 @@ def main() -> None:
         runner.load_checkpoint(args.checkpoint)
     else:
         runner._init_model_weights()
-    model = unwrapped(runner.model)
+    model = unwrap_model(runner.model)
     for split in args.splits or datasets:
         if split not in datasets:
             parser.error(f'{args.config} has no {split}_dataloader')
@@ -53,5 +53,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with exit_readably(TypeError, ValueError):
+    with one_line_errors():
         main()

@@ -10,7 +10,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
-from ltmm.utils.errors import exit_readably
+from ltmm.utils.cli import one_line_errors
 from ltmm.utils.launch import common_parser, load_config
 
 METHODS = dict(
@@ -92,5 +92,5 @@ def at_least_one(text: str) -> int:
 
 
 if __name__ == '__main__':
-    with exit_readably(RuntimeError, TypeError, ValueError):
+    with one_line_errors():
         main()

@@ -6,7 +6,7 @@ import mmengine
 from mmengine.evaluator import DumpResults
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
-from ltmm.utils.errors import exit_readably
+from ltmm.utils.cli import one_line_errors
 from ltmm.utils.launch import build_runner, common_parser, load_config
 
 
@@ -30,5 +30,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with exit_readably():
+    with one_line_errors():
         main()

@@ -1,7 +1,7 @@
 """Train any config: ``python tools/train.py configs/cifar100_lt/ce_r32.py``."""
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
-from ltmm.utils.errors import exit_readably
+from ltmm.utils.cli import one_line_errors
 from ltmm.utils.launch import build_runner, common_parser, latest_checkpoint, load_config, use_amp
 
 
@@ -34,5 +34,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with exit_readably(if_interrupted='The same command with --resume goes on from the last checkpoint.'):
+    with one_line_errors(if_interrupted='The same command with --resume goes on from the last checkpoint.'):
         main()

@@ -9,7 +9,7 @@ work dir gets a link to the checkpoint of the last stage, to be tested by tools/
 from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
-from ltmm.utils.errors import exit_readably
+from ltmm.utils.cli import one_line_errors
 from ltmm.utils.launch import common_parser
 
 
@@ -27,14 +27,13 @@ def main() -> None:
 
     from ltmm.engine.stages import first_to_run, link_result, read_stages, run_stages
 
-    with exit_readably(ValueError):
-        stages = read_stages(args)
-        start = first_to_run(stages, args.first_stage)
+    stages = read_stages(args)
+    start = first_to_run(stages, args.first_stage)
     checkpoint = run_stages(stages, start, args.first_stage)
     link_result(checkpoint, stages[-1].folder.parent)
     print(f'Test it: python tools/test.py {args.config} {checkpoint}')
 
 
 if __name__ == '__main__':
-    with exit_readably(if_interrupted='The same command goes on from the last checkpoint.'):
+    with one_line_errors(if_interrupted='The same command goes on from the last checkpoint.'):
         main()

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""A file backend with atomic writes."""
 
 import os
 import tempfile
@@ -10,14 +10,10 @@ __all__ = ['AtomicLocalBackend']
 
 @register_backend('ltmm.atomic')
 class AtomicLocalBackend(LocalBackend):
-    """The local disk, where a file appears under its name only when all of it is written."""
+    """The local disk with atomic writes: a file is complete or does not exist."""
 
     def put(self, obj: bytes | memoryview, filepath: str | os.PathLike) -> None:
-        """Write ``obj`` beside ``filepath``, then move it there.
-
-        Raises:
-            OSError: the disk is full or not writable; what stood under ``filepath`` is untouched.
-        """
+        """Write ``obj`` to a temporary file, then rename it; after an error, the old file is untouched."""
         folder = os.path.dirname(os.path.abspath(filepath))
         os.makedirs(folder, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix='.' + os.path.basename(filepath), dir=folder)

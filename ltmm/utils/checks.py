@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .errors import InputError
+
 __all__ = ['check']
 
 CONDITIONS = {
@@ -22,7 +24,7 @@ CONDITIONS = {
 
 
 def check(**arguments: tuple[Any, str | Container]) -> None:
-    """Raise a ValueError unless every argument satisfies its condition.
+    """Raise an InputError (a ValueError) unless every argument satisfies its condition.
 
     Args:
         arguments: ``name=(value, condition)``. A condition is a key of ``CONDITIONS``, which has to hold for each
@@ -33,12 +35,12 @@ def check(**arguments: tuple[Any, str | Container]) -> None:
         >>> check(tau=(1.0, '>= 0'), stages=(3, 'int >= 1'), reduction=('mean', ('none', 'mean', 'sum')))
         >>> check(tau=(-1.0, '>= 0'))
         Traceback (most recent call last):
-        ValueError: Expected `tau` to be >= 0, but got -1.0.
+        ltmm.utils.errors.InputError: Expected `tau` to be >= 0, but got -1.0.
     """
     for name, (value, condition) in arguments.items():
         if not _holds(value, condition):
             expected = condition if isinstance(condition, str) else f'one of {list(condition)}'
-            raise ValueError(f'Expected `{name}` to be {expected}, but got {value!r}.')
+            raise InputError(f'Expected `{name}` to be {expected}, but got {value!r}.')
 
 
 def _holds(value: Any, condition: str | Container) -> bool:

@@ -1,6 +1,6 @@
-"""What is installed, and whether it fits together.
+"""Check that the installed packages are present and compatible.
 
-Nothing here imports torch or a framework at module level: a broken installation has to be able to say what is broken.
+This module imports neither torch nor OpenMMLab at the top, so that it can report a broken installation.
 """
 
 import sys
@@ -22,17 +22,14 @@ DISTRIBUTIONS = dict(
 
 
 class EnvironmentProblem(RuntimeError):
-    """A package is missing or does not fit; the message has the remedy."""
+    """A package is missing or incompatible; the message says what to install."""
 
 
 def check_environment(detection: bool) -> None:
-    """Refuse an installation that cannot work, before anything is built.
+    """Raise an EnvironmentProblem if a package is missing, broken or outside the range in setup.cfg.
 
     Args:
-        detection: check what detection needs beside classification's packages.
-
-    Raises:
-        EnvironmentProblem: a package is missing, broken, or out of the range of setup.cfg; one line with the remedy.
+        detection: Also check the packages that only detection needs.
     """
     _check('torch')
     _check('torchvision', together_with=('torch',))
@@ -47,11 +44,7 @@ def check_environment(detection: bool) -> None:
 
 
 def check_installed(*modules: str) -> None:
-    """Refuse to go on without these packages; a look for their files, no import.
-
-    Raises:
-        EnvironmentProblem: names the first that is missing, and how to install it.
-    """
+    """Raise an EnvironmentProblem if a package is missing; does not import them."""
     for module in modules:
         if find_spec(module) is None:
             raise EnvironmentProblem(f'{module} is not installed. Install it: {_pip_install(module)}')
@@ -59,26 +52,26 @@ def check_installed(*modules: str) -> None:
 
 @cache
 def mmdet_is_usable() -> bool:
-    """Whether mmdet can be imported, with mmcv's compiled ops that it needs.
+    """Whether mmdet and mmcv's compiled ops can be imported.
 
-    It is tried, which costs nothing beside mmpretrain: where mmdet is installed, mmpretrain imports it too.
+    Importing mmdet costs nothing extra: mmpretrain imports it where it is installed.
     """
     if find_spec('mmdet') is None or not _has_compiled_ops():
         return False
     try:
         import_module('mmdet.models')
-    except Exception:  # whatever a broken library raises; check_environment() says what it was
+    except Exception:  # a broken library raises anything; check_environment() reports it
         return False
     return True
 
 
 def _check(module: str, imports: str | None = None, together_with: tuple[str, ...] = ()) -> None:
-    """Raise unless ``module`` is there, in range, and ``imports`` (the module itself when left out) can be imported.
+    """Raise unless ``module`` is installed, in range, and it and its submodule ``imports`` can be imported.
 
     Args:
-        module: name to import.
-        imports: a submodule that pulls in all of a framework.
-        together_with: other modules that have to be installed in one command with this one.
+        module: Name of the package as imported.
+        imports: Submodule that imports all of a framework.
+        together_with: Packages that have to be installed in the same command.
     """
     check_installed(module)
     requirement = _requirement(module)
@@ -90,45 +83,43 @@ def _check(module: str, imports: str | None = None, together_with: tuple[str, ..
     except Exception as e:
         raise EnvironmentProblem(
             f'{module} is installed but cannot be imported ({_one_line(e)}). '
-            f'Install what fits: {_pip_install(*together_with, module)}'
+            f'Reinstall it: {_pip_install(*together_with, module)}'
         ) from e
     if not in_range:
         raise EnvironmentProblem(
             f'Expected {module} {requirement.specifier}, but found {version}. '
-            f'Install what fits: {_pip_install(*together_with, module)}'
+            f'Install it: {_pip_install(*together_with, module)}'
         )
 
 
 def _check_compiled_ops() -> None:
     rebuild = (
-        'Build them with torch in place: MMCV_WITH_OPS=1 pip install --no-build-isolation --no-deps --no-cache-dir '
-        f"--force-reinstall '{_requirement('mmcv')}' (minutes; needs g++), or run `make install` in a checkout of ltmm."
+        'Build them for the installed torch: MMCV_WITH_OPS=1 pip install --no-build-isolation --no-deps --no-cache-dir '
+        f"--force-reinstall '{_requirement('mmcv')}' (takes minutes, needs g++), or run `make install` in the checkout."
     )
     if not _has_compiled_ops():
         raise EnvironmentProblem(f'mmcv is installed without its compiled ops, which detection needs. {rebuild}')
     try:
         import_module('mmcv._ext')
     except Exception as e:
-        raise EnvironmentProblem(
-            f"mmcv's compiled ops do not fit the installed torch ({_one_line(e)}). {rebuild}"
-        ) from e
+        raise EnvironmentProblem(f"mmcv's ops were compiled for another torch ({_one_line(e)}). {rebuild}") from e
 
 
 def _has_compiled_ops() -> bool:
-    """Whether mmcv has its extension module, found without importing mmcv."""
+    """Whether mmcv has its extension module; does not import mmcv."""
     spec = find_spec('mmcv')
     return spec is not None and PathFinder.find_spec('mmcv._ext', spec.submodule_search_locations) is not None
 
 
 def _requirement(module: str) -> Requirement:
-    """What setup.cfg asks of the distribution that brings ``module``."""
+    """Return the requirement in setup.cfg for the distribution that provides ``module``."""
     name = DISTRIBUTIONS.get(module, module)
     return next(requirement for requirement in _requirements() if requirement.name == name)
 
 
 @cache
 def _requirements() -> list[Requirement]:
-    """All requirements of ltmm: from its metadata where it is installed, from setup.cfg in a mere checkout."""
+    """Return all requirements of ltmm, from its metadata, or from setup.cfg if it is not installed."""
     try:
         lines: Iterable[str] = metadata.requires('ltmm')
     except metadata.PackageNotFoundError:
@@ -140,7 +131,7 @@ def _requirements() -> list[Requirement]:
 
 
 def _pip_install(*modules: str) -> str:
-    """The command that installs what fits, under the names of the distributions that are there already, if any."""
+    """Return the command that installs compatible versions, under the names of distributions already installed."""
     installed = metadata.packages_distributions()
     wanted = []
     for module in modules:
@@ -150,5 +141,5 @@ def _pip_install(*modules: str) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    """Type and first line of an error."""
+    """Return the type and the first line of an error."""
     return f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}'

@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` share: arguments, config, distributed start, runner."""
+"""Code shared by the tools: command-line arguments, config, runner, checkpoints."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from .environment import EnvironmentProblem, check_environment
-from .errors import InputError, near_names
+from .errors import InputError, did_you_mean
 
 __all__ = ['build_runner', 'check_checkpoint', 'common_parser', 'latest_checkpoint', 'load_config', 'use_amp']
 
@@ -21,18 +21,18 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def common_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the arguments that training and test have in common in the OpenMMLab family."""
+    """Build a parser with the arguments of OpenMMLab's ``tools/train.py`` and ``tools/test.py``."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        '--work-dir', help='folder of logs and checkpoints; ./work_dirs/<folder of the config>/<its name> by default'
+        '--work-dir', help='folder for logs and checkpoints; default: ./work_dirs/<folder of the config>/<its name>'
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (bfloat16 on the CPU)')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
-        help='settings that replace those of the config: key=value, nested by dots; lists as key="[a,b]"',
+        help='override settings of the config: key=value, dots for nested keys, key="[a,b]" for lists',
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -40,24 +40,19 @@ def common_parser(description: str) -> argparse.ArgumentParser:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """The config of the command line, checked against what is installed and writable.
-
-    Raises:
-        FileNotFoundError: no such config file.
-        EnvironmentProblem: a package the config needs is missing or does not fit; the message has the remedy.
-        InputError: a config without a model.
-        PermissionError: the work directory cannot be written.
-    """
+    """Read the config with the overrides of the command line, and check the installation and the work directory."""
     config = Path(args.config)
     if not config.is_file():
         folder = config.parent if config.parent.is_dir() else config.parent.parent
         siblings = [str(path) for path in folder.glob('*' if folder == config.parent else f'*/{config.name}')]
-        raise FileNotFoundError(f'There is no config {config}.{near_names(str(config), siblings)}')
+        raise FileNotFoundError(f'There is no config {config}.{did_you_mean(str(config), siblings)}')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    _prepare_data_root()
+    data_root = os.environ.pop('LTMM_DATA_ROOT', '')  # configs read it: an empty one counts as unset
+    if data_root:
+        os.environ['LTMM_DATA_ROOT'] = str(Path(data_root).expanduser())
     try:
         cfg = Config.fromfile(args.config)
-    except ImportError:  # a base in mmdet, say
+    except ImportError:  # for example, a base in mmdet
         check_environment(detection=True)
         raise
     except FileNotFoundError as e:
@@ -71,7 +66,7 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     if 'model' not in cfg:
-        raise InputError(f'{config} has no `model`. A config that is run has its bases in `_base_`, see configs/.')
+        raise InputError(f'{config} has no `model`. Is it a base? Run a config that lists its bases in `_base_`.')
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -83,18 +78,17 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """The runner of a config; on a machine without a GPU, several processes talk through gloo."""
+    """Build the runner; distributed runs on CPUs use gloo, which MMEngine's launcher does not support."""
     if cfg.get('load_from'):
         check_checkpoint(cfg.load_from)
     if cfg.get('launcher') in ('slurm', 'mpi') and not torch.cuda.is_available():
         raise EnvironmentProblem(
-            f'--launcher {cfg.launcher} needs a GPU in each process, but there is none. Without one, use '
+            f'--launcher {cfg.launcher} needs a GPU per process, but there is none. On CPUs, run '
             'tools/dist_train.sh on each machine (NNODES, NODE_RANK, MASTER_ADDR).'
         )
     if cfg.get('launcher') == 'pytorch' and not torch.cuda.is_available():
-        # MMEngine's launcher asks for CUDA; with a process group already there it takes that one
         if not torch.distributed.is_initialized():
-            torch.distributed.init_process_group('gloo')
+            torch.distributed.init_process_group('gloo')  # MMEngine keeps an existing group
         cfg.model_wrapper_cfg = dict(
             type='MMDistributedDataParallel',
             device_ids=None,
@@ -105,7 +99,7 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def use_amp(cfg: Config) -> None:
-    """Let a config train in automatic mixed precision: float16 on a GPU, bfloat16 on the CPU."""
+    """Switch a config to automatic mixed precision: float16 on a GPU, bfloat16 on the CPU."""
     if torch.cuda.is_available():
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
@@ -114,14 +108,14 @@ def use_amp(cfg: Config) -> None:
 
 
 def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """The checkpoint to resume from: what ``last_checkpoint`` names, or else the one of the highest epoch or iteration.
+    """Find the checkpoint to resume from: the one in ``last_checkpoint``, else that of the highest epoch or iteration.
 
-    A process that is killed while it writes ``last_checkpoint`` leaves that file empty, beside whole checkpoints.
+    A process killed while it writes ``last_checkpoint`` leaves that file empty.
     """
-    pointer = Path(work_dir, 'last_checkpoint')
-    named = pointer.read_text().strip() if pointer.is_file() else ''
-    if named and Path(named).is_file():
-        return named
+    last = Path(work_dir, 'last_checkpoint')
+    path = last.read_text().strip() if last.is_file() else ''
+    if path and Path(path).is_file():
+        return path
     numbered = {
         int(match[1]): path
         for path in Path(work_dir).glob('*.pth')
@@ -131,23 +125,18 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
 
 
 def check_checkpoint(path: str | Path) -> None:
-    """Refuse a file that was not written to its end, before anything long is begun.
-
-    Raises:
-        InputError: the file is truncated, or no checkpoint.
-    """
+    """Raise an InputError if the file is truncated or not a checkpoint."""
     path = Path(path)
-    if not path.is_file():  # a URL, or torch says so
+    if not path.is_file():  # a URL, or missing: torch reports that
         return
     with path.open('rb') as file:
         start = file.read(2)
-    if (start == b'PK' and zipfile.is_zipfile(path)) or start[:1] == b'\x80':  # torch's format of today, and the old
-        return
-    raise InputError(f'{path} is truncated, or no checkpoint of torch.save ({path.stat().st_size:,} bytes).')
+    if not (start == b'PK' and zipfile.is_zipfile(path)) and start[:1] != b'\x80':  # zip, or pickle before torch 1.6
+        raise InputError(f'{path} is truncated or not a checkpoint ({path.stat().st_size:,} bytes).')
 
 
 def _drop_scope(value: object) -> None:
-    """Take the scope ``'ltmm'`` out of what an ``'ltmm::'`` base brought; MMEngine hands it on to collate functions."""
+    """Remove ``_scope_='ltmm'``, which an ``'ltmm::'`` base adds and MMEngine would pass to the collate function."""
     if isinstance(value, dict):
         if value.get('_scope_') == 'ltmm':
             del value['_scope_']
@@ -156,13 +145,6 @@ def _drop_scope(value: object) -> None:
     elif isinstance(value, (list, tuple)):
         for item in value:
             _drop_scope(item)
-
-
-def _prepare_data_root() -> None:
-    """Let an empty LTMM_DATA_ROOT count as none, and one with ``~`` as the home folder, in configs too."""
-    root = os.environ.pop('LTMM_DATA_ROOT', '')
-    if root:
-        os.environ['LTMM_DATA_ROOT'] = str(Path(root).expanduser())
 
 
 def _check_writable(work_dir: Path) -> None:

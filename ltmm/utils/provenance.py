@@ -1,4 +1,4 @@
-"""What a figure was measured with, for tables of results."""
+"""Hardware and commit of a measurement, for tables of results."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ __all__ = ['commit', 'hardware']
 
 
 def hardware() -> str:
-    """The GPU, or the CPU and how many of its cores may be used."""
+    """Return the name of the GPU, or of the CPU with the number of usable cores."""
     import torch
 
     if torch.cuda.is_available():
@@ -25,7 +25,7 @@ def hardware() -> str:
 
 
 def commit() -> str:
-    """Of the checkout ltmm is imported from, with ``-dirty`` where files differ from it; else the version of ltmm."""
+    """Return the commit of the checkout, with ``-dirty`` after local changes; without git, the version of ltmm."""
     git = ['git', '-C', str(Path(ltmm.__file__).parent), 'describe', '--always', '--dirty', '--exclude=*']
     try:
         return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()

@@ -5,7 +5,7 @@ import pytest
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 
 
-def test_a_failed_write_keeps_what_stood_there(tmp_path):
+def test_failed_write_keeps_the_old_file(tmp_path):
     target = tmp_path / 'file'
     target.write_bytes(b'old')
     with pytest.raises(TypeError):

@@ -5,7 +5,7 @@ import ltmm
 from ltmm.utils import provenance
 
 
-def test_hardware_names_the_cores_or_the_gpu(monkeypatch):
+def test_hardware(monkeypatch):
     assert provenance.hardware()
     monkeypatch.setattr('torch.cuda.is_available', lambda: False)
     assert re.search(r', \d+ cores$', provenance.hardware())
@@ -14,7 +14,7 @@ def test_hardware_names_the_cores_or_the_gpu(monkeypatch):
     assert provenance.hardware() == 'NVIDIA H200'
 
 
-def test_commit_is_of_the_checkout_and_says_when_files_differ(tmp_path, monkeypatch):
+def test_commit(tmp_path, monkeypatch):
     package = tmp_path / 'ltmm' / '__init__.py'
     package.parent.mkdir()
     package.write_text('')

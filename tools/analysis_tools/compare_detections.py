@@ -20,8 +20,9 @@ from mmengine.config import Config
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.datasets.labels.lvis_annotations import category_ids, read_lvis_annotations
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
+from ltmm.utils.cli import one_line_errors
 from ltmm.utils.environment import check_environment
-from ltmm.utils.errors import InputError, exit_readably, near_names
+from ltmm.utils.errors import InputError, did_you_mean
 from ltmm.utils.launch import check_checkpoint
 from ltmm.visualization.detection_comparison import DetectionRun, plot_detections
 
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ground_truth = GroundTruth.from_content(content, args.ann_file)
     ids = category_ids(content, args.ann_file)
     if args.class_name not in ids:
-        raise InputError(f'{args.ann_file} has no class {args.class_name!r}.{near_names(args.class_name, list(ids))}')
+        raise InputError(f'{args.ann_file} has no class {args.class_name!r}.{did_you_mean(args.class_name, list(ids))}')
     names = args.names or [f'{path.parent.name}/{path.stem}' for path in args.runs]
     if len(names) != len(args.runs):
         raise InputError(f'Expected a name for each of the {len(args.runs)} runs, but got {len(names)}.')
@@ -134,5 +135,5 @@ def detect(checkpoint: Path, paths: dict[int, Path], ids: dict[str, int], device
 
 
 if __name__ == '__main__':
-    with exit_readably():
+    with one_line_errors():
         main()

@@ -13,7 +13,7 @@ import mmengine
 from mmengine.dist import is_main_process
 
 from ltmm.evaluation import CalibrationMetric
-from ltmm.utils.errors import exit_readably
+from ltmm.utils.cli import one_line_errors
 from ltmm.utils.launch import build_runner, common_parser, load_config
 from ltmm.visualization import plot_reliability_diagram
 
@@ -66,5 +66,5 @@ def _of_checkpoint(args: argparse.Namespace) -> tuple[CalibrationMetric, dict[st
 
 
 if __name__ == '__main__':
-    with exit_readably():
+    with one_line_errors():
         main()

@@ -9,7 +9,7 @@ from torch import nn
 from ltmm.models.layers.per_expert import single_name
 from ltmm.registry import HOOKS
 from ltmm.utils.errors import InputError
-from ltmm.utils.wrappers import unwrapped
+from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['CheckpointCompatibilityHook', 'refuse_missing_parameters']
 
@@ -34,7 +34,7 @@ class CheckpointCompatibilityHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare the shapes, before the weights are copied, and see then which are missing."""
-        model = unwrapped(runner.model)
+        model = unwrap_model(runner.model)
         own = {name: tensor for name, tensor in model.state_dict().items() if '.class_distribution.' not in f'.{name}'}
         own = {name: tensor for name, tensor in own.items() if tensor.numel()}
         loaded = checkpoint.get('state_dict', checkpoint)
@@ -89,7 +89,7 @@ class CheckpointCompatibilityHook(Hook):
         replaced = (*replaced, *(prefix for hook in runner.hooks for prefix in getattr(hook, 'replaces', ())))
         missing = [name for name in self.missing if not name.startswith(replaced)]
         if missing:
-            total = len(list(unwrapped(runner.model).parameters()))
+            total = len(list(unwrap_model(runner.model).parameters()))
             raise InputError(
                 f'Expected a checkpoint of this model, but it lacks {len(missing)} of its {total} parameters '
                 f'({", ".join(missing[:3])}{", ..." if len(missing) > 3 else ""}). Is it of another config?'

@@ -17,7 +17,7 @@ from ltmm.models.accepts import check_losses, detection_head_classes
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES, MultiLabelLoss
 from ltmm.models.state.class_distribution import ClassDistributionBuffer
 from ltmm.registry import HOOKS
-from ltmm.utils.wrappers import unwrapped
+from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['ClassDistributionHook']
 
@@ -47,7 +47,7 @@ class ClassDistributionHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Count the training set before weights are loaded."""
-        model = unwrapped(runner.model)
+        model = unwrap_model(runner.model)
         check_losses(model)
         for metric in _metrics(runner):
             if hasattr(metric, 'check_model'):
@@ -69,7 +69,7 @@ class ClassDistributionHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Hand out the counts again: the training data override a loaded or resumed checkpoint."""
-        loaded = ClassDistribution.from_state_dict(unwrapped(runner.model).state_dict())
+        loaded = ClassDistribution.from_state_dict(unwrap_model(runner.model).state_dict())
         if runner._resume and loaded is not None and loaded != self.distribution:
             runner.logger.warning(
                 f'The class counts differ from those of the resumed checkpoint: {self.distribution.summary()} now, '
@@ -93,7 +93,7 @@ class ClassDistributionHook(Hook):
 
     def _hand_out_from_checkpoint(self, runner: Runner) -> None:
         if self.distribution is None:
-            self.distribution = ClassDistribution.from_state_dict(unwrapped(runner.model).state_dict())
+            self.distribution = ClassDistribution.from_state_dict(unwrap_model(runner.model).state_dict())
             if self.distribution is not None:
                 names = self._loaded_names
                 if names is not None and len(names) == len(self.distribution):
@@ -102,10 +102,10 @@ class ClassDistributionHook(Hook):
 
     def _hand_out(self, runner: Runner) -> None:
         """Set the distribution of all modules and metrics that take one."""
-        for module in unwrapped(runner.model).modules():
+        for module in unwrap_model(runner.model).modules():
             if hasattr(module, 'set_class_distribution'):
                 module.set_class_distribution(self.distribution)
-        top = getattr(unwrapped(runner.model), 'class_distribution', None)
+        top = getattr(unwrap_model(runner.model), 'class_distribution', None)
         if isinstance(top, ClassDistributionBuffer) and not top.pinned:
             top.set(self.distribution)
         for metric in _metrics(runner):

@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ltmm.models.layers.per_expert import single_name
 from ltmm.registry import HOOKS
-from ltmm.utils.wrappers import unwrapped
+from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['FreezeHook']
 
@@ -55,7 +55,7 @@ class FreezeHook(Hook):
         """Freeze, before training."""
         if not isinstance(runner._train_loop, BaseLoop):  # a test
             return
-        model = unwrapped(runner.model)
+        model = unwrap_model(runner.model)
         names = [name for name, _ in model.named_parameters()]
         for prefix in self.prefixes:
             if not any(_is_under(name, prefix) for name in names):
@@ -79,7 +79,7 @@ class FreezeHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Refuse to freeze what is still at its random start."""
-        model = unwrapped(runner.model)
+        model = unwrap_model(runner.model)
         checkpoint, self._checkpoint = self._checkpoint, None
         if checkpoint is not None:
             self._check_loaded(model, checkpoint.get('state_dict', checkpoint))

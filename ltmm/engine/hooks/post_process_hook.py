@@ -11,7 +11,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.engine.runner.model_outputs import ModelOutputs, loader_as_tested, model_outputs
 from ltmm.models.post_process.base import PostProcess, box_heads
 from ltmm.registry import HOOKS, MODELS
-from ltmm.utils.wrappers import unwrapped
+from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['PostProcessHook']
 
@@ -61,12 +61,12 @@ class PostProcessHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Hook into the head."""
         if any('roi' in step.fits for step in self.steps):
-            return self._correct_boxes(unwrapped(runner.model))
-        head = getattr(unwrapped(runner.model), 'head', None)
+            return self._correct_boxes(unwrap_model(runner.model))
+        head = getattr(unwrap_model(runner.model), 'head', None)
         if not hasattr(head, 'pre_logits'):
             raise TypeError(
                 "PostProcessHook: expected a classifier with a head of mmpretrain's kind, but got "
-                f'{type(unwrapped(runner.model)).__name__}.'
+                f'{type(unwrap_model(runner.model)).__name__}.'
             )
         for step in self.steps:
             step.check(head)
@@ -89,7 +89,7 @@ class PostProcessHook(Hook):
         self._prepare(runner)
 
     def _prepare(self, runner: Runner) -> None:
-        model = unwrapped(runner.model)
+        model = unwrap_model(runner.model)
         distribution = ClassDistribution.from_state_dict(model.state_dict())
         outputs = None
         for step in self.steps:
@@ -107,7 +107,7 @@ class PostProcessHook(Hook):
             raise ValueError('PostProcessHook: class means are taken from train_dataloader, which the config lacks.')
         runner.logger.info('Taking the class means from the training data:')
         loader = loader_as_tested(runner.cfg, runner.cfg.train_dataloader.dataset)
-        return ModelOutputs.join(model_outputs(unwrapped(runner.model), loader, with_scores=False))
+        return ModelOutputs.join(model_outputs(unwrap_model(runner.model), loader, with_scores=False))
 
     def _correct(self, head: nn.Module, args: tuple, cls_score: Tensor) -> Tensor:
         if head.training:

@@ -10,7 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ltmm.models.state.progress import UsesProgress
 from ltmm.registry import HOOKS
-from ltmm.utils.wrappers import unwrapped
+from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['ProgressHook', 'epoch_length']
 
@@ -28,7 +28,7 @@ class ProgressHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Find the modules once; there may be thousands of others."""
-        self.modules = [module for module in unwrapped(runner.model).modules() if isinstance(module, UsesProgress)]
+        self.modules = [module for module in unwrap_model(runner.model).modules() if isinstance(module, UsesProgress)]
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._set_progress(runner)

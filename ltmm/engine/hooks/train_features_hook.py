@@ -17,7 +17,7 @@ from ltmm.engine.runner.model_outputs import loader_as_tested
 from ltmm.models.state.sample_table import sample_indices
 from ltmm.models.state.train_features import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import HOOKS
-from ltmm.utils.wrappers import unwrapped
+from ltmm.utils.wrappers import unwrap_model
 
 from .progress_hook import epoch_length
 
@@ -37,7 +37,7 @@ class TrainFeaturesHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Find the modules once."""
-        self.modules = [m for m in unwrapped(runner.model).modules() if isinstance(m, UsesTrainFeatures)]
+        self.modules = [m for m in unwrap_model(runner.model).modules() if isinstance(m, UsesTrainFeatures)]
         self._loader: DataLoader | None = None
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -58,7 +58,7 @@ class TrainFeaturesHook(Hook):
             if self._loader is None:
                 self._loader = loader_as_tested(runner.cfg, runner.cfg.train_dataloader.dataset, round_up=True)
             with_logits = any(module.needs_train_logits for module in asking)
-            outputs = train_features(unwrapped(runner.model), self._loader, with_logits)
+            outputs = train_features(unwrap_model(runner.model), self._loader, with_logits)
         for module in asking:
             module.on_train_features(outputs)
 

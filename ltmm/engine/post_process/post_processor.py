@@ -32,7 +32,7 @@ from ltmm.models.state.class_distribution import ClassDistributionBuffer
 from ltmm.registry import MODELS
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.launch import check_checkpoint
-from ltmm.utils.wrappers import unwrapped
+from ltmm.utils.wrappers import unwrap_model
 
 from .validation_data import validation_dataset
 
@@ -95,7 +95,7 @@ class PostProcessor:
         self.cfg, self.checkpoint, self._class_counts = cfg, checkpoint, class_counts
         self.step: PostProcess = MODELS.build(dict(step))
         self.runner = idle_runner(cfg)
-        self.model = unwrapped(self.runner.model)
+        self.model = unwrap_model(self.runner.model)
         head = self._take_head()
         self._meta = self.runner.load_checkpoint(checkpoint).get('meta', {})
         refuse_missing_parameters(self.runner, replaced=['head.'] if self.step.needs_class_means else [])

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from ltmm.models.heads import MeanAggregation, MultiExpertClsHead, WeightedAggregation
 from ltmm.registry import LOOPS
-from ltmm.utils.wrappers import unwrapped
+from ltmm.utils.wrappers import unwrap_model
 
 from .model_outputs import innermost
 
@@ -119,7 +119,7 @@ class ExpertAggregationLoop(TestLoop):
         )
         super().__init__(runner, dataloader, evaluator)
         self.view_loader: DataLoader = Runner.build_dataloader(views)
-        self.model = unwrapped(runner.model)
+        self.model = unwrap_model(runner.model)
         self.head = getattr(self.model, 'head', None)
         if not isinstance(self.head, MultiExpertClsHead) or not isinstance(self.head.aggregation, MeanAggregation):
             raise TypeError(

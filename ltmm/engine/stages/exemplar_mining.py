@@ -19,7 +19,7 @@ from ltmm.datasets.lvis import LVISDataset
 from ltmm.datasets.wrappers.exemplars import BoxTable, Exemplars, choose_exemplars
 from ltmm.engine.hooks.checkpoint_compatibility_hook import refuse_missing_parameters
 from ltmm.engine.runner.model_outputs import idle_runner, innermost, loader_as_tested
-from ltmm.utils.wrappers import unwrapped
+from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['annotation_scores', 'mine_exemplars', 'scores_of_proposals', 'scores_of_queries']
 
@@ -57,7 +57,7 @@ def mine_exemplars(
     runner = idle_runner(cfg)
     runner.load_checkpoint(str(checkpoint))
     refuse_missing_parameters(runner)
-    model = unwrapped(runner.model)
+    model = unwrap_model(runner.model)
     loader = loader_as_tested(cfg, leaves[0])
     dataset = loader.dataset
     if len(leaves) > 1 or not isinstance(dataset, LVISDataset):

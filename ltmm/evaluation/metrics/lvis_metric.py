@@ -22,7 +22,7 @@ from ltmm.evaluation.lvis.lvis_eval import LVISEvaluator
 from ltmm.evaluation.reports.class_csv import write_beside_log
 from ltmm.evaluation.reports.detection_report import FREQUENCIES, DetectionReport
 from ltmm.registry import METRICS
-from ltmm.utils.errors import near_names
+from ltmm.utils.errors import did_you_mean
 
 __all__ = ['LVISMetric']
 
@@ -127,7 +127,7 @@ class LVISMetric(BaseMetric):
             if unknown:
                 raise ValueError(
                     f'Expected the classes of `groups` to be categories of {self.ann_file}, but {len(unknown)} of '
-                    f'{name!r} are not, {unknown[0]!r} first.{near_names(unknown[0], list(self.cat_ids))}'
+                    f'{name!r} are not, {unknown[0]!r} first.{did_you_mean(unknown[0], list(self.cat_ids))}'
                 )
 
     @BaseMetric.dataset_meta.setter
