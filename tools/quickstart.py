@@ -10,7 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from ltmm.visualization import comparison_table, plot_accuracy_against_frequency, read_run
+from ltmm.evaluation import comparison_table, read_run
+from ltmm.visualization import plot_accuracy_against_frequency
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = {

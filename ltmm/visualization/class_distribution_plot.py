@@ -1,4 +1,4 @@
-"""A picture of who is frequent."""
+"""Plot of the number of images per class."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ltmm.class_distribution import ClassDistribution, Shots
 
-from .style import SHOT_COLOURS, new_figure, save_figure
+from .style import SHOT_COLORS, new_figure, save_figure
 
 __all__ = ['plot_class_distribution']
 
@@ -14,16 +14,15 @@ __all__ = ['plot_class_distribution']
 def plot_class_distribution(
     distribution: ClassDistribution, path: str | Path, title: str = '', shots: Shots | None = None
 ) -> Path:
-    """Draw images per class, most frequent first, on a logarithmic axis, with the shot groups shaded.
+    """Plot images per class, most frequent first, on a logarithmic axis, with the shot groups shaded.
 
-    Where an image holds several instances, these are drawn too. Classes without a sample have a place but no point; the
-    title says how many they are.
+    Instances are drawn too if their numbers differ. Classes without samples have no point; the title counts them.
 
     Args:
-        distribution: of the training data.
-        path: picture to write (.png, .pdf, .svg).
-        title: what the data are.
-        shots: groups to shade; those of :meth:`ltmm.ClassDistribution.shots` when left out.
+        distribution: Class distribution of the training data.
+        path: Image file (.png, .pdf, .svg).
+        title: Title of the plot.
+        shots: Groups to shade. Default: those of :meth:`ltmm.ClassDistribution.shots`.
     """
     shots = shots or distribution.shots()
     order = np.argsort(-distribution.image_counts, kind='stable')
@@ -35,7 +34,7 @@ def plot_class_distribution(
         if not mask.any():
             continue
         start, end = rank[mask[order]][[0, -1]]  # a group is a range of ranks
-        axes.axvspan(start - 0.5, end + 0.5, color=SHOT_COLOURS[name], alpha=0.18, linewidth=0)
+        axes.axvspan(start - 0.5, end + 0.5, color=SHOT_COLORS[name], alpha=0.18, linewidth=0)
         axes.annotate(
             f'{name}\n{mask.sum()}',
             ((start + end) / 2, 1),
@@ -53,18 +52,18 @@ def plot_class_distribution(
     if axes.get_legend_handles_labels()[1] != ['images']:
         axes.legend(loc='lower left', frameon=False)
     axes.set_xlim(0.5, len(order) + 0.5)
-    axes.set_ylim(images[images > 0].min() * 0.7, instances.max() * 4)  # room for the names of the groups
+    axes.set_ylim(images[images > 0].min() * 0.7, instances.max() * 4)  # leaves room for the names of the groups
     axes.yaxis.set_major_formatter('{x:,g}')
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel('class, by number of images')
     axes.set_ylabel('training images' if np.array_equal(images, instances) else 'in the training images')
     empty = len(distribution.empty_classes)
-    head = f'{len(order)} classes, {distribution.num_images} images, imbalance {distribution.imbalance_factor:.0f}'
-    head += f', {empty} classes without a sample' if empty else ''
-    axes.set_title(f'{title}\n{head}' if title else head, fontsize=10, loc='left')
+    summary = f'{len(order)} classes, {distribution.num_images} images, imbalance {distribution.imbalance_factor:.0f}'
+    summary += f', {empty} classes without samples' if empty else ''
+    axes.set_title(f'{title}\n{summary}' if title else summary, fontsize=10, loc='left')
     return save_figure(figure, path)
 
 
 def _positive(counts: np.ndarray) -> np.ndarray:
-    """NaN, which is not drawn, in place of 0."""
+    """Replace 0 by NaN, which is not drawn."""
     return np.where(counts > 0, counts, np.nan)

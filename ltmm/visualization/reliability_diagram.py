@@ -1,4 +1,4 @@
-"""A picture of whether a classifier is as sure as it is right."""
+"""Reliability diagram: accuracy against confidence."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ import numpy as np
 
 from ltmm.evaluation.functional import CalibrationBins, expected_calibration_error, maximum_calibration_error
 
-from .style import RUN_COLOURS, new_figure, save_figure
+from .style import RUN_COLORS, new_figure, save_figure
 
 __all__ = ['plot_reliability_diagram']
 
 
 def plot_reliability_diagram(bins: CalibrationBins, path: str | Path, title: str = '') -> Path:
-    """Draw accuracy against confidence, bin by bin, the gap between the two, and how many predictions each bin holds.
+    """Plot accuracy, the gap to the mean confidence, and the share of images per confidence bin.
 
     Args:
-        bins: of equal width, as :func:`ltmm.evaluation.functional.calibration_bins` gives them, (B,).
-        path: picture to write (.png, .pdf, .svg).
-        title: what the data and the model are.
+        bins: Bins of :func:`ltmm.evaluation.functional.calibration_bins`, (B,).
+        path: Image file (.png, .pdf, .svg).
+        title: Title of the plot.
     """
     figure, above = new_figure(4.6, 5.4)
     grid = figure.add_gridspec(2, 1, height_ratios=(3.2, 1))
@@ -26,7 +26,7 @@ def plot_reliability_diagram(bins: CalibrationBins, path: str | Path, title: str
     edges = np.linspace(0, 1, len(bins.count) + 1)
     width, filled = edges[1], bins.count > 0
     accuracy, confidence, left = bins.accuracy[filled], bins.confidence[filled], edges[:-1][filled]
-    above.bar(left, accuracy, width, align='edge', color=RUN_COLOURS[0], edgecolor='white', label='accuracy')
+    above.bar(left, accuracy, width, align='edge', color=RUN_COLORS[0], edgecolor='white', label='accuracy')
     above.bar(
         left,
         confidence - accuracy,
@@ -34,11 +34,11 @@ def plot_reliability_diagram(bins: CalibrationBins, path: str | Path, title: str
         accuracy,
         align='edge',
         color='none',
-        edgecolor=RUN_COLOURS[1],
+        edgecolor=RUN_COLORS[1],
         hatch='////',
         label='gap to mean confidence',
     )
-    above.plot([0, 1], [0, 1], color='0.3', linestyle='--', linewidth=1, label='as sure as right')
+    above.plot([0, 1], [0, 1], color='0.3', linestyle='--', linewidth=1, label='perfect calibration')
     above.set_ylim(0, 1)
     above.set_ylabel('accuracy')
     above.tick_params(labelbottom=False)
@@ -47,8 +47,8 @@ def plot_reliability_diagram(bins: CalibrationBins, path: str | Path, title: str
     total = bins.count.sum()
     means = {'accuracy': bins.hits.sum() / total, 'confidence': bins.confidence_sum.sum() / total}
     below.bar(edges[:-1], bins.count / total, width, align='edge', color='0.75', edgecolor='white')
-    for (name, mean), colour, style in zip(means.items(), RUN_COLOURS, ('-', '--')):
-        below.axvline(mean, color=colour, linestyle=style, linewidth=1.5, label=f'mean {name}')
+    for (name, mean), color, style in zip(means.items(), RUN_COLORS, ('-', '--')):
+        below.axvline(mean, color=color, linestyle=style, linewidth=1.5, label=f'mean {name}')
     below.spines[['top', 'right']].set_visible(False)
     below.set_xlim(0, 1)
     below.set_xlabel('confidence')
@@ -56,6 +56,6 @@ def plot_reliability_diagram(bins: CalibrationBins, path: str | Path, title: str
     below.legend(loc='best', fontsize=8)
 
     figures = {**means, 'ECE': expected_calibration_error(bins), 'MCE': maximum_calibration_error(bins)}
-    head = ', '.join(f'{name} {100 * value:.2f}' for name, value in figures.items())
-    above.set_title(f'{title}\n{head}' if title else head, fontsize=10, loc='left')
+    summary = ', '.join(f'{name} {100 * value:.2f}' for name, value in figures.items())
+    above.set_title(f'{title}\n{summary}' if title else summary, fontsize=10, loc='left')
     return save_figure(figure, path)

@@ -1,4 +1,4 @@
-"""What the pictures share: colours, and how they are made without a screen."""
+"""Colors of the plots, and figures that need no screen."""
 
 from pathlib import Path
 
@@ -6,19 +6,16 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ['RUN_COLOURS', 'SHOT_COLOURS', 'new_figure', 'save_figure']
+from ltmm.utils.checks import check
 
-RUN_COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#5c5c5c')  # Okabe and Ito
-SHOT_COLOURS = dict(many='#4477aa', medium='#bbbbbb', few='#ee6677')
+__all__ = ['RUN_COLORS', 'SHOT_COLORS', 'new_figure', 'save_figure']
+
+RUN_COLORS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#5c5c5c')  # Okabe and Ito
+SHOT_COLORS = dict(many='#4477aa', medium='#bbbbbb', few='#ee6677')
 
 
 def new_figure(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
-    """A figure of its own canvas (no pyplot, no screen) and its axes.
-
-    Args:
-        width: inches.
-        height: inches.
-    """
+    """Create a figure, without pyplot, and its axes; the size is in inches."""
     figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -29,12 +26,9 @@ def new_figure(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write the picture, making its folder.
-
-    Raises:
-        ValueError: matplotlib writes no files of this kind.
-    """
+    """Write the image file and create its folder."""
     path = Path(path)
+    check(suffix=(path.suffix[1:], figure.canvas.get_supported_filetypes()))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     return path

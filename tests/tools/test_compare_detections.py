@@ -22,7 +22,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def results(tmp_path):
-    """As `tools/test.py --out` writes them, and as COCO's servers take them."""
+    """A .pkl file of `tools/test.py --out`, and a .json file in COCO format."""
     (oar,) = (a for a in lvis_content()['annotations'] if a['category_id'] == 9)
     record = dict(image_id=10, category_id=9, score=0.9, bbox=oar['bbox'])
     (tmp_path / 'after.json').write_text(json.dumps([record]))
@@ -32,7 +32,7 @@ def results(tmp_path):
     return tmp_path / 'before.pkl', tmp_path / 'after.json'
 
 
-def test_files_of_two_kinds_side_by_side(data, results, tmp_path, capsys):
+def test_two_file_formats(data, results, tmp_path, capsys):
     out = tmp_path / 'new' / 'oar.png'
     tool(data / 'annotations.json', data, 'oar', *results, '--out', out)
     assert f'Wrote {out}' in capsys.readouterr().out
@@ -42,7 +42,7 @@ def test_files_of_two_kinds_side_by_side(data, results, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_finds_by_itself(data, tmp_path):
+def test_checkpoint(data, tmp_path):
     cfg = detector_config(tmp_path / 'run', data)
     Runner.from_cfg(cfg).train()
     checkpoint = tmp_path / 'run/epoch_1.pth'
@@ -54,12 +54,12 @@ def test_a_checkpoint_finds_by_itself(data, tmp_path):
     'change, message',
     [
         (dict(class_name='oars'), "has no class 'oars'. Did you mean oar"),
-        (dict(options=['--names', 'one']), 'a name for each of the 2 runs, but got 1'),
+        (dict(options=['--names', 'one']), '2 different names, one per run'),
         (dict(options=['--image-ids', 99]), 'has no image 99'),
         (dict(folder='nowhere'), 'There is no image nowhere/train2017/000000000010.png'),
     ],
 )
-def test_mistakes_are_named(data, results, change, message):
+def test_invalid_arguments(data, results, change, message):
     folder, name = change.get('folder', data), change.get('class_name', 'oar')
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         tool(data / 'annotations.json', folder, name, *results, *change.get('options', ()))

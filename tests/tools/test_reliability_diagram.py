@@ -7,6 +7,8 @@ from mmengine.runner import Runner
 from PIL import Image
 from toy import ROOT, toy_config
 
+from ltmm.evaluation.functional import calibration_bins
+
 
 def tool(*args):
     runpy.run_path(str(ROOT / 'tools/analysis_tools/reliability_diagram.py'))['main'](list(map(str, args)))
@@ -18,7 +20,7 @@ def figures(text):
 
 @pytest.fixture
 def predictions(tmp_path):
-    """As `tools/test.py --out` writes them."""
+    """A .pkl file of `tools/test.py --out`."""
     generator = torch.Generator().manual_seed(0)
     score = torch.randn(60, 5, generator=generator).softmax(1)
     samples = [dict(gt_label=torch.tensor([i % 5]), pred_score=score[i]) for i in range(60)]
@@ -26,7 +28,7 @@ def predictions(tmp_path):
     return tmp_path / 'predictions.pkl'
 
 
-def test_predictions_give_figures_and_a_picture(predictions, tmp_path, capsys):
+def test_predictions(predictions, tmp_path, capsys):
     tool(predictions, '--out', tmp_path / 'new' / 'sure.png', '--num-bins', 10)
     *lines, wrote = capsys.readouterr().out.splitlines()
     printed = figures('\n'.join(lines))
@@ -36,7 +38,7 @@ def test_predictions_give_figures_and_a_picture(predictions, tmp_path, capsys):
     assert Image.open(tmp_path / 'new' / 'sure.png').width > 400
 
 
-def test_checkpoint_gives_figures_by_shot_too(tmp_path, capsys):
+def test_checkpoint(tmp_path, capsys):
     cfg = toy_config(tmp_path / 'train', train_cfg=dict(max_epochs=1), val_evaluator=dict(type='Accuracy'))
     cfg.dump(tmp_path / 'toy_config.py')
     Runner.from_cfg(cfg).train()
@@ -49,15 +51,22 @@ def test_checkpoint_gives_figures_by_shot_too(tmp_path, capsys):
 
 
 @pytest.mark.parametrize('args', [['config.py'], ['predictions.pkl', 'epoch_1.pth']])
-def test_config_needs_a_checkpoint_and_predictions_take_none(args, capsys):
+def test_wrong_number_of_files(args, capsys):
     with pytest.raises(SystemExit):
         tool(*args)
-    assert 'expected CONFIG and CHECKPOINT, or the .pkl file' in capsys.readouterr().err
+    assert 'expected CONFIG and CHECKPOINT, or one .pkl or .csv file' in capsys.readouterr().err
 
 
-def test_predictions_that_are_no_probabilities_end_with_one_line(predictions):
+def test_bins_of_the_metric(tmp_path, capsys):
+    (tmp_path / 'bins.csv').write_text(calibration_bins([0.3, 0.9], [False, True], 15).to_csv())
+    tool(tmp_path / 'bins.csv', '--out', tmp_path / 'bins.png')
+    assert capsys.readouterr().out == f'Wrote {tmp_path / "bins.png"}\n'
+    assert Image.open(tmp_path / 'bins.png').width > 400
+
+
+def test_predictions_that_are_not_probabilities(predictions):
     samples = mmengine.load(predictions)
     samples[3]['pred_score'] = samples[3]['pred_score'] - 1
     mmengine.dump(samples, predictions)
-    with pytest.raises(SystemExit, match='ValueError: Expected `pred_score` to be probabilities'):
+    with pytest.raises(ValueError, match='Expected `pred_score` to be probabilities'):
         tool(predictions)

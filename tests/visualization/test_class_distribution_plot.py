@@ -22,7 +22,7 @@ def ink(path):
     ],
     ids=['single label', 'empty class', 'one class', 'many classes', 'detection'],
 )
-def test_picture_is_drawn(tmp_path, distribution):
+def test_plot_is_drawn(tmp_path, distribution):
     path = plot_class_distribution(distribution, tmp_path / 'classes.png', title='toy')
     assert Image.open(path).size == (1050, 630)
     assert ink(path) > 2000
@@ -35,6 +35,6 @@ def test_shots_of_another_convention_are_shaded(tmp_path):
     assert not np.array_equal(np.asarray(Image.open(usual)), np.asarray(Image.open(oltr)))
 
 
-def test_unknown_kind_of_file_is_refused(tmp_path):
-    with pytest.raises(ValueError, match='xyz'):
+def test_unknown_file_format(tmp_path):
+    with pytest.raises(ValueError, match='Expected `suffix` .*xyz'):
         plot_class_distribution(ClassDistribution([3, 2]), tmp_path / 'classes.xyz')

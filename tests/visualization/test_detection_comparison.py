@@ -3,16 +3,16 @@ from PIL import Image
 from toy_lvis import SIZE, lvis_content
 
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
-from ltmm.visualization.detection_comparison import HIT, MISS, DetectionRun, plot_detections
+from ltmm.visualization.detection_comparison import HIT, MISS, plot_detections
 
 
-def rgb(colour):
-    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+def rgb(color):
+    return [int(color[i : i + 2], 16) for i in (1, 3, 5)]
 
 
-def drawn(path, colour):
+def drawn(path, color):
     pixels = np.asarray(Image.open(path).convert('RGB')).astype(int).reshape(-1, 3)
-    return (np.abs(pixels - rgb(colour)).sum(1) < 20).sum()
+    return (np.abs(pixels - rgb(color)).sum(1) < 20).sum()
 
 
 def test_hits_are_green_and_misses_orange(tmp_path):
@@ -24,8 +24,9 @@ def test_hits_are_green_and_misses_orange(tmp_path):
     def picture(box, score, category_id=9):
         found = Detections(np.array([10]), np.array([category_id]), np.array([score]), np.array([box], float))
         nothing = Detections(np.empty(0, int), np.empty(0, int), np.empty(0), np.empty((0, 4)))
-        runs = [DetectionRun('before', nothing), DetectionRun('after', found)]
-        return plot_detections(objects, runs, 9, images, tmp_path / 'new' / 'grid.png', 0.3, 'oar')
+        return plot_detections(
+            objects, dict(before=nothing, after=found), 9, images, tmp_path / 'new' / 'grid.png', 0.3, 'oar'
+        )
 
     path = picture(oar['bbox'], 0.9)
     assert drawn(path, HIT) > 100 and drawn(path, MISS) == 0

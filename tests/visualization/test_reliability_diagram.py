@@ -4,12 +4,12 @@ from PIL import Image
 
 from ltmm.evaluation.functional import calibration_bins
 from ltmm.visualization import plot_reliability_diagram
-from ltmm.visualization.style import RUN_COLOURS
+from ltmm.visualization.style import RUN_COLORS
 
 
-def pixels_of(path, colour):
+def pixels_of(path, color):
     pixels = np.asarray(Image.open(path).convert('RGB')).reshape(-1, 3)
-    return (np.abs(pixels - np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])).sum(1) < 10).sum()
+    return (np.abs(pixels - np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])).sum(1) < 10).sum()
 
 
 def test_gap_is_drawn_where_there_is_one(tmp_path):
@@ -19,7 +19,7 @@ def test_gap_is_drawn_where_there_is_one(tmp_path):
         plot_reliability_diagram(calibration_bins(confidence, correct, 10), tmp_path / 'new' / f'{i}.png', title='toy')
         for i, correct in enumerate((as_sure, np.zeros(30, dtype=bool)))
     )
-    accuracy, gap = RUN_COLOURS[:2]
+    accuracy, gap = RUN_COLORS[:2]
     assert pixels_of(sure, accuracy) > 5 * pixels_of(unsure, accuracy)
     assert pixels_of(unsure, gap) > 2 * pixels_of(sure, gap)
 

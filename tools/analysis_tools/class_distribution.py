@@ -1,9 +1,8 @@
-"""Report how often each class occurs in the training set of a config."""
+"""Count the classes in the training set of a config."""
 
 import argparse
 import csv
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,9 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, init_default_scope
 
 from ltmm.datasets import class_distribution_of
-from ltmm.utils.environment import EnvironmentProblem, check_environment
+from ltmm.utils.cli import one_line_errors
+from ltmm.utils.environment import check_environment
+from ltmm.utils.errors import InputError
 from ltmm.visualization import plot_class_distribution
 
 
@@ -19,33 +20,29 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a classifier or a detector')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, key=value')
-    parser.add_argument('--out', type=Path, help='plot to write (.png, .pdf, .svg)')
-    parser.add_argument('--csv', type=Path, help='CSV to write, one row per class')
-    parser.add_argument('--json', type=Path, help='file to write, for `class_counts` in configs')
-    parser.add_argument('--max-rows', type=int, default=20, help='maximum number of classes in the printed table')
+    parser.add_argument('--out', type=Path, help='image file (.png, .pdf, .svg)')
+    parser.add_argument('--csv', type=Path, help='CSV file with one row per class')
+    parser.add_argument('--json', type=Path, help='file for `class_counts` in a config')
+    parser.add_argument('--max-rows', type=int, default=20, help='rows of the printed table')
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the table and write the requested files."""
     args = parse_args(argv)
-    try:
-        distribution = class_distribution_of(training_set(args.config, args.cfg_options))
-        print(distribution.table(args.max_rows))
-        if args.out:
-            print(f'Wrote {plot_class_distribution(distribution, args.out, title=Path(args.config).stem)}')
-        if args.csv:
-            with open(args.csv, 'w', newline='', encoding='utf-8') as file:
-                rows = distribution.rows()
-                writer = csv.DictWriter(file, rows[0])
-                writer.writeheader()
-                writer.writerows(rows)
-            print(f'Wrote {args.csv}')
-        if args.json:
-            args.json.write_text(json.dumps(distribution.to_dict()))
-            print(f'Wrote {args.json}')
-    except (EnvironmentProblem, OSError, TypeError, ValueError) as e:
-        sys.exit(f'{type(e).__name__}: {e}')
+    distribution = class_distribution_of(training_set(args.config, args.cfg_options))
+    print(distribution.table(args.max_rows))
+    if args.out:
+        print(f'Wrote {plot_class_distribution(distribution, args.out, title=Path(args.config).stem)}')
+    if args.csv:
+        with open(args.csv, 'w', newline='', encoding='utf-8') as file:
+            rows = distribution.rows()
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        print(f'Wrote {args.csv}')
+    if args.json:
+        args.json.write_text(json.dumps(distribution.to_dict()))
+        print(f'Wrote {args.json}')
 
 
 def training_set(config: str, cfg_options: dict | None) -> object:
@@ -54,10 +51,11 @@ def training_set(config: str, cfg_options: dict | None) -> object:
     cfg.merge_from_dict(cfg_options or {})
     check_environment(detection=cfg.get('default_scope') == 'mmdet')
     if not cfg.get('train_dataloader'):
-        raise ValueError(f'Expected {config} to have a train_dataloader, but it has none.')
+        raise InputError(f'Expected {config} to have a train_dataloader, but it has none.')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     return DATASETS.build(cfg.train_dataloader.dataset)
 
 
 if __name__ == '__main__':
-    main()
+    with one_line_errors():
+        main()

@@ -1,9 +1,9 @@
-"""Draw the detections of a (rare) class by several detectors next to the ground truth.
+"""Draw the objects of one class, such as a rare one, and the detections of several detectors.
 
 python tools/analysis_tools/compare_detections.py ANNOTATIONS IMAGE_FOLDER CLASS BEFORE.pth AFTER.pth --out mug.png
 
-Each run is a checkpoint trained with ltmm (it holds its config), the .pkl of `tools/test.py --out`, or a .json of
-results in COCO format.
+Each run is a checkpoint that ltmm trained (it contains its config), the .pkl file of `tools/test.py --out`, or a .json
+file of results in COCO format.
 """
 
 import argparse
@@ -24,28 +24,27 @@ from ltmm.utils.cli import one_line_errors
 from ltmm.utils.environment import check_environment
 from ltmm.utils.errors import InputError, did_you_mean
 from ltmm.utils.launch import check_checkpoint
-from ltmm.visualization.detection_comparison import DetectionRun, plot_detections
+from ltmm.visualization.detection_comparison import plot_detections
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('ann_file', help='annotation file of the test set in LVIS or COCO format')
-    parser.add_argument('image_folder', type=Path, help='folder that the paths in the annotation file are relative to')
-    parser.add_argument('class_name', help='class name in the annotation file')
+    parser.add_argument('ann_file', help='annotation file of the test set, in LVIS or COCO format')
+    parser.add_argument('image_folder', type=Path, help='folder to which the paths in the annotation file are relative')
+    parser.add_argument('class_name', help='name of the class in the annotation file')
     parser.add_argument('runs', nargs='+', type=Path, help='.pth, .pkl or .json files, one per column')
     parser.add_argument('--names', nargs='+', help='names of the runs; default: folder and name of the files')
+    parser.add_argument('--num-images', type=int, default=5, help='draw the first images with the class')
+    parser.add_argument('--image-ids', nargs='+', type=int, help='draw these images instead')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='minimum score of the detections')
     parser.add_argument(
-        '--num-images', type=int, default=5, help='number of images to draw: the first that contain the class'
+        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='device for checkpoints'
     )
-    parser.add_argument('--image-ids', nargs='+', type=int, help='ids of the images to draw instead')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='minimum score of the drawn detections')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='for checkpoints')
-    parser.add_argument('--out', type=Path, default=Path('detections.png'), help='plot to write (.png, .pdf, .svg)')
+    parser.add_argument('--out', type=Path, default=Path('detections.png'), help='image file (.png, .pdf, .svg)')
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Detect, draw and write the plot."""
     args = parse_args(argv)
     content = read_lvis_annotations(args.ann_file)
     ground_truth = GroundTruth.from_content(content, args.ann_file)
@@ -53,19 +52,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.class_name not in ids:
         raise InputError(f'{args.ann_file} has no class {args.class_name!r}.{did_you_mean(args.class_name, list(ids))}')
     names = args.names or [f'{path.parent.name}/{path.stem}' for path in args.runs]
-    if len(names) != len(args.runs):
-        raise InputError(f'Expected a name for each of the {len(args.runs)} runs, but got {len(names)}.')
+    if len(set(names)) != len(args.runs):
+        raise InputError(f'Expected {len(args.runs)} different names, one per run, but got {names}.')
     chosen = chosen_images(args, ground_truth, ids[args.class_name])
     by_id = {image['id']: image for image in content['images']}
     paths = {image_id: image_path(by_id[image_id], args.image_folder) for image_id in chosen}
-    runs = [
-        DetectionRun(name, detections_of(run, paths, ids, ground_truth, args.device))
-        for name, run in zip(names, args.runs)
-    ]
+    runs = {name: read_detections(run, paths, ids, ground_truth, args.device) for name, run in zip(names, args.runs)}
     pixels = [(image_id, mmcv.imread(path, channel_order='rgb')) for image_id, path in paths.items()]
     title = f'{args.class_name}: score at least {args.score_thr:g}; green: IoU at least 0.5 with an object'
-    drawn = plot_detections(ground_truth, runs, ids[args.class_name], pixels, args.out, args.score_thr, title)
-    print(f'Wrote {drawn}')
+    path = plot_detections(ground_truth, runs, ids[args.class_name], pixels, args.out, args.score_thr, title)
+    print(f'Wrote {path}')
 
 
 def chosen_images(args: argparse.Namespace, ground_truth: GroundTruth, category_id: int) -> list[int]:
@@ -75,10 +71,10 @@ def chosen_images(args: argparse.Namespace, ground_truth: GroundTruth, category_
         if unknown:
             raise InputError(f'{args.ann_file} has no image {min(unknown)}.')
         return args.image_ids
-    there = set(ground_truth.images[ground_truth.categories == category_id].tolist())
-    if not there:
-        raise InputError(f'{args.ann_file} has no object of {args.class_name!r}. Name images by --image-ids.')
-    return [image_id for image_id in ground_truth.image_ids.tolist() if image_id in there][: args.num_images]
+    with_class = set(ground_truth.images[ground_truth.categories == category_id].tolist())
+    if not with_class:
+        raise InputError(f'{args.ann_file} has no object of {args.class_name!r}. Choose images by --image-ids.')
+    return [image_id for image_id in ground_truth.image_ids.tolist() if image_id in with_class][: args.num_images]
 
 
 def image_path(image: dict, folder: Path) -> Path:
@@ -88,13 +84,13 @@ def image_path(image: dict, folder: Path) -> Path:
     for path in paths:
         if path.is_file():
             return path
-    raise FileNotFoundError(f'There is no image {paths[0]}. IMAGE_FOLDER is `data_root` in the config of the data.')
+    raise FileNotFoundError(f'There is no image {paths[0]}. IMAGE_FOLDER has to be the `data_root` of the dataset.')
 
 
-def detections_of(
+def read_detections(
     run: Path, paths: dict[int, Path], ids: dict[str, int], ground_truth: GroundTruth, device: str
 ) -> Detections:
-    """Return the detections of a run, at least those in the given images."""
+    """Read or compute the detections of a run, at least in the chosen images."""
     if run.suffix == '.json':
         return Detections.read(run, ground_truth)
     if run.suffix == '.pkl':
@@ -113,22 +109,22 @@ def detections_of(
 
 
 def detect(checkpoint: Path, paths: dict[int, Path], ids: dict[str, int], device: str) -> tuple[list[dict], np.ndarray]:
-    """Run the model of a checkpoint; return its samples and the category id of each label."""
+    """Run the model of a checkpoint; return its predictions, and the category id per label."""
     check_environment(detection=True)
     from mmdet.apis import inference_detector, init_detector
 
     check_checkpoint(checkpoint)
     meta = torch.load(checkpoint, map_location='cpu', weights_only=False).get('meta', {})
     if 'cfg' not in meta:
-        raise InputError(f'{checkpoint} does not hold its config. Give the .pkl of `tools/test.py --out` instead.')
+        raise InputError(f'{checkpoint} does not contain its config. Give the .pkl of `tools/test.py --out` instead.')
     cfg = Config.fromstring(meta['cfg'], '.py')
     if cfg.get('default_scope') != 'mmdet':
-        raise InputError(f'{checkpoint} holds a {cfg.model.type}, not a detector.')
+        raise InputError(f'Expected a detector in {checkpoint}, but got {cfg.model.type}.')
     model = init_detector(cfg, str(checkpoint), palette='random', device=device)
     classes = model.dataset_meta['classes']
     unknown = [name for name in classes if name not in ids]
     if unknown:
-        raise InputError(f'{checkpoint} has class {unknown[0]!r}, which is not in the annotation file.')
+        raise InputError(f'{checkpoint} has the class {unknown[0]!r}, but the annotation file does not.')
     found = [inference_detector(model, str(path)).cpu().pred_instances for path in paths.values()]
     samples = [dict(img_id=image_id, pred_instances=pred) for image_id, pred in zip(paths, found)]
     return samples, np.array([ids[name] for name in classes])

@@ -283,7 +283,7 @@ class PostProcessor:
 
     def summary(self, before: Evaluation, after: Evaluation) -> str:
         """A table of the figures before and after, in percent."""
-        from ltmm.visualization import Run, comparison_table
+        from ltmm.evaluation.reports import Run, comparison_table
 
         title = f'{type(self.step).__name__}({self.step.extra_repr()})'
         table = comparison_table([Run('before', before.report), Run(title, after.report)])

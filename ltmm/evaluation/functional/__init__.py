@@ -1,4 +1,4 @@
-"""The mathematics of the metrics: pure functions of arrays. Figures are shares in [0, 1]."""
+"""Pure functions behind the metrics; results are in [0, 1], not in percent."""
 
 from .average_precision import average_precision
 from .calibration import (

@@ -1,4 +1,4 @@
-"""Recall, precision and F1 of each class, counted without a confusion matrix."""
+"""Recall, precision and F1 per class, without a confusion matrix."""
 
 from dataclasses import dataclass
 
@@ -6,20 +6,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ltmm.utils.errors import InputError
+
 __all__ = ['ClassScores', 'class_scores', 'geometric_mean', 'harmonic_mean', 'label_ranks']
 
 
 @dataclass(frozen=True, eq=False)
 class ClassScores:
-    """How often each class was there, was predicted, and was predicted rightly.
+    """Counts per class, and the figures that follow from them.
 
-    A class without a test sample has no recall and no F1 (NaN), so it cannot slip into a mean; a class that has test
-    samples and is never predicted has precision 0.
+    All figures of a class without test samples are NaN; the precision of a class that is never predicted is 0.
 
     Args:
-        support: test samples of each class, (C,).
-        predicted: predictions of each class, (C,).
-        hits: right predictions of each class, (C,).
+        support: Test samples per class, (C,).
+        predicted: Predictions per class, (C,).
+        hits: Correct predictions per class, (C,).
     """
 
     support: np.ndarray
@@ -28,17 +29,17 @@ class ClassScores:
 
     @property
     def tested(self) -> np.ndarray:
-        """Whether the class has a test sample, (C,): all means run over these classes."""
+        """Whether the class has test samples, (C,)."""
         return self.support > 0
 
     @property
     def recall(self) -> np.ndarray:
-        """Accuracy on the samples of each class, (C,)."""
+        """Share of the samples of each class that are predicted correctly, (C,)."""
         return self._share(self.hits, self.support)
 
     @property
     def precision(self) -> np.ndarray:
-        """Share of the predictions of each class that are right, (C,)."""
+        """Share of the predictions of each class that are correct, (C,)."""
         return self._share(self.hits, np.maximum(self.predicted, 1))
 
     @property
@@ -48,7 +49,7 @@ class ClassScores:
 
     @property
     def accuracy(self) -> float:
-        """Share of all samples that are predicted rightly."""
+        """Share of all samples that are predicted correctly."""
         return float(self.hits.sum() / self.support.sum())
 
     def _share(self, part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -57,24 +58,20 @@ class ClassScores:
 
 
 def class_scores(pred: np.ndarray, label: np.ndarray, num_classes: int) -> ClassScores:
-    """Count the predictions.
+    """Count labels, predictions and correct predictions per class.
 
     Args:
-        pred: predicted classes, (N,).
-        label: true classes, (N,).
+        pred: Predicted classes, (N,).
+        label: True classes, (N,).
         num_classes: C.
-
-    Raises:
-        ValueError: no sample, or a prediction or label outside [0, C).
     """
     pred, label = np.asarray(pred), np.asarray(label)
     if not len(label) or pred.shape != label.shape:
-        raise ValueError(f'Expected one prediction a label and at least one, but got {pred.shape} and {label.shape}.')
+        raise InputError(f'Expected as many predictions as labels, at least one; got {pred.shape} and {label.shape}.')
     for name, values in (('pred', pred), ('label', label)):
         if values.min() < 0 or values.max() >= num_classes:
-            raise ValueError(
-                f'Expected `{name}` to be in [0, {num_classes}), but got values from {values.min()} to {values.max()}.'
-            )
+            low, high = values.min(), values.max()
+            raise InputError(f'Expected `{name}` to be in [0, {num_classes}), but got values from {low} to {high}.')
     return ClassScores(
         support=np.bincount(label, minlength=num_classes),
         predicted=np.bincount(pred, minlength=num_classes),
@@ -83,33 +80,33 @@ def class_scores(pred: np.ndarray, label: np.ndarray, num_classes: int) -> Class
 
 
 def harmonic_mean(recall: np.ndarray, floor: float) -> float:
-    """Harmonic mean of the recalls, which the worst class dominates.
+    """Harmonic mean over the classes, dominated by the worst.
 
     Args:
-        recall: recalls, (C,).
-        floor: smaller recalls are raised to this, so that one class at 0 does not hide all others.
+        recall: Recall per class, (C,).
+        floor: Lower bound of the recalls, so that one class at 0 does not decide the mean.
     """
     return float(len(recall) / (1 / np.maximum(recall, floor)).sum())
 
 
 def geometric_mean(recall: np.ndarray, floor: float) -> float:
-    """Geometric mean of the recalls.
+    """Geometric mean over the classes.
 
     Args:
-        recall: recalls, (C,).
-        floor: as in :func:`harmonic_mean`.
+        recall: Recall per class, (C,).
+        floor: Lower bound of the recalls.
     """
     return float(np.exp(np.log(np.maximum(recall, floor)).mean()))
 
 
 def label_ranks(scores: Tensor, label: Tensor) -> Tensor:
-    """How many classes stand before the true one, (N,): the sample counts for top-k where this is below k.
+    """Rank of the true class among the scores, from 0, (N,); a rank below k is a top-k hit.
 
-    Of equal scores the lower class index stands first, as in ``argmax``; constant scores thus predict class 0.
+    Ties go to the lower class index, as in ``argmax``.
 
     Args:
-        scores: (N, C).
-        label: class indices, (N,).
+        scores: Scores, (N, C).
+        label: Class indices, (N,).
     """
     own = scores.gather(1, label[:, None])  # (N, 1)
     earlier = torch.arange(scores.size(1), device=scores.device) < label[:, None]  # (N, C)

@@ -1,4 +1,4 @@
-"""Open-set recognition: samples of unknown classes carry the label -1 and ought to be rejected.
+"""Open-set recognition: samples of unknown classes have the label -1 and should be rejected.
 
 [0] Liu et al., Large-Scale Long-Tailed Recognition in an Open World, CVPR 2019, arXiv 1904.05160.
 [1] github.com/zhmiao/OpenLongTailRecognition-OLTR @f50e375.
@@ -13,26 +13,26 @@ UNKNOWN = -1
 
 
 def reject_uncertain(pred: np.ndarray, confidence: np.ndarray, threshold: float) -> np.ndarray:
-    """Predictions whose confidence is below the threshold become -1, (N,).
+    """Replace predictions with a confidence below the threshold by -1, (N,).
 
     Args:
-        pred: predicted classes, (N,).
-        confidence: their probability, (N,).
+        pred: Predicted classes, (N,).
+        confidence: Probability of the predicted class, (N,).
         threshold: 0.1 in [1].
     """
     return np.where(np.asarray(confidence) < threshold, UNKNOWN, pred)
 
 
 def open_set_f_measure(pred: np.ndarray, label: np.ndarray, count_rejects: bool) -> float:
-    """F-measure over all samples at once, known and unknown.
+    """F-measure over known and unknown samples.
 
-    A known sample of the right class is a true positive, an unknown sample that is not rejected a false negative, and
-    a known sample of the wrong class a false positive.
+    True positives are known samples with the correct class, false positives known samples with a wrong class, false
+    negatives unknown samples that are not rejected.
 
     Args:
-        pred: predicted classes, -1 where rejected, (N,).
-        label: true classes, -1 where unknown, (N,).
-        count_rejects: a known sample that is rejected is a false positive too, as in [1]; it counts as nothing in [2].
+        pred: Predicted classes, -1 if rejected, (N,).
+        label: True classes, -1 if unknown, (N,).
+        count_rejects: Count a rejected known sample as a false positive, as in [1]; [2] ignores it.
     """
     pred, label = np.asarray(pred), np.asarray(label)
     right, known = pred == label, label != UNKNOWN
@@ -45,11 +45,11 @@ def open_set_f_measure(pred: np.ndarray, label: np.ndarray, count_rejects: bool)
 
 
 def open_set_accuracy(pred: np.ndarray, label: np.ndarray) -> float:
-    """Share of the unknown samples that are rejected; NaN where there is none.
+    """Share of the unknown samples that are rejected; NaN without unknown samples.
 
     Args:
-        pred: predicted classes, -1 where rejected, (N,).
-        label: true classes, -1 where unknown, (N,).
+        pred: Predicted classes, -1 if rejected, (N,).
+        label: True classes, -1 if unknown, (N,).
     """
     unknown = np.asarray(label) == UNKNOWN
     return float((np.asarray(pred)[unknown] == UNKNOWN).mean()) if unknown.any() else float('nan')

@@ -1,10 +1,12 @@
-"""Many-, medium- and few-shot figures, under each of the three conventions in the field."""
+"""Many-, medium- and few-shot groups by the three conventions in the literature."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from ltmm.class_distribution import ClassDistribution, Shots
+from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 __all__ = ['SHOT_CONVENTIONS', 'mean_by_shot', 'shots_by_convention']
 
@@ -18,7 +20,7 @@ def shots_by_convention(
     num_many: int | None = None,
     num_few: int | None = None,
 ) -> Shots:
-    """Which classes are many-, medium- and few-shot.
+    """Split the classes into many-, medium- and few-shot.
 
     =============  ==========================  =========================  ==========================================
     convention     many-shot                   few-shot                   used by
@@ -30,43 +32,36 @@ def shots_by_convention(
     =============  ==========================  =========================  ==========================================
 
     Args:
-        distribution: of the training data.
-        convention: a row of the table.
-        thresholds: other numbers of images than 100 and 20, many first; not for ``'mislas'``.
-        num_many: classes that are many-shot; for ``'mislas'`` only.
-        num_few: classes that are few-shot; for ``'mislas'`` only.
-
-    Raises:
-        ValueError: an unknown convention, or an argument that the convention has no use for or that is not a pair.
+        distribution: Class distribution of the training data.
+        convention: A row of the table.
+        thresholds: Numbers of images (many, few) instead of (100, 20); not for ``'mislas'``.
+        num_many: Number of many-shot classes; only for ``'mislas'``.
+        num_few: Number of few-shot classes; only for ``'mislas'``.
     """
-    if convention not in SHOT_CONVENTIONS:
-        raise ValueError(f'Expected `convention` to be one of {list(SHOT_CONVENTIONS)}, but got {convention!r}.')
+    check(convention=(convention, SHOT_CONVENTIONS))
     if convention == 'mislas':
         if num_many is None or num_few is None or thresholds is not None:
-            raise ValueError(
-                "convention='mislas' groups classes by rank: expected `num_many` and `num_few` and no `thresholds`, "
+            raise InputError(
+                "Expected `num_many` and `num_few` and no `thresholds` with convention='mislas', "
                 f'but got num_many={num_many}, num_few={num_few}, thresholds={thresholds}.'
             )
         return distribution.ranked_shots(num_many, num_few)
     if num_many is not None or num_few is not None:
-        raise ValueError(
-            f"`num_many` and `num_few` belong to convention='mislas', but got convention={convention!r}, "
-            f'num_many={num_many} and num_few={num_few}.'
-        )
+        raise InputError(f"`num_many` and `num_few` belong to convention='mislas', but got {convention!r}.")
     if thresholds is None:
         return distribution.shots(inclusive=convention == 'oltr')
     if np.size(thresholds) != 2:
-        raise ValueError(f'Expected `thresholds` to be two numbers of images, (many, few), but got {thresholds}.')
+        raise InputError(f'Expected `thresholds` to be two numbers of images, (many, few), but got {thresholds}.')
     many, few = thresholds
     return distribution.shots(many, few, inclusive=convention == 'oltr')
 
 
 def mean_by_shot(values: np.ndarray, shots: Shots) -> dict[str, float]:
-    """Mean of ``values`` over the classes of each group; NaN for a group without a class that has a value.
+    """Mean over the classes of each group, ignoring NaN; NaN for a group without a value.
 
     Args:
-        values: one figure a class, (C,); NaN is left out.
-        shots: the groups.
+        values: One figure per class, (C,).
+        shots: The groups.
     """
     means = {}
     for name, mask in shots.items():

@@ -1,4 +1,4 @@
-"""Objects and detections as arrays, read from annotation files and files of results with every mistake named."""
+"""Objects and detections as arrays, read from annotation and result files in LVIS or COCO format."""
 
 import json
 import math
@@ -10,39 +10,35 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from ltmm.datasets.labels.lvis_annotations import AnnotationFileError, is_box
+from ltmm.datasets.labels.lvis_annotations import is_box
 from ltmm.datasets.labels.lvis_masks import find_invalid_mask
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.errors import InputError
 
-__all__ = ['DetectionFileError', 'Detections', 'GroundTruth', 'encode_masks', 'packed_masks']
+__all__ = ['Detections', 'GroundTruth', 'encode_masks', 'packed_masks']
 
-MAX_MASKS = 255  # whose areas pycocotools finds at once: it puts their number into a byte, which numpy 2 refuses
-VERIFIED_FIELDS = ('neg_category_ids', 'not_exhaustive_category_ids')
-
-
-class DetectionFileError(InputError):
-    """A file of detections that cannot be read, or does not belong to the annotation file."""
+MAX_MASKS = 255  # per call of mask_utils.area(), which stores their number in a byte
+RESULT_FIELDS = ('image_id', 'category_id', 'score', 'bbox')
+FEDERATED_FIELDS = ('neg_category_ids', 'not_exhaustive_category_ids')
 
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """What can be found in I images: G objects, in the order of the annotation file.
+    """G objects in I images, in the order of the annotation file.
 
     Args:
-        image_ids: (I,).
-        sizes: height and width of each image, (I, 2).
-        category_ids: of all categories of the file, (C,).
-        images: image id of each object, (G,).
-        categories: category id of each object, (G,).
+        image_ids: Image ids, (I,).
+        sizes: Height and width per image, (I, 2).
+        category_ids: Ids of all categories, (C,).
+        images: Image id per object, (G,).
+        categories: Category id per object, (G,).
         boxes: [x, y, w, h] in pixels, (G, 4).
-        areas: as the file says, in pixels, (G,).
-        ignore: objects that need not be found, (G,).
-        crowds: objects that any number of detections may match without harm, (G,).
-        masks: run-length codes, G of them; None where masks were not asked for.
-        absent: rows (image id, category id) of the classes that were looked for in an image and are not in it, (P, 2);
-            None where all classes were looked for in all images.
-        not_exhaustive: rows (image id, category id) of the classes of which not all objects are annotated, (Q, 2).
+        areas: Areas in the file, in pixels, (G,).
+        ignore: Objects that need not be detected, (G,).
+        crowds: Objects that match any number of detections, (G,).
+        masks: G run-length codes, or None.
+        absent: Pairs (image id, category id) verified to be absent, (P, 2); None if all classes are verified.
+        not_exhaustive: Pairs (image id, category id) not annotated exhaustively, (Q, 2).
     """
 
     image_ids: np.ndarray
@@ -60,46 +56,35 @@ class GroundTruth:
 
     @classmethod
     def from_content(cls, content: dict, ann_file: str, masks: bool = False) -> 'GroundTruth':
-        """From the content of an annotation file of LVIS's or COCO's layout.
+        """Convert the content of an annotation file in LVIS or COCO format.
 
-        Where no image says which classes were looked for in it (COCO's layout), all were, in all images. An object
-        without width or height can never be found. Of a mask, polygons with fewer than three points, and those with an
-        odd number of coordinates, are left out.
+        In COCO format, all classes count as verified in all images. Polygons with fewer than three points or an odd
+        number of coordinates are dropped.
 
         Args:
-            content: what :func:`read_lvis_annotations` gives, with ``masks`` alike.
-            ann_file: its path, for messages.
-            masks: read the masks too.
-
-        Raises:
-            AnnotationFileError: ids of images or categories that are no whole numbers, boxes of negative size, images
-                of which only a part has LVIS's fields, or a mask without a polygon that is left.
+            content: Result of :func:`read_lvis_annotations` with the same ``masks``.
+            ann_file: Path of the file, for messages.
+            masks: Read the masks.
         """
         images, annotations = content['images'], content['annotations']
         boxes = np.array([ann['bbox'] for ann in annotations], dtype=float).reshape(-1, 4)  # (G, 4)
-        broken = np.flatnonzero((boxes[:, 2:] < 0).any(1))
-        if len(broken):
-            raise AnnotationFileError(
-                f'{ann_file} has {len(broken)} annotations whose bbox is of negative size; the first is '
-                f'annotation {annotations[broken[0]]["id"]} with {annotations[broken[0]]["bbox"]}.'
-            )
+        _check_records(ann_file, annotations, (boxes[:, 2:] < 0).any(1), 'annotations have a bbox of negative size')
         for part in ('images', 'categories'):
-            named = [record['id'] for record in content[part] if not isinstance(record['id'], int)]
-            if named:
-                raise AnnotationFileError(
-                    f'{ann_file} has {len(named)} {part} whose id is no whole number; the first is {named[0]!r}.'
-                )
-        federated = any(field in image for image in images for field in VERIFIED_FIELDS)
-        for field in VERIFIED_FIELDS if federated else ():
-            lacking = [image['id'] for image in images if field not in image]
-            if lacking:
-                raise AnnotationFileError(
-                    f'{ann_file} has {len(lacking)} images without the field {field!r}, image {lacking[0]} first, '
-                    "though other images have LVIS's fields. Give them to all images, or to none (COCO's layout)."
-                )
+            wrong = [not isinstance(record['id'], int) for record in content[part]]
+            _check_records(ann_file, content[part], wrong, f'{part} have an id that is not an integer')
+        federated = any(field in image for image in images for field in FEDERATED_FIELDS)
+        for field in FEDERATED_FIELDS if federated else ():
+            wrong = [field not in image for image in images]
+            _check_records(ann_file, images, wrong, f'images lack the field {field!r}, which other images have')
         size = {image['id']: [image['height'], image['width']] for image in images}
-        sizes = [size[ann['image_id']] for ann in annotations] if masks else []
         crowds = np.array([bool(ann.get('iscrowd', 0)) for ann in annotations], dtype=bool)
+        codes = None
+        if masks:
+            codes = _pack(
+                [ann['segmentation'] for ann in annotations],
+                [size[ann['image_id']] for ann in annotations],
+                lambda i: f'{ann_file}: the mask of annotation {annotations[i]["id"]}',
+            )
         return cls(
             image_ids=np.array(list(size), dtype=int),
             sizes=np.array(list(size.values())).reshape(-1, 2),
@@ -110,14 +95,7 @@ class GroundTruth:
             areas=np.array([ann['area'] for ann in annotations], dtype=float),
             ignore=np.array([bool(ann.get('ignore', 0)) for ann in annotations], dtype=bool) | crowds,
             crowds=crowds,
-            masks=_packed(
-                [ann['segmentation'] for ann in annotations],
-                sizes,
-                lambda i: f'{ann_file}: the mask of annotation {annotations[i]["id"]}',
-                AnnotationFileError,
-            )
-            if masks
-            else None,
+            masks=codes,
             absent=_pairs(images, 'neg_category_ids') if federated else None,
             not_exhaustive=_pairs(images, 'not_exhaustive_category_ids') if federated else np.empty((0, 2), int),
         )
@@ -125,14 +103,14 @@ class GroundTruth:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What a model found: D detections; where scores are equal, the first in this order goes first.
+    """D detections; of those with equal scores, the first ranks first.
 
     Args:
-        images: image ids, (D,).
-        categories: category ids, (D,).
-        scores: (D,).
+        images: Image ids, (D,).
+        categories: Category ids, (D,).
+        scores: Scores, (D,).
         boxes: [x, y, w, h] in pixels, (D, 4).
-        masks: run-length codes, D of them, or None.
+        masks: D run-length codes, or None.
     """
 
     images: np.ndarray
@@ -145,13 +123,13 @@ class Detections:
     def from_results(
         cls, results: Sequence[tuple[int, Mapping]], category_ids: np.ndarray, iou_type: str = 'bbox'
     ) -> 'Detections':
-        """From what a detector gives, image by image. A box that ends before it begins has no area.
+        """Concatenate the predictions of a detector; boxes of negative size get area 0.
 
         Args:
-            results: image id, and arrays ``bboxes`` (K, 4) as [x1, y1, x2, y2], ``scores`` (K,), ``labels`` (K,); for
+            results: Image id, and arrays ``bboxes`` (K, 4) as [x1, y1, x2, y2], ``scores`` (K,), ``labels`` (K,); for
                 masks also ``masks``, K run-length codes, and ``mask_scores`` (K,).
-            category_ids: of the labels, (C,).
-            iou_type: ``'bbox'`` or ``'segm'``: whose scores to take.
+            category_ids: Category id per label, (C,).
+            iou_type: ``'bbox'`` or ``'segm'``.
         """
         segm = iou_type == 'segm'
 
@@ -171,56 +149,38 @@ class Detections:
 
     @classmethod
     def read(cls, path: str | Path, ground_truth: GroundTruth, masks: bool = False) -> 'Detections':
-        """From a JSON file of results in COCO's and LVIS's layout; there may be none.
-
-        A box of negative size has no area. Masks are polygons, or run-length codes as numbers or packed.
+        """Read a JSON file of results in COCO format; boxes of negative size get area 0.
 
         Args:
-            path: a list of dictionaries with image_id, category_id, score, and bbox [x, y, w, h] or segmentation.
-            ground_truth: whose images and categories these are.
-            masks: read the masks; the boxes are theirs where a detection has none.
-
-        Raises:
-            FileNotFoundError: no such file.
-            DetectionFileError: not such a list, an unknown image or category, a score or box that is not finite, no
-                mask where masks are asked for, or one that is none of its image.
+            path: A list of dictionaries with image_id, category_id, score, and bbox [x, y, w, h] or segmentation.
+            ground_truth: The objects in the same images.
+            masks: Read the masks; detections without a bbox get that of their mask.
         """
         try:
             records = json.loads(Path(path).read_text(encoding='utf-8'))
         except ValueError as e:
-            raise DetectionFileError(f'{path} is not a whole JSON file ({e}).') from None
+            raise InputError(f'{path} is truncated or not a JSON file ({e}).') from None
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-            raise DetectionFileError(f'Expected {path} to be a list of dictionaries, one a detection.')
-        needed = {'image_id', 'category_id', 'score', 'segmentation' if masks else 'bbox'}
-        lacking = next((i for i, record in enumerate(records) if needed - record.keys()), None)
-        if lacking is not None:
-            missing = min(needed - records[lacking].keys())
-            raise DetectionFileError(f'{path}: detection {lacking} has no {missing!r}.')
+            raise InputError(f'Expected {path} to be a list of dictionaries, one per detection.')
         size = dict(zip(ground_truth.image_ids.tolist(), ground_truth.sizes.tolist()))
         category_ids = set(ground_truth.category_ids.tolist())
-        for key, fits, what in (
-            ('image_id', lambda x: _is_number(x) and x in size, 'an image_id that the annotation file does not have'),
-            (
-                'category_id',
-                lambda x: _is_number(x) and x in category_ids,
-                'a category_id that the annotation file does not have',
-            ),
-            ('score', lambda x: _is_number(x) and math.isfinite(x), 'a score that is no finite number'),
-            ('bbox', is_box, 'a bbox that is not four finite numbers [x, y, w, h]'),
+        for key in (*RESULT_FIELDS[:3], 'segmentation' if masks else 'bbox'):
+            _check_records(path, records, [key not in record for record in records], f'detections have no {key!r}')
+        for key, is_valid, expected in (
+            ('image_id', lambda x: _is_number(x) and x in size, 'in the annotation file'),
+            ('category_id', lambda x: _is_number(x) and x in category_ids, 'in the annotation file'),
+            ('score', lambda x: _is_number(x) and math.isfinite(x), 'a finite number'),
+            ('bbox', is_box, 'four finite numbers [x, y, w, h]'),
         ):
-            wrong = [i for i, record in enumerate(records) if key in record and not fits(record[key])]
-            if wrong:
-                shown = {key: value for key, value in records[wrong[0]].items() if key != 'segmentation'}
-                raise DetectionFileError(
-                    f'{path}: {len(wrong)} detections have {what}; the first is {wrong[0]}, {shown}.'
-                )
+            wrong = [key in record and not is_valid(record[key]) for record in records]
+            _check_records(path, records, wrong, f'detections have a {key} that is not {expected}')
         images = np.array([record['image_id'] for record in records], dtype=int)
+        codes = None
         if masks:
             codes = packed_masks(
                 [record['segmentation'] for record in records],
                 [size[image_id] for image_id in images.tolist()],
                 lambda i: f'{path}: the mask of detection {i}',
-                DetectionFileError,
             )
         boxes = [
             record['bbox'] if 'bbox' in record else mask_utils.toBbox(codes[i]) for i, record in enumerate(records)
@@ -232,15 +192,11 @@ class Detections:
             categories=np.array([record['category_id'] for record in records], dtype=int),
             scores=np.array([record['score'] for record in records], dtype=float),
             boxes=boxes,
-            masks=codes if masks else None,
+            masks=codes,
         )
 
     def write(self, path: str | Path) -> None:
-        """Write the file that :meth:`read` reads, and the evaluation servers of COCO and LVIS.
-
-        Args:
-            path: of a JSON file; its folder is made.
-        """
+        """Write a JSON file in COCO format, as :meth:`read` and the evaluation servers of COCO and LVIS expect it."""
         columns = dict(image_id=self.images, category_id=self.categories, score=self.scores, bbox=self.boxes)
         records = [dict(zip(columns, row)) for row in zip(*(column.tolist() for column in columns.values()))]
         for record, mask in zip(records, self.masks or ()):
@@ -250,7 +206,7 @@ class Detections:
         AtomicLocalBackend().put(json.dumps(records).encode(), path)
 
     def areas(self) -> np.ndarray:
-        """Of the masks where there are any, else of the boxes, in pixels, (D,)."""
+        """Areas of the masks, or of the boxes without masks, in pixels, (D,)."""
         if self.masks is None:
             return self.boxes[:, 2] * self.boxes[:, 3]
         starts = range(0, len(self.masks), MAX_MASKS)
@@ -258,37 +214,32 @@ class Detections:
 
 
 def encode_masks(masks: np.ndarray) -> list[dict]:
-    """Run-length codes of binary masks, (K, H, W)."""
+    """Encode binary masks, (K, H, W), as run-length codes."""
     return mask_utils.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8)) if len(masks) else []
 
 
-def packed_masks(
-    masks: Sequence[Any], sizes: Sequence[Sequence[int]], name: Callable[[int], str], error: type[Exception]
-) -> list[Mapping]:
-    """Masks as packed run-length codes, which pycocotools reads.
+def packed_masks(masks: Sequence[Any], sizes: Sequence[Sequence[int]], name: Callable[[int], str]) -> list[Mapping]:
+    """Check masks and convert them to compressed run-length codes.
 
     Args:
-        masks: K of them: lists of polygons, or run-length codes as numbers or packed.
-        sizes: height and width of the image of each, (K, 2).
-        name: what the message calls mask i.
-        error: raised where a mask is none of its image.
+        masks: K lists of polygons, or run-length codes, compressed or not.
+        sizes: Height and width of the image of each, (K, 2).
+        name: Name of mask i, for messages.
     """
     invalid = find_invalid_mask(masks, sizes)
     if invalid:
-        raise error(f'{name(invalid[0])} {invalid[1]}.')
-    return _packed(masks, sizes, name, error)
+        raise InputError(f'{name(invalid[0])} {invalid[1]}.')
+    return _pack(masks, sizes, name)
 
 
-def _packed(
-    masks: Sequence[Any], sizes: Sequence[Sequence[int]], name: Callable[[int], str], error: type[Exception]
-) -> list[Mapping]:
-    """See :func:`packed_masks`; for masks without a fault."""
+def _pack(masks: Sequence[Any], sizes: Sequence[Sequence[int]], name: Callable[[int], str]) -> list[Mapping]:
+    """Convert valid masks to compressed run-length codes."""
     packed = []
     for i, (mask, size) in enumerate(zip(masks, sizes)):
         if isinstance(mask, list):
             polygons = [polygon for polygon in mask if len(polygon) >= 6 and len(polygon) % 2 == 0]
             if not polygons:
-                raise error(f'{name(i)} has no polygon of three points or more.')
+                raise InputError(f'{name(i)} has no polygon with three or more points.')
             mask = mask_utils.merge(mask_utils.frPyObjects(polygons, *size))
         elif isinstance(mask['counts'], list):
             mask = mask_utils.frPyObjects(mask, *size)
@@ -296,11 +247,18 @@ def _packed(
     return packed
 
 
+def _check_records(path: str | Path, records: Sequence[dict], is_wrong: Sequence[bool], problem: str) -> None:
+    """Raise an error with the number of wrong records and the first of them."""
+    if len(wrong := np.flatnonzero(is_wrong)):
+        first = {key: value for key, value in records[wrong[0]].items() if key in ('id', *RESULT_FIELDS)}
+        raise InputError(f'{path}: {len(wrong)} {problem}. The first is number {wrong[0]}, {first}.')
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float))
 
 
 def _pairs(images: list[dict], field: str) -> np.ndarray:
-    """Rows (image id, category id), (P, 2)."""
+    """Collect pairs (image id, category id), (P, 2)."""
     pairs = [(image['id'], category_id) for image in images for category_id in image[field]]
     return np.array(pairs, dtype=int).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""LVIS's federated average precision, from arrays, on any subset of the images and for any number of detections."""
+"""Federated average precision of LVIS, for any subset of the images and any number of detections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from .lvis_data import Detections, GroundTruth
 
 __all__ = ['MAX_PER_CLASS', 'MAX_PER_IMAGE', 'ClassAP', 'LVISEvaluator']
 
-MAX_PER_IMAGE = 300  # detections of an image that count in LVIS's protocol
-MAX_PER_CLASS = 10_000  # detections of a class that count in AP_fixed
+MAX_PER_IMAGE = 300  # detections per image in LVIS's protocol
+MAX_PER_CLASS = 10_000  # detections per class in AP_fixed
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_LEVELS = np.linspace(0, 1, 101)
 SIZES = dict(all=(0, 1e10), small=(0, 32**2), medium=(32**2, 96**2), large=(96**2, 1e10))  # pixels
@@ -21,13 +21,13 @@ TRUE, IGNORED, FALSE = 1, 0, -1
 
 @dataclass(frozen=True, eq=False)
 class ClassAP:
-    """Average precision and recall of C classes at T IoU thresholds for objects of A sizes; NaN without objects.
+    """Average precision and recall of C classes at T IoU thresholds for A object sizes; NaN without objects.
 
     Args:
-        precision: mean over the recall levels, (C, T, A).
-        recall: the highest, (C, T, A).
-        num_images: images that hold an object to be found, (C,).
-        num_objects: objects to be found, (C,).
+        precision: Mean precision over the recall levels, (C, T, A).
+        recall: Maximum recall, (C, T, A).
+        num_images: Images with an object to detect, (C,).
+        num_objects: Objects to detect, (C,).
     """
 
     precision: np.ndarray
@@ -37,29 +37,25 @@ class ClassAP:
 
     @property
     def ap(self) -> np.ndarray:
-        """AP of each class, (C,)."""
+        """AP per class, (C,)."""
         return self.precision[:, :, 0].mean(1)
 
     @property
     def ap50(self) -> np.ndarray:
-        """AP of each class at an IoU of 0.5, (C,)."""
+        """AP per class at IoU 0.5, (C,)."""
         return self.precision[:, 0, 0]
 
     def mean_ap(self, classes: np.ndarray) -> float:
-        """Mean AP of some classes; -1 where none of them has an object.
-
-        Args:
-            classes: whether each is one of them, (C,).
-        """
+        """Mean AP over the classes of a mask, (C,); -1 if none of them has objects."""
         return _mean(self.ap[classes])
 
     def figures(self, frequency: np.ndarray) -> dict[str, float]:
-        """AP, AP50, AP75; APs, APm, APl by object size; APr, APc, APf by frequency; and average recalls, in [0, 1].
+        """Compute AP, AP50, AP75; APs, APm, APl by object size; APr, APc, APf by frequency; and average recalls.
 
-        A group of classes or of object sizes without any object is -1.
+        All are in [0, 1]; a group without objects is -1.
 
         Args:
-            frequency: 'r', 'c' or 'f' of each class, (C,).
+            frequency: 'r', 'c' or 'f' per class, (C,).
         """
         by_class, recall = self.precision.mean(1), self.recall.mean(1)  # (C, A)
         return dict(
@@ -74,21 +70,21 @@ class ClassAP:
 
 
 class LVISEvaluator:
-    """Matches detections with objects once, and gives the average precision of any part of the detections.
+    """Matches detections to objects once, then computes the average precision for any limit of detections.
 
-    The figures are those of the ``lvis`` package: an image is judged on the classes that were looked for in it; what
-    is found beside the objects of a class that was not annotated exhaustively does not count; a class without an
-    object in the tested images has no AP; one with objects and without a detection has AP 0. The area of a detection
-    is that of its mask where it has one, else that of its box. Crowds are treated as in COCO's protocol; LVIS has none.
+    The figures equal those of the ``lvis`` package: an image counts for the classes verified in it; unmatched
+    detections of classes not annotated exhaustively are ignored; a class without objects in the tested images has no
+    AP; one with objects but no detections has AP 0. The area of a detection is that of its mask, or of its box without
+    a mask. Crowds are treated as in COCO's protocol; LVIS has none.
 
     [0] Gupta et al., LVIS: A Dataset for Large Vocabulary Instance Segmentation, CVPR 2019, arXiv 1908.03195.
 
     Args:
-        ground_truth: the objects.
-        detections: what the model found.
+        ground_truth: The objects.
+        detections: The detections.
         iou_type: ``'bbox'`` or ``'segm'``.
-        image_ids: images that were tested; all when left out.
-        category_ids: of the tested classes, in label order, (C,); all when left out.
+        image_ids: Tested images. Default: all.
+        category_ids: Tested classes, in label order, (C,). Default: all.
     """
 
     def __init__(
@@ -105,14 +101,14 @@ class LVISEvaluator:
         self.scores = detections.scores
 
         def keys(images: np.ndarray, categories: np.ndarray) -> np.ndarray:
-            """A number of each pair of class and image, -1 for what was not tested."""
+            """Number the pairs of class and image; -1 if not tested."""
             image, category = _positions(images, image_ids), _positions(categories, category_ids)
             return np.where((image < 0) | (category < 0), -1, category * len(image_ids) + image)
 
         objects, found = (keys(x.images, x.categories) for x in (ground_truth, detections))
         if ground_truth.absent is not None:
             found[~np.isin(found, np.concatenate([objects, keys(*ground_truth.absent.T)]))] = -1
-        # class by class, image by image, best first
+        # by class, image and descending score
         self.order = np.lexsort((-self.scores, found))[np.count_nonzero(found < 0) :]  # (D',)
         found = found[self.order]
         is_partly_annotated = np.isin(found, keys(*ground_truth.not_exhaustive.T))
@@ -135,21 +131,20 @@ class LVISEvaluator:
     # ------------------------------------------------------------------ which detections count
 
     def best_per_image(self, limit: int = MAX_PER_IMAGE) -> ClassAP:
-        """LVIS's protocol: the best detections of each image count."""
+        """Compute AP over the best detections of each image, LVIS's protocol."""
         return self._accumulate(self.rank_in_image < limit)
 
     def best_per_class(self, limit: int = MAX_PER_CLASS) -> ClassAP:
-        """AP_fixed: the best detections of each class count, over all images, however many there are in one.
+        """Compute AP_fixed, over the best detections of each class in all images.
 
-        Classes then no longer compete for places in an image. A detector whose own ``max_per_img`` is 300 gives no more
-        than these.
+        Classes then do not compete for the detections of an image. Raise the detector's ``max_per_img`` for it.
 
         [0] Dave et al., Evaluating Large-Vocabulary Object Detectors: The Devil is in the Details, arXiv 2102.01066.
         """
         return self._accumulate(self.rank_in_class < limit)
 
     def _rank(self, detections: Detections) -> None:
-        """Place of each detection in its image and in its class, those that are not judged included, (D',)."""
+        """Rank the detections within their image and within their class, including those not evaluated, (D',)."""
         for name, group in (('rank_in_image', detections.images), ('rank_in_class', detections.categories)):
             order = np.lexsort((detections.images, -self.scores, group))
             _, first, count = np.unique(group[order], return_index=True, return_counts=True)
@@ -160,7 +155,7 @@ class LVISEvaluator:
     # ------------------------------------------------------------------ matching
 
     def _count(self, classes: np.ndarray, pairs: np.ndarray, ignore: np.ndarray) -> None:
-        """Objects of each size, and images with an object, of each class."""
+        """Count the objects per class and size, and the images per class."""
         self.num_gt = np.stack(
             [np.bincount(classes[~column], minlength=self.num_classes) for column in ignore.T], axis=1
         )  # (C, A)
@@ -177,7 +172,7 @@ class LVISEvaluator:
         ignore: np.ndarray,
         found: np.ndarray,
     ) -> None:
-        """Write the outcome of the detections that overlap an object of their class."""
+        """Update the outcome of the detections that overlap an object of their class."""
         pairs, start, count = np.unique(objects, return_index=True, return_counts=True)
         begin, end = np.searchsorted(found, pairs, 'left'), np.searchsorted(found, pairs, 'right')
         for k in np.flatnonzero(begin < end):
@@ -209,15 +204,15 @@ class LVISEvaluator:
 
 
 def _matched(ious: np.ndarray, ignore: np.ndarray, crowds: np.ndarray, outcome: np.ndarray) -> np.ndarray:
-    """Outcome of detections of one class in one image, best first, each of which takes the object it overlaps most.
+    """Match the detections of one class in one image greedily, best first, to the object with the highest IoU.
 
-    An object that counts goes before one to be ignored; of objects that are overlapped alike, the last one is taken.
+    Ignored objects come last; of objects with equal IoU, the last one is matched.
 
     Args:
-        ious: (D, G).
-        ignore: objects to be ignored at each size, (A, G).
-        crowds: objects that can be taken more than once, (G,).
-        outcome: what becomes of the detections that take no object, (D, A, T).
+        ious: IoU of detections and objects, (D, G).
+        ignore: Ignored objects per size, (A, G).
+        crowds: Objects that can be matched more than once, (G,).
+        outcome: Outcome of unmatched detections, (D, A, T).
     """
     num_objects, outcome = ious.shape[1], outcome.copy()
     rank = np.argsort(np.argsort(ious, axis=1, kind='stable'), axis=1)  # (D, G)
@@ -235,23 +230,23 @@ def _matched(ious: np.ndarray, ignore: np.ndarray, crowds: np.ndarray, outcome: 
 
 
 def _precision_recall(outcome: np.ndarray, num_gt: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean precision over the recall levels and highest recall, (T,) both, of one class.
+    """Compute mean precision over the recall levels and maximum recall of one class, (T,) each.
 
     Args:
-        outcome: of its detections, best first, (T, D).
-        num_gt: objects to be found.
+        outcome: Outcome of the detections, best first, (T, D).
+        num_gt: Number of objects to detect.
     """
     tp, fp = np.cumsum(outcome == TRUE, axis=1), np.cumsum(outcome == FALSE, axis=1)
     recall = tp / num_gt
     precision = tp / (fp + tp + np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    precision = np.pad(precision, ((0, 0), (0, 1)))  # levels that are not reached: 0
+    precision = np.pad(precision, ((0, 0), (0, 1)))  # precision 0 at recall levels that are not reached
     at_levels = [row[np.searchsorted(r, RECALL_LEVELS)].mean() for row, r in zip(precision, recall)]
     return np.array(at_levels), recall[:, -1] if tp.shape[1] else np.zeros(len(tp))
 
 
 def _positions(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Where each value stands in ``ids``, -1 where it does not."""
+    """Return the position of each value in ``ids``, or -1."""
     if not len(ids):
         return np.full(len(values), -1)
     order = np.argsort(ids)

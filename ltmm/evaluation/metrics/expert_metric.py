@@ -1,9 +1,10 @@
-"""Which expert is good at which classes."""
+"""Accuracy of each expert on many-, medium- and few-shot classes."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from ltmm.registry import METRICS
+from ltmm.utils.errors import InputError
 
 from .long_tail_metric import LongTailMetric
 
@@ -14,18 +15,15 @@ FIGURES = ('top1', 'many', 'medium', 'few')
 
 @METRICS.register_module()
 class ExpertMetric(LongTailMetric):
-    """:class:`LongTailMetric` of each expert of :class:`ltmm.models.MultiExpertClsHead` for itself.
+    """:class:`LongTailMetric` of each expert of :class:`ltmm.models.MultiExpertClsHead`.
 
-    Figures are ``0_top1``, ``0_many``, ``0_medium``, ``0_few`` of the first expert, and so on. Use it beside
-    LongTailMetric, which measures the prediction of all: ``test_evaluator = [dict(type='ltmm.LongTailMetric'),
-    dict(type='ltmm.ExpertMetric')]``. The figures of each class are written for each expert too.
+    The figures of the first expert are ``0_top1``, ``0_many``, ``0_medium``, ``0_few``, and so on. Combine it with
+    LongTailMetric, which evaluates the combined prediction: ``test_evaluator = [dict(type='ltmm.LongTailMetric'),
+    dict(type='ltmm.ExpertMetric')]``.
 
     Args:
-        csv_name: file of the figures of each class, beside the log; ``{}`` stands for the expert. None for none.
-        **kwargs: of :class:`LongTailMetric`.
-
-    Raises:
-        ValueError: predictions of a model without experts, or what :class:`LongTailMetric` raises.
+        csv_name: File for the figures per class, next to the log; ``{}`` is the index of the expert. None: no file.
+        **kwargs: See :class:`LongTailMetric`.
     """
 
     default_prefix = 'expert'
@@ -35,16 +33,16 @@ class ExpertMetric(LongTailMetric):
         self.csv_template = csv_name
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep label, prediction and rank of the label by each expert.
+        """Store (label, prediction, rank of the label) per image and expert.
 
         Args:
-            data_batch: not used.
-            data_samples: what the model gives, with ``gt_label`` (1,) and ``expert_scores`` (E, C).
+            data_batch: Not used.
+            data_samples: Predictions with ``gt_label`` (1,) and ``expert_scores`` (E, C).
         """
         if any('expert_scores' not in sample for sample in data_samples):
-            raise ValueError(
-                "ExpertMetric expects `expert_scores` of each image, which head=dict(type='ltmm.MultiExpertClsHead') "
-                'gives. A model without experts needs ltmm.LongTailMetric alone.'
+            raise InputError(
+                "ExpertMetric expects `expert_scores`, which head=dict(type='ltmm.MultiExpertClsHead') predicts. "
+                'Use ltmm.LongTailMetric for a model without experts.'
             )
         images, self.results = self.results, []
         rows = []
@@ -52,13 +50,13 @@ class ExpertMetric(LongTailMetric):
             super().process(data_batch, [{**s, 'pred_score': s['expert_scores'][e]} for s in data_samples])
             rows.append(self.results)
             self.results = []
-        self.results = images + list(zip(*rows))  # one entry an image, of E rows
+        self.results = images + list(zip(*rows))  # one entry per image, E rows in each
 
     def compute_metrics(self, results: list[tuple[tuple[int, int, int], ...]]) -> dict[str, float]:
-        """The figures of each expert, in percent.
+        """Compute the figures per expert, in percent.
 
         Args:
-            results: (label, prediction, rank of the label) by each expert, of all images of all ranks.
+            results: (label, prediction, rank of the label) per expert and image, from all ranks.
         """
         metrics = {}
         for e, rows in enumerate(zip(*results)):

@@ -1,4 +1,4 @@
-"""LVIS's average precision, for rare, common and frequent classes apart."""
+"""Federated average precision on LVIS, per rare, common and frequent group."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,60 +19,48 @@ from ltmm.datasets.labels.lvis_annotations import (
 )
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth, encode_masks, packed_masks
 from ltmm.evaluation.lvis.lvis_eval import LVISEvaluator
-from ltmm.evaluation.reports.class_csv import write_beside_log
 from ltmm.evaluation.reports.detection_report import FREQUENCIES, DetectionReport
+from ltmm.evaluation.reports.log_folder import write_to_log_folder
 from ltmm.registry import METRICS
-from ltmm.utils.errors import did_you_mean
+from ltmm.utils.errors import InputError, MissingInputError, did_you_mean
 
 __all__ = ['LVISMetric']
 
-IOU_TYPES = ('bbox', 'segm')
 FIGURES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
 FIXED = ('AP', 'APr', 'APc', 'APf')  # likewise with '_fixed'
 
 
 @METRICS.register_module()
 class LVISMetric(BaseMetric):
-    """Federated average precision of boxes and masks on LVIS, or on data of LVIS's or COCO's layout.
+    """Federated average precision of boxes and masks, for annotation files in LVIS or COCO format.
 
-    Figures are fractions: ``bbox_AP``, ``bbox_AP50``, ``bbox_AP75``; ``bbox_APs``, ``bbox_APm``, ``bbox_APl`` for
-    small, medium and large objects; ``bbox_APr``, ``bbox_APc``, ``bbox_APf`` for rare, common and frequent classes;
-    likewise ``segm_...``. They are those of the ``lvis`` package: an image is judged on the classes that were looked
-    for in it; a class with objects and without detections has AP 0; a group without objects is -1. Only the images
-    that were tested count, so that a part of a test set is scored as that part. The 300 best detections of an image
-    count; for ``bbox_AP_fixed``, ``bbox_APr_fixed``, ``bbox_APc_fixed`` and ``bbox_APf_fixed`` the 10,000 best of a
-    class over all images instead (Dave et al., arXiv 2102.01066).
+    Figures are in [0, 1]: ``bbox_AP``, ``bbox_AP50``, ``bbox_AP75``; ``bbox_APs``, ``bbox_APm``, ``bbox_APl`` for
+    small, medium and large objects; ``bbox_APr``, ``bbox_APc``, ``bbox_APf`` for rare, common and frequent classes; the
+    same for ``segm``. They equal those of the ``lvis`` package, computed over the tested images only: an image counts
+    for the classes verified in it; a class with objects but no detections has AP 0; a group without objects is -1. The
+    best 300 detections per image count; for ``bbox_AP_fixed``, ``bbox_APr_fixed``, ``bbox_APc_fixed`` and
+    ``bbox_APf_fixed``, the best 10,000 per class over all images (Dave et al., arXiv 2102.01066).
 
-    Classes are rare, common or frequent as the categories' ``frequency`` in the annotation file says, or else by the
-    training images (up to 10, up to 100, more). Groups of one's own give ``bbox_AP_<name>`` each, the mean AP of their
-    classes that have objects. In a file without LVIS's fields of images (COCO's layout), all classes were looked for in
-    all images. The area of a detected mask is its own, as in the package, not that of its box, as in mmdet's
-    LVISMetric: APs, APm and APl of masks differ from mmdet's a little.
+    The ``frequency`` of a category in the annotation file says whether it is rare, common or frequent; without it, the
+    number of training images does (up to 10, up to 100, more). In COCO format, all classes count as verified in all
+    images. The area of a detected mask is that of the mask, as in the package; mmdet's LVISMetric takes that of its
+    box, so APs, APm and APl of masks differ slightly.
 
-    Each test writes ``per_class_bbox.csv`` (``per_class_segm.csv``) beside its log: see
+    The figures per class are written to ``per_class_bbox.csv`` and ``per_class_segm.csv`` next to the log, see
     :class:`ltmm.evaluation.DetectionReport`.
 
     Args:
-        ann_file: the annotation file of the test set, the one the dataset reads.
+        ann_file: Annotation file of the test set, the same as that of the dataset.
         metric: ``'bbox'``, ``'segm'``, or both in a list.
-        thresholds: classes are rare with up to this many training images, and common with up to that many, whatever the
-            annotation file says: (10, 100) in LVIS.
-        groups: class names of each group of one's own, by the name of the group.
-        csv_name: of the files with the figures of each class, before ``_bbox`` is put in; None for no file.
-        outfile_prefix: the detections of all images go to ``<outfile_prefix>.bbox.json`` (``.segm.json``), in COCO's
-            and LVIS's layout; None for no file.
-        backend_args: of MMEngine's file backend, for an annotation file that is not on a local disk.
+        thresholds: Maximum training images of (rare, common) classes, instead of the ``frequency`` in the annotation
+            file; (10, 100) in LVIS.
+        groups: Further groups of classes, ``{name: class names}``; ``bbox_AP_<name>`` is the mean AP of each.
+        csv_name: File for the figures per class; ``_bbox`` or ``_segm`` is added to the name. None: no file.
+        outfile_prefix: Write the detections to ``<outfile_prefix>.bbox.json`` and ``.segm.json``, in COCO format.
+            None: no file.
+        backend_args: Arguments of MMEngine's file backend, for an annotation file on a remote disk.
         collect_device: ``'cpu'`` or ``'gpu'``.
-        prefix: of the names of the figures; ``'lvis'`` when left out.
-
-    Raises:
-        FileNotFoundError: no annotation file.
-        AnnotationFileError: a broken annotation file, or one without the dataset's classes.
-        ClassDistributionError: the training data have other classes, or the same in another order.
-        ValueError: a group with a class that the annotation file does not have; before the run, a model without masks
-            where ``'segm'`` is asked for; at any batch, scores or boxes that are NaN or infinite,
-            masks that are none of their image, and an image or a label that the annotation file does not have.
-        RuntimeError: at the first batch, neither the annotation file nor the training data say who is frequent.
+        prefix: Prefix of the names of the figures. Default: ``'lvis'``.
     """
 
     default_prefix = 'lvis'
@@ -91,18 +79,13 @@ class LVISMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.metrics = (metric,) if isinstance(metric, str) else tuple(metric)
-        unknown = [name for name in self.metrics if name not in IOU_TYPES]
-        if unknown or not self.metrics:
-            raise ValueError(f"Expected `metric` to be 'bbox', 'segm' or both, but got {metric!r}.")
+        if not self.metrics or set(self.metrics) - {'bbox', 'segm'}:
+            raise InputError(f"Expected `metric` to be 'bbox', 'segm' or both, but got {metric!r}.")
         if thresholds is not None and (np.size(thresholds) != 2 or not 0 <= thresholds[0] < thresholds[1]):
-            raise ValueError(
-                'Expected `thresholds` to be two ascending numbers of training images, (rare up to, common up to), '
-                f'but got {thresholds!r}.'
-            )
-        self.thresholds = thresholds
+            raise InputError(f'Expected `thresholds` to be two ascending numbers of images, but got {thresholds!r}.')
         if outfile_prefix is not None and (not outfile_prefix or outfile_prefix.endswith('/')):
-            raise ValueError(f'Expected `outfile_prefix` to end in the name of a file, but got {outfile_prefix!r}.')
-        self.csv_name, self.outfile_prefix = csv_name, outfile_prefix
+            raise InputError(f'Expected `outfile_prefix` to end in a file name, but got {outfile_prefix!r}.')
+        self.thresholds, self.csv_name, self.outfile_prefix = thresholds, csv_name, outfile_prefix
         self.ann_file = ann_file
         content = read_lvis_annotations(ann_file, backend_args, masks='segm' in self.metrics)
         self.ground_truth = GroundTruth.from_content(content, ann_file, masks='segm' in self.metrics)
@@ -115,66 +98,62 @@ class LVISMetric(BaseMetric):
         self.groups = dict(groups or {})
         self._check_groups()
 
-    # ------------------------------------------------------------------ which classes
+    # ------------------------------------------------------------------ classes and their groups
 
     def _check_groups(self) -> None:
         for name, classes in self.groups.items():
-            if name == 'fixed':
-                raise ValueError("Expected `groups` to have other names than 'fixed': AP_fixed is another figure.")
-            if isinstance(classes, str):
-                raise ValueError(f'Expected `groups` to have lists of class names, but got {name}={classes!r}.')
-            unknown = [each for each in classes if each not in self.cat_ids]
-            if unknown:
-                raise ValueError(
-                    f'Expected the classes of `groups` to be categories of {self.ann_file}, but {len(unknown)} of '
-                    f'{name!r} are not, {unknown[0]!r} first.{did_you_mean(unknown[0], list(self.cat_ids))}'
+            if name == 'fixed' or isinstance(classes, str):
+                raise InputError(
+                    f"Expected `groups` to map names (not 'fixed') to lists of classes, but got {name}={classes!r}."
+                )
+            if unknown := [each for each in classes if each not in self.cat_ids]:
+                raise InputError(
+                    f'Expected the classes in `groups` to be categories of {self.ann_file}, but {len(unknown)} of '
+                    f'{name!r} are not, {unknown[0]!r} first.{did_you_mean(unknown[0], self.cat_ids)}'
                 )
 
     @BaseMetric.dataset_meta.setter
     def dataset_meta(self, dataset_meta: dict) -> None:
-        """Take the class names of the test set: they say which category a label is."""
+        """Set the class names of the test set, which map labels to categories."""
         self._dataset_meta = dataset_meta
         names = (dataset_meta or {}).get('classes')
         self.cat_ids = category_ids(dict(categories=self.categories), self.ann_file, names)
 
     def check_model(self, model: nn.Module) -> None:
-        """Refuse a detector without masks where they are asked for."""
-        if 'segm' in self.metrics and not _gives_masks(model):
-            raise ValueError(
-                f"LVISMetric(metric='segm'): the {type(model).__name__} has no mask head. Ask for metric='bbox', or "
-                'use a model with one.'
+        """Raise if masks are to be evaluated but the detector has no mask head."""
+        if 'segm' in self.metrics and not _predicts_masks(model):
+            raise InputError(
+                f"LVISMetric(metric='segm') needs a model with a mask head, but {type(model).__name__} has none. "
+                "Use metric='bbox'."
             )
 
     def set_class_distribution(self, distribution: ClassDistribution) -> None:
-        """Take the distribution of the training data, whose classes must be those of the test set."""
+        """Set the class distribution of the training data, which needs the classes of the test set."""
         names = tuple(self.cat_ids)
         if len(distribution) != len(names):
             raise ClassDistributionError(
-                f'LVISMetric: expected the training data to have the {len(names)} classes of the test set, '
-                f'{self.ann_file}, but they have {len(distribution)}. Name the training classes by '
-                'test_dataloader.dataset.metainfo.'
+                f'LVISMetric: expected the {len(names)} classes of {self.ann_file} in the training data, but got '
+                f'{len(distribution)}. Give the training classes in test_dataloader.dataset.metainfo.'
             )
         trained = distribution.class_names or names
         moved = [i for i, name in enumerate(trained) if name != names[i] and name in names]
         if moved:
             i = moved[0]
             raise ClassDistributionError(
-                f'LVISMetric: expected training and test set to have their classes in the same order, but class {i} '
-                f'is {trained[i]!r} in training and {names[i]!r} in {self.ann_file}.'
+                f'LVISMetric: expected the same order of classes in training and test, but class {i} is '
+                f'{trained[i]!r} in training and {names[i]!r} in {self.ann_file}.'
             )
         self.distribution = distribution
 
     def _frequency(self) -> np.ndarray:
-        """'r', 'c' or 'f' of each tested class, (C,)."""
+        """Return 'r', 'c' or 'f' per tested class, (C,)."""
         if self.letters is not None:
             return np.array([self.letters[cat_id] for cat_id in self.cat_ids.values()])
         if self.distribution is None:
-            why = 'have no `frequency`' if self.thresholds is None else 'do not say it for these `thresholds`'
-            raise RuntimeError(
-                f'LVISMetric does not know which classes are rare, common and frequent: the categories in '
-                f'{self.ann_file} {why}, and no class distribution has arrived. Add custom_hooks = '
-                "[dict(type='ltmm.ClassDistributionHook')] to the config (as ltmm's default_runtime.py does) and test "
-                'a checkpoint that ltmm trained.'
+            why = f'{self.ann_file} has no `frequency`' if self.thresholds is None else '`thresholds` are given'
+            raise MissingInputError(
+                f'LVISMetric needs the class distribution of the training data, because {why}. Add '
+                "dict(type='ltmm.ClassDistributionHook') to custom_hooks and test a checkpoint that ltmm trained."
             )
         if self.thresholds is None:
             return self.distribution.lvis_frequency
@@ -183,13 +162,12 @@ class LVISMetric(BaseMetric):
     # ------------------------------------------------------------------ batches
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the detections of each image.
+        """Store the detections per image.
 
         Args:
-            data_batch: not used.
-            data_samples: what mmdet's detectors give: ``img_id``, and ``pred_instances`` with bboxes (K, 4) in pixels
-                of the original image, scores (K,), labels (K,), and for masks also masks: (K, H, W), or K run-length
-                codes.
+            data_batch: Not used.
+            data_samples: Predictions of an mmdet detector: ``img_id``, and ``pred_instances`` with bboxes (K, 4) in
+                pixels of the original image, scores (K,), labels (K,), and masks (K, H, W) or K run-length codes.
         """
         if not self.results:
             self._frequency()
@@ -198,19 +176,16 @@ class LVISMetric(BaseMetric):
             keys = ['bboxes', 'scores', 'labels', *(['mask_scores'] if 'mask_scores' in pred else [])]
             result = {key: pred[key].cpu().numpy() for key in keys}
             self._check_image(sample['img_id'], sample.get('img_path'))
-            self._check(sample['img_id'], result)
+            self._check_values(sample['img_id'], result)
             if 'segm' in self.metrics:
                 if 'masks' not in pred:
-                    raise ValueError(
-                        "LVISMetric(metric='segm'): the model gives no masks. Ask for metric='bbox', or use a model "
-                        'with a mask head.'
-                    )
-                result['masks'] = self._codes(sample['img_id'], pred['masks'])
+                    raise InputError("LVISMetric(metric='segm') needs masks, but the model predicts none.")
+                result['masks'] = self._run_lengths(sample['img_id'], pred['masks'])
                 result.setdefault('mask_scores', result['scores'])
             self.results.append((sample['img_id'], result))
 
     def _check_image(self, image_id: int, path: str | None) -> None:
-        """Refuse another annotation file than that of the dataset; its images may have the same ids."""
+        """Raise if the dataset reads another annotation file, even if the ids of its images are the same."""
         names = self.file_names.get(image_id)
         if names is None:
             problem = f'is not in {self.ann_file}'
@@ -218,53 +193,45 @@ class LVISMetric(BaseMetric):
             problem = f'is {path} in the dataset, but {names[0]} in {self.ann_file}'
         else:
             return
-        raise ValueError(
-            f'LVISMetric: image {image_id} {problem}. The dataset and the metric must read the same annotation file.'
-        )
+        raise InputError(f'Image {image_id} {problem}. The dataset and LVISMetric need the same annotation file.')
 
-    def _check(self, image_id: int, result: Mapping[str, np.ndarray]) -> None:
+    def _check_values(self, image_id: int, result: Mapping[str, np.ndarray]) -> None:
         labels, num_classes = result['labels'], len(self.cat_ids)
         outside = labels[(labels < 0) | (labels >= num_classes)]
         if len(outside):
-            raise ValueError(
-                f'LVISMetric: the model found class {outside[0]} in image {image_id}, but the test set has '
-                f'{num_classes} classes, 0 to {num_classes - 1}. Compare `num_classes` of the box head.'
+            raise InputError(
+                f'Expected labels in [0, {num_classes}), but the model predicts {outside[0]} in image {image_id}. '
+                'Check `num_classes` of the box head.'
             )
         for key, values in result.items():
             if not np.isfinite(values).all():
-                raise ValueError(
-                    f'LVISMetric: the model gives {key} that are NaN or infinite in image {image_id}. Has the '
-                    'training diverged, or is the checkpoint of another model?'
+                raise InputError(
+                    f'Expected finite {key}, but the model predicts NaN or infinite values in image {image_id}. Has '
+                    'the training diverged, or is the checkpoint of another model?'
                 )
 
-    def _codes(self, image_id: int, masks: torch.Tensor | Sequence) -> list[Mapping]:
-        """Run-length codes of the masks of an image."""
+    def _run_lengths(self, image_id: int, masks: torch.Tensor | Sequence) -> list[Mapping]:
+        """Encode the masks of an image as run-length codes."""
         size = self.sizes[image_id]
         if not isinstance(masks, torch.Tensor):
-            return packed_masks(
-                masks,
-                [size] * len(masks),
-                lambda i: f'LVISMetric: mask {i} that the model gives of image {image_id}',
-                ValueError,
-            )
+            return packed_masks(masks, [size] * len(masks), lambda i: f'Predicted mask {i} of image {image_id}')
         if list(masks.shape[1:]) != size:
-            raise ValueError(
-                f'LVISMetric: the model gives masks of {list(masks.shape[1:])} pixels of image {image_id}, but it has '
-                f'{size} (height, width) in {self.ann_file}. Masks must have the size of the original image.'
+            raise InputError(
+                f'Expected masks of the size of image {image_id}, {size}, but got {list(masks.shape[1:])}.'
             )
         return encode_masks(masks.cpu().numpy())
 
     # ------------------------------------------------------------------ figures
 
     def compute_metrics(self, results: list[tuple[int, dict]]) -> dict[str, float]:
-        """The figures of all images that were tested.
+        """Compute the figures of the tested images.
 
         Args:
-            results: (image id, detections) of all ranks.
+            results: (image id, detections) per image, from all ranks.
         """
         if not results:
-            raise ValueError('LVISMetric: the test set is empty.')
-        results = sorted(dict(results).items())  # an image that filled up the last round of a rank counts once
+            raise InputError('LVISMetric: the test set is empty.')
+        results = sorted(dict(results).items())  # drops the duplicates of DefaultSampler
         frequency, cat_ids = self._frequency(), np.array(list(self.cat_ids.values()))
         names, metrics, rows = list(self.cat_ids), {}, []
         for iou_type in self.metrics:
@@ -290,40 +257,39 @@ class LVISMetric(BaseMetric):
                 ap50=100 * ap.ap50,
                 ap_fixed=100 * fixed.ap,
             )
-            if self.csv_name is not None:
-                path = Path(self.csv_name)
-                write_beside_log(str(path.with_stem(f'{path.stem}_{iou_type}')), report.to_csv)
+            path = Path(self.csv_name or '')
+            name = None if self.csv_name is None else f'{path.stem}_{iou_type}{path.suffix}'
+            write_to_log_folder(name, report.to_csv)
         groups = ', '.join(f'{np.count_nonzero(frequency == letter)} {word}' for letter, word in FREQUENCIES.items())
-        head = f'LVIS in percent: {len(results)} images; classes: {groups}.'
-        MMLogger.get_current_instance().info('\n'.join([head, _row('', {name: name for name in figures}), *rows]))
+        title = f'LVIS in percent: {len(results)} images; classes: {groups}.'
+        MMLogger.get_current_instance().info('\n'.join([title, _row('', {name: name for name in figures}), *rows]))
         return metrics
 
 
 def _frequencies(categories: list[dict], ann_file: str) -> dict[int, str] | None:
-    """'r', 'c' or 'f' by category id; None where the file does not say."""
+    """Map category ids to 'r', 'c' or 'f'; None if the file does not have them."""
     letters = {cat['id']: cat.get('frequency') for cat in categories}
     if not any(letters.values()):
         return None
-    wrong = [cat_id for cat_id, letter in letters.items() if letter not in FREQUENCIES]
-    if wrong:
-        raise AnnotationFileError(
-            f"{ann_file} has {len(wrong)} categories whose `frequency` is not 'r', 'c' or 'f'; the first is category "
-            f'{wrong[0]} with {letters[wrong[0]]!r}.'
-        )
+    for cat_id, letter in letters.items():
+        if letter not in FREQUENCIES:
+            raise AnnotationFileError(
+                f"Expected `frequency` to be 'r', 'c' or 'f' in {ann_file}, but category {cat_id} has {letter!r}."
+            )
     return letters
 
 
-def _gives_masks(model: nn.Module) -> bool:
-    """False for the detectors of boxes alone."""
+def _predicts_masks(model: nn.Module) -> bool:
+    """Whether an mmdet detector predicts masks."""
     roi_head, bbox_head = getattr(model, 'roi_head', None), getattr(model, 'bbox_head', None)
     if roi_head is not None:
         return roi_head.with_mask
-    # one-stage heads that give masks themselves have methods for them
+    # one-stage heads that predict masks have methods for them
     return bbox_head is None or model.with_mask or any('mask' in name for name in dir(bbox_head))
 
 
 def _row(title: str, cells: Mapping[str, float | str]) -> str:
-    """A line of the table; a group without objects is a dash."""
+    """Format a row of the table; ``-`` for a group without objects."""
 
     def shown(value: float | str) -> str:
         return value if isinstance(value, str) else '-' if value < 0 else f'{100 * value:.2f}'

@@ -1,4 +1,4 @@
-"""The result of an evaluation, class by class: what the metric writes and the analysis tools read."""
+"""Per-class results of a single-label classifier."""
 
 from dataclasses import dataclass
 
@@ -7,28 +7,28 @@ import numpy as np
 from ltmm.class_distribution import ClassDistribution, Shots
 from ltmm.evaluation.functional import ClassScores, mean_by_shot
 
-from .shot_report import ShotReport
+from .class_report import ClassReport
 
 __all__ = ['PerClassReport']
 
 
 @dataclass(frozen=True, eq=False)
-class PerClassReport(ShotReport):
-    """Figures of each class, in label order and in percent; NaN for a class without a test image.
+class PerClassReport(ClassReport):
+    """Recall, precision and F1 per class, in label order and in percent; NaN for classes without test images.
 
     Args:
         names: C class names.
-        train_images: training images of each class, (C,).
-        shots: which classes are many-, medium- and few-shot.
-        test_images: test images of each class, (C,).
-        recall: accuracy on the images of each class, (C,).
-        precision: share of the predictions of each class that are right, (C,).
-        f1: harmonic mean of the two, (C,).
+        train_images: Training images per class, (C,).
+        shots: The many-, medium- and few-shot classes.
+        test_images: Test images per class, (C,).
+        recall: Accuracy on the images of each class, (C,).
+        precision: Share of the predictions of each class that are correct, (C,).
+        f1: Harmonic mean of recall and precision, (C,).
     """
 
-    value_name = 'accuracy on the class'  # what runs are compared by
+    value_name = 'accuracy on the class'
+    metric = 'LongTailMetric'
     figure_names = ('recall', 'precision', 'f1')
-    kind = 'a per-class CSV'
 
     names: tuple[str, ...]
     train_images: np.ndarray
@@ -42,32 +42,19 @@ class PerClassReport(ShotReport):
     def from_scores(
         cls, scores: ClassScores, distribution: ClassDistribution, shots: Shots, names: tuple[str, ...] | None = None
     ) -> 'PerClassReport':
-        """From the counts of an evaluation.
+        """Build the report from counts.
 
         Args:
-            scores: of the test set.
-            distribution: of the training data.
-            shots: groups of the classes.
-            names: C class names; those of ``distribution`` when left out, or else the labels.
+            scores: Counts of the test set.
+            distribution: Class distribution of the training data.
+            shots: The groups of classes.
+            names: C class names. Default: those of ``distribution``, else the labels.
         """
         names = names or distribution.class_names or map(str, range(len(distribution)))
-        return cls(
-            tuple(names),
-            distribution.image_counts,
-            shots,
-            scores.support,
-            100 * scores.recall,
-            100 * scores.precision,
-            100 * scores.f1,
-        )
-
-    @property
-    def value(self) -> np.ndarray:
-        """What runs are compared by, (C,)."""
-        return self.recall
+        figures = (100 * scores.recall, 100 * scores.precision, 100 * scores.f1)
+        return cls(tuple(names), distribution.image_counts, shots, scores.support, *figures)
 
     def figures(self) -> dict[str, float]:
-        """What methods are compared by, in percent; NaN for a group without a tested class."""
         tested = self.test_images > 0
         recall, images = self.recall[tested], self.test_images[tested]
         return dict(

@@ -54,7 +54,7 @@ def test_bins_equal_a_loop():
     assert overconfidence_error(bins) == pytest.approx(over / 216)
 
 
-def test_zero_confidence_is_in_no_bin_and_an_empty_bin_has_no_gap():
+def test_zero_confidence_and_empty_bin():
     bins = calibration_bins([0.0, 0.5, 1.0], [False, True, True], num_bins=4)
     assert bins.count.tolist() == [0, 1, 0, 1]
     assert bins.gap.tolist() == [0, 0.5, 0, 0]
@@ -79,10 +79,10 @@ def test_parts_of_a_test_set_add_up():
     np.testing.assert_allclose([total.hits, total.confidence_sum], [whole.hits, whole.confidence_sum])
 
 
-# ---------------------------------------------------------------------- equally many in each bin
+# ---------------------------------------------------------------------- bins of equal size
 
 
-def test_adaptive_bins_hold_equally_many():
+def test_adaptive_bins_have_equal_size():
     confidence, correct = predictions(217)
     bins = adaptive_calibration_bins(confidence, correct, 7)
     assert bins.count.tolist() == [31] * 7
@@ -91,7 +91,7 @@ def test_adaptive_bins_hold_equally_many():
     assert expected_calibration_error(bins) == pytest.approx(np.mean(naive))
 
 
-def test_adaptive_bins_do_not_part_equal_confidences():
+def test_adaptive_bins_with_ties():
     bins = adaptive_calibration_bins(np.full(10, 0.7), np.arange(10) < 5, 4)
     assert sorted(bins.count.tolist()) == [0, 0, 0, 10]
     assert expected_calibration_error(bins) == pytest.approx(0.2)
@@ -103,7 +103,7 @@ def test_adaptive_bins_of_fewer_samples_than_bins():
     assert expected_calibration_error(bins) == pytest.approx((0.1 + 0.5 + 0.4) / 3)
 
 
-# ---------------------------------------------------------------------- class by class
+# ---------------------------------------------------------------------- class-wise bins
 
 
 @pytest.mark.parametrize('num_bins', [1, 10, 15])
@@ -127,7 +127,7 @@ def test_class_wise_adaptive_bins_equal_a_loop(num_bins):
 
 
 @pytest.mark.parametrize('sort', [class_wise_calibration_bins, class_wise_adaptive_calibration_bins])
-def test_true_negatives_are_hits_where_predictions_are_given(sort):
+def test_true_negatives_are_hits_with_pred(sort):
     probability, label = probabilities()
     pred = probability.argmax(1)
     agreement = (pred[:, None] == np.arange(7)) == (label[:, None] == np.arange(7))  # (N, C)
@@ -140,22 +140,22 @@ def test_true_negatives_are_hits_where_predictions_are_given(sort):
 
 
 @pytest.mark.parametrize('sort', [class_wise_calibration_bins, class_wise_adaptive_calibration_bins])
-def test_one_class_is_as_sure_as_right(sort):
+def test_one_class(sort):
     bins = sort(np.ones((5, 1), np.float32), np.zeros(5, int), 15)
     assert bins.count.shape == (1, 15)
     assert expected_calibration_error(bins) == 0
 
 
-def test_fewer_samples_than_bins_class_by_class():
+def test_class_wise_adaptive_bins_of_fewer_samples_than_bins():
     bins = class_wise_adaptive_calibration_bins([[0.2, 0.8], [0.9, 0.1]], [1, 0], 15)
     assert bins.count.sum(1).tolist() == [1, 1]  # the smallest probability of each class is in no bin
     assert np.isfinite(expected_calibration_error(bins))
 
 
-# ---------------------------------------------------------------------- proper scores, bad input
+# ---------------------------------------------------------------------- proper scores, invalid input
 
 
-def test_likelihood_and_brier_score_equal_a_loop_and_stay_finite():
+def test_likelihood_and_brier_score_equal_a_loop():
     probability, label = probabilities(50)
     probability[0], label[0] = np.eye(7)[3], 4
     for i, (nll, brier) in enumerate(zip(negative_log_likelihood(probability, label), brier_score(probability, label))):
@@ -176,6 +176,6 @@ def test_likelihood_and_brier_score_equal_a_loop_and_stay_finite():
     ],
     ids=['plain', 'adaptive', 'class-wise', 'class-wise adaptive'],
 )
-def test_confidence_that_is_no_probability_is_refused(sort, bad):
+def test_confidence_outside_0_1(sort, bad):
     with pytest.raises(ValueError, match=r'Expected `confidence` to be in \[0, 1\]'):
         sort([0.5, bad])

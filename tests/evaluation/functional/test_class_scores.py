@@ -28,7 +28,7 @@ def test_scores_equal_a_loop_over_classes(seed):
     assert scores.accuracy == (pred == label).mean()
 
 
-def test_class_without_test_sample_has_no_figures():
+def test_class_without_test_samples_is_nan():
     scores = class_scores(pred=[0, 1, 1], label=[0, 0, 2], num_classes=3)
     assert scores.tested.tolist() == [True, False, True]
     np.testing.assert_array_equal(scores.recall, [0.5, np.nan, 0])
@@ -36,7 +36,7 @@ def test_class_without_test_sample_has_no_figures():
     np.testing.assert_allclose(scores.f1, [2 / 3, np.nan, 0])
 
 
-def test_floor_keeps_one_lost_class_from_hiding_the_others():
+def test_floor_of_the_means():
     recall = np.array([0.5, 0.0, 1.0])
     assert harmonic_mean(recall, floor=0.1) == pytest.approx(3 / (2 + 10 + 1))
     assert geometric_mean(recall, floor=0.1) == pytest.approx((0.5 * 0.1 * 1) ** (1 / 3))
@@ -52,13 +52,14 @@ def test_label_rank_below_k_means_in_top_k(dtype):
     assert torch.equal(label_ranks(scores, label) == 0, scores.argmax(1) == label)
 
 
-def test_label_out_of_range_is_refused():
-    with pytest.raises(ValueError, match=r'Expected `label` to be in \[0, 3\), but got values from 0 to 3'):
-        class_scores([0, 1], [0, 3], 3)
-    with pytest.raises(ValueError, match=r'Expected `pred` to be in \[0, 3\), but got values from -1 to 1'):
-        class_scores([-1, 1], [0, 2], 3)
-
-
-def test_empty_test_set_is_refused():
-    with pytest.raises(ValueError, match='at least one'):
-        class_scores([], [], 3)
+@pytest.mark.parametrize(
+    'pred, label, message',
+    [
+        ([0, 1], [0, 3], r'Expected `label` to be in \[0, 3\), but got values from 0 to 3'),
+        ([-1, 1], [0, 2], r'Expected `pred` to be in \[0, 3\), but got values from -1 to 1'),
+        ([], [], 'at least one'),
+    ],
+)
+def test_invalid_input(pred, label, message):
+    with pytest.raises(ValueError, match=message):
+        class_scores(pred, label, 3)

@@ -17,7 +17,7 @@ COUNTS = [200, 101, 100, 99, 21, 20, 19, 5]
         (dict(convention='mislas', num_many=1, num_few=5), 'Mmmfffff'),
     ],
 )
-def test_conventions_differ_at_the_borders(arguments, groups):
+def test_groups_by_convention(arguments, groups):
     names = shots_by_convention(ClassDistribution(COUNTS), **arguments).names()
     assert names == [dict(M='many', m='medium', f='few')[g] for g in groups]
 
@@ -26,19 +26,19 @@ def test_conventions_differ_at_the_borders(arguments, groups):
     ('arguments', 'message'),
     [
         (dict(convention='bbn'), r"one of \['decoupling', 'mislas', 'oltr'\], but got 'bbn'"),
-        (dict(convention='mislas'), 'expected `num_many` and `num_few`'),
+        (dict(convention='mislas'), 'Expected `num_many` and `num_few`'),
         (dict(convention='mislas', num_many=1, num_few=1, thresholds=(9, 3)), r'thresholds=\(9, 3\)'),
         (dict(convention='oltr', thresholds=(100,)), r'two numbers of images, \(many, few\), but got \(100,\)'),
         (dict(convention='oltr', num_few=2), "belong to convention='mislas'"),
         (dict(convention='decoupling', thresholds=(20, 100)), 'few=100 and many=20'),
     ],
 )
-def test_argument_without_use_is_refused(arguments, message):
+def test_invalid_argument(arguments, message):
     with pytest.raises(ValueError, match=message):
         shots_by_convention(ClassDistribution(COUNTS), **arguments)
 
 
-def test_mean_leaves_out_what_was_not_tested_and_is_nan_for_an_empty_group():
+def test_mean_by_shot_ignores_nan():
     shots = ClassDistribution([500, 400, 50]).shots()
     means = mean_by_shot(np.array([0.5, np.nan, 0.25]), shots)
     assert (means['many'], means['medium']) == (0.5, 0.25)

@@ -108,8 +108,8 @@ def ours(content, found, iou_type, image_ids=None):
 
 
 @pytest.fixture
-def the_packages(monkeypatch):
-    """The figures of the lvis package, and AP of each class, which needs an old name of numpy for it."""
+def lvis_package(monkeypatch):
+    """A function that computes the figures and the AP per class by the lvis package, which needs ``np.float``."""
     monkeypatch.setattr(np, 'float', float, raising=False)
     monkeypatch.setattr(LVIS, '_load_json', lambda self, content: copy.deepcopy(content))
 
@@ -132,28 +132,28 @@ def assert_equal(got, expected):
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
 @pytest.mark.parametrize('seed', range(6))
-def test_equals_the_lvis_package_on_random_federated_data(seed, iou_type, the_packages):
+def test_random_federated_data_equals_the_package(seed, iou_type, lvis_package):
     content = random_content(seed)
     assert len({a['image_id'] for a in content['annotations']}) == 12  # of 14 images
     found = jittered(content, iou_type, seed)
     result = evaluator(content, found, iou_type).best_per_image()
-    figures, by_class = the_packages(content, found, iou_type)
+    figures, by_class = lvis_package(content, found, iou_type)
     assert_equal(result.figures(letters(content)), figures)
     assert np.nan_to_num(result.ap, nan=-1) == pytest.approx(by_class, abs=1e-9)
     assert 0.05 < figures['AP'] < 0.95 and by_class[-1] == -1
 
 
 @pytest.mark.parametrize('limit', [1, 3, 10])
-def test_the_best_of_each_image_are_those_of_the_package(limit, the_packages):
+def test_limit_per_image_equals_the_package(limit, lvis_package):
     content = random_content(1)
     found = jittered(content, 'bbox', extra=9)
     got = evaluator(content, found, 'bbox').best_per_image(limit).figures(letters(content))
-    assert_equal(got, the_packages(content, found, 'bbox', limit)[0])
+    assert_equal(got, lvis_package(content, found, 'bbox', limit)[0])
 
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
 @pytest.mark.parametrize('limit', [1, 4, 12])
-def test_ap_fixed_equals_the_package_on_the_best_of_each_class(iou_type, limit, the_packages):
+def test_ap_fixed_equals_the_package(iou_type, limit, lvis_package):
     content = random_content(2)
     found = sorted(jittered(content, iou_type, extra=9), key=lambda d: d['image_id'])
     best = []
@@ -161,10 +161,10 @@ def test_ap_fixed_equals_the_package_on_the_best_of_each_class(iou_type, limit, 
         of_class = [d for d in found if d['category_id'] == category_id]
         best += sorted(of_class, key=lambda d: d['score'], reverse=True)[:limit]
     got = evaluator(content, found, iou_type).best_per_class(limit).figures(letters(content))
-    assert_equal(got, the_packages(content, best, iou_type, max_dets=-1)[0])
+    assert_equal(got, lvis_package(content, best, iou_type, max_dets=-1)[0])
 
 
-def test_ap_fixed_has_no_limit_an_image():
+def test_ap_fixed_has_no_limit_per_image():
     content = random_content(3, num_images=6)
     (image, *_), (right, *_) = content['images'], content['annotations']
     image['neg_category_ids'] = []
@@ -181,7 +181,7 @@ def test_ap_fixed_has_no_limit_an_image():
 
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
-def test_equals_pycocotools_on_data_without_lvis_fields(iou_type, capsys):
+def test_coco_format_equals_pycocotools(iou_type, capsys):
     content = random_content(4, federated=False)
     for annotation in content['annotations']:
         annotation.pop('ignore', None)
@@ -202,7 +202,7 @@ def test_equals_pycocotools_on_data_without_lvis_fields(iou_type, capsys):
 
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
-def test_perfect_detections_have_ap_1_and_groups_without_objects_minus_1(iou_type):
+def test_perfect_detections(iou_type):
     content = random_content(5)
     content['annotations'] = [a for a in content['annotations'] if a['category_id'] < 30 and 'ignore' not in a]
     found = [dict(a, score=0.9) for a in content['annotations']]
@@ -214,19 +214,19 @@ def test_perfect_detections_have_ap_1_and_groups_without_objects_minus_1(iou_typ
 
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
-def test_without_detections_what_could_be_found_has_ap_0(iou_type):
+def test_no_detections(iou_type):
     figures = ours(random_content(0), [], iou_type)
     assert all(value == 0 for value in figures.values())
 
 
-def test_without_objects_nothing_has_an_ap():
+def test_no_objects():
     content = random_content(0)
     found = jittered(content, 'bbox')
     content['annotations'] = []
     assert all(value == -1 for value in ours(content, found, 'bbox').values())
 
 
-def test_a_part_of_the_images_is_scored_as_that_part(the_packages):
+def test_subset_of_the_images_equals_the_package(lvis_package):
     content = random_content(6)
     found, part = jittered(content, 'bbox'), [image['id'] for image in content['images'][:7]]
     small = dict(
@@ -235,11 +235,11 @@ def test_a_part_of_the_images_is_scored_as_that_part(the_packages):
         annotations=[a for a in content['annotations'] if a['image_id'] in part],
     )
     got = ours(content, found, 'bbox', part)
-    assert_equal(got, the_packages(small, [d for d in found if d['image_id'] in part], 'bbox')[0])
+    assert_equal(got, lvis_package(small, [d for d in found if d['image_id'] in part], 'bbox')[0])
     assert got['AP'] != pytest.approx(ours(content, found, 'bbox')['AP'])
 
 
-def test_classes_in_any_order_and_fewer_than_in_the_file():
+def test_subset_of_the_classes():
     content = random_content(7)
     found = jittered(content, 'bbox')
     everything = evaluator(content, found, 'bbox').best_per_image()
@@ -248,7 +248,7 @@ def test_classes_in_any_order_and_fewer_than_in_the_file():
     assert some.num_objects.tolist() == everything.num_objects[[4, 1]].tolist()
 
 
-def test_counts_of_the_tested_images():
+def test_counts_of_images_and_objects():
     content = random_content(8)
     result = evaluator(content, [], 'bbox').best_per_image()
     there = [a for a in content['annotations'] if not a.get('ignore')]
@@ -268,27 +268,27 @@ def real_file(*names):
 
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
-def test_equals_the_package_on_lvis_mini(iou_type, the_packages):
+def test_lvis_mini_equals_the_package(iou_type, lvis_package):
     content = real_file('lvis_mini', 'annotations', 'lvis_v1_val.json')
     found = jittered(content, iou_type, extra=10)
-    expected, _ = the_packages(content, found, iou_type)
+    expected, _ = lvis_package(content, found, iou_type)
     assert_equal(ours(content, found, iou_type), expected)
     assert 0.05 < expected['AP'] < 0.95
 
 
-def test_equals_the_package_on_foda_lt(the_packages):
+def test_foda_lt_equals_the_package(lvis_package):
     content = real_file('foda_lt', 'annotations', 'lvis_v1_val.json')
     content['images'] = content['images'][::4]
     there = {image['id'] for image in content['images']}
     content['annotations'] = [a for a in content['annotations'] if a['image_id'] in there]
     found = jittered(content, 'bbox', extra=5)
-    expected, _ = the_packages(content, found, 'bbox')
+    expected, _ = lvis_package(content, found, 'bbox')
     assert_equal(ours(content, found, 'bbox'), expected)
     assert 0.05 < expected['AP'] < 0.95
 
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
-def test_equals_the_package_on_a_file_of_lvis(iou_type, the_packages):
+def test_lvis_val_100_equals_the_package(iou_type, lvis_package):
     """LVIS's own test file of 100 images of v0.5."""
     named = os.environ.get('LTMM_LVIS_VAL_100')
     places = [Path(named)] if named else [ROOT / root / 'lvis/lvis_val_100.json' for root in data_roots()]
@@ -300,7 +300,7 @@ def test_equals_the_package_on_a_file_of_lvis(iou_type, the_packages):
         )
     content = json.loads(path.read_text())
     found = jittered(content, iou_type, extra=30)
-    expected, by_class = the_packages(content, found, iou_type)
+    expected, by_class = lvis_package(content, found, iou_type)
     result = evaluator(content, found, iou_type).best_per_image()
     assert_equal(result.figures(letters(content)), expected)
     assert np.nan_to_num(result.ap, nan=-1) == pytest.approx(by_class, abs=1e-9)

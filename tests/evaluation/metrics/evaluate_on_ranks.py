@@ -1,4 +1,4 @@
-"""Run by torchrun: each rank evaluates its share of a test set, and compares with the figures of one process."""
+"""Run by torchrun: evaluate a test set on all ranks, and compare the figures with those of one process."""
 
 import os
 import sys

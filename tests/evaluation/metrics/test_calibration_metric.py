@@ -9,7 +9,6 @@ from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
-from PIL import Image
 from toy import toy_config
 
 from ltmm import ClassDistribution
@@ -44,7 +43,7 @@ def evaluate(metric, samples, batch_size=16):
     return evaluator.evaluate(len(samples))
 
 
-def test_every_figure_is_that_of_all_scores_at_once():
+def test_figures_do_not_depend_on_the_batch_size():
     score, label = arrays()
     probability = score.numpy().astype(np.float64)
     confidence, hit = probability.max(1), probability.argmax(1) == label.numpy()
@@ -66,11 +65,11 @@ def test_every_figure_is_that_of_all_scores_at_once():
         expected[f'ece_{name}'] = 100 * F.expected_calibration_error(part)
     metric = build(num_bins=10, ace=True, tace_threshold=0.05, class_counts=COUNTS)
     for batch_size in (16, 1, 101):
-        figures = evaluate(metric, samples_of(score, label), batch_size)  # again and again: nothing is left over
+        figures = evaluate(metric, samples_of(score, label), batch_size)
         assert figures == pytest.approx({f'calibration/{name}': value for name, value in expected.items()})
 
 
-def test_groups_need_a_class_distribution_and_nothing_else_does():
+def test_shot_groups_need_a_class_distribution():
     samples = samples_of(*arrays())
     alone, informed = build(), build()
     informed.set_class_distribution(ClassDistribution([500] * 6 + [5]))
@@ -81,7 +80,7 @@ def test_groups_need_a_class_distribution_and_nothing_else_does():
     assert groups['few'] > 0
 
 
-def test_keeps_no_scores_unless_they_are_asked_for():
+def test_scores_are_kept_for_ace_only():
     samples = [sample.to_dict() for sample in samples_of(*arrays())]
     metric, keeper = build(), build(ace=True)
     metric.process(None, samples)
@@ -112,12 +111,12 @@ def test_one_class_is_perfectly_calibrated():
     assert set(figures.values()) == {0}
 
 
-def test_rounding_above_one_is_no_error():
+def test_rounding_above_one_is_clipped():
     figures = evaluate(build(), samples_of(torch.tensor([[1 + 1e-6, 0.0]]), torch.tensor([0])))
     assert figures['calibration/ece'] == 0
 
 
-# ---------------------------------------------------------------------- bad input
+# ---------------------------------------------------------------------- invalid input
 
 
 def broken(score=None, label=None):
@@ -130,44 +129,36 @@ def broken(score=None, label=None):
 
 
 @pytest.mark.parametrize(
-    ('samples', 'message'),
+    'kwargs, samples, message',
     [
-        (broken(score=float('nan')), 'those of 1 of 16 images in the batch are NaN: sample 5'),
-        (broken(score=2.0), 'probabilities that sum to 1 over the classes, but those of this batch sum to 1 to 14'),
-        (broken(score=torch.tensor([1.5, -0.5, 0, 0, 0, 0, 0])), 'the lowest is -0.5.* does the head give logits'),
-        (broken(label=7), r'`gt_label` to be in \[0, 7\), but sample 5 has 7'),
-        ([DataSample().set_gt_label(1)], 'Expected `pred_score` of each image, but sample . has the keys'),
-        (
-            [DataSample().set_pred_score(torch.ones(7) / 7)],
-            'one `gt_label` an image, .* CalibrationMetric is for single',
-        ),
+        ({}, broken(score=float('nan')), '1 of 16 images in the batch: sample 5'),
+        ({}, broken(score=2.0), 'sum to 1 over the classes, but got sums from 1 to 14'),
+        ({}, broken(score=torch.tensor([1.5, -0.5, 0, 0, 0, 0, 0])), 'a minimum of -0.5.* logits'),
+        ({}, broken(score=torch.full((7,), 0.1)), r"one sigmoid per class \(activation='sigmoid'\)\?"),
+        (dict(activation='sigmoid'), broken(score=3.0), r'sigmoids in \[0, 1\], but got values .* to 3'),
+        ({}, broken(label=7), r'`gt_label` to be in \[0, 7\), but sample 5 has 7'),
+        ({}, [DataSample().set_gt_label(1)], 'Expected `pred_score` per image, but sample . has'),
+        ({}, [DataSample().set_pred_score(torch.ones(7) / 7)], 'CalibrationMetric is for single.* one `gt_label`'),
+        ({}, samples_of(*arrays(num_classes=9)), r'`pred_score` of the 7 training classes, but got shape \(9,\)'),
     ],
 )
-def test_bad_batch_is_refused(samples, message):
+def test_invalid_batch(kwargs, samples, message):
     with pytest.raises(ValueError, match=message):
-        evaluate(build(class_counts=COUNTS), samples)
+        evaluate(build(class_counts=COUNTS, **kwargs), samples)
 
 
-def test_another_number_of_classes_is_refused():
-    with pytest.raises(ValueError, match=r'`pred_score` of 7 classes, as in the training data, but got shape \(9,\)'):
-        evaluate(build(class_counts=COUNTS), samples_of(*arrays(num_classes=9)))
+@pytest.mark.parametrize('kwargs', [dict(num_bins=0), dict(tace_threshold=0), dict(activation='relu')])
+def test_invalid_argument(kwargs):
+    with pytest.raises(ValueError, match=f'Expected `{next(iter(kwargs))}`'):
+        build(**kwargs)
+
+
+def test_other_number_of_training_classes():
     with pytest.raises(ClassDistributionError, match='CalibrationMetric: expected `class_counts` to have 2 entries'):
         build(class_counts=COUNTS).set_class_distribution(ClassDistribution([3, 2]))
 
 
-@pytest.mark.parametrize(
-    ('kwargs', 'message'),
-    [
-        (dict(num_bins=0), 'Expected `num_bins` to be positive, but got 0'),
-        (dict(tace_threshold=0), r'Expected `tace_threshold` to be in \(0, 1\), but got 0'),
-    ],
-)
-def test_bad_arguments_are_refused(kwargs, message):
-    with pytest.raises(ValueError, match=message):
-        build(**kwargs)
-
-
-def test_empty_test_set_is_refused():
+def test_empty_test_set():
     with pytest.raises(ValueError, match='the test set is empty'):
         build().evaluate(0)
 
@@ -177,7 +168,7 @@ def test_empty_test_set_is_refused():
 
 @pytest.mark.parametrize('world_size', [2, 3, 7])
 @pytest.mark.parametrize('round_up', [True, False])
-def test_interleaved_ranks_of_any_number_equal_one_process(monkeypatch, world_size, round_up):
+def test_any_number_of_ranks_equals_one(monkeypatch, world_size, round_up):
     samples = samples_of(*arrays(50))
     cfg = dict(class_counts=COUNTS, ace=True)
     expected = evaluate(build(**cfg), samples)
@@ -198,35 +189,36 @@ def test_interleaved_ranks_of_any_number_equal_one_process(monkeypatch, world_si
     assert figures == pytest.approx(expected, rel=1e-12)
 
 
-def test_more_images_than_the_sampler_gives_are_refused():
+def test_more_images_than_default_sampler_gives():
     metric = build()
     metric.process(None, [sample.to_dict() for sample in samples_of(*arrays(20))])
-    with pytest.raises(ValueError, match='rank 0 of 1 to evaluate 18 of 18 images .* was given 20. Use DefaultSampler'):
+    with pytest.raises(ValueError, match='18 of 18 images on rank 0 .* got 20. Use DefaultSampler'):
         metric.evaluate(18)
 
 
-# ---------------------------------------------------------------------- reliability diagram
+# ---------------------------------------------------------------------- bins in a file
 
 
-def test_diagram_stands_beside_the_log(tmp_path):
+def test_bins_are_written_to_the_log_folder(tmp_path):
     MMLogger.get_instance(str(tmp_path), log_file=str(tmp_path / 'run.log'))
-    samples = samples_of(*arrays())
-    evaluate(build(), samples)
+    metric, samples = build(csv_name='bins.csv', num_bins=10), samples_of(*arrays())
+    evaluate(build(csv_name=None), samples)
     assert os.listdir(tmp_path) == ['run.log']
-    evaluate(build(diagram_name='sure.png'), samples)
-    assert Image.open(tmp_path / 'sure.png').width > 400
-    (tmp_path / 'taken.png').mkdir()
-    evaluate(build(diagram_name='taken.png'), samples)
-    assert 'Cannot write the reliability diagram to' in (tmp_path / 'run.log').read_text()
+    evaluate(metric, samples)
+    read = F.CalibrationBins.read(tmp_path / 'bins.csv')
+    for name in ('count', 'hits', 'confidence_sum', 'num_samples'):
+        np.testing.assert_array_equal(getattr(read, name), getattr(metric.bins, name))
+    with pytest.raises(ValueError, match='run.log to be a CSV of CalibrationMetric'):
+        F.CalibrationBins.read(tmp_path / 'run.log')
 
 
 def test_training_and_test_of_its_checkpoint_agree(tmp_path):
-    evaluator = dict(type='ltmm.CalibrationMetric', diagram_name='reliability.png', thresholds=(30, 10))
+    evaluator = dict(type='ltmm.CalibrationMetric', thresholds=(30, 10))
     settings = dict(val_evaluator=evaluator, test_evaluator=evaluator, train_cfg=dict(max_epochs=1))
     train = Runner.from_cfg(toy_config(tmp_path / 'train', **settings))
     train.train()
     trained = {name: train.message_hub.get_scalar(f'val/{name}').current() for name in ('calibration/ece_few',)}
-    assert len(list((tmp_path / 'train').glob('*/reliability.png'))) == 1
+    assert len(list((tmp_path / 'train').glob('*/calibration_bins.csv'))) == 1
 
     cfg = toy_config(tmp_path / 'test', load_from=str(tmp_path / 'train/epoch_1.pth'), **settings)
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
@@ -235,10 +227,10 @@ def test_training_and_test_of_its_checkpoint_agree(tmp_path):
     assert figures['calibration/ece_few'] == pytest.approx(trained['calibration/ece_few'])
 
 
-# ---------------------------------------------------------------------- one sigmoid a class
+# ---------------------------------------------------------------------- sigmoids
 
 
-def test_sigmoids_are_measured_as_yes_or_no_questions():
+def test_sigmoids_are_binary_probabilities():
     logits, label = 3 * torch.randn(40, 7, generator=torch.Generator().manual_seed(3)) - 2, torch.arange(40) % 7
     score = logits.double().sigmoid()
     metrics = evaluate(build(activation='sigmoid', class_counts=COUNTS), samples_of(score, label))
@@ -249,13 +241,3 @@ def test_sigmoids_are_measured_as_yes_or_no_questions():
     assert metrics['calibration/nll'] == pytest.approx(bce.item())
     assert metrics['calibration/brier'] == pytest.approx((score - onehot).square().sum(1).mean().item())
     assert metrics['calibration/ece'] == pytest.approx(100 * F.expected_calibration_error(bins))
-
-
-def test_what_the_activation_does_not_say_is_refused():
-    score, label = arrays()
-    with pytest.raises(ValueError, match=r"one sigmoid a class \(activation='sigmoid'\)\?"):
-        evaluate(build(class_counts=COUNTS), samples_of(0.5 * score, label))
-    with pytest.raises(ValueError, match=r'sigmoids in \[0, 1\], but those of this batch lie between .* logits\?'):
-        evaluate(build(activation='sigmoid', class_counts=COUNTS), samples_of(3 * score, label))
-    with pytest.raises(ValueError, match=r"`activation` to be one of \['sigmoid', 'softmax'\], but got 'relu'"):
-        build(activation='relu')

@@ -45,7 +45,7 @@ def evaluate(metric, samples, batch_size=16):
     return {name.removeprefix('multi_label/'): value for name, value in evaluator.evaluate(len(samples)).items()}
 
 
-def test_figures_are_means_over_the_classes_of_each_group():
+def test_figures_equal_means_over_the_groups():
     scores, target = arrays()
     ap, figures = 100 * average_precision(scores, target), evaluate(build(), samples_of(scores, target))
     groups = dict(mAP=ap, head=ap[:2], medium=ap[2:4], tail=ap[4:])
@@ -53,14 +53,14 @@ def test_figures_are_means_over_the_classes_of_each_group():
         assert figures[name] == pytest.approx(of_group.mean(), abs=1e-9), name
 
 
-def test_other_borders():
+def test_thresholds():
     scores, target = arrays()
     ap = 100 * average_precision(scores, target)
     figures = evaluate(build(thresholds=(99, 2)), samples_of(scores, target))
     assert figures['head'] == pytest.approx(ap[:3].mean()) and figures['tail'] == pytest.approx(ap[5])
 
 
-def test_groups_are_those_of_the_complete_labels_that_a_dataset_has():
+def test_groups_by_the_complete_labels_of_a_dataset():
     complete = dict(type='ltmm.ToyMultiLabel', unlabelled=0.0)
     metric = build(class_counts=complete, thresholds=(40, 10))
     partial = class_distribution_of(DATASETS.build(dict(complete, unlabelled=0.5)))
@@ -70,7 +70,7 @@ def test_groups_are_those_of_the_complete_labels_that_a_dataset_has():
     assert metric.shots.many.tolist() == (counts >= 40).tolist() != (partial.image_counts >= 40).tolist()
 
 
-def test_f1_leaves_unknown_labels_out():
+def test_f1_ignores_unknown_labels():
     scores, target = arrays()
     predicted, known = scores >= 0.6, target >= 0
     hits = (predicted & (target == 1)).sum(0)
@@ -80,7 +80,7 @@ def test_f1_leaves_unknown_labels_out():
     assert figures['macro_f1'] == pytest.approx(100 * (2 * hits / answers).mean())
 
 
-def test_classes_without_a_positive_are_left_out_and_a_group_of_them_is_minus_one():
+def test_classes_without_positives_are_ignored():
     scores, target = arrays()
     target[:, 0], target[:, 4:] = 0, 0
     ap = 100 * average_precision(scores, target)
@@ -89,7 +89,7 @@ def test_classes_without_a_positive_are_left_out_and_a_group_of_them_is_minus_on
     assert figures['mAP'] == pytest.approx(np.nanmean(ap))
 
 
-def test_indices_of_the_positives_are_complete_labels():
+def test_labels_as_indices():
     scores, target = arrays(unknown=0)
     by_index = [
         DataSample(metainfo=dict(num_classes=len(COUNTS)))
@@ -101,7 +101,7 @@ def test_indices_of_the_positives_are_complete_labels():
 
 
 @pytest.mark.parametrize('world_size', [2, 3, 7])
-def test_interleaved_ranks_of_any_number_equal_one_process(world_size):
+def test_any_number_of_ranks_equals_one(world_size):
     samples = samples_of(*arrays(50))
     expected = evaluate(build(), samples)
     padded = [*samples, *samples][: -(-50 // world_size) * world_size]
@@ -112,7 +112,7 @@ def test_interleaved_ranks_of_any_number_equal_one_process(world_size):
     assert metrics[0].compute_metrics(gathered[:50]) == expected
 
 
-def test_each_class_is_written_beside_the_log(tmp_path):
+def test_csv_per_class(tmp_path):
     MMLogger.get_instance(str(tmp_path), log_file=str(tmp_path / 'run.log'))
     scores, target = arrays()
     target[:, 5] = 0
@@ -134,29 +134,30 @@ def test_half_precision_scores():
     assert evaluate(build(), samples)['mAP'] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
-def test_scores_that_are_not_finite_are_refused_with_the_image(value):
-    scores, target = arrays()
-    scores[20, 3] = value
-    with pytest.raises(ValueError, match='those of 1 of 16 images in the batch are NaN or infinite: sample 20'):
-        evaluate(build(), samples_of(scores, target))
+@pytest.mark.parametrize(
+    'score, target, message',
+    [
+        (np.nan, 1, 'for 1 of 16 images in the batch: sample 20'),
+        (np.inf, 1, 'sample 20'),
+        (-np.inf, 1, 'sample 20'),
+        (0.5, 2, 'sample 20 has 2 for class 3'),
+    ],
+)
+def test_invalid_batch(score, target, message):
+    scores, targets = arrays()
+    scores[20, 3], targets[20, 3] = score, target
+    with pytest.raises(ValueError, match=message):
+        evaluate(build(), samples_of(scores, targets))
 
 
-def test_labels_of_another_value_are_refused_with_the_image():
-    scores, target = arrays()
-    target[20, 3] = 2
-    with pytest.raises(ValueError, match='sample 20 has 2 for class 3'):
-        evaluate(build(), samples_of(scores, target))
-
-
-def test_labels_of_another_number_of_classes_are_refused():
+def test_labels_of_other_classes():
     samples = samples_of(*arrays())
     samples[3].gt_score = torch.zeros(4)
-    with pytest.raises(ValueError, match=r'`gt_score` of 6 classes, as in the training data, but sample 3 has shape'):
+    with pytest.raises(ValueError, match='`gt_score` of the 6 training classes, but sample 3 has shape'):
         evaluate(build(), samples)
 
 
-def test_a_distribution_is_needed_and_has_to_fit():
+def test_missing_or_other_class_distribution():
     with pytest.raises(RuntimeError, match='MultiLabelMetric needs the class distribution'):
         evaluate(build(class_counts=None), samples_of(*arrays()))
     with pytest.raises(ClassDistributionError, match='to have 3 entries'):
@@ -169,9 +170,9 @@ def test_a_distribution_is_needed_and_has_to_fit():
         (dict(thr=1), '`thr`'),
         (dict(thresholds=(10, 20)), '`thresholds`'),
         (dict(thresholds=100), '`thresholds` .*, but got 100'),
-        (dict(thresholds=(100,)), r'`thresholds` \(head, tail\) with 0 < tail <= head, but got \(100,\)'),
+        (dict(thresholds=(100,)), r'`thresholds` .*, but got \(100,\)'),
     ],
 )
-def test_arguments_out_of_range_are_refused(arguments, message):
+def test_invalid_argument(arguments, message):
     with pytest.raises(ValueError, match=message):
         build(**arguments)

@@ -16,7 +16,7 @@ def report():
     return MultiLabelReport.from_scores(SCORES, TARGET, 0.5, NAMES, COUNTS, shots)
 
 
-def test_a_row_a_class_most_frequent_first(report):
+def test_csv_has_the_most_frequent_class_first(report):
     assert report.to_csv().splitlines() == [
         'label,name,train_images,shot,test_images,ap,recall,precision,f1',
         '2,mug,400,head,3,91.6667,66.6667,66.6667,66.6667',
@@ -25,7 +25,7 @@ def test_a_row_a_class_most_frequent_first(report):
     ]
 
 
-def test_figures_are_in_percent_and_leave_untested_classes_out(report):
+def test_figures_ignore_untested_classes(report):
     figures = report.figures()
     assert figures['mAP'] == pytest.approx((91.6667 + 83.3333) / 2, abs=1e-3)
     assert figures['head'] == pytest.approx(91.6667, abs=1e-3) and np.isnan(figures['tail'])
@@ -33,7 +33,7 @@ def test_figures_are_in_percent_and_leave_untested_classes_out(report):
     assert figures['macro_f1'] == pytest.approx((66.6667 + 50) / 2, abs=1e-3)
 
 
-def test_is_read_as_it_was_written(report, tmp_path):
+def test_read_gives_back_what_was_written(report, tmp_path):
     path = tmp_path / 'per_class.csv'
     path.write_text(report.to_csv())
     again = MultiLabelReport.read(path)
@@ -46,8 +46,8 @@ def test_is_read_as_it_was_written(report, tmp_path):
     ]
 
 
-def test_refuses_another_file(tmp_path):
+def test_read_another_file(tmp_path):
     path = tmp_path / 'other.csv'
     path.write_text('label,name\n0,kite\n')
-    with pytest.raises(ValueError, match='is it a per-class CSV of MultiLabelMetric'):
+    with pytest.raises(ValueError, match='a per-class CSV of MultiLabelMetric'):
         MultiLabelReport.read(path)

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltmm import ClassDistribution
+from ltmm.evaluation import PerClassReport, Run, class_scores
+from ltmm.visualization import plot_accuracy_against_frequency
+from ltmm.visualization.frequency_plot import _smooth
+from ltmm.visualization.style import RUN_COLORS
+
+
+def make_run(name, hits, counts=(300, 50, 5)):
+    """A run with hits[c] correct predictions for ten test images of class c."""
+    distribution = ClassDistribution(counts, class_names=[f'class {c}' for c in range(len(counts))])
+    label = np.repeat(np.arange(len(counts)), 10)
+    pred = np.where(np.tile(np.arange(10), len(counts)) < np.repeat(hits, 10), label, (label + 1) % len(counts))
+    scores = class_scores(pred, label, len(counts))
+    return Run(name, PerClassReport.from_scores(scores, distribution, distribution.shots()))
+
+
+RUNS = [make_run('ce', (9, 5, 0)), make_run('balanced', (8, 6, 4))]
+
+
+@pytest.mark.parametrize('counts', [(300, 50, 5), (300, 50, 0), (7, 7, 7)], ids=['usual', 'zero count', 'balanced'])
+def test_each_run_has_its_color(tmp_path, counts):
+    runs = [make_run('ce', (9, 5, 0), counts), make_run('balanced', (8, 6, 4), counts)]
+    path = plot_accuracy_against_frequency(runs, tmp_path / 'new folder' / 'runs.png', title='toy')
+    pixels = np.asarray(Image.open(path).convert('RGB')).reshape(-1, 3)
+    for color in RUN_COLORS[:2]:
+        rgb = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+        assert (np.abs(pixels - np.array(rgb)).sum(1) < 10).sum() > 50
+    assert not (pixels == [int(RUN_COLORS[2][i : i + 2], 16) for i in (1, 3, 5)]).all(1).any()
+
+
+def test_more_runs_than_colors(tmp_path):
+    with pytest.raises(ValueError, match='up to 7 runs of one kind, but got 8'):
+        plot_accuracy_against_frequency(RUNS * 4, tmp_path / 'runs.png')
+
+
+def test_smooth_is_a_local_mean():
+    images = np.repeat([10, 1000], 50)
+    recall = np.repeat([20.0, 80.0], 50)
+    x, y = _smooth(images, recall)
+    np.testing.assert_allclose((x[0], x[-1], y[0], y[-1]), (10, 1000, 20, 80), rtol=1e-6)
+    assert (np.diff(y) > -1e-9).all()
