@@ -23,13 +23,13 @@ __all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'missing_dist
 SHOT_NAMES = ('many', 'medium', 'few')
 
 
-def missing_distribution_error(name: str) -> RuntimeError:
+def missing_distribution_error(name: str) -> MissingInputError:
     """Return the error of a module without class distribution.
 
     Args:
         name: Class name of the module.
     """
-    return RuntimeError(
+    return MissingInputError(
         f'{name} needs the class distribution of the training data. Add custom_hooks = '
         f"[dict(type='ltmm.ClassDistributionHook')] to the config, as ltmm's default_runtime.py does, set "
         f'{name}(class_counts=[...]), or load a checkpoint that ltmm trained.'

@@ -12,6 +12,7 @@ from ltmm.models.losses.detection.base import BoxHeadLoss
 from ltmm.models.losses.multi_label.base import MultiLabelLoss
 from ltmm.models.state.base import TrainingState
 from ltmm.utils.environment import mmdet_is_usable
+from ltmm.utils.errors import InputTypeError
 
 __all__ = ['check_losses', 'detection_head_classes']
 
@@ -61,7 +62,7 @@ def check_losses(model: nn.Module) -> None:
         check_loss(head, loss, accepts, name=name)
         has_state = any(isinstance(module, TrainingState) for module in loss.modules())
         if attribute == 'loss_cls' and has_state and get_world_size() > 1:
-            raise TypeError(
+            raise InputTypeError(
                 f'{name} of mmdet skips its loss on ranks without proposals; the other ranks would hang in all_reduce. '
                 "Use ltmm's box heads, such as ltmm.Shared2FCBBoxHead, or one process."
             )

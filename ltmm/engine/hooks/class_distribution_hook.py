@@ -17,6 +17,7 @@ from ltmm.models.accepts import check_losses, detection_head_classes
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES, MultiLabelLoss
 from ltmm.models.state.class_distribution import ClassDistributionBuffer
 from ltmm.registry import HOOKS
+from ltmm.utils.errors import InputError
 from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['ClassDistributionHook']
@@ -139,7 +140,7 @@ def _check_unknown_labels(model: nn.Module, dataset: Any) -> None:
         refusing = [loss for loss in losses if not (isinstance(loss, MultiLabelLoss) and loss.accepts_unknown)]
         table = _label_table(dataset) if refusing else None
         if table is not None and table.has_unknown:
-            raise ValueError(
+            raise InputError(
                 f'{type(refusing[0]).__name__} of {name} does not support unknown labels, but {table.unknown.sum()} of '
                 f'{len(table)} training images have some (-1 in `gt_score`). {UNKNOWN_REMEDIES}'
             )

@@ -9,6 +9,7 @@ from torch import nn
 from ltmm.models.losses.detection.base import DenseHeadLoss
 from ltmm.models.state.base import TrainingState
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 from .base import DenseHeadMixin
 
@@ -23,7 +24,7 @@ class DeformableDETRHead(DenseHeadMixin, mmdet_heads.DeformableDETRHead):
         super().__init__(*args, **kwargs)
         has_state = any(isinstance(module, TrainingState) for module in self.loss_cls.modules())
         if self.as_two_stage and has_state:
-            raise ValueError(
+            raise InputError(
                 f'{type(self.loss_cls).__name__} does not support as_two_stage=True: proposals are trained as objects '
                 'of class 0, and would be counted as such.'
             )

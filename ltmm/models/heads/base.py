@@ -14,6 +14,7 @@ from ltmm.models.losses.detection.base import BoxHeadLoss
 from ltmm.models.losses.objective import AuxLoss, LossInputs, Objective, merge_terms
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError, InputTypeError
 
 __all__ = ['ChecksLosses', 'LongTailHeadMixin', 'check_loss']
 
@@ -35,10 +36,10 @@ def check_loss(
     name, kind = name or type(head).__name__, type(loss).__name__
     if isinstance(loss, KINDS) and not isinstance(loss, accepts):
         kinds = ' or '.join(cls.__name__ for cls in accepts) or 'no loss of ltmm'
-        raise TypeError(f'{name} accepts {kinds}, but got {kind} ({type(loss).__mro__[1].__name__}).')
+        raise InputTypeError(f'{name} accepts {kinds}, but got {kind} ({type(loss).__mro__[1].__name__}).')
     missing = sorted(set(loss.requires) - set(provides)) if isinstance(loss, Objective) else []
     if missing:
-        raise TypeError(f'{kind} needs {missing}, which {name} does not provide.')
+        raise InputTypeError(f'{kind} needs {missing}, which {name} does not provide.')
     for part in loss.modules():
         if isinstance(part, CosineLoss):
             _check_cosine(name, head, part)
@@ -57,11 +58,11 @@ def _check_cosine(name: str, head: nn.Module, loss: CosineLoss) -> None:
     """Refuse a loss of cosines in a head without a cosine layer, and cosines that are not scaled exactly once."""
     kind, layers = type(loss).__name__, [layer for layer in head.modules() if isinstance(layer, CosineLayer)]
     if not layers:
-        raise TypeError(f"{kind} takes cosines: use classifier=dict(type='ltmm.NormedLinear') in {name}.")
+        raise InputTypeError(f"{kind} takes cosines: use classifier=dict(type='ltmm.NormedLinear') in {name}.")
     expected = loss.scale if loss.scaled_by_layer else 1
     for layer in layers:
         if layer.scale != expected and loss.scale != 1:
-            raise ValueError(
+            raise InputError(
                 f'{name}: {kind}(scale={loss.scale}) expects {type(layer).__name__}(scale={expected}), but got '
                 f'scale={layer.scale}.'
             )

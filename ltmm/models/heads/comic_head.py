@@ -11,6 +11,7 @@ from torch import Tensor
 from ltmm.models.losses.multi_label.base import MultiLabelLoss
 from ltmm.models.losses.multi_label.head_tail_balancer_loss import HeadTailBalancerLoss
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputTypeError
 
 from .base import check_loss
 from .multi_label_cls_head import MultiLabelClsHead
@@ -91,7 +92,7 @@ class COMICHead(MultiLabelClsHead):
             feats: the features of each branch, the last of them (N, D).
         """
         if not isinstance(feats, Mapping) or set(feats) != set(BRANCHES):
-            raise TypeError(
+            raise InputTypeError(
                 f'{type(self).__name__} needs the features of the branches {list(BRANCHES)}, which '
                 "model=dict(type='ltmm.COMIC', ...) gives."
             )

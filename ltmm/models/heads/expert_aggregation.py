@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 __all__ = ['EvidentialAggregation', 'MeanAggregation', 'WeightedAggregation', 'evidential_weights']
 
@@ -37,7 +38,7 @@ class WeightedAggregation(nn.Module):
     def __init__(self, weights: Sequence[float]) -> None:
         super().__init__()
         if min(weights, default=-1) < 0 or not np.isclose(sum(weights), 1, atol=1e-3):
-            raise ValueError(f'Expected `weights` of at least 0 with sum 1, but got {list(weights)}.')
+            raise InputError(f'Expected `weights` of at least 0 with sum 1, but got {list(weights)}.')
         self.num_experts = len(weights)
         self.register_buffer('weights', torch.tensor(weights, dtype=torch.float64), persistent=False)
 
@@ -95,9 +96,9 @@ class EvidentialAggregation(nn.Module):
     def __init__(self, eta: float = 0.2, normalize: str = 'experts') -> None:
         super().__init__()
         if not 0 < eta < float('inf'):
-            raise ValueError(f'Expected `eta` to be positive, but got {eta}.')
+            raise InputError(f'Expected `eta` to be positive, but got {eta}.')
         if normalize not in ('batch', 'experts'):
-            raise ValueError(f"Expected `normalize` to be 'batch' or 'experts', but got {normalize!r}.")
+            raise InputError(f"Expected `normalize` to be 'batch' or 'experts', but got {normalize!r}.")
         self.eta, self.normalize = eta, normalize
 
     def forward(self, expert_logits: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from ltmm.models.losses.base import ClassificationLoss, CosineLoss
 from ltmm.models.losses.objective import LossInputs, Objective
 from ltmm.models.state.sample_table import sample_indices
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 from .base import LongTailHeadMixin
 
@@ -104,7 +105,7 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
         features = self.pre_logits(feats)
         if features.dim() != 2 or features.size(1) != self.in_channels:
             hint = f'Set in_channels={features.size(1)}.' if features.dim() == 2 else 'A neck is missing.'
-            raise ValueError(
+            raise InputError(
                 f'{type(self).__name__}: expected features (N, in_channels={self.in_channels}), but got '
                 f'{tuple(features.shape)}. {hint}'
             )

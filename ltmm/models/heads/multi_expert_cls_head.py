@@ -14,6 +14,7 @@ from ltmm.models.losses.expert import ExpertLoss
 from ltmm.models.losses.objective import LossInputs
 from ltmm.models.state.sample_table import sample_indices
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError, InputTypeError
 
 from .base import LongTailHeadMixin
 from .expert_aggregation import WeightedAggregation
@@ -63,14 +64,16 @@ class MultiExpertClsHead(LongTailHeadMixin, ClsHead):
         self.aggregation = MMPRETRAIN_MODELS.build(aggregation)
         self.init_losses(num_classes, class_counts, aux_losses)
         if not isinstance(self.loss_module, ExpertLoss):
-            raise TypeError(f'{type(self).__name__} accepts ExpertLoss, but got {type(self.loss_module).__name__}.')
+            raise InputTypeError(
+                f'{type(self).__name__} accepts ExpertLoss, but got {type(self.loss_module).__name__}.'
+            )
         check_num_experts(num_experts, self.loss_module, self.aggregation)
 
     def expert_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Return logits (E, N, C) of the last features (E, N, D)."""
         features, expected = feats[-1], (self.num_experts, 'N', self.in_channels)
         if features.dim() != 3 or features.shape[::2] != expected[::2]:
-            raise ValueError(
+            raise InputError(
                 f'{type(self).__name__}: expected features ({", ".join(map(str, expected))}) of num_experts and '
                 f'in_channels, but got {tuple(features.shape)}. Multi-expert backbones, such as '
                 'ltmm.MultiExpertResNet, give them.'
@@ -120,4 +123,4 @@ def check_num_experts(num_experts: int, *parts: torch.nn.Module) -> None:
     """Refuse a loss or an aggregation of another number of experts."""
     for part in parts:
         if isinstance(part, (ExpertLoss, WeightedAggregation)) and part.num_experts not in (None, num_experts):
-            raise ValueError(f'{type(part).__name__} is for {part.num_experts} experts, but num_experts={num_experts}.')
+            raise InputError(f'{type(part).__name__} is for {part.num_experts} experts, but num_experts={num_experts}.')

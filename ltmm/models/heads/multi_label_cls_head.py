@@ -12,6 +12,7 @@ from ltmm.models.losses.multi_label.base import MultiLabelLoss, check_targets
 from ltmm.models.losses.objective import LossInputs, Objective
 from ltmm.models.state.sample_table import sample_indices
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 from .base import LongTailHeadMixin
 
@@ -104,6 +105,6 @@ class MultiLabelClsHead(LongTailHeadMixin, MMPretrainMultiLabelClsHead):
                 found = f'`gt_label` {sample.gt_label.tolist()}'
             else:
                 continue
-            raise ValueError(
+            raise InputError(
                 f'{type(self).__name__} has num_classes={self.num_classes}, but image {i} of the batch has {found}.'
             )

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 __all__ = [
     'ClassPriorLoss',
@@ -45,7 +46,7 @@ def reduce_loss(
         return loss
     if reduction == 'sum':
         if avg_factor is not None:
-            raise ValueError("Expected reduction='mean' with `avg_factor`, but got reduction='sum'.")
+            raise InputError("Expected reduction='mean' with `avg_factor`, but got reduction='sum'.")
         return loss.sum()
     return loss.sum() / max(loss.size(0) if avg_factor is None else avg_factor, 1)
 
@@ -104,7 +105,7 @@ class LogitLoss(nn.Module):
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:
         if cls_score.dim() != 2:
-            raise ValueError(f'{type(self).__name__}: expected logits (N, C), but got {tuple(cls_score.shape)}.')
+            raise InputError(f'{type(self).__name__}: expected logits (N, C), but got {tuple(cls_score.shape)}.')
 
     def extra_repr(self) -> str:
         return f'loss_weight={self.loss_weight}, reduction={self.reduction!r}'
@@ -123,7 +124,7 @@ class ClassificationLoss(LogitLoss):
 def check_soft_labels(loss: nn.Module, label: Tensor) -> None:
     """Refuse soft labels, (N, C), unless the loss supports them."""
     if label.dim() == 2 and not loss.accepts_soft_labels:
-        raise ValueError(
+        raise InputError(
             f'{type(loss).__name__} takes class indices (N,), but got soft labels {tuple(label.shape)}: '
             'leave Mixup, CutMix and label smoothing out of the config.'
         )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError, InputTypeError
 
 from .base import at_least_float32
 
@@ -79,7 +80,7 @@ class Objective(nn.Module):
         """Compute the terms in float32 or float64."""
         for name in self.requires:
             if getattr(inputs, name) is None:
-                raise ValueError(f'{type(self).__name__} needs `{name}`, which this head, model or pipeline lacks.')
+                raise InputError(f'{type(self).__name__} needs `{name}`, which this head, model or pipeline lacks.')
         self._check(inputs)
         with torch.autocast(inputs.label.device.type, enabled=False):
             return self.terms(inputs.at_least_float32())
@@ -102,7 +103,7 @@ class AuxLoss(nn.Module):
         check(weight=(self.weight, 'finite'))
         self.objective = MODELS.build(loss)
         if not isinstance(self.objective, Objective):
-            raise TypeError(f'Expected `aux_losses` to hold objectives, but got {type(self.objective).__name__}.')
+            raise InputTypeError(f'Expected `aux_losses` to hold objectives, but got {type(self.objective).__name__}.')
 
     def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
         """Compute the weighted terms."""
@@ -126,6 +127,6 @@ def merge_terms(main: dict[str, Tensor], aux_losses: Iterable[AuxLoss], inputs: 
     for aux_loss in aux_losses:
         new = aux_loss(inputs)
         if shared := sorted(new.keys() & terms.keys()):
-            raise ValueError(f'Two losses of a head return {shared}: give one in `aux_losses` a `name`.')
+            raise InputError(f'Two losses of a head return {shared}: give one in `aux_losses` a `name`.')
         terms |= new
     return terms

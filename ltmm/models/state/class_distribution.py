@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError, missing_distribution_error
+from ltmm.utils.errors import InputError
 
 __all__ = ['ClassDistributionBuffer', 'UsesClassDistribution']
 
@@ -111,7 +112,7 @@ class UsesClassDistribution:
         """Check that logits (..., C) have the number of classes of the training data."""
         num_classes = self.get_class_distribution().num_classes
         if cls_score.size(-1) != num_classes:
-            raise ValueError(
+            raise InputError(
                 f'{type(self).__name__}: expected logits of {num_classes} classes, as in the training data, but got '
                 f'shape {tuple(cls_score.shape)}.'
             )

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 from ..base import ClassificationLoss
 from ..multi_label.asymmetric import power
@@ -61,10 +62,10 @@ class ASLSingleLabelLoss(ClassificationLoss):
     ) -> None:
         super().__init__(loss_weight, reduction)
         if not 0 <= smoothing < 1:
-            raise ValueError(f'Expected `smoothing` to be in [0, 1), but got {smoothing}.')
+            raise InputError(f'Expected `smoothing` to be in [0, 1), but got {smoothing}.')
         for name, value in dict(gamma_pos=gamma_pos, gamma_neg=gamma_neg).items():
             if not 0 <= value < float('inf'):
-                raise ValueError(f'Expected `{name}` to be at least 0, but got {value}.')
+                raise InputError(f'Expected `{name}` to be at least 0, but got {value}.')
         self.gamma_pos, self.gamma_neg, self.smoothing = gamma_pos, gamma_neg, smoothing
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from typing import Any
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .reweighted_loss import ReweightedLoss
 
@@ -47,7 +48,7 @@ class ClassBalancedLoss(ReweightedLoss):
     ) -> None:
         check(loss_type=(loss_type, LOSS_TYPES))
         if (gamma is not None) != (loss_type == 'focal'):
-            raise ValueError(
+            raise InputError(
                 f"`gamma` belongs to loss_type='focal', but got loss_type={loss_type!r} and gamma={gamma}."
             )
         if loss_type == 'softmax':

@@ -11,6 +11,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputTypeError
 
 from ..base import ClassificationLoss, LogitLoss
 
@@ -81,9 +82,11 @@ class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
         self._weights_of(ClassDistribution([1]))  # checks kind, beta and power
         self.loss = MODELS.build(loss)
         if isinstance(self.loss, LogitLoss) and not isinstance(self.loss, ClassificationLoss):
-            raise TypeError(f'{type(self).__name__} accepts ClassificationLoss, but got {type(self.loss).__name__}.')
+            raise InputTypeError(
+                f'{type(self).__name__} accepts ClassificationLoss, but got {type(self.loss).__name__}.'
+            )
         if 'weight' not in inspect.signature(self.loss.forward).parameters:
-            raise TypeError(
+            raise InputTypeError(
                 f'{type(self).__name__} needs a loss with a `weight` per sample, but got {type(self.loss).__name__}.'
             )
         self.init_class_distribution(class_counts, num_classes)

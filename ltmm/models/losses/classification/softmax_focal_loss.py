@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 from ..base import ClassificationLoss, reduce_loss
 
@@ -52,7 +53,7 @@ class SoftmaxFocalLoss(ClassificationLoss):
     def __init__(self, gamma: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 0 <= gamma < float('inf'):
-            raise ValueError(f'Expected `gamma` to be at least 0, but got {gamma}.')
+            raise InputError(f'Expected `gamma` to be at least 0, but got {gamma}.')
         self.gamma = gamma
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:

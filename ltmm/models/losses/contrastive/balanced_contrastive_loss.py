@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from ..objective import LossInputs, Objective
 
@@ -83,7 +84,7 @@ class BalancedContrastiveLoss(Objective):
 
     def _check(self, inputs: LossInputs) -> None:
         if inputs.num_views <= max(self.views):
-            raise ValueError(
+            raise InputError(
                 f'BalancedContrastiveLoss: expected at least {max(self.views) + 1} views of each image, but got '
                 f"{inputs.num_views}: use dict(type='MultiView', num_views=[...]) in the pipeline and "
                 "data_preprocessor=dict(type='ltmm.MultiViewDataPreprocessor')."

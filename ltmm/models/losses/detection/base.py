@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 from ltmm.utils.environment import mmdet_is_usable
+from ltmm.utils.errors import InputError, InputTypeError
 
 from ..base import LogitLoss, at_least_float32
 
@@ -91,7 +92,7 @@ class DetectionLoss(BoxHeadLoss, LogitLoss):
     def _check(self, cls_score: Tensor, label: Tensor) -> None:
         super()._check(cls_score, label)
         if self.num_columns is not None and cls_score.size(1) != self.num_columns:
-            raise ValueError(
+            raise InputError(
                 f'{type(self).__name__}: expected logits (N, {self.num_columns}), but got {tuple(cls_score.shape)}: '
                 'the classifier of this head does not ask the loss for its width.'
             )
@@ -162,7 +163,7 @@ def build_detection_loss(cfg: dict, owner: str) -> BoxHeadLoss:
             return MMDetSeesawLoss(loss)
         if isinstance(loss, CrossEntropyLoss) and not (loss.use_sigmoid or loss.use_mask):
             return MMDetSoftmaxLoss(loss)
-    raise TypeError(
+    raise InputTypeError(
         f"{owner} accepts DetectionLoss, mmdet's SeesawLoss or its CrossEntropyLoss with a softmax, but got "
         f'{type(loss).__name__}.'
     )

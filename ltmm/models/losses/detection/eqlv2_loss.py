@@ -9,6 +9,7 @@ from torch import Tensor
 from ltmm.models.state.running_sums import RunningGradients
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import MissingInputError
 
 from ..base import at_least_float32
 from .base import DenseHeadLoss
@@ -146,7 +147,7 @@ class EQLv2Loss(DenseHeadLoss):
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:
         if self.num_columns is None:
-            raise RuntimeError('EQLv2Loss does not know the number of classes: call get_cls_channels(C) first.')
+            raise MissingInputError('EQLv2Loss does not know the number of classes: call get_cls_channels(C) first.')
         super()._check(cls_score, label)
 
     def extra_repr(self) -> str:

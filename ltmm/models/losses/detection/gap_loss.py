@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from ltmm.models.state.running_sums import RunningCounts
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from ..base import InnerLoss, at_least_float32
 
@@ -177,7 +178,7 @@ class GAPLoss(InnerLoss):
             weight: (N,); rows of weight 0 are left out, other weights make no difference.
         """
         if cls_score.dim() != 2 or cls_score.size(1) < self.num_classes:
-            raise ValueError(
+            raise InputError(
                 f'GAPLoss: expected logits of shape (N, {self.num_classes}) or wider, but got {tuple(cls_score.shape)}.'
             )
         self.seen.update(label)

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import MissingInputError
 
 from .base import BoxHeadLoss, build_detection_loss
 
@@ -66,7 +67,7 @@ class ROGLoss(BoxHeadLoss):
             reduction_override: None or ``'mean'``.
         """
         if self.loss_rank is None:
-            raise RuntimeError('ROGLoss does not know the number of classes: call get_cls_channels(C) first.')
+            raise MissingInputError('ROGLoss does not know the number of classes: call get_cls_channels(C) first.')
         check(reduction_override=(reduction_override, (None, 'mean')))
         loss = self.loss(cls_score, label, weight, avg_factor=avg_factor, reduction_override=reduction_override)
         terms = loss if isinstance(loss, dict) else dict(loss_cls=loss)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError, InputTypeError, MissingInputError
 
 from ..base import at_least_float32
 from ..expert import ExpertLoss
@@ -31,9 +32,9 @@ class RoILossOfExperts(BoxHeadLoss):
         """Return the logits of each expert."""
         name = type(self).__name__
         if self.widths is None:
-            raise RuntimeError(f'{name} does not know the number of classes: use it in ltmm.MultiExpertBBoxHead.')
+            raise MissingInputError(f'{name} does not know the number of classes: use it in ltmm.MultiExpertBBoxHead.')
         if cls_score.size(-1) != sum(self.widths):
-            raise ValueError(f'{name}: expected logits (N, {sum(self.widths)}), but got {tuple(cls_score.shape)}.')
+            raise InputError(f'{name}: expected logits (N, {sum(self.widths)}), but got {tuple(cls_score.shape)}.')
         return cls_score.split(self.widths, dim=-1)
 
 
@@ -57,13 +58,15 @@ class RoIExpertLoss(RoILossOfExperts):
         self.loss, self.aggregation, self.num_experts = MODELS.build(loss), MODELS.build(aggregation), num_experts
         name = type(self.loss).__name__
         if not isinstance(self.loss, ExpertLoss):
-            raise TypeError(f'RoIExpertLoss accepts ExpertLoss, but got {name}.')
+            raise InputTypeError(f'RoIExpertLoss accepts ExpertLoss, but got {name}.')
         if self.loss.num_views != 1 or 'teacher_logits' in self.loss.requires:
-            raise TypeError(f'RoIExpertLoss: {name} needs several views or a teacher, which proposals do not have.')
+            raise InputTypeError(
+                f'RoIExpertLoss: {name} needs several views or a teacher, which proposals do not have.'
+            )
         for part in (self.loss, self.aggregation):
             expected = getattr(part, 'num_experts', None)  # aggregations of any number of experts have none
             if expected not in (None, num_experts):
-                raise ValueError(f'{type(part).__name__} is for {expected} experts, but num_experts={num_experts}.')
+                raise InputError(f'{type(part).__name__} is for {expected} experts, but num_experts={num_experts}.')
 
     def get_cls_channels(self, num_classes: int) -> int:
         """Return the width of all classifiers together, E (C + 2)."""
@@ -136,7 +139,7 @@ class RoILossPerExpert(RoILossOfExperts):
     def __init__(self, losses: Sequence[dict]) -> None:
         super().__init__()
         if not losses:
-            raise ValueError('RoILossPerExpert: expected a loss for each expert, but got none.')
+            raise InputError('RoILossPerExpert: expected a loss for each expert, but got none.')
         self.losses = nn.ModuleList(build_detection_loss(loss, 'RoILossPerExpert') for loss in losses)
         self.num_experts = len(losses)
 

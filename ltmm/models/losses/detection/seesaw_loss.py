@@ -10,6 +10,7 @@ from torch import Tensor
 from ltmm.models.state.running_sums import RunningCounts
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError, MissingInputError
 
 from ..base import ClassificationLoss, at_least_float32, reduce_loss
 from ..functional import cross_entropy_with_grad, fused_loss
@@ -93,7 +94,7 @@ class SeesawLoss(DetectionLoss, ClassificationLoss):
     ) -> None:
         check(p=(p, '>= 0'), q=(q, '>= 0'), eps=(eps, 'in (0, 1]'))
         if -q * math.log(eps) > 60:
-            raise ValueError(f'Expected eps ** -q to be at most exp(60), but got q={q} and eps={eps}.')
+            raise InputError(f'Expected eps ** -q to be at most exp(60), but got q={q} and eps={eps}.')
         super().__init__(**kwargs)
         self.p, self.q, self.eps, self.num_classes = p, q, eps, num_classes
         if num_classes is not None:
@@ -102,7 +103,7 @@ class SeesawLoss(DetectionLoss, ClassificationLoss):
 
     def on_num_classes(self, num_classes: int) -> None:
         if self.num_classes not in (None, num_classes):
-            raise ValueError(
+            raise InputError(
                 f'SeesawLoss has num_classes={self.num_classes}, but its head {num_classes}. It can be left out.'
             )
         self.num_classes = num_classes
@@ -162,7 +163,7 @@ class SeesawLoss(DetectionLoss, ClassificationLoss):
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:
         if self.num_columns is None:
-            raise RuntimeError('SeesawLoss does not know the number of classes: give num_classes=C.')
+            raise MissingInputError('SeesawLoss does not know the number of classes: give num_classes=C.')
         super()._check(cls_score, label)
 
     def extra_repr(self) -> str:

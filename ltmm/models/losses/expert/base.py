@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltmm.models.state.class_distribution import UsesClassDistribution
+from ltmm.utils.errors import InputError
 
 from ..base import check_soft_labels
 from ..objective import LossInputs, Objective
@@ -73,9 +74,9 @@ class ExpertLoss(UsesClassDistribution, Objective):
         check_soft_labels(self, inputs.label)
         if expert_logits.dim() != 3 or self.num_experts not in (None, len(expert_logits)):
             expected = self.num_experts or 'E'
-            raise ValueError(f'{name}: expected logits ({expected}, N, C), but got {tuple(expert_logits.shape)}.')
+            raise InputError(f'{name}: expected logits ({expected}, N, C), but got {tuple(expert_logits.shape)}.')
         if expert_logits.size(1) != self.num_views * len(inputs.label):
-            raise ValueError(
+            raise InputError(
                 f'{name} needs {self.num_views} view(s) of each image: expected {self.num_views * len(inputs.label)} '
                 f"rows of logits, but got {expert_logits.size(1)}. dict(type='MultiView', num_views=[...]) in the "
                 "pipeline with data_preprocessor=dict(type='ltmm.MultiViewDataPreprocessor') makes several views."

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ltmm.models.losses.detection.roi_expert_loss import RoILossOfExperts
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputTypeError
 
 from .convfc_bbox_head import BBoxHeadMixin
 
@@ -58,7 +59,7 @@ class MultiExpertBBoxHead(BBoxHeadMixin, mmdet_heads.ConvFCBBoxHead):
     def __init__(self, loss_cls: dict, num_shared_fcs: int = 2, fc_out_channels: int = 1024, **kwargs: Any) -> None:
         super().__init__(loss_cls=loss_cls, num_shared_fcs=num_shared_fcs, fc_out_channels=fc_out_channels, **kwargs)
         if not isinstance(self.loss_cls, RoILossOfExperts):
-            raise TypeError(
+            raise InputTypeError(
                 'MultiExpertBBoxHead needs ltmm.RoIExpertLoss or ltmm.RoILossPerExpert, but got '
                 f'{type(self.loss_cls).__name__}.'
             )
