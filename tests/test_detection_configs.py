@@ -11,7 +11,7 @@ from toy_lvis import lvis_content
 from ltmm import ClassDistribution
 from ltmm.engine.stages import read_stages
 from ltmm.models.accepts import check_losses
-from ltmm.models.losses import RoIClsLoss
+from ltmm.models.losses import DetectionLoss
 from ltmm.registry import MODELS
 from ltmm.utils.launch import common_parser
 
@@ -179,7 +179,7 @@ def test_losses_fit_their_heads(name):
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg)
     check_losses(model)
-    losses = [module for module in model.modules() if isinstance(module, RoIClsLoss)]
+    losses = [module for module in model.modules() if isinstance(module, DetectionLoss)]
     assert len(losses) == (3 if 'cascade' in name else 1)
     background = 2 if 'seesaw' in name else 1 if 'cascade' in name else 0
     assert {loss.num_columns for loss in losses} == {1203 + background}

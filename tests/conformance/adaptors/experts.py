@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ltmm.engine.runner.expert_aggregation_loop import AggregationLearner
 from ltmm.models.heads.expert_aggregation import evidential_weights
+from ltmm.models.losses import LossInputs
 from ltmm.models.losses.expert.sade_loss import inverse_prior
 from ltmm.registry import MODELS
 
@@ -129,7 +130,7 @@ def _filling(name: str, shape: list[int], position: int, amplitude: float) -> Te
 def _total(case: Case, loss: nn.Module, label: Tensor, **kwargs: Tensor) -> tuple[Tensor, Tensor]:
     """Sum of the terms of the loss, and its gradient by the logits."""
     logits = case['logits'].requires_grad_()
-    value = sum(loss(logits, label, **kwargs).values())
+    value = sum(loss(LossInputs(label, expert_logits=logits, **kwargs)).values())
     value.backward()
     return value, logits.grad
 

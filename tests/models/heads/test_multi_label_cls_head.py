@@ -24,17 +24,17 @@ PARTIAL = samples_of([[1, 0, 0, 1, 0], [0, 1, -1, 0, 0], [0, 0, 0, 0, 0]])
 
 
 def test_targets_reach_the_loss_as_they_are():
-    assert build().targets(PARTIAL).tolist()[1] == [0, 1, -1, 0, 0]
+    assert build().labels_of(PARTIAL).tolist()[1] == [0, 1, -1, 0, 0]
 
 
 def test_indices_of_the_positives_are_complete_labels():
     samples = [DataSample(metainfo=dict(num_classes=5)).set_gt_label(label) for label in ([0, 3], [1], [])]
-    torch.testing.assert_close(build().targets(samples), build().targets(COMPLETE))
+    torch.testing.assert_close(build().labels_of(samples), build().labels_of(COMPLETE))
 
 
 def test_the_loss_is_that_of_its_module_whatever_the_number_of_images():
     head = build(dict(type='ltmm.ASLLoss'))
-    expected = head.loss_module(head(FEATS), head.targets(COMPLETE))  # a sum stays a sum
+    expected = head.loss_module(head(FEATS), head.labels_of(COMPLETE))  # a sum stays a sum
     torch.testing.assert_close(head.loss(FEATS, COMPLETE), dict(loss=expected))
 
 
@@ -100,4 +100,4 @@ def test_each_sample_says_for_itself_how_it_is_labelled():
     )
     both = DataSample().set_gt_label([1]).set_gt_score(torch.tensor([0.0, 1.0, -1.0]))
     samples = [DataSample().set_gt_label([0, 2]), both, DataSample().set_gt_score(torch.tensor([-1.0, 0.0, 1.0]))]
-    assert head.targets(samples).tolist() == [[1, 0, 1], [0, 1, -1], [-1, 0, 1]]
+    assert head.labels_of(samples).tolist() == [[1, 0, 1], [0, 1, -1], [-1, 0, 1]]

@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.registry import DefaultScope
+from toy_losses import expert_terms
 
 from ltmm import ClassDistribution
 from ltmm.models.losses import RoIExpertLoss, RoILossPerExpert
@@ -46,7 +47,7 @@ def test_objects_get_the_expert_loss_and_all_proposals_the_objectness(cfg):
     terms = loss(score, LABEL, weight, avg_factor=6.0)
     experts = score.view(len(LABEL), E, C + 2).transpose(0, 1)  # (E, N, C + 2)
     objects = (LABEL < C) & (weight > 0)
-    expected = ready_expert_loss(cfg)(experts[:, objects, :C], LABEL[objects])
+    expected = expert_terms(ready_expert_loss(cfg), experts[:, objects, :C], LABEL[objects])
     objectness = sum(
         (F.cross_entropy(z[:, C:], (LABEL == C).long(), reduction='none') * weight).sum() / 6 for z in experts
     )
