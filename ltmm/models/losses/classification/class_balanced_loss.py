@@ -46,7 +46,7 @@ class ClassBalancedLoss(ReweightedLoss):
         loss_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        check(loss_type=(loss_type, LOSS_TYPES))
+        check(loss_type=(loss_type, LOSS_TYPES), loss_weight=(loss_weight, '>= 0'))
         if (gamma is not None) != (loss_type == 'focal'):
             raise InputError(
                 f"`gamma` belongs to loss_type='focal', but got loss_type={loss_type!r} and gamma={gamma}."
