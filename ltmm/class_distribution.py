@@ -16,7 +16,7 @@ from ltmm.utils.class_counts import (
     counts_by_name,
     read_counts,
 )
-from ltmm.utils.errors import InputError
+from ltmm.utils.errors import InputError, MissingInputError
 
 __all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'missing_distribution_error']
 

@@ -61,7 +61,7 @@ def _check_cosine(name: str, head: nn.Module, loss: CosineLoss) -> None:
         raise InputTypeError(f"{kind} takes cosines: use classifier=dict(type='ltmm.NormedLinear') in {name}.")
     expected = loss.scale if loss.scaled_by_layer else 1
     for layer in layers:
-        if layer.scale != expected and loss.scale != 1:
+        if layer.scale != expected and (loss.scaled_by_layer or loss.scale != 1):
             raise InputError(
                 f'{name}: {kind}(scale={loss.scale}) expects {type(layer).__name__}(scale={expected}), but got '
                 f'scale={layer.scale}.'
