@@ -27,11 +27,15 @@ def foreign_heads() -> dict[type, tuple[str, tuple[type, ...]]]:
     if mmdet_is_usable():
         from mmdet.models.dense_heads import DETRHead
         from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
-        from mmdet.models.roi_heads.bbox_heads import BBoxHead, ConvFCBBoxHead
+        from mmdet.models.roi_heads import bbox_heads
 
         table |= {
-            ConvFCBBoxHead: ('loss_cls', (BoxHeadLoss,)),
-            BBoxHead: ('loss_cls', ()),  # subclasses set the width of their classifier without asking the loss
+            # these set the width of their classifier without asking the loss
+            bbox_heads.DIIHead: ('loss_cls', ()),
+            bbox_heads.DoubleConvFCBBoxHead: ('loss_cls', ()),
+            bbox_heads.MultiInstanceBBoxHead: ('loss_cls', ()),
+            bbox_heads.SABLHead: ('loss_cls', ()),
+            bbox_heads.BBoxHead: ('loss_cls', (BoxHeadLoss,)),
             BaseDenseHead: ('loss_cls', ()),
             DETRHead: ('loss_cls', ()),
         }
