@@ -56,10 +56,10 @@ def counts_by_name(counts: Mapping[str, int], class_names: Sequence[str] | None)
     known = set(class_names)
     wrong = [name for name in counts if name not in known] + [name for name in class_names if name not in counts]
     if wrong:
+        names = ', '.join(map(str, class_names[:10])) + ', ...' * (len(class_names) > 10)
         raise ClassDistributionError(
             f'Expected `class_counts` to name all {len(class_names)} classes of the dataset, but {wrong[0]!r} is '
-            f'unknown or missing. Valid names: {", ".join(map(str, class_names[:10]))}'
-            f'{", ..." * (len(class_names) > 10)}.'
+            f'unknown or missing. Valid names: {names}.'
         )
     return [counts[name] for name in class_names]
 

