@@ -11,13 +11,9 @@ import pytest
 from ltmm.datasets import CIFAR10, CIFAR100, cifar
 from ltmm.registry import DATASETS
 
+pytestmark = pytest.mark.usefixtures('empty_folder')
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3072), dtype=np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv('LTMM_DATA_ROOT', raising=False)
 
 
 @pytest.fixture

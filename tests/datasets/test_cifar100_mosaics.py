@@ -38,9 +38,7 @@ def test_assemble_and_states():
     assert mosaic_states(np.array([[0, 0, 0, 0], [1, 2, 1, 2]]), 4).tolist() == [[1, 0, 0, 0], [0, 1, 1, 0]]
 
 
-def test_missing_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv('LTMM_DATA_ROOT', raising=False)
+def test_missing_file(empty_folder):
     with pytest.raises(FileNotFoundError, match='data/cifar100_mosaics/val.npz does not exist.*cifar100_mosaics.py'):
         CIFAR100Mosaics('val')
     with pytest.raises(ValueError, match="`split`.* got 'dev'"):

@@ -16,10 +16,8 @@ LABELS = dict(train=[9, 0, 2, 2, 1], test=[4, 4, 4, 0, 9])
 
 
 @pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv('LTMM_DATA_ROOT', raising=False)
-    monkeypatch.setattr(FashionMNIST, 'folders', FashionMNIST.folders[:-1])  # without the system folder
+def without_system_folder(empty_folder, monkeypatch):
+    monkeypatch.setattr(FashionMNIST, 'folders', FashionMNIST.folders[:-1])
 
 
 def idx(array) -> bytes:

@@ -14,11 +14,7 @@ from ltmm.datasets.files import (
     on_main_process,
 )
 
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv('LTMM_DATA_ROOT', raising=False)
+pytestmark = pytest.mark.usefixtures('empty_folder')
 
 
 def test_data_roots(monkeypatch):

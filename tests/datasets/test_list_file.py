@@ -7,6 +7,8 @@ import pytest
 from ltmm.datasets import ImageNetLT, INaturalist2018, PlacesLT, class_distribution_of
 from ltmm.datasets.list_file import ListFileDataset, Split, read_list_file
 
+pytestmark = pytest.mark.usefixtures('empty_folder')
+
 LINES = ['train/attic/1.jpg 0', 'train/attic/2.jpg 0', 'train/attic/3.jpg 0', 'train/zen garden/1.jpg 1']
 
 
@@ -21,12 +23,6 @@ class Rooms(ListFileDataset):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, serialize_data=False, **kwargs)  # serializing is slow
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv('LTMM_DATA_ROOT', raising=False)
 
 
 def write_rooms(images='data/rooms', lists='data/Rooms_LT', lines=LINES):

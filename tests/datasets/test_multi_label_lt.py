@@ -7,11 +7,7 @@ import pytest
 from ltmm.datasets import COCOMLT, VOCMLT, class_distribution_of
 from ltmm.datasets.labels.lvis_annotations import AnnotationFileError
 
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv('LTMM_DATA_ROOT', raising=False)
+pytestmark = pytest.mark.usefixtures('empty_folder')
 
 
 def label_sets(counts, num_images) -> list[list[int]]:

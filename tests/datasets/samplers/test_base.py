@@ -153,12 +153,6 @@ def test_table_of_another_size(build):
         DATA_SAMPLERS.build(dict(config, dataset=dataset))
 
 
-@pytest.mark.parametrize('length', [0, -3, 2.5, True])
-def test_invalid_length(build, config, length):
-    with pytest.raises(ValueError, match=f'`length`.* got {length}'):
-        build(COUNTS, **config, length=length)
-
-
 def test_dataloader(build, config):
     dataset = build(COUNTS, type='ltmm.PowerSampler', power=0).dataset
     loader = Runner.build_dataloader(dict(dataset=dataset, sampler=config, batch_size=4, num_workers=0), seed=11)

@@ -51,20 +51,6 @@ def test_ranks_equal_one_process(build, monkeypatch):
     assert [i for row in zip(*ranks) for i in row] == list(alone)
 
 
-@pytest.mark.parametrize(
-    'options, message',
-    [
-        (dict(after=dict(BALANCED, length=120)), 'DefaultSampler draws 100 .*PowerSampler 120'),
-        (dict(start_epoch=-1), '`start_epoch`'),
-        (dict(start_epoch=1.5), '`start_epoch`'),
-        (dict(start_epoch=None), '`start_epoch`'),
-    ],
-)
-def test_invalid_options(build, options, message):
-    with pytest.raises(ValueError, match=message):
-        build(COUNTS, **dict(CONFIG, **options))
-
-
 def test_exact_resume_after_the_switch(tmp_path):
     def config(name, **options):
         return toy_config(tmp_path / name, **{'train_dataloader.sampler': dict(_delete_=True, **CONFIG), **options})

@@ -20,9 +20,3 @@ def test_beta_near_one_is_class_balanced(build):
 def test_beta_zero_has_no_effect(build, logged):
     build(COUNTS, type='ltmm.EffectiveNumberSampler', beta=0)
     assert 'beta=0 ' in logged[0] and 'Use beta near 1 - 1 / 5000' in logged[0]
-
-
-@pytest.mark.parametrize('beta', [1, 1.5, -0.1])
-def test_invalid_beta(build, beta):
-    with pytest.raises(ValueError, match='`beta`'):
-        build(COUNTS, type='ltmm.EffectiveNumberSampler', beta=beta)

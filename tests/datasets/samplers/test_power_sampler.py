@@ -32,9 +32,3 @@ def test_power_one(build, logged):
     assert logged == []  # multi-label samples are not equally likely
     build(COUNTS, type='ltmm.PowerSampler', power=1)
     assert len(logged) == 1 and 'power=1 is instance-balanced' in logged[0]
-
-
-@pytest.mark.parametrize('power', [float('nan'), float('inf')])
-def test_invalid_power(build, power):
-    with pytest.raises(ValueError, match='`power`'):
-        build(COUNTS, type='ltmm.PowerSampler', power=power)

@@ -29,9 +29,3 @@ def test_epoch_after_the_last(build):
     sampler.set_epoch(5)
     with pytest.raises(ValueError, match=r'in \[0, 5\), but got 5\. Set `total_epochs`'):
         iter(sampler)
-
-
-@pytest.mark.parametrize('total_epochs', [1, 0, 2.5])
-def test_invalid_total_epochs(build, total_epochs):
-    with pytest.raises(ValueError, match='`total_epochs`'):
-        build(COUNTS, type='ltmm.ProgressivelyBalancedSampler', total_epochs=total_epochs)

@@ -102,23 +102,3 @@ def test_equal_groups(build):
     grouped = build(**CONFIG, group_bounds=(2, 4), power=(0.5, 0.5, 0.5))
     assert grouped.repeat_factors.tolist() == build(**CONFIG).repeat_factors.tolist()
     assert list(grouped) == list(build(**CONFIG))
-
-
-@pytest.mark.parametrize(
-    'options, message',
-    [
-        (dict(threshold=0), '`threshold`'),
-        (dict(threshold=100), '`threshold`'),
-        (dict(power=-1), '`power`'),
-        (dict(power=0), '`power`'),
-        (dict(rounding='floor'), '`rounding`'),
-        (dict(power=(0.5, 1)), '`power`.* 1 groups'),
-        (dict(power=(0.5, 1), group_bounds=(2, 4)), '`power`.* 3 groups'),
-        (dict(threshold=(0.5,), group_bounds=(2,)), '`threshold`.* 2 groups'),
-        (dict(power=(0.5, -1), group_bounds=(2,)), '`power`'),
-        (dict(group_bounds=(4, 2)), 'ascending'),
-    ],
-)
-def test_invalid_options(build, options, message):
-    with pytest.raises(ValueError, match=message):
-        build(**CONFIG | options)

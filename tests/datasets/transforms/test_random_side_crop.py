@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 from ltmm.registry import TRANSFORMS
 
@@ -30,8 +29,3 @@ def test_crop():
 def test_long_image_is_not_cropped():
     assert {result['img'].shape[:2] for result in crops((10, 90), num=5)} == {(10, 90)}
     assert {result['img'].shape[:2] for result in crops((1, 1), num=5)} == {(1, 1)}
-
-
-def test_invalid_min_share():
-    with pytest.raises(ValueError, match='`min_share`'):
-        crops((4, 4), min_share=1.2)

@@ -1,7 +1,6 @@
 import numpy as np
-import pytest
 
-from ltmm.datasets import Holdout, LabelTable, class_distribution_of, split_holdout
+from ltmm.datasets import LabelTable, class_distribution_of, split_holdout
 from ltmm.registry import DATASETS
 
 LABELS = np.repeat([0, 1, 2, 3], [40, 9, 2, 1])
@@ -43,11 +42,3 @@ def test_wrapper():
     assert (len(train), len(val)) == (42, 10)
     assert class_distribution_of(train).instance_counts.tolist() == [35, 5, 1, 1]
     assert not set(train) & set(val)
-
-
-@pytest.mark.parametrize(
-    'options, message', [(dict(part='test'), '`part`'), (dict(part='val', per_class=0), '`per_class`')]
-)
-def test_invalid_options(options, message):
-    with pytest.raises(ValueError, match=message):
-        Holdout(Numbers(), **options)

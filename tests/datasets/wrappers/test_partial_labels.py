@@ -145,24 +145,6 @@ def test_lazy_init():
     assert len(LabelTable.from_dataset(dataset)) == 200
 
 
-@pytest.mark.parametrize(
-    'options, message',
-    [
-        (dict(rate=1.2), '`missing_rate`'),
-        (dict(rate=float('nan')), '`missing_rate`'),
-        (dict(rate='x'), '`missing_rate`'),
-        (dict(negative_missing_rate=-1), '`negative_missing_rate`'),
-        (dict(negative_missing_rate=0.5), "`negative_missing_rate` needs unknown_as='unknown'"),
-        (dict(unknown_as='ignore'), '`unknown_as`'),
-        (dict(seed=None), '`seed`'),
-        (dict(seed=-1), '`seed`'),
-    ],
-)
-def test_invalid_options(options, message):
-    with pytest.raises(ValueError, match=message):
-        partial(**options)
-
-
 class OneEach(Photos):
     """Images with one label each; ``form`` makes the record of a class."""
 
