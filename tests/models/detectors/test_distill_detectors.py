@@ -1,4 +1,4 @@
-"""Detectors that learn from a frozen head expert, against the losses computed step by step."""
+"""Detectors distilled from a frozen teacher, against the losses computed step by step."""
 
 import copy
 
@@ -31,7 +31,7 @@ def two_stage_cfg(tmp_path_factory):
     write_lvis(folder, lvis_content(2))
     cfg = detector_config('', folder).model.to_dict()
     del cfg['roi_head']['mask_head'], cfg['roi_head']['mask_roi_extractor']  # the samples have no masks
-    cfg['backbone']['norm_eval'] = True  # as in the expert
+    cfg['backbone']['norm_eval'] = True  # as in the teacher
     return ConfigDict(cfg)
 
 
@@ -42,15 +42,15 @@ def build(tmp_path, two_stage_cfg):
     def _build(kind, trained=True, checkpoint=None):
         plain = ConfigDict(deformable_detr()) if kind == 'detr' else copy.deepcopy(two_stage_cfg)
         torch.manual_seed(1)
-        expert = MODELS.build(copy.deepcopy(plain))
-        expert.init_weights()  # level_embed would be whatever was in the memory
-        for branch in expert.modules():  # the classifiers start all alike
+        teacher = MODELS.build(copy.deepcopy(plain))
+        teacher.init_weights()  # level_embed would be whatever was in the memory
+        for branch in teacher.modules():  # the classifiers start all alike
             if isinstance(branch, torch.nn.Linear):
                 torch.nn.init.normal_(branch.weight, std=0.1)
-        torch.save(dict(state_dict=expert.state_dict()), tmp_path / 'expert.pth')
+        torch.save(dict(state_dict=teacher.state_dict()), tmp_path / 'teacher.pth')
         name = 'ltmm.DistillDeformableDETR' if kind == 'detr' else 'ltmm.DistillTwoStageDetector'
         student = MODELS.build(
-            plain | dict(type=name, teacher_checkpoint=str(checkpoint or tmp_path / 'expert.pth'), **KD)
+            plain | dict(type=name, teacher_checkpoint=str(checkpoint or tmp_path / 'teacher.pth'), **KD)
         )
         for module in student.modules():
             if hasattr(module, 'set_class_distribution'):
@@ -77,7 +77,7 @@ def batch(height=SIZE, width=SIZE):
 
 
 @KINDS
-def test_feature_loss_is_on_the_necks_features_and_boxes_of_the_padded_batch(build, kind):
+def test_feature_loss_uses_neck_features_and_boxes_of_the_padded_batch(build, kind):
     model = build(kind)
     images, samples = batch()
     losses = model.loss(images, samples)
@@ -90,39 +90,39 @@ def test_feature_loss_is_on_the_necks_features_and_boxes_of_the_padded_batch(bui
     torch.testing.assert_close(losses['loss_feature'].detach(), expected)
 
 
-def test_every_layer_of_a_detr_learns_the_answers_to_the_experts_queries(build):
+def test_kd_loss_of_every_decoder_layer(build):
     model = build('detr')
     images, samples = batch()
     losses = model.loss(images, copy.deepcopy(samples))
-    expert = model.teacher
+    teacher = model.teacher
     with torch.no_grad():
-        states = expert.forward_transformer(expert.extract_feat(images), samples)['hidden_states']
+        states = teacher.forward_transformer(teacher.extract_feat(images), samples)['hidden_states']
     assert states.shape == (2, 2, 10, 256)
     for layer, name in enumerate(('d0.loss_kd', 'loss_kd')):
-        answer = expert.bbox_head.cls_branches[layer](states[layer])[..., [0, 2]].log_softmax(-1)
+        answer = teacher.bbox_head.cls_branches[layer](states[layer])[..., [0, 2]].log_softmax(-1)
         learnt = model.bbox_head.cls_branches[layer](states[layer])[..., [0, 2]].log_softmax(-1)
         expected = 0.1 * (answer.exp() * (answer - learnt)).sum() / 20
         assert expected > 0
         torch.testing.assert_close(losses[name], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_box_head_learns_the_answers_to_the_experts_proposals(build):
+def test_kd_loss_on_the_proposals_of_the_teacher(build):
     model = build('two_stage')
     images, samples = batch()
     losses = model.loss(images, copy.deepcopy(samples))
-    expert = model.teacher
+    teacher = model.teacher
     with torch.no_grad():
-        features = expert.extract_feat(images)
-        rois = bbox2roi([p.bboxes for p in expert.rpn_head.predict(features, samples, rescale=False)])
-        pooled = expert.roi_head.bbox_roi_extractor(features[:4], rois)
-        answer, learnt = (m.roi_head.bbox_head(pooled)[0][:, [0, 2]].log_softmax(1) for m in (expert, model))
+        features = teacher.extract_feat(images)
+        rois = bbox2roi([p.bboxes for p in teacher.rpn_head.predict(features, samples, rescale=False)])
+        pooled = teacher.roi_head.bbox_roi_extractor(features[:4], rois)
+        answer, learnt = (m.roi_head.bbox_head(pooled)[0][:, [0, 2]].log_softmax(1) for m in (teacher, model))
     expected = 0.1 * (answer.exp() * (answer - learnt)).sum(1).mean()
     assert expected > 0
     torch.testing.assert_close(losses['loss_kd'].detach(), expected)
 
 
 @KINDS
-def test_the_losses_of_the_plain_detector_are_unchanged(build, kind):
+def test_detection_losses_are_unchanged(build, kind):
     model = build(kind)
     images, samples = batch()
     torch.manual_seed(0)
@@ -134,7 +134,7 @@ def test_the_losses_of_the_plain_detector_are_unchanged(build, kind):
 
 
 @KINDS
-def test_a_student_like_its_expert_has_nothing_to_learn_from_it(build, kind):
+def test_distillation_losses_are_zero_for_equal_weights(build, kind):
     model = build(kind)
     weights = {name: value for name, value in model.teacher.state_dict().items() if 'class_distribution' not in name}
     model.load_state_dict(weights, strict=False)
@@ -144,7 +144,7 @@ def test_a_student_like_its_expert_has_nothing_to_learn_from_it(build, kind):
 
 
 @KINDS
-def test_the_expert_is_frozen_in_evaluation_mode_and_no_part_of_the_student(build, kind):
+def test_teacher_is_frozen_and_not_saved(build, kind):
     model = build(kind)
     before = copy.deepcopy(model.teacher.state_dict())
     losses = model.loss(*batch())
@@ -159,7 +159,7 @@ def test_the_expert_is_frozen_in_evaluation_mode_and_no_part_of_the_student(buil
 
 
 @KINDS
-def test_detections_are_those_of_the_plain_detector(build, kind):
+def test_detections_are_unchanged(build, kind):
     model = build(kind).eval()
     images, samples = batch()
     with torch.no_grad():
@@ -170,11 +170,11 @@ def test_detections_are_those_of_the_plain_detector(build, kind):
 
 
 @KINDS
-def test_a_random_expert_teaches_nothing(build, kind):
-    model = build(kind, trained=False, checkpoint='stage://expert')
+def test_an_untrained_teacher_is_refused(build, kind):
+    model = build(kind, trained=False, checkpoint='stage://teacher')
     with pytest.raises(RuntimeError, match='teacher has no trained weights'):
         model.loss(*batch())
-    with pytest.raises(FileNotFoundError, match='stage://expert'):
+    with pytest.raises(FileNotFoundError, match='stage://teacher'):
         model.init_weights()
 
 
