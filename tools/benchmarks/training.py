@@ -16,6 +16,7 @@ from torch import nn
 
 from ltmm import ClassDistribution
 from ltmm.datasets import long_tailed_counts
+from ltmm.models.state import UsesClassDistribution, UsesProgress
 from ltmm.registry import DATASETS, MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ class RandomImages(BaseDataset):
 
 
 def build(cfg: dict, num_classes: int, multi_label: bool = False) -> nn.Module:
-    """Build a model or loss and give it an epoch and a class distribution of 1,000 to 2 images per class."""
+    """Build a model or loss and give it its progress and a class distribution of 1,000 to 2 images per class."""
     counts = np.geomspace(1000, 2, num_classes).round().astype(int)
     distribution = ClassDistribution(counts)
     if multi_label:
@@ -45,10 +46,10 @@ def build(cfg: dict, num_classes: int, multi_label: bool = False) -> nn.Module:
         distribution = ClassDistribution(counts, num_images=num_images, co_occurrence=together)
     model = MODELS.build(cfg).train()
     for module in model.modules():
-        if hasattr(module, 'set_class_distribution'):
+        if isinstance(module, UsesClassDistribution):
             module.set_class_distribution(distribution)
-        if hasattr(module, 'set_epoch'):
-            module.set_epoch(1, 40)
+        if isinstance(module, UsesProgress):
+            module.set_progress(epoch=1, max_epochs=40, iter=100, max_iters=4000)
     return model
 
 
