@@ -8,7 +8,6 @@ from torch import Tensor
 from ltmm.class_distribution import ClassDistribution
 
 from ..base import ClassPriorLoss
-from ..functional import cross_entropy_with_grad, fused_loss
 
 __all__ = ['AdjustedCrossEntropyLoss', 'adjusted_cross_entropy', 'adjusted_logits']
 
@@ -32,18 +31,12 @@ def adjusted_logits(
         margin: m, (C,).
         scale: s.
     """
-    if divisor is not None:
-        factor = scale / divisor
-        logits = cls_score * factor if offset is None else torch.addcmul(scale * offset, cls_score, factor)
-    elif offset is not None:
-        logits = torch.add(scale * offset, cls_score, alpha=scale)
-    else:
-        logits = cls_score if scale == 1 else cls_score * scale
+    logits = cls_score if divisor is None else cls_score / divisor
+    if offset is not None:
+        logits = logits + offset
     if margin is not None:
-        lowered = -scale * margin[label].unsqueeze(1)  # (N, 1)
-        lower = logits.scatter_add if logits is cls_score else logits.scatter_add_  # in place where the memory is new
-        logits = lower(1, label.unsqueeze(1), lowered)
-    return logits
+        logits = logits.scatter_add(1, label.unsqueeze(1), -margin[label].unsqueeze(1))
+    return scale * logits
 
 
 def adjusted_cross_entropy(
@@ -70,16 +63,8 @@ def adjusted_cross_entropy(
     if label.dim() == 2:
         logits = adjusted_logits(cls_score, divisor=divisor, offset=offset, scale=scale)
         return _soft_cross_entropy(logits, label, None if margin is None else scale * margin)
-    adjustment = dict(divisor=divisor, offset=offset, margin=margin, scale=scale)
-
-    def value(cls_score: Tensor) -> Tensor:
-        return F.cross_entropy(adjusted_logits(cls_score, label, **adjustment), label, reduction='none')
-
-    def value_and_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
-        loss, grad = cross_entropy_with_grad(adjusted_logits(cls_score, label, **adjustment), label)
-        return loss, grad if divisor is None else grad.mul_(1 / divisor)
-
-    return fused_loss(cls_score, value, value_and_grad, factor=scale)
+    logits = adjusted_logits(cls_score, label, divisor=divisor, offset=offset, margin=margin, scale=scale)
+    return F.cross_entropy(logits, label, reduction='none')
 
 
 def _soft_cross_entropy(logits: Tensor, label: Tensor, margin: Tensor | None) -> Tensor:

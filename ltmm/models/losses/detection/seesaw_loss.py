@@ -13,7 +13,6 @@ from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, MissingInputError
 
 from ..base import ClassificationLoss, at_least_float32, reduce_loss
-from ..functional import cross_entropy_with_grad, fused_loss
 from .base import DetectionLoss
 
 __all__ = ['SeesawLoss', 'seesaw_loss']
@@ -34,25 +33,11 @@ def seesaw_loss(cls_score: Tensor, label: Tensor, counts: Tensor, p: float, q: f
         eps: Lower bound of s_y in F.
     """
     index = label.unsqueeze(1)  # (N, 1)
-    log_counts = p * counts.clamp(min=1).log().to(cls_score)  # (C,)
-    own_log_count = log_counts[index]  # (N, 1)
-
-    def adjusted(log_prob: Tensor, own: Tensor) -> Tensor:
-        """log s_k M_k F_k, up to a constant of the row, (N, C); the memory of ``log_prob`` is used up."""
-        compensated = torch.add(-q * own.clamp(min=math.log(eps)), log_prob, alpha=1 + q)
-        torch.maximum(compensated, log_prob, out=compensated)
-        return compensated.add_(torch.minimum(log_counts, own_log_count, out=log_prob))
-
-    def value(cls_score: Tensor) -> Tensor:
-        log_prob = cls_score.detach().log_softmax(1)
-        factors = adjusted(log_prob.clone(), log_prob.gather(1, index)) - log_prob
-        return F.cross_entropy(cls_score + factors, label, reduction='none')
-
-    def value_and_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
-        log_prob = cls_score.log_softmax(1)  # (N, C)
-        return cross_entropy_with_grad(adjusted(log_prob, log_prob.gather(1, index)), label)
-
-    return fused_loss(cls_score, value, value_and_grad)
+    log_count = counts.clamp(min=1).log().to(cls_score)  # (C,)
+    log_prob = cls_score.detach().log_softmax(1)  # (N, C)
+    mitigation = p * (log_count - log_count[index]).clamp(max=0)
+    compensation = q * (log_prob - log_prob.gather(1, index).clamp(min=math.log(eps))).clamp(min=0)
+    return F.cross_entropy(cls_score + mitigation + compensation, label, reduction='none')
 
 
 @MODELS.register_module()

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from ltmm.registry import MODELS
 
-from ..functional import fused_loss
 from .base import DetectionLoss
 
 __all__ = ['SigmoidCrossEntropyLoss', 'sigmoid_cross_entropy']
@@ -29,33 +28,12 @@ def sigmoid_cross_entropy(
         background: The same in rows without a positive, (K,). Default: ``negative``.
     """
     num_columns = cls_score.size(1)
-    ones = cls_score.new_ones(num_columns)
-    positive, negative = (ones if weight is None else weight.to(cls_score) for weight in (positive, negative))
-    index = label.clamp(max=num_columns - 1).unsqueeze(1)  # (N, 1)
-    is_right = (label < num_columns).unsqueeze(1)  # (N, 1), False where `index` is of a wrong column
-    weight_of_right = positive[index]  # (N, 1)
-    if background is None:
-        wrong_weight = negative  # (K,)
-    else:
-        wrong_weight = torch.stack([background.to(cls_score), negative])[is_right.squeeze(1).long()]  # (N, K)
-
-    def value(cls_score: Tensor) -> Tensor:
-        score = cls_score.gather(1, index)  # (N, 1)
-        cost = F.softplus(cls_score.scatter(1, index, torch.where(is_right, -score, score)))  # (N, K)
-        weight = wrong_weight.expand_as(cost)
-        weight = weight.scatter(1, index, torch.where(is_right, weight_of_right, weight.gather(1, index)))
-        return (cost * weight).sum(1)
-
-    def value_and_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
-        score = cls_score.gather(1, index)  # (N, 1)
-        cost, grad = F.softplus(cls_score), cls_score.sigmoid().mul_(wrong_weight)  # (N, K), as if all were wrong
-        cost.scatter_(1, index, cost.gather(1, index).masked_fill(is_right, 0))
-        loss = cost @ wrong_weight if background is None else (cost.mul_(wrong_weight)).sum(1)
-        loss += (is_right * weight_of_right * F.softplus(-score)).squeeze(1)
-        grad_of_right = -weight_of_right * (-score).sigmoid()
-        return loss, grad.scatter_(1, index, torch.where(is_right, grad_of_right, grad.gather(1, index)))
-
-    return fused_loss(cls_score, value, value_and_grad)
+    target = F.one_hot(label.clamp(max=num_columns), num_columns + 1)[:, :-1].to(cls_score)  # (N, K)
+    weight = torch.ones_like(target) if negative is None else negative.to(cls_score).expand_as(target)
+    if background is not None:
+        weight = torch.where((label < num_columns).unsqueeze(1), weight, background.to(cls_score))
+    weight = torch.where(target == 1, 1 if positive is None else positive.to(cls_score), weight)
+    return F.binary_cross_entropy_with_logits(cls_score, target, weight, reduction='none').sum(1)
 
 
 @MODELS.register_module()

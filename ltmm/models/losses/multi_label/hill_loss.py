@@ -1,79 +1,52 @@
-"""Hill loss: negatives that look positive are taken for missing labels."""
+"""Hill loss: less weight for negatives with a high score, which may be missing labels."""
 
 import torch
 from torch import Tensor
 
 from ltmm.registry import MODELS
+from ltmm.utils.checks import check
 
-from ..base import check_at_least_zero
-from ..classification.sigmoid_focal_loss import focal_of_wrong_logit, focal_of_wrong_logit_with_grad
-from ..functional import fused_loss
-from .base import MultiLabelLoss, positives_of
+from ..functional import sigmoid_focal
+from .base import MultiLabelLoss
 
 __all__ = ['HillLoss', 'hill_loss']
 
 
-def hill_loss(
-    cls_score: Tensor, target: Tensor, lambda_: float, margin: float, gamma: float, total: bool = False
-) -> Tensor:
-    """Hill loss of each label, (N, C); for the arguments see :class:`HillLoss`.
+def hill_loss(cls_score: Tensor, target: Tensor, lambda_: float, margin: float, gamma: float) -> Tensor:
+    """Compute the Hill loss of each label, (N, C); see :class:`HillLoss` for the other arguments.
 
     Args:
-        cls_score: logits, (N, C).
+        cls_score: Logits, (N, C).
         target: 1 positive, 0 negative, (N, C).
-        total: the sum of all labels instead, a number.
     """
-
-    def of_negatives(cls_score: Tensor) -> Tensor:
-        prob = cls_score.sigmoid()
-        return (lambda_ - prob) * prob.square()
-
-    def of_negatives_with_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
-        prob = cls_score.sigmoid()
-        slope = prob.mul(-3.0).add_(2 * lambda_).mul_(prob)  # 2 lambda p - 3 p^2
-        return (lambda_ - prob).mul_(prob).mul_(prob), torch.ops.aten.sigmoid_backward(slope, prob)
-
-    def of_positives(score: Tensor) -> Tensor:
-        return focal_of_wrong_logit(margin - score, gamma)
-
-    def of_positives_with_grad(score: Tensor) -> tuple[Tensor, Tensor]:
-        loss, grad = focal_of_wrong_logit_with_grad(margin - score, gamma)
-        return loss, grad.neg_()
-
-    exceptions = (positives_of(target), of_positives, of_positives_with_grad)
-    return fused_loss(cls_score, of_negatives, of_negatives_with_grad, exceptions=exceptions, total=total)
+    prob = cls_score.sigmoid()
+    positive, negative = sigmoid_focal(margin - cls_score, gamma), (lambda_ - prob) * prob.square()
+    return torch.lerp(negative, positive, target)
 
 
 @MODELS.register_module()
 class HillLoss(MultiLabelLoss):
-    r"""Weighs a negative less the more it looks positive, where tail labels are the likeliest to be missing.
+    r"""Focal loss for positives, and a bounded loss for negatives, which down-weights likely missing positives.
 
     .. math::
         \ell_{ic} = -y \, (1 - p_m)^\gamma \log p_m + (1 - y) \, (\lambda - p) \, p^2, \qquad
         p = \sigma(z_{ic}), \quad p_m = \sigma(z_{ic} - m)
 
-    Missing positives are negatives here; an unknown label (-1) adds 0.
+    Missing positives are negatives here; unknown labels (-1) have loss 0.
 
     [0] Zhang et al., Simple and Robust Loss Design for Multi-Label Learning with Missing Labels, 2021,
         arXiv 2112.07368.
-    [1] github.com/wannature/COMIC @1de14e5, ``Hill``. Equal to [1] on its own numbers (tests/conformance,
-        ``hill_loss``).
+    [1] github.com/wannature/COMIC @1de14e5, ``Hill``. Reproduces [1] to 1e-6 (tests/conformance, ``hill_loss``).
 
     Args:
-        lambda_: at least 1, so that no negative has a negative loss; at 1.5 the gradient of a sure one is 0.
-        margin: m, what the logit of a positive is lowered by.
-        gamma: focusing of positives, at least 0.
-        loss_weight: factor of the loss.
-        reduction: see :class:`~ltmm.models.losses.multi_label.base.MultiLabelLoss`; ``'sum'`` in [1], whose learning
-            rate belongs to it.
-
-    Raises:
-        ValueError: a number out of range.
+        lambda_: At least 1, so that no loss is negative; with 1.5 the gradient of confident negatives vanishes.
+        margin: m.
+        gamma: Focusing of positives.
+        loss_weight: Weight of the loss.
+        reduction: See :class:`MultiLabelLoss`; ``'sum'`` in [1].
     """
 
     accepts_unknown = True
-    leaves_unknown_out = True
-    gives_total = True
 
     def __init__(
         self,
@@ -84,16 +57,11 @@ class HillLoss(MultiLabelLoss):
         reduction: str = 'sum',
     ) -> None:
         super().__init__(loss_weight, reduction)
-        if not 1 <= lambda_ < float('inf'):
-            raise ValueError(f'Expected `lambda_` to be at least 1, but got {lambda_}.')
-        check_at_least_zero('margin', margin)
-        check_at_least_zero('gamma', gamma)
+        check(lambda_=(lambda_, '>= 1'), margin=(margin, '>= 0'), gamma=(gamma, '>= 0'))
         self.lambda_, self.margin, self.gamma = lambda_, margin, gamma
 
-    def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
-        """See :func:`hill_loss`."""
-        return hill_loss(cls_score, target, self.lambda_, self.margin, self.gamma, total)
+    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+        return hill_loss(cls_score, target, self.lambda_, self.margin, self.gamma)
 
     def extra_repr(self) -> str:
-        """Shown in ``print(model)``."""
         return f'lambda_={self.lambda_}, margin={self.margin}, gamma={self.gamma}, {super().extra_repr()}'

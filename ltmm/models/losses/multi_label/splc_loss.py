@@ -1,4 +1,4 @@
-"""Self-paced loss correction: what the model is sure of becomes positive."""
+"""Self-paced loss correction: confident predictions become positive labels."""
 
 import math
 
@@ -7,43 +7,50 @@ from torch import Tensor
 
 from ltmm.models.state.progress import UsesProgress
 from ltmm.registry import MODELS
+from ltmm.utils.checks import check
 
-from ..base import check_at_least_zero
-from ..classification.sigmoid_focal_loss import focal_of_wrong_logit, focal_of_wrong_logit_with_grad
-from ..functional import fused_loss
+from ..functional import sigmoid_focal
 from .base import MultiLabelLoss
 
-__all__ = ['SPLCLoss']
+__all__ = ['SPLCLoss', 'splc_loss']
+
+
+def splc_loss(cls_score: Tensor, target: Tensor, tau: float, margin: float, gamma: float) -> Tensor:
+    """Compute the loss of each label, (N, C); see :class:`SPLCLoss` for the other arguments.
+
+    Args:
+        cls_score: Logits, (N, C).
+        target: 1 positive, else 0, (N, C).
+        tau: In (0, 1]; 1 corrects no label.
+    """
+    threshold = math.log(tau / (1 - tau)) if tau < 1 else math.inf
+    corrected = torch.where(cls_score.detach() > threshold, 1, target)
+    return sigmoid_focal((1 - 2 * corrected) * (cls_score - margin * target), gamma)
 
 
 @MODELS.register_module()
 class SPLCLoss(UsesProgress, MultiLabelLoss):
-    r"""Turns labels that are not marked positive, but score high, into positives: the tail's missing ones too.
+    r"""Focal loss that treats labels with a high score as positives, to recover missing ones.
 
     .. math::
         z' = z - m y, \qquad y' = y \vee [\sigma(z) > \tau], \qquad
         \ell_{ic} = -y' (1 - p')^\gamma \log p' - (1 - y') \, {p'}^\gamma \log (1 - p'), \quad p' = \sigma(z')
 
-    Before ``start_epoch`` y' is y. Negative (0) and unknown (-1) labels are the same to it.
+    Before ``start_epoch`` y' is y. Unknown labels (-1) are treated as negatives (0).
 
     [0] Zhang et al., Simple and Robust Loss Design for Multi-Label Learning with Missing Labels, 2021,
-        arXiv 2112.07368. After the paper's formulas; not compared with its authors' code.
+        arXiv 2112.07368. Follows the paper's formulas; not compared with its authors' code.
 
     Args:
-        tau: in (0, 1); 0.6 in [0].
-        start_epoch: first epoch with corrected labels, counted from 0.
-        margin: m, what the logit of an observed positive is lowered by.
-        gamma: focusing, at least 0.
-        loss_weight: factor of the loss.
-        reduction: see :class:`~ltmm.models.losses.multi_label.base.MultiLabelLoss`.
-
-    Raises:
-        ValueError: a number out of range.
-        RuntimeError: at a forward, when nobody has told the epoch; the message says who should.
+        tau: 0.6 in [0].
+        start_epoch: First epoch with corrected labels, counted from 0.
+        margin: m.
+        gamma: Focusing strength.
+        loss_weight: Weight of the loss.
+        reduction: See :class:`MultiLabelLoss`.
     """
 
     accepts_unknown = True
-    gives_total = True
 
     def __init__(
         self,
@@ -55,35 +62,17 @@ class SPLCLoss(UsesProgress, MultiLabelLoss):
         reduction: str = 'sum',
     ) -> None:
         super().__init__(loss_weight, reduction)
-        if not 0 < tau < 1:
-            raise ValueError(f'Expected `tau` to be in (0, 1), but got {tau}.')
-        for name, value in dict(start_epoch=start_epoch, margin=margin, gamma=gamma).items():
-            check_at_least_zero(name, value)
+        check(tau=(tau, 'in (0, 1)'), start_epoch=(start_epoch, '>= 0'), margin=(margin, '>= 0'), gamma=(gamma, '>= 0'))
         self.tau, self.start_epoch, self.margin, self.gamma = tau, start_epoch, margin, gamma
 
-    def unreduced(self, cls_score: Tensor, target: Tensor, total: bool = False) -> Tensor:
-        """See the class."""
-        threshold = math.log(self.tau / (1 - self.tau)) if self.epoch >= self.start_epoch else math.inf
+    def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
+        tau = self.tau if self.epoch >= self.start_epoch else 1.0
+        return splc_loss(cls_score, target, tau, self.margin, self.gamma)
 
-        def corrected(cls_score: Tensor) -> Tensor:
-            return (cls_score.detach() - threshold).sign_().maximum(target).clamp_(min=0)
-
-        def wrong_logit(cls_score: Tensor, positive: Tensor) -> Tensor:
-            shifted = torch.sub(cls_score, target.clamp(min=0), alpha=self.margin)
-            return torch.addcmul(shifted, shifted, positive, value=-2)
-
-        def value(cls_score: Tensor) -> Tensor:
-            return focal_of_wrong_logit(wrong_logit(cls_score, corrected(cls_score)), self.gamma)
-
-        def value_and_grad(cls_score: Tensor) -> tuple[Tensor, Tensor]:
-            positive = corrected(cls_score)
-            loss, grad = focal_of_wrong_logit_with_grad(wrong_logit(cls_score, positive), self.gamma)
-            return loss, grad.addcmul_(grad, positive, value=-2)
-
-        return fused_loss(cls_score, value, value_and_grad, total=total)
+    def unreduced_partial(self, cls_score: Tensor, target: Tensor, known: Tensor) -> Tensor:
+        return self.unreduced(cls_score, target)
 
     def extra_repr(self) -> str:
-        """Shown in ``print(model)``."""
         return (
             f'tau={self.tau}, start_epoch={self.start_epoch}, margin={self.margin}, gamma={self.gamma}, '
             f'{super().extra_repr()}'
