@@ -1,13 +1,14 @@
 """Formulas that several losses share."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['sigmoid_focal']
+__all__ = ['power', 'sigmoid_focal']
 
 
 def sigmoid_focal(wrong: Tensor, gamma: float) -> Tensor:
-    r"""Compute the focal loss :math:`(1 - p)^\gamma (-\log p) = \sigma(x)^\gamma \, \mathrm{softplus}(x)`, p = sigmoid(-x).
+    r"""Compute the focal loss :math:`(1 - p)^\gamma (-\log p) = \sigma(x)^\gamma \, \mathrm{softplus}(x)`, elementwise.
 
     Value and gradient are finite for any logit and any gamma.
 
@@ -17,3 +18,10 @@ def sigmoid_focal(wrong: Tensor, gamma: float) -> Tensor:
     """
     cost = F.softplus(wrong)
     return cost if gamma == 0 else cost * (gamma * (wrong - cost)).exp()  # log sigmoid(x) = x - softplus(x)
+
+
+def power(base: Tensor, exponent: float) -> Tensor:
+    """Compute ``base ** exponent`` of base >= 0, with a finite gradient at 0."""
+    if exponent == 4:
+        return base.square().square()  # several times faster
+    return base.clamp(min=torch.finfo(base.dtype).tiny) ** exponent if 0 < exponent < 1 else base**exponent

@@ -15,7 +15,7 @@ __all__ = ['SoftmaxFocalLoss', 'focal_modulation']
 
 
 def focal_modulation(loss: Tensor, gamma: float) -> Tensor:
-    r"""Compute :math:`(1 - e^{-\ell})^\gamma \, \ell` from cross entropies, (N,); finite gradient at 0 for any gamma."""
+    r"""Compute :math:`(1 - e^{-\ell})^\gamma \, \ell` from cross entropies, (N,), with a finite gradient at 0."""
     smallest = torch.finfo(loss.dtype).tiny  # a power below 1 has no derivative at 0
     return (-torch.expm1(-loss)).clamp(min=smallest) ** gamma * loss
 

@@ -1,11 +1,13 @@
 """Asymmetric loss: focusing and a margin for negatives only."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
+from ..functional import power
 from .base import MultiLabelLoss
 
 __all__ = ['ASLLoss', 'asl_loss', 'probability_of_truth']
@@ -42,9 +44,9 @@ def asl_loss(
         eps: Lower bound of t.
         detach_focus: Stop the gradient through :math:`(1 - t)^\gamma`.
     """
-    truth = probability_of_truth(cls_score, target, clip).clamp(eps, 1)
+    truth = F.hardtanh(probability_of_truth(cls_score, target, clip), eps, 1)  # clamp, with a faster backward
     wrong = 1 - (truth.detach() if detach_focus else truth)
-    focus = torch.lerp(wrong**gamma_neg, wrong**gamma_pos, target)
+    focus = torch.lerp(power(wrong, gamma_neg), power(wrong, gamma_pos), target)
     return -focus * truth.log()
 
 

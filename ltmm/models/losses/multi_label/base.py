@@ -37,19 +37,21 @@ def reduce_multi_label_loss(
     return reduce_loss(loss, weight, reduction, loss.numel() if reduction == 'mean' else None)
 
 
-def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> None:
-    """Refuse targets, (N, C), other than 1 (positive), 0 (negative) and, if the loss accepts it, -1 (unknown)."""
-    expected = target.clamp(min=-1 if accepts_unknown else 0).sign()
-    if torch.equal(target, expected):
-        return
-    image, label = (target != expected).nonzero()[0].tolist()
+def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> bool:
+    """Refuse targets, (N, C), other than 1 (positive), 0 (negative) and -1 (unknown); return whether any is unknown."""
+    sign = target.sign()
+    if torch.equal(target, sign.clamp(min=0)):
+        return False
+    if accepts_unknown and torch.equal(target, sign):
+        return True
+    image, label = (target != (sign if accepts_unknown else sign.clamp(min=0))).nonzero()[0].tolist()
     value = target[image, label].item()
-    where = f'image {image} of the batch has {value:g} for class {label}'
+    found = f'image {image} of the batch has {value:g} for class {label}'
     if value == -1:
-        raise ValueError(f'{name} does not support unknown labels, but {where}. {UNKNOWN_REMEDIES}')
+        raise ValueError(f'{name} does not support unknown labels, but {found}. {UNKNOWN_REMEDIES}')
+    expected = 'targets 1 (positive), 0 (negative)' + ' or -1 (unknown)' * accepts_unknown
     raise ValueError(
-        f'{name}: expected targets 1 (positive), 0 (negative){" or -1 (unknown)" * accepts_unknown}, but {where}. '
-        'Leave Mixup, CutMix and label smoothing out of the config.'
+        f'{name}: expected {expected}, but {found}. Leave Mixup, CutMix and label smoothing out of the config.'
     )
 
 
@@ -62,7 +64,7 @@ class MultiLabelLoss(LogitLoss):
     Args:
         loss_weight: Weight of the loss.
         reduction: ``'mean'`` over all N C labels, ``'batchmean'``: sum over the classes and mean over the images,
-            ``'sum'`` or ``'none'``. The default of each loss is that of its authors, to whom their learning rate belongs.
+            ``'sum'`` or ``'none'``. The default of each loss is its authors', which their learning rate goes with.
     """
 
     accepts_unknown = False
@@ -113,7 +115,7 @@ class MultiLabelLoss(LogitLoss):
         target = target.to(cls_score.dtype)
         with torch.autocast(cls_score.device.type, enabled=False):
             if self._any_unknown(target):
-                loss = self.unreduced_partial(cls_score, target.clamp(min=0), (target >= 0).to(target))
+                loss = self.unreduced_partial(cls_score, target.clamp(min=0), 1 + target.clamp(max=0))
             else:
                 loss = self.unreduced(cls_score, target)
         return self.loss_weight * self.reduce(loss, weight, reduction_override or self.reduction, avg_factor)
@@ -122,13 +124,9 @@ class MultiLabelLoss(LogitLoss):
         return reduce_multi_label_loss(loss, weight, reduction, avg_factor)
 
     def _any_unknown(self, target: Tensor) -> bool:
-        """Check the targets and return whether any is unknown; a compiled graph cannot look, and expects some."""
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():  # values are not known then
             return self.accepts_unknown
-        if torch.equal(target, target * target):  # all 0 or 1
-            return False
-        check_targets(target, self.accepts_unknown, type(self).__name__)
-        return True
+        return check_targets(target, self.accepts_unknown, type(self).__name__)
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:
         super()._check(cls_score, label)

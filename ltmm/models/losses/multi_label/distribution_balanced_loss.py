@@ -21,7 +21,7 @@ WEIGHT_NORMS = ('by_batch', 'by_instance')
 
 
 def rebalanced_weight(target: Tensor, inverse_count: Tensor, alpha: float, beta: float, mu: float) -> Tensor:
-    r"""Compute the weights :math:`\alpha + \sigma(\beta (r_{ic} - \mu))`, (N, C), with r the share of class c in image i.
+    r"""Compute weights :math:`\alpha + \sigma(\beta (r_{ic} - \mu))`, (N, C), with r the share of class c in image i.
 
     Images without positives have weight alpha + 1, the limit.
 
@@ -34,7 +34,7 @@ def rebalanced_weight(target: Tensor, inverse_count: Tensor, alpha: float, beta:
     """
     draws = (target @ inverse_count).clamp(min=1e-30)  # (N,)
     share = torch.outer(1 / draws, inverse_count)  # (N, C)
-    return alpha + (beta * (share - mu)).sigmoid()
+    return share.sub_(mu).mul_(beta).sigmoid_().add_(alpha)
 
 
 def class_balanced_weight(target: Tensor, counts: Tensor, beta: float, mode: str) -> Tensor:
@@ -79,7 +79,9 @@ def distribution_balanced_loss(
         gamma: Focusing strength; 0 for binary cross entropy.
     """
     slope = neg_scale - (neg_scale + 1) * target  # -1 for positives, lambda for negatives
-    return weight / slope.abs() * sigmoid_focal(slope * (cls_score + shift), gamma)
+    if neg_scale != 1:
+        weight = weight / slope.abs()
+    return weight * sigmoid_focal(slope * (cls_score + shift), gamma)
 
 
 @MODELS.register_module()
@@ -110,10 +112,10 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
     The losses in the tables of [0]: R-BCE is ``'rebalance'`` alone, R-BCE-Focal adds focal, DB-0FL adds neg_scale and
     init_bias, DB has all; CB-Focal is ``'CB'`` with focal; NTR-Focal has no ``reweight`` ([1] fails there).
 
-    Follows [1] where it differs from [0]: kappa is divided by lambda, and so is the weight of negatives. Classes without
-    training images have weight 0 and no shift ([1] gives NaN); n_c = N counts as N - 1/2. Images without positives have
-    weight alpha + 1 in ``'rebalance'`` and 1 in the modes of ``'CB'`` that weight images. Unknown labels are refused:
-    the weights need all labels of an image.
+    Follows [1] where it differs from [0]: kappa is divided by lambda, and so is the weight of negatives. Classes
+    without training images have weight 0 and no shift ([1] gives NaN); n_c = N counts as N - 1/2. Images without
+    positives have weight alpha + 1 in ``'rebalance'`` and 1 in the modes of ``'CB'`` that weight images. Unknown
+    labels are refused: the weights need all labels of an image.
 
     [0] Wu et al., Distribution-Balanced Loss for Multi-Label Classification in Long-Tailed Datasets, ECCV 2020,
         arXiv 2007.09654.

@@ -15,7 +15,7 @@ __all__ = ['MultiLabelFocalLoss']
 
 @MODELS.register_module()
 class MultiLabelFocalLoss(MultiLabelLoss):
-    r"""Binary cross entropy that down-weights easy labels, so that easy negatives do not outweigh the positives of a class.
+    r"""Binary cross entropy that down-weights easy labels, most of them negatives of tail classes.
 
     .. math::
         \ell_{ic} = \kappa \, (1 - p_t)^\gamma (-\log p_t), \qquad

@@ -1,12 +1,13 @@
 """Hill loss: less weight for negatives with a high score, which may be missing labels."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
-from ..functional import sigmoid_focal
+from ..functional import power
 from .base import MultiLabelLoss
 
 __all__ = ['HillLoss', 'hill_loss']
@@ -19,9 +20,10 @@ def hill_loss(cls_score: Tensor, target: Tensor, lambda_: float, margin: float, 
         cls_score: Logits, (N, C).
         target: 1 positive, 0 negative, (N, C).
     """
-    prob = cls_score.sigmoid()
-    positive, negative = sigmoid_focal(margin - cls_score, gamma), (lambda_ - prob) * prob.square()
-    return torch.lerp(negative, positive, target)
+    wrong = (1 - 2 * target) * (cls_score - margin * target)  # logit of the wrong answer
+    prob = wrong.sigmoid()  # 1 - p_m for positives, p for negatives
+    focus = prob**2 if gamma == 2 else torch.lerp(prob**2, power(prob, gamma), target)
+    return focus * torch.lerp(lambda_ - prob, F.softplus(wrong), target)
 
 
 @MODELS.register_module()

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
+from ..functional import power
 from .asl_loss import probability_of_truth
 from .base import MultiLabelPriorLoss
 
@@ -73,9 +75,9 @@ def multi_focal_loss(
     truth = probability_of_truth(cls_score, target, clip)
     if companions is not None:
         truth = truth * torch.lerp(1 + (boost - 1) * companions.sign(), 1 - companions, target)
-    truth = truth.clamp(eps, 1)
+    truth = F.hardtanh(truth, eps, 1)
     wrong = 1 - (truth.detach() if detach_focus else truth)
-    focus = torch.lerp(wrong ** (gamma_neg + class_weight), wrong**gamma_pos, target)
+    focus = torch.lerp(wrong ** (gamma_neg + class_weight), power(wrong, gamma_pos), target)
     return -class_weight * focus * truth.log()
 
 

@@ -3,12 +3,14 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
+from ..functional import power
 from .asl_loss import probability_of_truth
 from .base import MultiLabelPriorLoss
 
@@ -20,9 +22,10 @@ MODES = ('ignore', 'ignore_normalize', 'negative', 'selective')
 def partial_asl_loss(
     cls_score: Tensor,
     target: Tensor,
-    masks: tuple[Tensor, ...],
-    gammas: tuple[float, ...],
-    alphas: tuple[float, ...],
+    known: Tensor,
+    kept: Tensor | None,
+    gammas: tuple[float, float, float],
+    alphas: tuple[float, float, float],
     clip: float,
     eps: float,
 ) -> Tensor:
@@ -31,15 +34,18 @@ def partial_asl_loss(
     Args:
         cls_score: Logits, (N, C).
         target: 1 positive, 0 negative or unknown, (N, C).
-        masks: 1 for the labels of each state s (positive, negative, unknown), else 0, (N, C).
-        gammas: Exponent of each state.
-        alphas: Weight of each state.
+        known: 1 known, 0 unknown, (N, C).
+        kept: Weight of unknown labels, (N, C); None for 0.
+        gammas: Exponents of positives, negatives and unknown labels.
+        alphas: Weights of positives, negatives and unknown labels.
         clip: Margin of labels that are not positive.
         eps: Lower bound of t.
     """
-    truth = probability_of_truth(cls_score, target, clip).clamp(eps, 1)
+    truth = F.hardtanh(probability_of_truth(cls_score, target, clip), eps, 1)
     wrong = 1 - truth.detach()
-    focus = sum(alpha * mask * wrong**gamma for mask, gamma, alpha in zip(masks, gammas, alphas))
+    positive, negative, unknown = (alpha * power(wrong, gamma) for alpha, gamma in zip(alphas, gammas))
+    focus = torch.lerp(negative, positive, target)
+    focus = focus * known if kept is None else torch.lerp(kept * unknown, focus, known)
     return -focus * truth.log()
 
 
@@ -140,13 +146,11 @@ class PartialASLLoss(MultiLabelPriorLoss):
         return self.unreduced_partial(cls_score, target, torch.ones_like(target))
 
     def unreduced_partial(self, cls_score: Tensor, target: Tensor, known: Tensor) -> Tensor:
-        masks = [target, known - target]
-        if self.mode == 'negative':
-            masks.append(1 - known)
-        elif self.mode == 'selective':
-            kept = least_likely(cls_score.detach(), 1 - known, self.topk * len(target))
-            masks.append(kept if self.prior_threshold is None else kept * self.rare.to(kept))
-        loss = partial_asl_loss(cls_score, target, masks, self.gammas, self.alphas, self.clip, self.eps)
+        kept = 1 - known if self.mode in ('negative', 'selective') else None
+        if self.mode == 'selective':
+            kept = least_likely(cls_score.detach(), kept, self.topk * len(target))
+            kept = kept if self.prior_threshold is None else kept * self.rare.to(kept)
+        loss = partial_asl_loss(cls_score, target, known, kept, self.gammas, self.alphas, self.clip, self.eps)
         if self.mode == 'ignore_normalize':
             loss = loss * (1 + 1 / (1 + known.sum(1, keepdim=True)))
         return loss

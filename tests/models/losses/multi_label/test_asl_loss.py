@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from ltmm.models.losses import ASLLoss, MultiLabelBCELoss
-from ltmm.models.losses.multi_label.asymmetric import power
 
 SCORE = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 TARGET = (torch.rand(6, 5, generator=torch.Generator().manual_seed(1)) < 0.3).double()
@@ -47,12 +46,6 @@ def test_negatives_below_the_margin_have_no_gradient(gamma):
     score = torch.tensor([[-4.0, 4.0]], requires_grad=True)
     ASLLoss(gamma, 0, 0.05, detach_focus=False)(score, torch.zeros(1, 2)).backward()
     assert score.grad[0, 0] == 0 and score.grad[0, 1] > 0
-
-
-@pytest.mark.parametrize('exponent', [0, 0.5, 1, 2, 3, 4, 5])
-def test_power(exponent):
-    base = torch.rand(7)
-    torch.testing.assert_close(power(base, exponent), base**exponent)
 
 
 @pytest.mark.parametrize(
