@@ -282,9 +282,9 @@ class ClassDistribution:
         """Return ``'apple (3)'``, or ``'class 3'`` without class names."""
         return f'{self.class_names[label]} ({label})' if self.class_names else f'class {label}'
 
-    def rows(self, shots: Shots | None = None) -> list[dict]:
+    def rows(self) -> list[dict]:
         """Return a dictionary per class, most frequent first: label, name, images, instances, share, shot."""
-        groups = (shots or self.shots()).names()
+        groups = self.shots().names()
         return [
             dict(
                 label=int(c),

@@ -45,13 +45,9 @@ class _CIFAR(DownloadMixin):
 
 @DATASETS.register_module()
 class CIFAR10(_CIFAR, MMPretrainCIFAR10):
-    """CIFAR-10.
+    """CIFAR-10, ``split`` ``'train'`` (50,000 images) or ``'test'`` (10,000).
 
-    Args:
-        data_root: Folder that holds ``cifar-10-batches-py/``. Default: searched for in ``$LTMM_DATA_ROOT`` and
-            ``data/``.
-        download: Download missing files.
-        split: ``'train'`` (50,000 images) or ``'test'`` (10,000).
+    ``data_root`` holds ``cifar-10-batches-py/``. Args: see :class:`~ltmm.datasets.files.DownloadMixin`.
     """
 
     name = 'CIFAR-10'
@@ -61,12 +57,9 @@ class CIFAR10(_CIFAR, MMPretrainCIFAR10):
 
 @DATASETS.register_module()
 class CIFAR100(_CIFAR, MMPretrainCIFAR100):
-    """CIFAR-100.
+    """CIFAR-100, ``split`` ``'train'`` (50,000 images) or ``'test'`` (10,000).
 
-    Args:
-        data_root: Folder that holds ``cifar-100-python/``. Default: searched for in ``$LTMM_DATA_ROOT`` and ``data/``.
-        download: Download missing files.
-        split: ``'train'`` (50,000 images) or ``'test'`` (10,000).
+    ``data_root`` holds ``cifar-100-python/``. Args: see :class:`~ltmm.datasets.files.DownloadMixin`.
     """
 
     name = 'CIFAR-100'

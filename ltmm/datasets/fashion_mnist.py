@@ -38,16 +38,12 @@ def read_idx(path: Path) -> np.ndarray:
 class FashionMNIST(DownloadMixin, MMPretrainFashionMNIST):
     """Fashion-MNIST, from the data folders, Debian's package ``dataset-fashion-mnist`` or the internet.
 
-    Unlike mmpretrain's dataset, ``split`` alone selects the data, not ``test_mode``.
+    ``split`` is ``'train'`` (60,000 images) or ``'test'`` (10,000); unlike in mmpretrain, ``test_mode`` does not change
+    it. Args: see :class:`~ltmm.datasets.files.DownloadMixin`.
 
     References:
         [0] Xiao et al., Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms, 2017,
             arXiv 1708.07747.
-
-    Args:
-        data_root: Folder of the four idx files. Default: searched for in ``$LTMM_DATA_ROOT`` and ``data/``.
-        download: Download missing files.
-        split: ``'train'`` (60,000 images) or ``'test'`` (10,000).
     """
 
     name = 'Fashion-MNIST'

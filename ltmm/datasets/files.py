@@ -10,16 +10,7 @@ from pathlib import Path
 
 from mmengine.dist import broadcast_object_list, is_main_process
 
-__all__ = [
-    'DownloadMixin',
-    'check_images',
-    'data_roots',
-    'file_or_gz',
-    'find_folder',
-    'install',
-    'missing_images',
-    'on_main_process',
-]
+__all__ = ['DownloadMixin', 'check_images', 'data_roots', 'file_or_gz', 'find_folder', 'install', 'on_main_process']
 
 DATA_ROOT_VARIABLE = 'LTMM_DATA_ROOT'
 TIMEOUT = 30  # seconds

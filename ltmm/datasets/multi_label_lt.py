@@ -16,7 +16,7 @@ from ltmm.utils.errors import InputError
 from .files import DATA_ROOT_VARIABLE, data_roots, find_folder
 from .multi_label import MultiLabelDataset
 
-__all__ = ['COCOMLT', 'VOCMLT', 'MLTSplit']
+__all__ = ['COCOMLT', 'VOCMLT', 'MLTSplit', 'MultiLabelLT']
 
 AUTHORS = 'github.com/wutong16/DistributionBalancedLoss'
 LIST_FILES = ('img_id.txt', 'img_id.pkl')  # names of the list of training images
@@ -39,8 +39,8 @@ class MLTSplit(NamedTuple):
     counts: tuple[int, ...] | None = None  # images per class of the listed training images; None for the test set
 
 
-class _MultiLabelLT(MultiLabelDataset):
-    """Base class of the two benchmarks.
+class MultiLabelLT(MultiLabelDataset):
+    """Base class of COCO-MLT and VOC-MLT.
 
     The number of images, in total and per class, must be the published one.
 
@@ -127,21 +127,15 @@ class _MultiLabelLT(MultiLabelDataset):
 
 
 @DATASETS.register_module()
-class COCOMLT(_MultiLabelLT):
+class COCOMLT(MultiLabelLT):
     """COCO-MLT: 1,909 images of COCO train2017 with 80 classes of 1,128 to 6 images; the test set is val2017.
+
+    ``data_root`` holds ``annotations/``, ``train2017/`` and ``val2017/``. Args: see :class:`MultiLabelLT`.
 
     References:
         [0] Wu et al., Distribution-Balanced Loss for Multi-Label Classification in Long-Tailed Datasets, ECCV 2020,
             arXiv 2007.09654.
         [1] github.com/wutong16/DistributionBalancedLoss @14460d0, appendix/coco/longtail2017.
-
-    Args:
-        split: ``'train'`` or ``'test'``.
-        data_root: Folder of ``annotations/``, ``train2017/`` and ``val2017/``. Default: searched for in
-            ``$LTMM_DATA_ROOT`` and ``data/``.
-        list_file: File of the ids of the training images. Default: searched for.
-        difficult_as: ``'positive'``, ``'negative'`` or ``'unknown'``: state of a class that has only crowd regions.
-        kwargs: See :class:`~ltmm.datasets.multi_label.MultiLabelDataset`.
     """
 
     name = 'COCO-MLT'
@@ -172,23 +166,16 @@ class COCOMLT(_MultiLabelLT):
 
 
 @DATASETS.register_module()
-class VOCMLT(_MultiLabelLT):
+class VOCMLT(MultiLabelLT):
     """VOC-MLT: 1,142 images of VOC 2012 trainval with 20 classes of 775 to 4 images; the test set is VOC 2007 test.
 
-    Difficult objects count, in training and test, as in [1].
+    ``data_root`` is ``VOCdevkit`` with ``VOC2012/`` and ``VOC2007/``. Difficult objects count, in training and test, as
+    in [1]. Args: see :class:`MultiLabelLT`.
 
     References:
         [0] Wu et al., Distribution-Balanced Loss for Multi-Label Classification in Long-Tailed Datasets, ECCV 2020,
             arXiv 2007.09654.
         [1] github.com/wutong16/DistributionBalancedLoss @14460d0, appendix/VOCdevkit/longtail2012.
-
-    Args:
-        split: ``'train'`` or ``'test'``.
-        data_root: Folder ``VOCdevkit`` of ``VOC2012/`` and ``VOC2007/``. Default: searched for in ``$LTMM_DATA_ROOT``
-            and ``data/``.
-        list_file: File of the ids of the training images. Default: searched for.
-        difficult_as: ``'positive'``, ``'negative'`` or ``'unknown'``: state of a class that has only difficult objects.
-        kwargs: See :class:`~ltmm.datasets.multi_label.MultiLabelDataset`.
     """
 
     METAINFO = {'classes': tuple(VOC2007_CATEGORIES)}

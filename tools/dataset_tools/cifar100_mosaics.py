@@ -1,10 +1,9 @@
-"""Make the multi-label benchmark CIFAR-100 mosaics out of CIFAR-100: python tools/dataset_tools/cifar100_mosaics.py
+"""Make the multi-label benchmark CIFAR-100 mosaics: python tools/dataset_tools/cifar100_mosaics.py
 
-Four images of CIFAR-100 side by side, 64x64 pixels, labelled by the one to four classes that they show. 50 of the 100
-classes, drawn by the seed; in training the most frequent one is in 1,000 mosaics and the rarest in 5 (imbalance factor
-200, as in COCO-MLT and VOC-MLT); in validation and test all are equally frequent. The ten scenes of five classes make
-classes come together. The test mosaics are made of CIFAR-100's test images, those to train and to validate on of its
-training images, 450 and 50 a class, never of the same ones. Images of the most frequent classes come more than once.
+A mosaic is four images of CIFAR-100, 64x64 pixels, labeled by its one to four classes. 50 of the 100 classes are drawn
+by the seed. In training, the most frequent class is in 1,000 mosaics and the rarest in 5 (imbalance factor 200, as in
+COCO-MLT and VOC-MLT); validation and test set are balanced. Ten scenes of five classes make classes occur together.
+Test mosaics use the test images of CIFAR-100; training and validation mosaics use 450 and 50 training images per class.
 """
 
 import argparse
@@ -17,10 +16,10 @@ from ltmm.datasets.cifar100_mosaics import FOLDER, CIFAR100Mosaics
 from ltmm.datasets.files import data_roots, install
 from ltmm.datasets.mosaic_generation import draw_label_sets, draw_tiles, place_labels
 
-SIZE_PROBABILITY = (0.2, 0.4, 0.3, 0.1)  # of mosaics with one to four classes: 2.3 on average, VOC-MLT has 2.05
-CLASSES_A_SCENE = 5
+SIZE_PROBABILITY = (0.2, 0.4, 0.3, 0.1)  # of one to four classes: 2.3 on average, as 2.05 in VOC-MLT
+CLASSES_PER_SCENE = 5
 AFFINITY = 4.0
-VAL_IMAGES = 50  # of CIFAR-100's 500 training images a class
+VAL_IMAGES = 50  # of the 500 training images per class
 VAL_COUNT, TEST_COUNT = 45, 140  # mosaics that hold each class
 
 
@@ -30,7 +29,7 @@ def generate(folder: str, num_classes: int, max_images: int, imbalance_factor: f
     cifar = {split: CIFAR100(split=split, download=False) for split in ('train', 'test')}
     members = {split: _images_by_class(dataset, rng) for split, dataset in cifar.items()}
     kept = np.sort(rng.permutation(len(members['train']))[:num_classes])
-    scenes = rng.permutation(np.arange(num_classes) // CLASSES_A_SCENE)
+    scenes = rng.permutation(np.arange(num_classes) // CLASSES_PER_SCENE)
     tail_counts = rng.permutation(long_tailed_counts(max_images, num_classes, imbalance_factor))
     names = np.array(cifar['train'].metainfo['classes'])[kept]
     parts = dict(
@@ -40,7 +39,7 @@ def generate(folder: str, num_classes: int, max_images: int, imbalance_factor: f
     )
     for part, (source, counts, images) in parts.items():
         classes = place_labels(draw_label_sets(counts, SIZE_PROBABILITY, scenes, AFFINITY, rng), rng)
-        classes = classes[rng.permutation(len(classes))]  # the last sets are those of the classes that were left
+        classes = classes[rng.permutation(len(classes))]  # the last sets hold the frequent classes
         used, first, mosaics = np.unique(draw_tiles(classes, images, rng), return_index=True, return_inverse=True)
         np.savez_compressed(
             Path(folder, f'{part}.npz'),
@@ -52,19 +51,19 @@ def generate(folder: str, num_classes: int, max_images: int, imbalance_factor: f
 
 
 def _images_by_class(dataset: CIFAR100, rng: np.random.Generator) -> list[np.ndarray]:
-    """Indices of the images of each class, shuffled."""
+    """Return the shuffled indices of the images of each class."""
     labels = dataset.get_gt_labels()
     return [rng.permutation(np.flatnonzero(labels == c)) for c in range(len(dataset.metainfo['classes']))]
 
 
 def main() -> None:
-    """Make the files and say what is in them."""
+    """Make the files and print their class distributions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, help='folder for the files; cifar100_mosaics/ beside the other data')
-    parser.add_argument('--num-classes', type=int, default=50, help='of the 100 (%(default)s)')
-    parser.add_argument('--max-images', type=int, default=1000, help='of the most frequent class (%(default)s)')
-    parser.add_argument('--imbalance-factor', type=float, default=200, help='most frequent over rarest (%(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of every choice (%(default)s)')
+    parser.add_argument('--out', type=Path, help='output folder; cifar100_mosaics/ beside the other data')
+    parser.add_argument('--num-classes', type=int, default=50, help='number of classes (%(default)s)')
+    parser.add_argument('--max-images', type=int, default=1000, help='mosaics of the most frequent class (%(default)s)')
+    parser.add_argument('--imbalance-factor', type=float, default=200, help='most over least frequent (%(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='random seed (%(default)s)')
     args = parser.parse_args()
     if not 2 <= args.num_classes <= 100:
         parser.error(f'expected --num-classes to be 2 to 100, but got {args.num_classes}')
@@ -73,7 +72,7 @@ def main() -> None:
     for split in ('train', 'val', 'test'):
         table = LabelTable.from_dataset(CIFAR100Mosaics(split, data_root=str(out)))
         labels = len(table.labels) / len(table)
-        print(f'{out / split}.npz: {table.class_distribution().summary()}; {labels:.2f} labels a mosaic')
+        print(f'{out / split}.npz: {table.class_distribution().summary()}; {labels:.2f} labels per mosaic')
 
 
 if __name__ == '__main__':

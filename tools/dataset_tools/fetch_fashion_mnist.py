@@ -1,7 +1,7 @@
-"""Make sure that Fashion-MNIST (31 MB) is there: python tools/dataset_tools/fetch_fashion_mnist.py
+"""Download Fashion-MNIST (31 MB): python tools/dataset_tools/fetch_fashion_mnist.py
 
-Looks in $LTMM_DATA_ROOT, data/ and Debian's system folder, then downloads it from its home; where that is out of reach,
-takes Debian's package dataset-fashion-mnist from the package registry, without having to be root.
+Searches $LTMM_DATA_ROOT, data/ and Debian's system folder, then downloads from the official site or, if that is not
+reachable, from Debian's package dataset-fashion-mnist, without root privileges.
 """
 
 import shutil
@@ -17,12 +17,7 @@ PACKAGE = 'dataset-fashion-mnist'
 
 
 def fetch_from_debian(folder: str) -> None:
-    """Put the four files of Debian's package into ``folder``.
-
-    Raises:
-        OSError: no apt-get here.
-        RuntimeError: the package cannot be had; with what apt-get said last.
-    """
+    """Download the four files of Debian's package into ``folder``."""
     with TemporaryDirectory() as temporary:
         own = Path(temporary)
         own.joinpath('lists/partial').mkdir(parents=True)
@@ -30,7 +25,7 @@ def fetch_from_debian(folder: str) -> None:
         own_lists = ['-o', f'Dir::State::lists={own}/lists', '-o', f'Dir::Cache={own}']
         try:
             _run(*apt, 'download', PACKAGE, folder=own)
-        except RuntimeError:  # no package lists on this machine yet: take them into a folder of our own
+        except RuntimeError:  # no package lists on this machine: download them into an own folder
             _run(*apt, *own_lists, 'update', folder=own)
             _run(*apt, *own_lists, 'download', PACKAGE, folder=own)
         _run('dpkg-deb', '-x', str(next(own.glob('*.deb'))), 'unpacked', folder=own)
@@ -45,17 +40,17 @@ def _run(*command: str, folder: Path) -> None:
 
 
 def main() -> int:
-    """0 where the data are there at the end."""
+    """Return 0 if the data exist in the end."""
     try:
         FashionMNIST(lazy_init=True).ensure_files()
-    except FileNotFoundError as not_there:
-        print(f'Taking the package {PACKAGE} from the Debian registry ...', flush=True)
+    except FileNotFoundError as missing:
+        print(f'Downloading the Debian package {PACKAGE} ...', flush=True)
         try:
             install(data_roots()[0] / FashionMNIST.folders[0], fetch_from_debian)
         except (OSError, RuntimeError) as error:
             print(
-                f'{not_there}\nDebian failed, too: {error}\n'
-                f"As root, 'apt-get install {PACKAGE}' does it; or copy the four *-ubyte.gz files there yourself.",
+                f'{missing}\nThe Debian package failed: {error}\n'
+                f'Run apt-get install {PACKAGE} as root, or copy the four *-ubyte.gz files there.',
                 file=sys.stderr,
             )
             return 1

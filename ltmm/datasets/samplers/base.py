@@ -91,14 +91,6 @@ class ClassSampler(LongTailSampler):
         dataset, length, seed, round_up: See :class:`LongTailSampler`.
     """
 
-    def __init__(
-        self, dataset: Sized, length: int | None = None, seed: int | None = None, round_up: bool = True
-    ) -> None:
-        super().__init__(dataset, length, seed, round_up)
-        unlabeled = int((np.diff(self.table.offsets) == 0).sum())
-        if unlabeled:
-            self.warn(f'{unlabeled} of {len(self.table)} samples have no label and are never drawn.')
-
     @abstractmethod
     def class_probability(self, epoch: int | None = None) -> np.ndarray:
         """Return the probability of each class in every draw of an epoch, (C,); 0 for a class without samples.
@@ -109,7 +101,10 @@ class ClassSampler(LongTailSampler):
 
     @cached_property
     def members(self) -> ClassMembers:
-        """Samples of each class."""
+        """Samples of each class; those without a label are never drawn."""
+        unlabeled = int((np.diff(self.table.offsets) == 0).sum())
+        if unlabeled:
+            self.warn(f'{unlabeled} of {len(self.table)} samples have no label and are never drawn.')
         return ClassMembers.from_table(self.table)
 
     def sample_probability(self, epoch: int | None = None) -> np.ndarray:

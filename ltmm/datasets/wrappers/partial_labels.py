@@ -1,7 +1,6 @@
 """Partial labels: a multi-label dataset with missing labels."""
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -161,10 +160,6 @@ class PartialLabels:
     @force_full_init
     def __getitem__(self, idx: int) -> dict:
         return self._relabel(self.dataset[idx], idx)
-
-    @force_full_init
-    def __getitems__(self, indices: Sequence[int]) -> list[dict]:
-        return [self[idx] for idx in indices]
 
     @force_full_init
     def __len__(self) -> int:
