@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from toy import free_port
 
-from ltmm import ClassDistribution
+from ltmm.engine.hooks import InvalidLossHook
 from ltmm.utils.cli import one_line_errors
 from ltmm.utils.environment import EnvironmentProblem
 from ltmm.utils.errors import InputError
@@ -43,8 +43,8 @@ def test_input_error_is_one_line(error, line):
 
 
 def test_input_error_names_the_class():
-    with pytest.raises(SystemExit, match='^ClassDistributionError: ClassDistribution: Expected'), one_line_errors():
-        ClassDistribution([1, -1])
+    with pytest.raises(SystemExit, match='^InputError: InvalidLossHook: Expected'), one_line_errors():
+        InvalidLossHook(interval=0)
 
 
 def test_bug_keeps_its_traceback(monkeypatch):

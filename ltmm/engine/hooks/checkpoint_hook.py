@@ -1,6 +1,5 @@
-"""Checkpoints that are whole or not there, and that load without trust."""
+"""Checkpoints that are written atomically and load with ``weights_only=True``."""
 
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,14 @@ __all__ = ['SafeCheckpointHook']
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """MMEngine's CheckpointHook, with three promises kept.
+    """MMEngine's CheckpointHook with atomic writes.
 
-    A checkpoint is written whole or not at all; an old one is deleted only after the new one is on disk; and the file
-    holds nothing but tensors and plain Python values, so that ``torch.load(..., weights_only=True)`` reads it.
+    An old checkpoint is deleted only after the new one is on disk. Checkpoints contain only tensors and plain Python
+    values, so ``torch.load(..., weights_only=True)`` reads them.
 
     Args:
-        *args: see :class:`mmengine.hooks.CheckpointHook`.
-        **kwargs: see :class:`mmengine.hooks.CheckpointHook`.
-
-    Raises:
-        OSError: the checkpoint could not be written; the message names the previous one, which still loads.
+        *args: See :class:`mmengine.hooks.CheckpointHook`.
+        **kwargs: See :class:`mmengine.hooks.CheckpointHook`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -37,13 +33,13 @@ class SafeCheckpointHook(CheckpointHook):
         super().__init__(*args, **kwargs)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Turn what only pickle can hold into tensors and plain values."""
+        """Convert values that need pickle to tensors and plain values."""
         for key in ('meta', 'message_hub', 'param_schedulers', 'optimizer'):
             if key in checkpoint:
                 checkpoint[key] = _to_plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """The way back, for resuming."""
+        """Convert the log history back, for resuming."""
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
         for name, value in scalars.items():
             if isinstance(value, dict):
@@ -54,12 +50,12 @@ class SafeCheckpointHook(CheckpointHook):
         if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
                 stale = self.keep_ckpt_ids.popleft()
-            self.keep_ckpt_ids.append(step)  # the parent now finds nothing to delete
+            self.keep_ckpt_ids.append(step)  # so the parent deletes nothing
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         try:
             super()._save_checkpoint_with_step(runner, step, meta)
         except OSError as e:
-            raise self._cannot_write(e, self.filename_tmpl.format(step), previous) from e
+            raise self._write_error(e, self.filename_tmpl.format(step), previous) from e
         if stale is not None and is_main_process():
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(stale))
             if self.file_backend.isfile(path):
@@ -70,12 +66,12 @@ class SafeCheckpointHook(CheckpointHook):
             return
         several = len(self.key_indicators) > 1
         before = dict(self.best_ckpt_path_dict) if several else {None: self.best_ckpt_path}
-        self._set_best(dict.fromkeys(before))  # the parent deletes what it finds here before it saves
+        self._set_best(dict.fromkeys(before))  # the parent would delete these before it saves
         try:
             super()._save_best_checkpoint(runner, metrics)
         except OSError as e:
             self._set_best(before)
-            raise self._cannot_write(e, 'of the best figures', next(filter(None, before.values()), None)) from e
+            raise self._write_error(e, 'of the best figures', next(filter(None, before.values()), None)) from e
         after = self.best_ckpt_path_dict if several else {None: self.best_ckpt_path}
         self._set_best({key: after.get(key) or path for key, path in before.items()})
         for key, path in before.items():
@@ -88,22 +84,20 @@ class SafeCheckpointHook(CheckpointHook):
         else:
             self.best_ckpt_path_dict = paths
 
-    def _cannot_write(self, error: OSError, what: str, previous: str | None) -> OSError:
-        rest = f'The previous one, {previous}, is whole: free some space and resume.' if previous else ''
+    def _write_error(self, error: OSError, what: str, previous: str | None) -> OSError:
+        rest = f'The previous one is {previous}. Free some space and resume.' if previous else ''
         return OSError(error.errno, f'Cannot write the checkpoint {what}: {error.strerror}. {rest}', self.out_dir)
 
 
 def _to_plain(value: Any) -> Any:
-    """``value`` with containers rebuilt, numpy scalars and arrays as Python numbers and tensors."""
+    """Convert numpy scalars and arrays to Python numbers and tensors, in nested containers too."""
     if isinstance(value, HistoryBuffer):
         history, counts = value.data
         return dict(history=torch.from_numpy(np.array(history)), counts=torch.from_numpy(np.array(counts)))
-    if isinstance(value, (dict, OrderedDict)):
+    if isinstance(value, dict):
         return {_to_plain(k): _to_plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return (
-            type(value)(_to_plain(v) for v in value) if type(value) in (list, tuple) else tuple(map(_to_plain, value))
-        )
+        return (list if type(value) is list else tuple)(map(_to_plain, value))
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""Randomness that depends on the epoch alone, so that a resumed run equals one that never stopped."""
+"""Seed each epoch, so that a resumed run equals an uninterrupted one."""
 
 from mmengine.dataset import worker_init_fn
 from mmengine.dist import get_rank
@@ -12,23 +12,20 @@ __all__ = ['EpochSeedHook']
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
-    """Seeds all generators at the start of each epoch from (seed, epoch, rank).
+    """Seeds all random generators from (seed, epoch, rank) at the start of each epoch.
 
-    MMEngine seeds once a run: augmentation and dropout after a resume then differ from those of a run that went
-    through, and with workers that live for one epoch every epoch draws the same augmentations. With this hook an epoch
-    draws the same numbers whatever came before it. Data workers inherit the epoch's seed, for which they have to live
-    for one epoch (``persistent_workers=False``).
-
-    It works with epoch-based training; a run by iterations is seeded once, as MMEngine does.
+    MMEngine seeds once per run: after a resume, augmentation and dropout differ from an uninterrupted run, and workers
+    that live for one epoch draw the same augmentations in every epoch. Workers get the seed of the epoch if
+    ``persistent_workers=False``. Iteration-based training is seeded once, as in MMEngine.
     """
 
     priority = 'VERY_HIGH'
 
     def before_train(self, runner: Runner) -> None:
-        """Let data workers draw their seeds from the generator of the main process; keep the resumed seed's order."""
+        """Seed data workers from the main process, and give a resumed seed to the sampler."""
         loader = runner.train_dataloader
         if getattr(loader.worker_init_fn, 'func', loader.worker_init_fn) is worker_init_fn:
-            loader.worker_init_fn = None  # PyTorch's own seeding: main generator + worker id, for numpy and random too
+            loader.worker_init_fn = None  # PyTorch seeds them by main generator + worker id
         if loader.num_workers and loader.persistent_workers and isinstance(runner.train_loop, EpochBasedTrainLoop):
             runner.logger.warning(
                 'train_dataloader.persistent_workers=True: augmentations after a resume will differ from those of a '
@@ -36,10 +33,10 @@ class EpochSeedHook(Hook):
             )
         sampler = getattr(loader.batch_sampler, 'sampler', loader.sampler)
         if getattr(sampler, 'seed', None) is not None and runner._resume:
-            sampler.seed = runner.seed  # a run with seed=None drew a new one before it met its checkpoint
+            sampler.seed = runner.seed  # with seed=None, a new one was drawn before the checkpoint was loaded
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed this epoch."""
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            # 2 ** 20 epochs before two seeds of neighbouring runs meet; numpy takes 32 bits
+            # different for 2 ** 20 epochs; numpy takes 32 bits
             set_random_seed((runner.seed * 2**20 + runner.epoch + 7919 * get_rank()) % 2**32)

@@ -1,6 +1,6 @@
-"""Hold parts of a model still, with a stated policy for their batch normalisation."""
+"""Freeze parts of a model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ltmm.models.layers.per_expert import single_name
 from ltmm.registry import HOOKS
+from ltmm.utils.errors import InputError
 from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['FreezeHook']
@@ -16,21 +17,16 @@ __all__ = ['FreezeHook']
 
 @HOOKS.register_module()
 class FreezeHook(Hook):
-    """Freezes parameters by name, or all but the named, for stages that train the classifier, or a part of it, alone.
+    """Freezes parameters by name, or all but the named ones, for stages that train the classifier or a part of it.
 
-    Batch normalisation in a frozen part follows ``norm_eval``. With False its layers stay in training mode, as in the
-    code of Decoupling, BALMS and MiSLAS: they normalise by the batch, and their running statistics move towards those
-    of the second stage's sampling. With True they use the running statistics of the first stage and leave them alone.
-    Dropout in a frozen part is as in training in both.
+    It raises an error before parameters are frozen at random values, which neither a checkpoint nor pretrained weights
+    have set.
 
     Args:
-        prefixes: parameters and modules to freeze, ``'backbone'`` or ``'head.fc.weight'``.
-        keep: in place of ``prefixes``, the parameters and modules to train; all others are frozen.
-        norm_eval: the policy above.
-
-    Raises:
-        ValueError: both or none of ``prefixes`` and ``keep``; a prefix that no parameter has; or a frozen part that no
-            checkpoint and no pretrained weights fill, as the checkpoint lacks a parameter or has it in another shape.
+        prefixes: Modules or parameters to freeze, such as ``'backbone'`` or ``'head.fc.weight'``.
+        keep: Modules or parameters to train, instead of ``prefixes``; all others are frozen.
+        norm_eval: Whether batch normalization in frozen parts uses its running statistics and does not update them. By
+            default it stays in training mode, as in the code of Decoupling, BALMS and MiSLAS. Dropout always does.
     """
 
     priority = 'HIGH'
@@ -38,95 +34,71 @@ class FreezeHook(Hook):
     def __init__(
         self, prefixes: Sequence[str] | None = None, keep: Sequence[str] | None = None, norm_eval: bool = False
     ) -> None:
-        if (prefixes is None) == (keep is None):
-            raise ValueError(
-                'Expected either `prefixes`, what to freeze, or `keep`, what to train, but got '
-                f'prefixes={prefixes!r} and keep={keep!r}.'
-            )
-        for name, value in (('prefixes', prefixes), ('keep', keep)):
-            if value is not None and (isinstance(value, str) or not value):
-                raise ValueError(f'Expected `{name}` to be a list of names, but got {value!r}.')
-        self.freezes_named, self.norm_eval = keep is None, norm_eval
-        self.prefixes = tuple(prefixes or keep)
+        names = prefixes if keep is None else keep
+        if (prefixes is not None and keep is not None) or isinstance(names, str) or not names:
+            raise InputError(f'Expected a list as either `prefixes` or `keep`, but got {prefixes!r} and {keep!r}.')
+        self.keep = keep is not None
+        self.names = tuple(names)
+        self.norm_eval = norm_eval
         self._norms: list[_BatchNorm] = []
-        self._checkpoint: dict | None = None
+        self._checkpoint: dict = {}
 
     def before_run(self, runner: Runner) -> None:
-        """Freeze, before training."""
-        if not isinstance(runner._train_loop, BaseLoop):  # a test
+        """Freeze the parameters before training."""
+        if not isinstance(runner._train_loop, BaseLoop):  # test
             return
         model = unwrap_model(runner.model)
-        names = [name for name, _ in model.named_parameters()]
-        for prefix in self.prefixes:
-            if not any(_is_under(name, prefix) for name in names):
-                parts = sorted({'.'.join(name.split('.')[:depth]) for name in names for depth in (1, 2)})
-                raise ValueError(
-                    f'FreezeHook: no parameter is called {prefix!r} or {prefix + "."!r}..., so there is nothing to '
-                    f'{"freeze" if self.freezes_named else "train"}. The model has, among others: '
-                    f'{", ".join(parts[:12])}.'
-                )
-        for name, parameter in model.named_parameters():
-            if self._holds(name):
+        parameters = dict(model.named_parameters())
+        for name in self.names:
+            if not any(_contains(name, parameter) for parameter in parameters):
+                parts = sorted({'.'.join(other.split('.')[:depth]) for other in parameters for depth in (1, 2)})
+                raise InputError(f'FreezeHook: no parameter begins with {name!r}. Parts: {", ".join(parts[:12])}.')
+        for name, parameter in parameters.items():
+            if self._freezes(name):
                 parameter.requires_grad_(False)
         if self.norm_eval:
-            self._norms = [m for name, m in model.named_modules() if isinstance(m, _BatchNorm) and self._holds(name)]
-        if model is not runner.model:  # the wrapper waits for the gradients of all that were trainable when it was made
+            self._norms = [m for name, m in model.named_modules() if isinstance(m, _BatchNorm) and self._freezes(name)]
+        if model is not runner.model:  # DDP waits for the gradients of all parameters that were trainable at its start
             runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep it until all hooks have had it, so that what they leave out counts as missing."""
+        """Keep the checkpoint until all hooks have removed what they do not load."""
         self._checkpoint = checkpoint
 
     def before_train(self, runner: Runner) -> None:
-        """Refuse to freeze what is still at its random start."""
+        """Raise an error if a frozen parameter has a random value."""
         model = unwrap_model(runner.model)
-        checkpoint, self._checkpoint = self._checkpoint, None
-        if checkpoint is not None:
-            self._check_loaded(model, checkpoint.get('state_dict', checkpoint))
-        if runner._has_loaded:
-            return
-        frozen = self.prefixes if self.freezes_named else [n for n, _ in model.named_parameters() if self._holds(n)]
-        for prefix in frozen:
-            if not any(_is_pretrained(module) for module in _owners(model, prefix)):
-                raise ValueError(
-                    f'FreezeHook: {prefix!r} would be frozen at its random start. Run all stages with '
-                    'python tools/train_stages.py CONFIG, or give the checkpoint of the stage before with '
-                    '--cfg-options load_from=CHECKPOINT.'
-                )
+        state = self._checkpoint.get('state_dict', self._checkpoint)
+        shapes = {name.removeprefix('module.'): tensor.shape for name, tensor in state.items()}
+        pretrained = [name for name, module in model.named_modules() if _is_pretrained(module)]
+        for name, parameter in model.named_parameters():
+            shape = shapes.get(name, shapes.get(single_name(name)))
+            if not self._freezes(name) or shape == parameter.shape:
+                continue
+            if shape is None and any(_contains(module, name) for module in pretrained):
+                continue
+            found = 'no checkpoint' if not shapes else 'a checkpoint without it'
+            found = found if shape is None else f'a checkpoint with shape {tuple(shape)}'
+            raise InputError(
+                f'FreezeHook: {name}, {tuple(parameter.shape)}, would be frozen at random values, with {found}. '
+                'Run all stages with python tools/train_stages.py CONFIG, or give the checkpoint of the stage before '
+                'with --cfg-options load_from=CHECKPOINT.'
+            )
+        self._checkpoint = {}
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Put the frozen normalisation layers back into evaluation mode, which the start of an epoch ends."""
+        """Switch frozen normalization layers to evaluation mode; each epoch starts with ``model.train()``."""
         if self._norms and self._norms[0].training:
             for module in self._norms:
                 module.eval()
 
-    def _check_loaded(self, model: nn.Module, loaded: dict) -> None:
-        shapes = {name.removeprefix('module.'): tensor.shape for name, tensor in loaded.items()}
-        for name, parameter in model.named_parameters():
-            shape = shapes.get(name, shapes.get(single_name(name)))
-            if not self._holds(name) or shape == parameter.shape:
-                continue
-            if shape is None and any(_is_pretrained(module) for module in _owners(model, name)):
-                continue
-            has = 'does not have it' if shape is None else f'has it as {tuple(shape)}'
-            raise ValueError(
-                f'FreezeHook: {name}, {tuple(parameter.shape)}, would be frozen at its random start: the checkpoint '
-                f'{has}. Was it trained with another network?'
-            )
-
-    def _holds(self, name: str) -> bool:
-        return any(_is_under(name, prefix) for prefix in self.prefixes) is self.freezes_named
+    def _freezes(self, name: str) -> bool:
+        return any(_contains(prefix, name) for prefix in self.names) is not self.keep
 
 
-def _is_under(name: str, prefix: str) -> bool:
-    return name == prefix or name.startswith(prefix + '.')
-
-
-def _owners(model: nn.Module, prefix: str) -> Iterator[nn.Module]:
-    """The modules that ``prefix`` lies in, is, or holds."""
-    for name, module in model.named_modules():
-        if not name or _is_under(prefix, name) or _is_under(name, prefix):
-            yield module
+def _contains(prefix: str, name: str) -> bool:
+    """Whether a parameter or module is, or belongs to, the module ``prefix``; '' is the whole model."""
+    return not prefix or name == prefix or name.startswith(prefix + '.')
 
 
 def _is_pretrained(module: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""Take only parts of a checkpoint into a training."""
+"""Load only some parts of a checkpoint."""
 
 from collections.abc import Sequence
 
@@ -6,32 +6,28 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
 from ltmm.registry import HOOKS
+from ltmm.utils.errors import InputError
 
 __all__ = ['LoadPartsHook']
 
 
 @HOOKS.register_module()
 class LoadPartsHook(Hook):
-    """Takes the named parts of the ``load_from`` checkpoint of a training; the rest starts from its initialisation.
-
-    A resumed training and a test load everything.
+    """Loads only some parts of the ``load_from`` checkpoint into training; a resumed run and a test load all of it.
 
     Args:
-        prefixes: parts to take, ``'backbone'`` for the features of cRT.
-
-    Raises:
-        ValueError: a part that the checkpoint does not have.
+        prefixes: Modules to load, such as ``'backbone'`` for the features in cRT.
     """
 
-    priority = 'HIGH'  # before the shapes are compared
+    priority = 'HIGH'  # before CheckpointCompatibilityHook
 
     def __init__(self, prefixes: Sequence[str]) -> None:
         if isinstance(prefixes, str) or not prefixes:
-            raise ValueError(f'Expected `prefixes` to be a list of names, but got {prefixes!r}.')
+            raise InputError(f'Expected `prefixes` to be a list of names, but got {prefixes!r}.')
         self.prefixes = tuple(prefixes)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Drop the other parts before the weights are copied."""
+        """Remove the other parts from the checkpoint."""
         if runner._resume or not isinstance(runner._train_loop, BaseLoop):
             return
         state = checkpoint.get('state_dict', checkpoint)
@@ -39,11 +35,8 @@ class LoadPartsHook(Hook):
         for prefix in self.prefixes:
             if not any(name.startswith(prefix + '.') for name in names.values()):
                 parts = sorted({name.split('.')[0] for name in names.values()})
-                raise ValueError(
-                    f'LoadPartsHook: expected the checkpoint to have {prefix!r}, but it has {", ".join(parts)}.'
-                )
-        starts = tuple(prefix + '.' for prefix in self.prefixes)
-        dropped = [name for name, plain in names.items() if not plain.startswith(starts)]
+                raise InputError(f'LoadPartsHook: the checkpoint has no {prefix!r}, but {", ".join(parts)}.')
+        dropped = [n for n, plain in names.items() if not plain.startswith(tuple(p + '.' for p in self.prefixes))]
         for name in dropped:
             del state[name]
-        runner.logger.info(f'Taken from the checkpoint: {", ".join(self.prefixes)}; {len(dropped)} tensors are not.')
+        runner.logger.info(f'Loaded {", ".join(self.prefixes)}; left out {len(dropped)} tensors of the checkpoint.')

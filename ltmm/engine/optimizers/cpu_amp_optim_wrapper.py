@@ -1,4 +1,4 @@
-"""Mixed precision where there is no accelerator."""
+"""Mixed precision on the CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,17 +15,17 @@ __all__ = ['CPUAmpOptimWrapper']
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):
-    """Runs the forward pass in bfloat16 on the CPU; MMEngine's ``AmpOptimWrapper`` refuses to be built there.
+    """Runs the forward pass in bfloat16 on the CPU, which MMEngine's ``AmpOptimWrapper`` does not support.
 
-    bfloat16 has the exponent of float32, so no loss scaling is needed. mmcv's operations (NMS, RoIAlign) cannot take
-    it: in a detector, what necks and heads give to one another is cast to float32.
+    bfloat16 has the range of float32 and needs no loss scaling. The outputs of necks and heads are cast to float32,
+    because mmcv's operations (NMS, RoIAlign) do not support bfloat16.
     """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast to bfloat16 around the forward pass."""
-        between_parts = [module for name, module in model.named_modules() if _is_neck_or_head(name)]
-        handles = [module.register_forward_hook(_give_float32) for module in between_parts]
+        modules = [module for name, module in model.named_modules() if _is_neck_or_head(name)]
+        handles = [module.register_forward_hook(_to_float32) for module in modules]
         try:
             with super().optim_context(model), torch.autocast('cpu', dtype=torch.bfloat16):
                 yield
@@ -35,14 +35,14 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
 
 def _is_neck_or_head(name: str) -> bool:
-    """Whether a module of this name is one, such as ``neck``, ``rpn_head`` or ``roi_head.bbox_head.0``."""
+    """Whether a module is a neck or head by its name, such as ``rpn_head`` or ``roi_head.bbox_head.0``."""
     return name.rstrip('.0123456789').endswith(('neck', 'head'))
 
 
-def _give_float32(module: nn.Module, args: tuple, output: Any) -> Any:
-    """Hook that casts the tensors in the nested tuples and lists of an output."""
+def _to_float32(module: nn.Module, args: tuple, output: Any) -> Any:
+    """Cast the tensors of an output, in nested tuples and lists too."""
     if isinstance(output, Tensor):
         return output.float() if output.dtype == torch.bfloat16 else output
     if isinstance(output, (tuple, list)):
-        return type(output)(_give_float32(module, args, item) for item in output)
+        return type(output)(_to_float32(module, args, item) for item in output)
     return output

@@ -1,28 +1,26 @@
-"""Learning rates that fall at other epochs in each part of a model."""
+"""Multi-step learning rates with own milestones for parts of a model."""
 
 from typing import Any
 
 from mmengine.optim import MultiStepLR
 
 from ltmm.registry import PARAM_SCHEDULERS
+from ltmm.utils.errors import InputError
 
 __all__ = ['PartMultiStepLR']
 
 
 @PARAM_SCHEDULERS.register_module()
 class PartMultiStepLR(MultiStepLR):
-    """MMEngine's ``MultiStepLR``, in which parts of the model have milestones of their own.
+    """MMEngine's ``MultiStepLR`` with own milestones for parts of the model.
 
-    They are given where the learning rate of a part is::
+    Set them in ``paramwise_cfg``::
 
         optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'neck.head': dict(milestones=[23])}))
 
     Args:
-        *args: of ``MultiStepLR``; ``milestones`` are those of all other parts.
-        **kwargs: of ``MultiStepLR``.
-
-    Raises:
-        ValueError: ``convert_to_iter_based``, which the milestones of the parts would not follow.
+        *args: See ``MultiStepLR``; ``milestones`` are for all other parts.
+        **kwargs: See ``MultiStepLR``.
     """
 
     def _get_value(self) -> list[float]:
@@ -34,4 +32,4 @@ class PartMultiStepLR(MultiStepLR):
 
     @classmethod
     def build_iter_from_epoch(cls, *args: Any, **kwargs: Any) -> None:
-        raise ValueError('PartMultiStepLR counts epochs: leave `convert_to_iter_based` out.')
+        raise InputError('PartMultiStepLR does not support `convert_to_iter_based`.')

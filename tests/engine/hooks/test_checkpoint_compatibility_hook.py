@@ -6,10 +6,12 @@ from toy import toy_config
 from ltmm.engine.post_process.post_processor import PostProcessor
 
 
-@pytest.fixture
-def checkpoint_of_three_classes(tmp_path) -> str:
-    Runner.from_cfg(toy_config(tmp_path / 'three', **{'train_cfg.max_epochs': 1})).train()
-    return str(tmp_path / 'three' / 'epoch_1.pth')
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory) -> str:
+    """A checkpoint of three classes."""
+    folder = tmp_path_factory.mktemp('three')
+    Runner.from_cfg(toy_config(folder, **{'train_cfg.max_epochs': 1})).train()
+    return str(folder / 'epoch_1.pth')
 
 
 def four_classes(tmp_path, **overrides):
@@ -18,38 +20,36 @@ def four_classes(tmp_path, **overrides):
     return Runner.from_cfg(toy_config(tmp_path / 'four', **four, **overrides))
 
 
-def test_a_test_refuses_a_checkpoint_of_other_classes(tmp_path, checkpoint_of_three_classes):
-    with pytest.raises(ValueError, match=r'head.fc.weight: model \(4, 8\), checkpoint \(3, 8\).*number of classes\?'):
-        four_classes(tmp_path, load_from=checkpoint_of_three_classes).test()
+@pytest.mark.parametrize('resume', [False, True])
+def test_other_number_of_classes(tmp_path, checkpoint, resume):
+    runner = four_classes(tmp_path, load_from=checkpoint, resume=resume)
+    with pytest.raises(ValueError, match=r'2 tensors .*head.fc.weight: model \(4, 8\), checkpoint \(3, 8\)'):
+        runner.train() if resume else runner.test()
 
 
-def test_resume_refuses_it_too(tmp_path, checkpoint_of_three_classes):
-    with pytest.raises(ValueError, match='does not fit the model: 2 tensors'):
-        four_classes(tmp_path, load_from=checkpoint_of_three_classes, resume=True).train()
-
-
-def test_fine_tuning_keeps_the_features_and_says_so(tmp_path, checkpoint_of_three_classes):
-    runner = four_classes(tmp_path, load_from=checkpoint_of_three_classes, **{'optim_wrapper.optimizer.lr': 0.0})
+def test_fine_tuning_warns(tmp_path, checkpoint):
+    runner = four_classes(tmp_path, load_from=checkpoint, **{'optim_wrapper.optimizer.lr': 0.0})
     runner.train()
-    loaded = torch.load(checkpoint_of_three_classes, weights_only=True)['state_dict']
+    loaded = torch.load(checkpoint, weights_only=True)['state_dict']
     torch.testing.assert_close(runner.model.state_dict()['backbone.conv1.weight'], loaded['backbone.conv1.weight'])
     log = next((tmp_path / 'four').glob('*/*.log')).read_text()
-    assert 'These keep their initial values' in log
+    assert 'They keep their initial values' in log
 
 
 @pytest.fixture
-def backbone_alone(tmp_path, checkpoint_of_three_classes) -> str:
-    checkpoint = torch.load(checkpoint_of_three_classes, weights_only=True)
-    state = {name: tensor for name, tensor in checkpoint['state_dict'].items() if 'head.fc' not in name}
-    torch.save(dict(checkpoint, state_dict=state), tmp_path / 'backbone.pth')
+def backbone(tmp_path, checkpoint) -> str:
+    """A checkpoint without the classifier."""
+    content = torch.load(checkpoint, weights_only=True)
+    state = {name: tensor for name, tensor in content['state_dict'].items() if 'head.fc' not in name}
+    torch.save(dict(content, state_dict=state), tmp_path / 'backbone.pth')
     return str(tmp_path / 'backbone.pth')
 
 
-LACKS_THE_HEAD = r'it lacks 2 of its \d+ parameters \(head.fc.weight, head.fc.bias\)'
+LACKS_THE_HEAD = r'it lacks 2 of \d+ parameters \(head.fc.weight, head.fc.bias\)'
 
 
-def test_a_checkpoint_without_some_of_the_parameters_is_to_start_from(tmp_path, backbone_alone):
-    cfg = toy_config(tmp_path / 'part', load_from=backbone_alone, **{'train_cfg.max_epochs': 1})
+def test_missing_parameters_are_allowed_in_training_only(tmp_path, backbone):
+    cfg = toy_config(tmp_path / 'part', load_from=backbone, **{'train_cfg.max_epochs': 1})
     for step in ('test', 'val'):
         with pytest.raises(ValueError, match=LACKS_THE_HEAD):
             getattr(Runner.from_cfg(cfg), step)()
@@ -59,11 +59,11 @@ def test_a_checkpoint_without_some_of_the_parameters_is_to_start_from(tmp_path, 
     cfg.resume = False
     runner = Runner.from_cfg(cfg)
     runner.train()
-    runner.test()  # of what was trained
+    runner.test()
 
 
-def test_a_part_that_is_replaced_may_be_missing(tmp_path, backbone_alone):
-    cfg = toy_config(tmp_path / 'part', load_from=backbone_alone)
+def test_replaced_parameters_may_be_missing(tmp_path, backbone):
+    cfg = toy_config(tmp_path / 'part', load_from=backbone)
     means, adjustment = dict(type='ltmm.NearestClassMean'), dict(type='ltmm.LogitAdjustment', tau=1.0)
     cfg.custom_hooks.append(dict(type='ltmm.PostProcessHook', steps=[means]))
     Runner.from_cfg(cfg).test()
@@ -71,23 +71,23 @@ def test_a_part_that_is_replaced_may_be_missing(tmp_path, backbone_alone):
     with pytest.raises(ValueError, match=LACKS_THE_HEAD):
         Runner.from_cfg(cfg).test()
     cfg.custom_hooks.pop()
-    PostProcessor(cfg, backbone_alone, means)
+    PostProcessor(cfg, backbone, means)
     with pytest.raises(ValueError, match=LACKS_THE_HEAD):
-        PostProcessor(cfg, backbone_alone, adjustment)
+        PostProcessor(cfg, backbone, adjustment)
 
 
-def test_weights_that_are_not_numbers_are_refused_by_a_test(tmp_path, checkpoint_of_three_classes):
-    checkpoint = torch.load(checkpoint_of_three_classes, weights_only=True)
-    checkpoint['state_dict']['head.fc.bias'][1] = torch.nan
-    torch.save(checkpoint, tmp_path / 'nan.pth')
-    with pytest.raises(ValueError, match='NaN or infinite numbers in 1 of its .* parameters, head.fc.bias first'):
+def test_nan_in_the_weights(tmp_path, checkpoint):
+    content = torch.load(checkpoint, weights_only=True)
+    content['state_dict']['head.fc.bias'][1] = torch.nan
+    torch.save(content, tmp_path / 'nan.pth')
+    with pytest.raises(ValueError, match='1 of .* parameters in the checkpoint .*, head.fc.bias first'):
         Runner.from_cfg(toy_config(tmp_path / 'nan', load_from=str(tmp_path / 'nan.pth'))).test()
 
 
-def test_parameters_that_a_module_renames_are_not_missing(tmp_path, checkpoint_of_three_classes):
-    checkpoint = torch.load(checkpoint_of_three_classes, weights_only=True)
-    state = {name.replace('head.fc', 'head.linear'): tensor for name, tensor in checkpoint['state_dict'].items()}
-    torch.save(dict(checkpoint, state_dict=state), tmp_path / 'renamed.pth')
+def test_parameters_that_a_module_renames_are_not_missing(tmp_path, checkpoint):
+    content = torch.load(checkpoint, weights_only=True)
+    state = {name.replace('head.fc', 'head.linear'): tensor for name, tensor in content['state_dict'].items()}
+    torch.save(dict(content, state_dict=state), tmp_path / 'renamed.pth')
     runner = Runner.from_cfg(toy_config(tmp_path / 'renamed', load_from=str(tmp_path / 'renamed.pth')))
 
     def rename(module, state_dict, prefix, *args):
@@ -98,7 +98,7 @@ def test_parameters_that_a_module_renames_are_not_missing(tmp_path, checkpoint_o
     runner.test()
 
 
-def test_a_file_of_another_model_is_refused(tmp_path):
+def test_checkpoint_of_another_model(tmp_path):
     torch.save(dict(state_dict=dict(weight=torch.zeros(1))), tmp_path / 'other.pth')
     with pytest.raises(ValueError, match='none of its parameters'):
         four_classes(tmp_path, load_from=str(tmp_path / 'other.pth')).test()

@@ -15,9 +15,10 @@ def checkpoint(tmp_path_factory):
     return str(folder / 'epoch_1.pth')
 
 
-def second_stage(folder, *prefixes, load_from=None, norm_eval=False, **overrides) -> Runner:
+def second_stage(folder, *prefixes, keep=None, load_from=None, norm_eval=False, **overrides) -> Runner:
     cfg = toy_config(folder, **{'train_cfg.max_epochs': 1, 'load_from': load_from, **overrides})
-    cfg.custom_hooks.append(dict(type='ltmm.FreezeHook', prefixes=list(prefixes), norm_eval=norm_eval))
+    names = dict(keep=keep) if keep else dict(prefixes=list(prefixes))
+    cfg.custom_hooks.append(dict(type='ltmm.FreezeHook', norm_eval=norm_eval, **names))
     return Runner.from_cfg(cfg)
 
 
@@ -30,7 +31,7 @@ def statistics(state: dict) -> dict:
 
 
 @pytest.mark.parametrize('norm_eval', [False, True])
-def test_frozen_parameters_stay_and_statistics_follow_the_policy(tmp_path, checkpoint, norm_eval):
+def test_frozen_parameters_and_statistics(tmp_path, checkpoint, norm_eval):
     before = torch.load(checkpoint, weights_only=True)['state_dict']
     runner = second_stage(tmp_path, 'backbone', load_from=checkpoint, norm_eval=norm_eval)
     runner.train()
@@ -43,7 +44,7 @@ def test_frozen_parameters_stay_and_statistics_follow_the_policy(tmp_path, check
     assert moved is not norm_eval
 
 
-def test_norm_eval_holds_in_every_iteration_after_every_validation(tmp_path, checkpoint):
+def test_norm_eval_in_every_iteration(tmp_path, checkpoint):
     overrides = {'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 1}
     runner = second_stage(tmp_path, 'backbone', load_from=checkpoint, norm_eval=True, **overrides)
     modes = []
@@ -54,13 +55,13 @@ def test_norm_eval_holds_in_every_iteration_after_every_validation(tmp_path, che
     assert not any(training for training, _ in modes)
 
 
-def test_a_part_of_a_layer_can_be_frozen(tmp_path, checkpoint):
+def test_part_of_a_layer(tmp_path, checkpoint):
     runner = second_stage(tmp_path, 'backbone', 'head.fc.weight', load_from=checkpoint)
     runner.train()
     assert [name for name, p in runner.model.named_parameters() if p.requires_grad] == ['head.fc.bias']
 
 
-def test_a_frozen_run_resumes_exactly(tmp_path, checkpoint):
+def test_resume_is_exact(tmp_path, checkpoint):
     three, two = {'train_cfg.max_epochs': 3}, {'train_cfg.max_epochs': 2}
     second_stage(tmp_path / 'straight', 'backbone', load_from=checkpoint, **three).train()
     second_stage(tmp_path / 'resumed', 'backbone', load_from=checkpoint, **two).train()
@@ -71,17 +72,7 @@ def test_a_frozen_run_resumes_exactly(tmp_path, checkpoint):
     torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_a_prefix_that_matches_nothing_is_an_error(tmp_path, checkpoint):
-    with pytest.raises(ValueError, match=r"no parameter is called 'backbon' or 'backbon\.'.*backbone\.bn1"):
-        second_stage(tmp_path, 'backbon', load_from=checkpoint).train()
-
-
-def test_a_random_start_is_not_frozen(tmp_path):
-    with pytest.raises(ValueError, match=r"'backbone' would be frozen at its random start.*tools/train_stages.py"):
-        second_stage(tmp_path, 'backbone').train()
-
-
-def test_pretrained_weights_may_be_frozen_without_a_checkpoint(tmp_path, checkpoint):
+def test_pretrained_weights_without_checkpoint(tmp_path, checkpoint):
     init = ConfigDict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
     runner = second_stage(tmp_path, 'backbone', **{'model.backbone.init_cfg': init})
     runner.train()
@@ -89,20 +80,14 @@ def test_pretrained_weights_may_be_frozen_without_a_checkpoint(tmp_path, checkpo
     assert torch.equal(runner.model.backbone.conv1.weight, before['backbone.conv1.weight'])
 
 
-def test_a_test_freezes_nothing(tmp_path, checkpoint):
+def test_test_freezes_nothing(tmp_path, checkpoint):
     runner = second_stage(tmp_path, 'backbone', load_from=checkpoint)
     runner.test()
     assert all(p.requires_grad for p in runner.model.parameters())
 
 
-def keeping(folder, *keep, load_from=None, **options) -> Runner:
-    cfg = toy_config(folder, **{'train_cfg.max_epochs': 1, 'load_from': load_from})
-    cfg.custom_hooks.append(dict(type='ltmm.FreezeHook', keep=list(keep), **options))
-    return Runner.from_cfg(cfg)
-
-
-def test_all_but_the_named_can_be_frozen(tmp_path, checkpoint):
-    runner = keeping(tmp_path, 'head.fc', 'backbone.conv1', load_from=checkpoint, norm_eval=True)
+def test_keep(tmp_path, checkpoint):
+    runner = second_stage(tmp_path, keep=['head.fc', 'backbone.conv1'], load_from=checkpoint, norm_eval=True)
     runner.train()
     trained = [name for name, p in runner.model.named_parameters() if p.requires_grad]
     assert trained == ['backbone.conv1.weight', 'head.fc.weight', 'head.fc.bias']
@@ -112,44 +97,51 @@ def test_all_but_the_named_can_be_frozen(tmp_path, checkpoint):
     assert not any(not torch.equal(value, before[name]) for name, value in statistics(after).items())
 
 
-def test_all_but_the_named_is_not_frozen_at_a_random_start(tmp_path, checkpoint):
-    with pytest.raises(ValueError, match=r"'backbone\.conv1\.weight' would be frozen at its random start"):
-        keeping(tmp_path / 'a', 'head').train()
-    with pytest.raises(ValueError, match=r"no parameter is called 'hed'.*so there is nothing to train"):
-        keeping(tmp_path / 'b', 'hed', load_from=checkpoint).train()
+FOUR_CLASSES = {'model.head.num_classes': 4}
+FOUR_CLASSES |= {f'{part}_dataloader.dataset.counts': (9, 8, 7, 6) for part in ('train', 'val', 'test')}
+WIDER = {'model.backbone.channels': (4, 4, 12), 'model.head.in_channels': 12}
+DEEPER = {'model.backbone.depth': 14}
 
 
-def test_either_what_to_freeze_or_what_to_train_is_named():
-    for options in (dict(), dict(prefixes=['backbone'], keep=['head'])):
-        with pytest.raises(ValueError, match='Expected either `prefixes`, what to freeze, or `keep`, what to train'):
-            FreezeHook(**options)
-    with pytest.raises(ValueError, match="Expected `keep` to be a list of names, but got 'head'"):
-        FreezeHook(keep='head')
-
-
-@pytest.mark.parametrize('prefixes', ['backbone', []])
-def test_prefixes_are_a_list(prefixes):
-    with pytest.raises(ValueError, match='Expected `prefixes` to be a list of names'):
-        FreezeHook(prefixes)
-
-
-def test_weights_of_another_width_are_not_frozen(tmp_path, checkpoint):
-    wider = {'model.backbone.channels': (4, 4, 12), 'model.head.in_channels': 12}
-    message = r'FreezeHook: backbone.layer3\S+, \(12, .* frozen at its random start: the checkpoint has it as \(8, '
+@pytest.mark.parametrize(
+    'names, loads, overrides, message',
+    [
+        (dict(prefixes=['backbone']), False, {}, r'backbone.conv1.weight.* no checkpoint.*tools/train_stages.py'),
+        (dict(keep=['head']), False, {}, r'backbone.conv1.weight.* no checkpoint'),
+        (dict(prefixes=['backbone']), True, WIDER, r'backbone.layer3\S+, \(12, .* checkpoint with shape \(8, '),
+        (dict(prefixes=['backbone']), True, DEEPER, r'backbone.layer1.1\S+, .* checkpoint without it'),
+        (dict(prefixes=['backbon']), True, {}, r"no parameter begins with 'backbon'.*backbone\.bn1"),
+        (dict(keep=['hed']), True, {}, "no parameter begins with 'hed'"),
+    ],
+)
+def test_random_or_unknown_parameters_are_not_frozen(tmp_path, checkpoint, names, loads, overrides, message):
+    keep, prefixes = names.get('keep'), names.get('prefixes', ())
+    runner = second_stage(tmp_path, *prefixes, keep=keep, load_from=checkpoint if loads else None, **overrides)
     with pytest.raises(ValueError, match=message):
-        second_stage(tmp_path, 'backbone', load_from=checkpoint, **wider).train()
-
-
-def test_what_the_checkpoint_lacks_or_another_hook_leaves_out_is_not_frozen(tmp_path, checkpoint):
-    with pytest.raises(ValueError, match=r'backbone.layer1.1\S+, .* the checkpoint does not have it'):
-        second_stage(tmp_path / 'a', 'backbone', load_from=checkpoint, **{'model.backbone.depth': 14}).train()
-    runner = second_stage(tmp_path / 'b', 'backbone', 'head.fc.weight', load_from=checkpoint)
-    runner.register_hook(dict(type='ltmm.LoadPartsHook', prefixes=['backbone']))
-    with pytest.raises(ValueError, match='head.fc.weight, .* the checkpoint does not have it'):
         runner.train()
 
 
-def test_a_new_head_of_other_classes_is_trained_on_frozen_features(tmp_path, checkpoint):
-    four = {'model.head.num_classes': 4}
-    four.update({f'{part}_dataloader.dataset.counts': (9, 8, 7, 6) for part in ('train', 'val', 'test')})
-    second_stage(tmp_path, 'backbone', load_from=checkpoint, **four).train()
+def test_parts_that_another_hook_does_not_load_are_not_frozen(tmp_path, checkpoint):
+    runner = second_stage(tmp_path, 'backbone', 'head.fc.weight', load_from=checkpoint)
+    runner.register_hook(dict(type='ltmm.LoadPartsHook', prefixes=['backbone']))
+    with pytest.raises(ValueError, match='head.fc.weight, .* checkpoint without it'):
+        runner.train()
+
+
+def test_new_classes_on_frozen_features(tmp_path, checkpoint):
+    second_stage(tmp_path, 'backbone', load_from=checkpoint, **FOUR_CLASSES).train()
+
+
+@pytest.mark.parametrize(
+    'kwargs',
+    [
+        dict(),
+        dict(prefixes=['backbone'], keep=['head']),
+        dict(keep='head'),
+        dict(prefixes='backbone'),
+        dict(prefixes=[]),
+    ],
+)
+def test_invalid_argument(kwargs):
+    with pytest.raises(ValueError, match='Expected a list as either `prefixes` or `keep`'):
+        FreezeHook(**kwargs)

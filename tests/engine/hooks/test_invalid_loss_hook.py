@@ -6,7 +6,7 @@ from toy import toy_config
 from ltmm.engine import InvalidLossHook
 
 
-def test_a_nan_loss_stops_at_its_batch_and_names_the_samples(tmp_path):
+def test_nan_loss_stops_training(tmp_path):
     runner = Runner.from_cfg(toy_config(tmp_path))
     head_loss, seen = runner.model.head.loss_module.unreduced, []
 
@@ -23,6 +23,6 @@ def test_a_nan_loss_stops_at_its_batch_and_names_the_samples(tmp_path):
     assert all(value.isfinite().all() for value in state.values())
 
 
-def test_interval_must_be_positive():
-    with pytest.raises(ValueError, match='at least 1, but got 0'):
+def test_invalid_interval():
+    with pytest.raises(ValueError, match='Expected `interval` to be int >= 1, but got 0'):
         InvalidLossHook(interval=0)

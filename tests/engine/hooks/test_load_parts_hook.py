@@ -19,21 +19,21 @@ def runner_with(folder, *prefixes, **overrides) -> Runner:
     return Runner.from_cfg(cfg)
 
 
-def test_a_training_takes_the_named_parts_and_starts_the_rest_anew(tmp_path, checkpoint):
+def test_training_loads_only_the_parts(tmp_path, checkpoint):
     state = torch.load(checkpoint, weights_only=True)['state_dict']
     model = runner_with(tmp_path, 'backbone', load_from=str(checkpoint)).train()
     assert torch.equal(model.backbone.conv1.weight, state['backbone.conv1.weight'])
     assert not torch.equal(model.head.fc.weight, state['head.fc.weight'])
 
 
-def test_a_head_for_other_classes_needs_no_warning(tmp_path, checkpoint, caplog):
+def test_other_number_of_classes_without_warning(tmp_path, checkpoint, caplog):
     overrides = {'model.head.num_classes': 2, 'train_dataloader.dataset.counts': (16, 8)}
     overrides |= {f'{name}_dataloader.dataset.counts': (4, 4) for name in ('val', 'test')}
     runner_with(tmp_path, 'backbone', load_from=str(checkpoint), **overrides).train()
     assert 'does not fit the model' not in caplog.text
 
 
-def test_a_test_and_a_resumed_training_take_everything(tmp_path, checkpoint):
+def test_test_and_resume_load_everything(tmp_path, checkpoint):
     state = torch.load(checkpoint, weights_only=True)['state_dict']
     runner = runner_with(tmp_path / 'test', 'backbone', load_from=str(checkpoint))
     runner.test()
@@ -43,11 +43,11 @@ def test_a_test_and_a_resumed_training_take_everything(tmp_path, checkpoint):
     assert torch.equal(model.head.fc.weight, state['head.fc.weight'])
 
 
-def test_a_part_that_is_not_there_is_an_error(tmp_path, checkpoint):
-    with pytest.raises(ValueError, match="expected the checkpoint to have 'neck', but it has backbone, head"):
+def test_missing_part(tmp_path, checkpoint):
+    with pytest.raises(ValueError, match="the checkpoint has no 'neck', but backbone, head"):
         runner_with(tmp_path, 'neck', load_from=str(checkpoint)).train()
 
 
-def test_prefixes_are_a_list():
+def test_invalid_prefixes():
     with pytest.raises(ValueError, match="list of names, but got 'backbone'"):
         LoadPartsHook('backbone')

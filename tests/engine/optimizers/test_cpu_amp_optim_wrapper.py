@@ -5,7 +5,7 @@ from toy import toy_config
 
 
 @pytest.mark.parametrize('classifier', ['ltmm.Linear', 'ltmm.NormedLinear'])
-def test_training_in_bfloat16_learns_and_keeps_float32_weights(tmp_path, classifier):
+def test_training_in_bfloat16(tmp_path, classifier):
     cfg = toy_config(
         tmp_path, **{'optim_wrapper.type': 'ltmm.CPUAmpOptimWrapper', 'model.head.classifier': dict(type=classifier)}
     )
