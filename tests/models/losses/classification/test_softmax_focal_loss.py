@@ -38,8 +38,3 @@ def test_the_gradient_at_a_certain_prediction_is_finite(gamma, dtype):
     loss = torch.tensor([0.0, 1e-40, 1e-30, 1e-8, 1e4], dtype=dtype, requires_grad=True)
     focal_modulation(loss, gamma).sum().backward()
     assert loss.grad.isfinite().all() and loss.grad[-1] == 1
-
-
-def test_strength_out_of_range_is_refused_at_build():
-    with pytest.raises(ValueError, match='Expected `gamma` to be at least 0, but got -1'):
-        SoftmaxFocalLoss(-1)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from toy_losses import expert_terms
 
@@ -47,7 +48,7 @@ def test_cross_entropy_of_each_expert(soft):
     torch.testing.assert_close(expert_cross_entropy(logits, label), expected)
 
 
-def test_weighted_cross_entropy_divides_by_the_sum_of_the_weights():
+def test_weighted_cross_entropy():
     logits, label, weight = torch.randn(2, 5, 4), torch.tensor([0, 3, 2, 1, 0]), torch.tensor([1.0, 2.0, 3.0, 4.0])
     expected = torch.stack([F.cross_entropy(expert, label, weight) for expert in logits])
     torch.testing.assert_close(expert_cross_entropy(logits, label, weight), expected)
@@ -60,7 +61,7 @@ def test_kl_divergence():
 
 
 @each_loss
-def test_every_term_is_named_as_a_loss_and_is_a_number(name):
+def test_terms_are_named_as_losses(name):
     terms, total, _ = value(build(name))
     assert all('loss' in term and term_value.shape == () for term, term_value in terms.items())
     assert total.isfinite()
@@ -68,13 +69,13 @@ def test_every_term_is_named_as_a_loss_and_is_a_number(name):
 
 @each_loss
 @pytest.mark.parametrize('scale', [1.0, 1e4])
-def test_an_absent_class_and_large_logits_stay_finite(name, scale):
+def test_absent_class_and_large_logits(name, scale):
     _, total, grad = value(build(name, class_counts=[100, 30, 5, 0]), scale)
     assert total.isfinite() and grad.isfinite().all()
 
 
 @each_loss
-def test_half_precision_is_computed_in_float32(name):
+def test_half_precision(name):
     loss = build(name)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         _, total, grad = value(loss, dtype=torch.bfloat16)
@@ -83,14 +84,14 @@ def test_half_precision_is_computed_in_float32(name):
 
 
 @each_loss
-def test_nothing_waits_for_the_device(name):
+def test_no_synchronization(name):
     """Fake tensors hold no numbers: .item(), bool() or a shape that depends on numbers raises."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         assert value(build(name))[2].shape[0] == 3
 
 
 @each_loss
-def test_a_checkpoint_carries_the_prior(name):
+def test_checkpoint_carries_the_prior(name):
     loss, empty = build(name), build(name, class_counts=None)
     empty.load_state_dict(loss.state_dict())
     torch.manual_seed(0)
@@ -100,64 +101,48 @@ def test_a_checkpoint_carries_the_prior(name):
 
 
 @each_loss
-def test_asks_for_the_class_distribution(name):
+def test_needs_the_class_distribution(name):
     with pytest.raises(RuntimeError, match='needs the class distribution.*ClassDistributionHook'):
         value(build(name, class_counts=None))
 
 
-@pytest.mark.parametrize('name', ['ride', 'ride_distill', 'mdcs'])
-def test_asks_for_the_epoch(name):
-    loss = build(name)
-    logits, teacher = torch.zeros(3, 2 * loss.num_views, 4), {}
-    if name == 'ride_distill':
-        teacher = dict(teacher_logits=torch.zeros(2, 4))
+def terms_of(name: str, shape: tuple, label: Tensor | None = None) -> dict[str, Tensor]:
+    """Terms without a call of set_progress."""
+    label = torch.tensor([0, 1]) if label is None else label
+    return expert_terms(build(name), torch.zeros(shape), label, teacher_logits=torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize('name, num_views', [('ride', 1), ('ride_distill', 1), ('mdcs', 2)])
+def test_needs_the_epoch(name, num_views):
     with pytest.raises(RuntimeError, match='depends on .*ltmm.ProgressHook'):
-        expert_terms(loss, logits, torch.tensor([0, 1]), **teacher)
+        terms_of(name, (3, 2 * num_views, 4))
 
 
-@pytest.mark.parametrize('name', ['ride', 'mdcs'])
-def test_refuses_soft_labels(name):
-    with pytest.raises(ValueError, match=r'takes class indices \(N,\), but got soft labels \(2, 4\); leave Mixup'):
-        expert_terms(build(name), torch.zeros(3, 2, 4), torch.zeros(2, 4))
+@pytest.mark.parametrize(
+    'name, shape, label, message',
+    [
+        *((name, (3, 2, 5), None, 'logits of 4 classes') for name in LOSSES),
+        *((name, (2, 4), None, r'logits \((E|3), N, C\)') for name in LOSSES),
+        ('ride', (3, 2, 4), torch.zeros(2, 4), 'soft labels'),
+        ('mdcs', (3, 4, 4), torch.zeros(2, 4), 'soft labels'),
+        ('sade', (2, 2, 4), None, r'logits \(3, N, C\), but got \(2, 2, 4\)'),
+        ('balpoe', (2, 2, 4), None, r'logits \(3, N, C\)'),
+        ('mdcs', (2, 4, 4), None, r'logits \(3, N, C\)'),
+        ('mdcs', (3, 2, 4), None, "2 view.*4 rows.*got 2.*'MultiView'"),
+        ('sade', (3, 4, 4), None, '1 view.*2 rows.*got 4'),
+    ],
+)
+def test_bad_inputs(name, shape, label, message):
+    with pytest.raises(ValueError, match=message):
+        terms_of(name, shape, label)
 
 
-@pytest.mark.parametrize('name', ['sade', 'balpoe', 'mdcs'])
-def test_refuses_another_number_of_experts(name):
-    loss = build(name)
-    with pytest.raises(ValueError, match='expected 3 experts, but got 2'):
-        expert_terms(loss, torch.zeros(2, 2 * loss.num_views, 4), torch.tensor([0, 1]))
-
-
-@each_loss
-def test_refuses_logits_of_other_classes_and_other_shapes(name):
-    for shape in ((3, 2, 5), (2, 4)):
-        with pytest.raises(ValueError, match=r'logits of shape \(E, N, 4\)'):
-            expert_terms(build(name), torch.zeros(shape), torch.tensor([0, 1]))
-
-
-def test_one_view_for_a_two_view_loss_is_refused():
-    with pytest.raises(
-        ValueError, match="MDCSLoss takes 2 views of each image: expected 4 rows.*but got 2.*'MultiView'"
-    ):
-        expert_terms(build('mdcs'), torch.zeros(3, 2, 4), torch.tensor([0, 1]))
-
-
-def test_two_views_for_a_one_view_loss_are_refused():
-    with pytest.raises(ValueError, match='SADELoss takes 1 view of each image: expected 2 rows .* but got 4'):
-        expert_terms(build('sade'), torch.zeros(3, 4, 4), torch.tensor([0, 1]))
-
-
-def test_counts_of_other_classes_are_refused_at_build():
+def test_counts_of_other_classes():
     with pytest.raises(ClassDistributionError, match='SADELoss: expected `class_counts` to have 5 entries, but got 4'):
         build('sade', num_classes=5)
 
 
-def test_a_subclass_without_terms_says_so():
-    with pytest.raises(NotImplementedError, match='must define terms'):
-        expert_terms(ExpertLoss(class_counts=COUNTS), torch.zeros(1, 1, 4), torch.tensor([0]))
-
-
-def test_a_batch_without_weight_is_zero():
+def test_batch_without_weight_is_zero():
     logits = torch.randn(2, 5, 3, requires_grad=True)
     losses = expert_cross_entropy(logits, torch.full((5,), 2), torch.tensor([1.0, 2.0, 0.0]))
     losses.sum().backward()

@@ -51,7 +51,7 @@ def naive(logits, label, factor, reweighted) -> float:
 
 
 @pytest.mark.parametrize('epoch', [159, 160])
-def test_equals_the_formula(epoch):
+def test_formula(epoch):
     logits, label = torch.randn(3, 6, 4, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 0, 1])
     loss = ride()
     loss.set_progress(epoch, 200)
@@ -60,14 +60,14 @@ def test_equals_the_formula(epoch):
     assert sum(terms.values()).item() == pytest.approx(naive(logits, label, -0.45, epoch == 160), rel=1e-9)
 
 
-def test_weights_and_temperatures_never_come_without_an_epoch_for_them():
+def test_without_reweight_epoch():
     logits, label = torch.randn(3, 6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
     never, later = ride(reweight_epoch=None), ride()
     later.set_progress(0, 200)
     torch.testing.assert_close(expert_terms(never, logits, label), expert_terms(later, logits, label))
 
 
-def test_disagreeing_experts_are_rewarded():
+def test_disagreement_is_rewarded():
     label = torch.tensor([0, 1])
     loss = ride(reweight_epoch=None)
     same = torch.randn(1, 2, 4).expand(3, 2, 4)
@@ -75,7 +75,7 @@ def test_disagreeing_experts_are_rewarded():
     assert expert_terms(loss, torch.randn(3, 2, 4), label)['loss_diversity'] < 0
 
 
-def test_without_diversity_the_mean_is_trained():
+def test_without_diversity():
     label = torch.tensor([0, 1, 3])
     logits = torch.randn(3, 3, 4, requires_grad=True)
     loss = ride(diversity_factor=0.0, reweight_epoch=None)
@@ -88,21 +88,3 @@ def test_without_diversity_the_mean_is_trained():
 def test_tail_classes_are_colder():
     temperature = diversity_temperature(np.array([0.7, 0.2, 0.1, 0.0]), 0.05)
     assert temperature[0] == 1 and (np.diff(temperature) < 0).all() and temperature[3] > 0
-
-
-@pytest.mark.parametrize(
-    'options, message',
-    [
-        (dict(max_margin=0), '`max_margin` to be positive, but got 0'),
-        (dict(scale=-1), '`scale` to be positive, but got -1'),
-        (dict(reweight_factor=1), r'`reweight_factor` to be in \[0, 1\), but got 1'),
-        (dict(beta=1.5), r'`beta` to be in \[0, 1\), but got 1.5'),
-        (dict(diversity_factor=float('nan')), '`diversity_factor` to be finite, but got nan'),
-        (dict(reweight_epoch=1.5), '`reweight_epoch` to be a whole number .* but got 1.5'),
-        (dict(reweight_epoch=True), '`reweight_epoch` to be a whole number .* but got True'),
-        (dict(reweight_epoch=-1), '`reweight_epoch` to be a whole number of at least 0, or None, but got -1'),
-    ],
-)
-def test_errors_at_build(options, message):
-    with pytest.raises(ValueError, match=message):
-        ride(**options)

@@ -1,0 +1,74 @@
+"""Constants that make no sense are refused when a loss is built, by their name."""
+
+import pytest
+
+from ltmm.registry import MODELS
+
+NAN, INF = float('nan'), float('inf')
+BAD_WEIGHTS = dict(loss_weight=[-1.0, NAN, INF])
+CE = dict(type='mmpretrain.CrossEntropyLoss')
+RIDE = dict(diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=None)
+REBALANCE = dict(reweight='rebalance', alpha=0.1, beta=10.0, mu=0.2)
+MODIFIER = dict(type='ltmm.MultiFocalModifierLoss')
+LOSSES = [  # loss, arguments that make sense, values that do not
+    ('BalancedSoftmaxLoss', dict(), dict(BAD_WEIGHTS, reduction=['average'])),
+    ('LogitAdjustmentLoss', dict(), dict(BAD_WEIGHTS, tau=[-0.1, INF, NAN])),
+    ('CDTLoss', dict(gamma=0.3), dict(BAD_WEIGHTS, gamma=[-1])),
+    ('VSLoss', dict(gamma=0.2, tau=1.2), dict(BAD_WEIGHTS, gamma=[-1], tau=[-1, NAN])),
+    ('LDAMLoss', dict(), dict(BAD_WEIGHTS, max_margin=[0, -1.0, INF, NAN], scale=[0, -1.0, INF, NAN])),
+    ('ReweightedLoss', dict(loss=CE, kind='inverse'), dict(kind=['rare'], normalize=['sum'], power=[-1], beta=[0.9])),
+    ('ReweightedLoss', dict(loss=CE, kind='sqrt_inverse'), dict(power=[1])),
+    ('ReweightedLoss', dict(loss=CE, kind='effective_number', beta=0.9), dict(beta=[None, 1.0])),
+    ('DeferredReweighting', dict(loss=CE, kind='inverse', start_epoch=2), dict(start_epoch=[-1, 1.5, True, None])),
+    ('ClassBalancedLoss', dict(loss_type='softmax', beta=0.9), dict(BAD_WEIGHTS, beta=[1.5], gamma=[1.0])),
+    ('ClassBalancedLoss', dict(loss_type='sigmoid', beta=0.9), dict(BAD_WEIGHTS, loss_type=['hinge'])),
+    ('ClassBalancedLoss', dict(loss_type='focal', beta=0.9, gamma=2), dict(BAD_WEIGHTS, gamma=[None, -1.0])),
+    ('SoftmaxFocalLoss', dict(gamma=2), dict(BAD_WEIGHTS, gamma=[-1])),
+    ('SigmoidFocalLoss', dict(gamma=2), dict(BAD_WEIGHTS, gamma=[NAN])),
+    ('ASLSingleLabelLoss', dict(), dict(BAD_WEIGHTS, smoothing=[1], gamma_neg=[-1])),
+    ('RIDELoss', RIDE, dict(max_margin=[0], scale=[-1], reweight_factor=[1], beta=[1.5], diversity_factor=[NAN])),
+    ('RIDELoss', RIDE, dict(reweight_epoch=[1.5, True, -1])),
+    ('RIDEDistillLoss', RIDE, dict(distill_temperature=[0], distill_weight=[-1, NAN])),
+    ('SADELoss', dict(), dict(tau=[-1])),
+    ('BalPoELoss', dict(), dict(taus=[[], [1.0, NAN]])),
+    ('MDCSLoss', dict(), dict(powers=[()], consistency_weight=[-1], ramp_epochs=[0])),
+    ('SigmoidCrossEntropyLoss', dict(), BAD_WEIGHTS),
+    ('EQLLoss', dict(lambda_=0.1), dict(BAD_WEIGHTS, lambda_=[0, NAN], by=['images'])),
+    ('EQLv2Loss', dict(), dict(BAD_WEIGHTS, gamma=[0, NAN], mu=[NAN], alpha=[-1, NAN])),
+    ('SeesawLoss', dict(), dict(BAD_WEIGHTS, p=[-1, NAN], q=[INF, -0.5], eps=[0])),
+    ('GAPLoss', dict(num_classes=3), dict(BAD_WEIGHTS, num_classes=[0], delta=[0], gamma=[-1])),
+    ('MaskedFeatureLoss', dict(loss_weight=1), BAD_WEIGHTS),
+    ('QuerySharedKDLoss', dict(loss_weight=1), BAD_WEIGHTS),
+    ('MultiLabelBCELoss', dict(), dict(BAD_WEIGHTS, reduction=['avg'])),
+    ('MultiLabelFocalLoss', dict(gamma=1, balance=1), dict(gamma=[-1], balance=[0])),
+    ('MultiLabelLDAMLoss', dict(), dict(max_margin=[0, NAN])),
+    ('ASLLoss', dict(), dict(clip=[1], gamma_neg=[-1], eps=[0])),
+    ('HillLoss', dict(), dict(margin=[NAN], gamma=[-1], lambda_=[0.5])),
+    ('SPLCLoss', dict(), dict(margin=[-1], tau=[1])),
+    ('PartialASLLoss', dict(mode='selective', topk=1), dict(mode=['drop'], topk=[None], prior_threshold=[2])),
+    ('PartialASLLoss', dict(mode='ignore'), dict(topk=[2])),
+    ('DistributionBalancedLoss', REBALANCE, dict(alpha=[None], mu=[NAN], reweight=['RW'], balance=[2.0])),
+    ('DistributionBalancedLoss', dict(REBALANCE, focal_gamma=2.0, balance=2.0), dict(balance=[-2], neg_scale=[0])),
+    ('DistributionBalancedLoss', dict(reweight='CB', cb_beta=0.9, cb_mode='min_n'), dict(cb_mode=[None, 'mean'])),
+    ('DistributionBalancedLoss', dict(reweight='CB', cb_beta=0.9, cb_mode='min_n'), dict(cb_beta=[1.0])),
+    ('DistributionBalancedLoss', dict(reweight='inv'), dict(mu=[0.2])),
+    ('DistributionBalancedLoss', dict(reweight=None), dict(weight_norm=['by_batch'])),
+    ('MultiFocalModifierLoss', dict(), dict(form=['posterior'], clip=[1.0], boost=[0.5, NAN], gamma_neg=[-5])),
+    ('MultiFocalModifierLoss', dict(), dict(weight_exponent=[-1], eps=[0])),
+    ('ReflectiveLabelCorrectorLoss', dict(), dict(threshold=[1.0], clip=[-0.1], margin=[NAN], gamma_neg=[-5])),
+    ('ReflectiveLabelCorrectorLoss', dict(), dict(batch_size=[-1], start_epoch=[1.5])),
+    ('HeadTailBalancerLoss', dict(loss=MODIFIER), dict(loss_weight=[-1.0], gamma=[-1.0])),
+]
+CASES = [(loss, good, name, value) for loss, good, bad in LOSSES for name, values in bad.items() for value in values]
+
+
+@pytest.mark.parametrize('loss, good, name, value', CASES, ids=[f'{loss}-{name}={v}' for loss, _, name, v in CASES])
+def test_bad_argument(loss, good, name, value):
+    MODELS.build(dict(good, type=f'ltmm.{loss}'))
+    with pytest.raises(ValueError, match=f'`{name}`'):
+        MODELS.build({**good, 'type': f'ltmm.{loss}', name: value})
+
+
+def test_exponential_overflow_of_seesaw():
+    with pytest.raises(ValueError, match='q=20 and eps=0.01'):
+        MODELS.build(dict(type='ltmm.SeesawLoss', q=20, eps=0.01))
