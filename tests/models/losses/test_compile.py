@@ -1,0 +1,170 @@
+"""``torch.compile(fullgraph=True)`` accepts every registered loss; its value and gradient stay the same."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ltmm.models.losses as losses
+from ltmm import ClassDistribution
+from ltmm.models.losses import LossInputs
+from ltmm.registry import MODELS
+
+COUNTS, LABEL, BOX_LABEL = [500, 60, 20, 3], torch.tensor([0, 1, 3, 3, 2]), torch.tensor([0, 4, 1, 3, 4])
+TARGET = torch.tensor([[1, -1, 0, 0], [1, 1, 0, 0], [-1, 0, 0, 0], [0, 1, 1, 1], [1, 1, 1, 1]])
+CE = dict(type='mmpretrain.CrossEntropyLoss')
+CLASSIFICATION = [
+    dict(type='ASLSingleLabelLoss'),
+    dict(type='BalancedSoftmaxLoss'),
+    dict(type='CDTLoss', gamma=0.3),
+    dict(type='ClassBalancedLoss', loss_type='focal', beta=0.99, gamma=0.5),
+    dict(type='DeferredReweighting', loss=dict(type='ltmm.LDAMLoss'), start_epoch=0, kind='inverse'),
+    dict(type='LDAMLoss'),
+    dict(type='LogitAdjustmentLoss'),
+    dict(type='ReweightedLoss', loss=CE, kind='inverse'),
+    dict(type='SigmoidFocalLoss', gamma=2.0),
+    dict(type='SoftmaxFocalLoss', gamma=1.0),
+    dict(type='VSLoss', gamma=0.2, tau=1.2),
+]
+MULTI_LABEL = [
+    dict(type='ASLLoss'),
+    dict(type='ASLLoss', gamma_pos=1.0, clip=0.0, detach_focus=False),
+    dict(type='DistributionBalancedLoss', alpha=0.1, beta=10.0, mu=0.2, neg_scale=2.0, init_bias=0.05, focal_gamma=2.0)
+    | dict(balance=2.0),
+    *(
+        dict(type='DistributionBalancedLoss', reweight='CB', cb_beta=0.9, cb_mode=mode)
+        for mode in ('by_class', 'average_n', 'average_w', 'min_n')
+    ),
+    dict(type='HillLoss'),
+    dict(type='HillLoss', gamma=1.0),
+    dict(type='KPositiveCELoss'),
+    dict(type='MultiFocalModifierLoss'),
+    dict(type='MultiFocalModifierLoss', form='multi_grained'),
+    dict(type='MultiLabelBCELoss'),
+    dict(type='MultiLabelFocalLoss', gamma=2.0, balance=2.0),
+    dict(type='MultiLabelLDAMLoss'),
+    *(dict(type='PartialASLLoss', mode=mode) for mode in ('negative', 'ignore', 'ignore_normalize')),
+    dict(type='PartialASLLoss', mode='selective', topk=1, prior_threshold=0.5),
+    dict(type='ReflectiveLabelCorrectorLoss', start_epoch=0),
+    dict(type='SPLCLoss', start_epoch=0),
+]
+EXPERT = [
+    dict(type='BalPoELoss'),
+    dict(type='MDCSLoss'),
+    dict(type='RIDEDistillLoss', diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0),
+    dict(type='RIDELoss', diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0),
+    dict(type='SADELoss'),
+]
+SIGMOID = dict(type='ltmm.SigmoidCrossEntropyLoss')
+DETECTION = [
+    dict(type='EQLLoss', lambda_=0.1),
+    dict(type='EQLv2Loss'),
+    dict(type='ROGLoss', loss=SIGMOID),
+    dict(type='RoIExpertLoss', loss=dict(type='ltmm.SADELoss'), num_experts=3),
+    dict(type='RoILossPerExpert', losses=[SIGMOID, dict(type='ltmm.EQLv2Loss')]),
+    dict(type='SeesawLoss'),
+    dict(type='SigmoidCrossEntropyLoss'),
+]
+
+
+OTHERS = {'BalancedContrastiveLoss', 'GAPLoss', 'HeadTailBalancerLoss', 'MaskedFeatureLoss', 'QuerySharedKDLoss'}
+SELECTS_OBJECTS = {'GAPLoss', 'ROGLoss', 'RoIExpertLoss'}  # their number is known only at run time, so two graphs
+
+
+def build(cfg: dict) -> nn.Module:
+    """Build the loss with the class distribution and the progress it needs."""
+    torch.manual_seed(0)
+    loss = MODELS.build(dict(cfg, type=f'ltmm.{cfg["type"]}'))
+    co_occurrence = np.full((4, 4), 2)
+    np.fill_diagonal(co_occurrence, COUNTS)
+    distribution = ClassDistribution(COUNTS, num_images=540, co_occurrence=co_occurrence)
+    for module in loss.modules():
+        if hasattr(module, 'set_class_distribution'):
+            module.set_class_distribution(distribution)
+        if hasattr(module, 'set_progress'):
+            module.set_progress(1, 4)
+    if cfg in DETECTION:
+        loss.get_cls_channels(4)
+    return loss
+
+
+def check_compiled(cfg: dict, call: Callable, inputs: Tensor, fullgraph: bool = True) -> None:
+    """Compare value and gradient of ``call(loss, inputs)`` with those of the compiled function, in training mode."""
+    torch._dynamo.reset()
+    results = []
+    for function in (call, torch.compile(call, backend='eager', fullgraph=fullgraph)):
+        inputs = inputs.detach().clone().requires_grad_()
+        value = function(build(cfg), inputs)
+        value = sum(value.values()) if isinstance(value, dict) else value
+        results.append((value.detach(), torch.autograd.grad(value, inputs)[0]))
+    torch.testing.assert_close(results[1], results[0])
+
+
+def each(*configs: dict) -> pytest.MarkDecorator:
+    names = ['-'.join(value for value in cfg.values() if isinstance(value, str)) for cfg in configs]
+    return pytest.mark.parametrize('cfg', configs, ids=names)
+
+
+@each(*CLASSIFICATION)
+def test_classification(cfg):
+    check_compiled(cfg, lambda loss, score: loss(score, LABEL), torch.randn(5, 4))
+
+
+@each(*MULTI_LABEL)
+def test_multi_label(cfg):
+    target = TARGET if build(cfg).accepts_unknown else TARGET.clamp(min=0)
+    check_compiled(cfg, lambda loss, score: loss(score, target), torch.randn(5, 4))
+
+
+@each(*EXPERT)
+def test_expert(cfg):
+    rows, num_experts = 5 * build(cfg).num_views, build(cfg).num_experts or 3
+
+    def call(loss, logits):
+        return loss(LossInputs(label=LABEL, expert_logits=logits, teacher_logits=torch.ones(rows, 4)))
+
+    check_compiled(cfg, call, torch.randn(num_experts, rows, 4))
+
+
+@each(*DETECTION)
+def test_detection(cfg):
+    width = build(cfg).get_cls_channels(4)
+    fullgraph = cfg['type'] not in SELECTS_OBJECTS
+    check_compiled(cfg, lambda loss, score: loss(score, BOX_LABEL), torch.randn(5, width), fullgraph)
+
+
+def test_balanced_contrastive():
+    classifier = nn.Linear(6, 4)
+
+    def call(loss, features):
+        return loss(LossInputs(label=LABEL, features=features, classifier=classifier))
+
+    cfg = dict(type='BalancedContrastiveLoss', in_channels=6, feat_dim=5, views=[0, 1])
+    check_compiled(cfg, call, torch.randn(10, 6))
+
+
+def test_head_tail_balancer():
+    cfg = dict(type='HeadTailBalancerLoss', loss=dict(type='ltmm.MultiFocalModifierLoss'))
+    check_compiled(cfg, lambda loss, scores: loss(*scores, TARGET), torch.randn(3, 5, 4))
+
+
+def test_query_shared_kd():
+    teacher = torch.randn(5, 4)
+    check_compiled(dict(type='QuerySharedKDLoss'), lambda loss, score: loss(score, teacher), torch.randn(5, 4))
+
+
+def test_masked_feature():
+    teacher, boxes, labels = torch.randn(1, 3, 6, 6), [torch.tensor([[0.1, 0.2, 0.7, 0.9]])], [torch.tensor([0])]
+
+    def call(loss, feature):
+        return loss([feature], [teacher], boxes, labels)
+
+    check_compiled(dict(type='MaskedFeatureLoss'), call, torch.randn(1, 3, 6, 6), fullgraph=False)
+
+
+def test_every_registered_loss_is_here():
+    tested = {cfg['type'] for cfg in (*CLASSIFICATION, *MULTI_LABEL, *EXPERT, *DETECTION)} | OTHERS
+    registered = {name for name, cls in MODELS.module_dict.items() if cls.__module__.startswith(losses.__name__)}
+    assert tested >= registered
