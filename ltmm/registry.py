@@ -18,6 +18,8 @@ __all__ = [
     'MODELS',
     'OPTIM_WRAPPERS',
     'PARAM_SCHEDULERS',
+    'POST_PROCESSORS',
+    'STAGES',
     'TRANSFORMS',
 ]
 
@@ -78,6 +80,8 @@ PARAM_SCHEDULERS = PluginRegistry(
 HOOKS = PluginRegistry('hook', parent=mmengine_registry.HOOKS, locations=['ltmm.engine'])
 LOOPS = PluginRegistry('loop', parent=mmengine_registry.LOOPS, locations=['ltmm.engine'])
 METRICS = PluginRegistry('metric', parent=mmengine_registry.METRICS, locations=['ltmm.evaluation'])
+STAGES = PluginRegistry('stage', locations=['ltmm.engine.stages'])
+POST_PROCESSORS = PluginRegistry('post-processor', locations=['ltmm.engine.post_process'])
 
 # nothing of ltmm's own is in these: they let an 'ltmm::' base find the framework's
 for _name in (

@@ -1,159 +1,108 @@
-"""Correct a trained detector: search the strength on images it can be judged by, measure on the test set, write."""
+"""Correct a trained detector; every image passes through the model once."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import ConfigDict
+from mmdet.models.detectors import TwoStageDetector
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_rank
 from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from mmengine.utils import ProgressBar
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ltmm.engine.runner.model_outputs import innermost, loader_as_tested
-from ltmm.models.post_process.base import box_heads
-from ltmm.registry import DATASETS
+from ltmm.class_distribution import ClassDistribution
+from ltmm.engine.runner.model_outputs import test_time_loader, underlying_datasets
+from ltmm.models.post_process import PostProcess
+from ltmm.models.post_process.norcal import add_mixin
+from ltmm.registry import DATASETS, POST_PROCESSORS
 
 from .post_processor import PostProcessor
+from .split_outputs import check_held_out
 from .validation_data import validation_dataset
 
-__all__ = ['DetectorPostProcessor']
+__all__ = ['DetectionSplit', 'DetectorPostProcessor']
 
 
-class DetectorPostProcessor(PostProcessor):
-    """A trained detector and a correction of its scores. Every image passes through the model once.
+class RecordingHead:
+    """Mixin for the last head of a detector: keeps the arguments of its prediction, to predict again from them."""
 
-    Boxes are corrected and judged; masks come after the boxes and follow them.
+    calls: list[tuple[tuple, dict]]
+
+    def predict_by_feat(self, *args: Any, **kwargs: Any) -> list[InstanceData]:
+        self.calls.append((args, kwargs))
+        return super().predict_by_feat(*args, **kwargs)
+
+    def predict_again(self) -> list[InstanceData]:
+        args, kwargs = self.calls[0]
+        return super().predict_by_feat(*args, **kwargs)
+
+
+class DetectionSplit:
+    """Detections of a split, for :meth:`ltmm.models.PostProcess.fit`.
 
     Args:
-        *args: see :class:`PostProcessor`.
-        **kwargs: see :class:`PostProcessor`.
-
-    Raises:
-        TypeError: a model without a head that the correction fits.
-        ValueError: see :class:`PostProcessor`; or a metric that reads no ``ann_file``.
+        model: Detector.
+        head: Its last head, with :class:`RecordingHead` and the correction attached.
+        cfg: Config of the detector.
+        distribution: Class distribution of the checkpoint.
+        find_dataset: Returns the config of the dataset.
     """
 
-    def _take_head(self) -> nn.Module:
-        for head in box_heads(self.model, type(self.step).__name__):
-            self.step.check(head)
-        self.head_prefix = 'roi_head.bbox_head.' if hasattr(self.model, 'roi_head') else 'bbox_head.'
-        return self.model.get_submodule(self.head_prefix.rstrip('.'))
-
-    # ------------------------------------------------------------------ search
-
-    def search(
+    def __init__(
         self,
-        grid: Sequence[float] | None = None,
-        val_split: str | None = None,
-        val_images: int = 1000,
-        objective: str | None = None,
-    ) -> list[tuple[float, float]]:
-        """Set the strength to the one with the best figure, and give every strength and what it was worth.
+        model: nn.Module,
+        head: nn.Module,
+        cfg: Config,
+        distribution: ClassDistribution,
+        find_dataset: Callable[[], Mapping],
+    ) -> None:
+        self.model, self.head, self.cfg, self.distribution = model, head, cfg, distribution
+        self._find_dataset = find_dataset
 
-        Args:
-            grid: first strength, last, how many; what the correction suggests when left out.
-            val_split: ``'val'``, ``'holdout'`` (see :func:`validation_dataset`), or
-                ``'train'``: images that the detector was trained on, as [0] of :class:`ltmm.models.NorCal` has it.
-                The first that is possible when left out.
-            val_images: how many training images, drawn at random.
-            objective: figure of the metric, such as ``'bbox_AP'``; what the correction suggests when left out.
-        """
-        dataset, val_split = self._validation_dataset(val_split, val_images)
-        first, last, num = grid or self.step.grid
-        strengths = np.linspace(first, last, int(num)).round(9)
-        objective = objective or self.step.objective
-        self._log(f'Boxes of the validation data ({val_split}):')
-        values = [_figure(figures, objective) for figures in self._figures(dataset, strengths)]
-        best = float(strengths[int(np.argmax(values))])
-        setattr(self.step, self.step.strength, best)
-        curve = list(zip(strengths.tolist(), values))
-        rows = '\n'.join(f'{strength:>10.4g}  {100 * value:.2f}' for strength, value in curve)
-        self._log(f'{self.step.strength}, {objective} on the validation data, in percent:\n{rows}\nbest: {best:g}')
-        if len(strengths) > 1 and best == strengths[-1]:
-            self.runner.logger.warning(f'The best {self.step.strength} lies at the end of the grid: widen it.')
-        return curve
+    @cached_property
+    def loader(self) -> DataLoader:
+        return test_time_loader(self.cfg, self._find_dataset(), round_up=True)
 
-    def _validation_dataset(self, split: str | None, num_images: int) -> tuple[ConfigDict, str]:
-        if split != 'train':
-            try:
-                found = validation_dataset(self.cfg, split)
-            except ValueError:
-                if split is not None:
-                    raise
-            else:
-                if found[1] == 'holdout':
-                    self._check_held_out()
-                return found
-        if not self.cfg.get('train_dataloader'):
-            raise ValueError('Expected data to search the strength on, but the config has no train_dataloader.')
-        dataset = copy.deepcopy(innermost(self.cfg.train_dataloader.dataset)[0])
-        dataset.test_mode = True
-        num = len(DATASETS.build(dataset))
-        if num > num_images:
-            dataset.indices = sorted(np.random.default_rng(0).choice(num, num_images, replace=False).tolist())
-        return dataset, 'train'
-
-    # ------------------------------------------------------------------ measure
-
-    def evaluate(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Figures of the test set, before the correction and after it."""
-        self._log('Boxes of the test data:')
-        before, after = self._figures(self.cfg.test_dataloader.dataset, [0.0, getattr(self.step, self.step.strength)])
-        return before, after
+    def evaluate(self, step: PostProcess, strengths: Sequence[float]) -> list[float]:
+        """Objective of a correction for each strength, in percent; the correction is left at the last one."""
+        return [100 * _figure(figures, step.objective) for figures in self.figures(step, strengths)]
 
     @torch.no_grad()
-    def _figures(self, dataset: Mapping, strengths: Sequence[float]) -> list[dict[str, float]]:
-        """Figures of a dataset with every strength; 0 is without the correction."""
-        loader = loader_as_tested(self.cfg, dataset, round_up=True)
-        evaluators = [self._evaluator(loader.dataset) for _ in strengths]
-        chosen = getattr(self.step, self.step.strength)
-        for batch, samples, again in self._batches(loader):
+    def figures(self, step: PostProcess, strengths: Sequence[float]) -> list[dict[str, float]]:
+        """Figures of the metric for each strength; 0 is without the correction."""
+        evaluators = [self._evaluator() for _ in strengths]
+        for batch, samples, predict in self._batches():
             for strength, evaluator in zip(strengths, evaluators):
-                setattr(self.step, self.step.strength, float(strength))
-                for sample, instances in zip(samples, again()):
+                setattr(step, step.strength, float(strength))
+                for sample, instances in zip(samples, predict()):
                     sample.pred_instances = instances
                 evaluator.process(data_samples=samples, data_batch=batch)
-        setattr(self.step, self.step.strength, chosen)
-        return [evaluator.evaluate(len(loader.dataset)) for evaluator in evaluators]
+        return [evaluator.evaluate(len(self.loader.dataset)) for evaluator in evaluators]
 
-    def _batches(self, loader: DataLoader) -> Iterator[tuple[dict, list, Callable[[], list[InstanceData]]]]:
-        """Each batch, what the model finds in it, without masks, and a function that corrects these boxes anew."""
-        roi_head = getattr(self.model, 'roi_head', nn.Module())  # without one there is no mask to leave out either
-        last, mask_head = box_heads(self.model, type(self.step).__name__)[-1], getattr(roi_head, 'mask_head', None)
-        uncorrected = dict(last.loss_cls.__dict__)
-        calls = []  # of `predict`, in this batch; none where the model proposed nothing
-
-        def record(*args: Any, **kwargs: Any) -> list[InstanceData]:
-            calls.append((args, kwargs))
-            return predict(*args, **kwargs)
-
+    def _batches(self) -> Iterator[tuple[dict, list, Callable[[], list[InstanceData]]]]:
+        """Each batch, its samples, and a function that predicts their boxes with the current strength."""
         self.model.eval()
-        self.step.attach(last)
-        predict = last.predict_by_feat
-        last.predict_by_feat, roi_head.mask_head = record, None
-        bar = ProgressBar(len(loader)) if get_rank() == 0 else None
-        try:
-            for batch in loader:
-                calls.clear()
-                samples = self.model.test_step(batch)
-                found = [sample.pred_instances for sample in samples]
-                yield batch, samples, lambda f=found: predict(*calls[0][0], **calls[0][1]) if calls else f
-                if bar is not None:
-                    bar.update()
-        finally:
-            del last.predict_by_feat
-            last.loss_cls.__dict__, roi_head.mask_head = uncorrected, mask_head
+        bar = ProgressBar(len(self.loader)) if get_rank() == 0 else None
+        for batch in self.loader:
+            self.head.calls.clear()
+            samples = self.model.test_step(batch)
+            found = [sample.pred_instances for sample in samples]
+            yield batch, samples, self.head.predict_again if self.head.calls else lambda found=found: found
+            if bar is not None:
+                bar.update()
         if bar is not None:
             print(flush=True)
 
-    def _evaluator(self, dataset: Any) -> Evaluator:
-        """The config's metric, of boxes alone, on another dataset's annotations."""
-        evaluators = self.cfg.test_evaluator
+    def _evaluator(self) -> Evaluator:
+        """The config's metric of boxes on the annotations of this split."""
+        dataset, evaluators = self.loader.dataset, self.cfg.test_evaluator
         cfgs = [e for e in ([evaluators] if isinstance(evaluators, Mapping) else evaluators) if 'ann_file' in e]
         if not cfgs:
             raise ValueError('Expected test_evaluator to be a metric with an `ann_file`, such as ltmm.LVISMetric.')
@@ -164,14 +113,68 @@ class DetectorPostProcessor(PostProcessor):
         evaluator.dataset_meta = dataset.metainfo
         return evaluator
 
-    # ------------------------------------------------------------------ write
 
-    def _fold(self, head: nn.Module) -> bool:
-        heads = list(head) if isinstance(head, nn.ModuleList) else [head]
-        return all(self.step.fold(each) for each in heads)
+@POST_PROCESSORS.register_module()
+class DetectorPostProcessor(PostProcessor):
+    """A trained detector and a correction of its scores. See :class:`PostProcessor`.
+
+    Only boxes are predicted and evaluated; masks follow the boxes.
+    """
+
+    num_val_images = 1000  # drawn at random from the training images
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.last_head = list(self.step.heads(self.model).values())[-1]
+        self.step.attach(self.last_head)
+        add_mixin(self.last_head, RecordingHead, calls=[])
+        if isinstance(self.model, TwoStageDetector):
+            self.model.roi_head.mask_head = None
+
+    def train_split(self) -> DetectionSplit:
+        return self._split(lambda: self.cfg.train_dataloader.dataset)
+
+    def val_split(self, split: str | None, num_images: int) -> DetectionSplit:
+        """Validation split.
+
+        Args:
+            split: ``'val'``, ``'holdout'`` (see :func:`validation_dataset`), or ``'train'``: images that the detector
+                was trained on, as in [0] of :class:`ltmm.models.NorCal`. Default: the first that is possible.
+            num_images: Number of images for ``'train'``.
+        """
+        return self._split(lambda: self._validation_dataset(split, num_images))
+
+    def _split(self, find_dataset: Callable[[], Mapping]) -> DetectionSplit:
+        return DetectionSplit(self.model, self.last_head, self.cfg, self.distribution, find_dataset)
+
+    def _validation_dataset(self, split: str | None, num_images: int) -> ConfigDict:
+        if split != 'train':
+            try:
+                dataset, found = validation_dataset(self.cfg, split)
+            except ValueError:
+                if split is not None:
+                    raise
+            else:
+                if found == 'holdout':
+                    check_held_out(self.cfg, self.distribution)
+                return dataset
+        if not self.cfg.get('train_dataloader'):
+            raise ValueError('Expected data to search the strength on, but the config has no train_dataloader.')
+        dataset = copy.deepcopy(underlying_datasets(self.cfg.train_dataloader.dataset)[0])
+        dataset.test_mode = True
+        num = len(DATASETS.build(dataset))
+        if num > num_images:
+            dataset.indices = sorted(np.random.default_rng(0).choice(num, num_images, replace=False).tolist())
+        print_log('The validation split is a part of the training data.', 'current')
+        return dataset
+
+    def evaluate(self) -> tuple[dict[str, float], dict[str, float]]:
+        self._log('Boxes of the test data:')
+        strengths = [0.0, getattr(self.step, self.step.strength)]
+        before, after = self._split(lambda: self.cfg.test_dataloader.dataset).figures(self.step, strengths)
+        return before, after
 
     def summary(self, before: Mapping[str, float], after: Mapping[str, float]) -> str:
-        """A table of the figures before and after, in percent."""
         rows = (('before', before), (f'{type(self.step).__name__}({self.step.extra_repr()})', after))
         width = max(len(name) for name, _ in rows)
         lines = [f'{"":<{width}}' + ''.join(f'{name.rpartition("/")[2].removeprefix("bbox_"):>10}' for name in before)]
@@ -183,9 +186,8 @@ class DetectorPostProcessor(PostProcessor):
 
 
 def _figure(figures: Mapping[str, float], objective: str) -> float:
-    """The figure of this name, whatever prefix the metric has."""
-    for name, value in figures.items():
-        if name.rpartition('/')[2] == objective:
-            return float(value)
-    names = [name.rpartition('/')[2] for name in figures]
-    raise ValueError(f'Expected `objective` to be one of {names}, but got {objective!r}.')
+    """Return the figure of this name, whatever prefix the metric has."""
+    by_name = {name.rpartition('/')[2]: float(value) for name, value in figures.items()}
+    if objective not in by_name:
+        raise ValueError(f'Expected `objective` to be one of {list(by_name)}, but got {objective!r}.')
+    return by_name[objective]

@@ -1,4 +1,4 @@
-"""Data to choose a strength by, which are neither trained nor tested on."""
+"""Data to fit a correction on, which are neither training nor test data."""
 
 import copy
 from collections.abc import Mapping
@@ -6,34 +6,30 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-__all__ = ['same_images', 'validation_dataset']
+from ltmm.utils.checks import check
 
-VAL_SPLITS = ('val', 'holdout')
+__all__ = ['same_images', 'validation_dataset']
 
 
 def validation_dataset(cfg: Config, split: str | None = None, val_images: int = 20) -> tuple[ConfigDict, str]:
-    """Config of the data to choose a strength by, and how they were found: ``'val'`` or ``'holdout'``.
+    """Return the config of the validation data and their kind: ``'val'`` or ``'holdout'``.
 
-    ``'val'`` is the dataset of ``val_dataloader``, which must not be the test set, as it is in the CIFAR papers.
-    ``'holdout'`` are images of the training split that the training leaves out: those :class:`ltmm.datasets.LongTailed`
-    does not keep, or the validation part of :class:`ltmm.datasets.Holdout`.
+    ``'val'`` is the dataset of ``val_dataloader``, which must not be the test set, as in the CIFAR papers.
+    ``'holdout'`` are images of the training split that are not trained on: those that :class:`ltmm.datasets.LongTailed`
+    drops, or the validation part of :class:`ltmm.datasets.Holdout`.
 
     Args:
-        cfg: config of the trained model.
-        split: ``'val'`` or ``'holdout'``; the first that is possible when left out.
-        val_images: of each class, from ``LongTailed``.
-
-    Raises:
-        ValueError: an unknown split, a validation set that is the test set, or a training set that leaves nothing out.
+        cfg: Config of the trained model.
+        split: ``'val'`` or ``'holdout'``. Default: the first that is possible.
+        val_images: Images per class from ``LongTailed``.
     """
-    if split not in (None, *VAL_SPLITS):
-        raise ValueError(f'Expected `val_split` to be one of {list(VAL_SPLITS)}, but got {split!r}.')
+    check(val_split=(split or 'val', ('val', 'holdout')))
     val, test = ((cfg.get(f'{name}_dataloader') or {}).get('dataset') for name in ('val', 'test'))
     if split != 'holdout' and val is not None and not same_images(val, test):
         return copy.deepcopy(val), 'val'
     if split == 'val':
         raise ValueError(
-            'Expected val_dataloader to hold other images than test_dataloader, but '
+            'Expected val_dataloader to have other images than test_dataloader, but '
             f"{'they are the same' if val is not None else 'there is none'}. Use val_split='holdout' "
             '(--val-split holdout).'
         )
@@ -48,17 +44,17 @@ def validation_dataset(cfg: Config, split: str | None = None, val_images: int = 
             return whole, 'holdout'
         part = part.get('dataset')
     raise ValueError(
-        'Expected validation data beside the test set, but val_dataloader has none and the training set leaves nothing '
-        "out. Train on dict(type='ltmm.Holdout', part='train', dataset=...) instead of the whole training set."
+        'Expected validation data, but val_dataloader has only test images and the training set leaves no images out. '
+        "Train on dict(type='ltmm.Holdout', part='train', dataset=...) instead of the whole training set."
     )
 
 
 def same_images(one: Mapping, other: Mapping) -> bool:
-    """Whether two dataset configs choose the same images, whatever they do with them."""
-    return _choice_of(one) == _choice_of(other)
+    """Whether two dataset configs choose the same images, whatever their pipelines."""
+    return _without_pipeline(one) == _without_pipeline(other)
 
 
-def _choice_of(dataset: Any) -> Any:
+def _without_pipeline(dataset: Any) -> Any:
     if isinstance(dataset, Mapping):
-        return {key: _choice_of(value) for key, value in dataset.items() if key not in ('pipeline', 'test_mode')}
+        return {key: _without_pipeline(value) for key, value in dataset.items() if key not in ('pipeline', 'test_mode')}
     return dataset

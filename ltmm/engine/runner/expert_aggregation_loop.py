@@ -15,7 +15,7 @@ from ltmm.models.heads import MeanAggregation, MultiExpertClsHead, WeightedAggre
 from ltmm.registry import LOOPS
 from ltmm.utils.wrappers import unwrap_model
 
-from .model_outputs import innermost
+from .model_outputs import underlying_datasets
 
 __all__ = ['AggregationLearner', 'ExpertAggregationLoop', 'view_similarity']
 
@@ -110,8 +110,8 @@ class ExpertAggregationLoop(TestLoop):
                 f'ExpertAggregationLoop expects the config of a dataloader, but got {type(dataloader).__name__}.'
             )
         views = copy.deepcopy(dataloader)
-        for leaf in innermost(views['dataset']):
-            leaf['pipeline'] = pipeline
+        for dataset in underlying_datasets(views['dataset']):
+            dataset['pipeline'] = pipeline
         views.update(
             batch_size=batch_size,
             sampler=dict(type='DefaultSampler', shuffle=True, seed=runner.seed),

@@ -1,4 +1,4 @@
-"""Features and logits of a whole dataset, in one pass and without augmentation."""
+"""Features and logits of a whole dataset, in one pass with the test pipeline."""
 
 import copy
 import time
@@ -14,9 +14,10 @@ from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ltmm.models.post_process.base import classification_head
 from ltmm.utils.launch import build_runner
 
-__all__ = ['ModelOutputs', 'innermost', 'loader_as_tested', 'model_outputs', 'idle_runner']
+__all__ = ['ModelOutputs', 'build_test_runner', 'model_outputs', 'test_time_loader', 'underlying_datasets']
 
 TRAINING_KEYS = (
     'train_dataloader',
@@ -32,37 +33,37 @@ TRAINING_KEYS = (
 
 @dataclass(frozen=True, eq=False)
 class ModelOutputs:
-    """What a classifier makes of N samples.
+    """Outputs of a classifier for N samples.
 
     Args:
-        features: what its classifier layer sees, (N, D).
-        cls_score: logits, (N, C); None where they were not asked for.
-        label: (N,).
+        features: Input of the classifier layer, (N, D).
+        logits: (N, C); None if they were not asked for.
+        label: Class indices, (N,).
     """
 
     features: Tensor
-    cls_score: Tensor | None
+    logits: Tensor | None
     label: Tensor
 
     @classmethod
     def join(cls, parts: Iterable['ModelOutputs']) -> 'ModelOutputs':
-        """All batches in one."""
-        features, cls_score, label = zip(*((part.features, part.cls_score, part.label) for part in parts))
-        return cls(torch.cat(features), None if cls_score[0] is None else torch.cat(cls_score), torch.cat(label))
+        """Concatenate batches."""
+        features, logits, label = zip(*((part.features, part.logits, part.label) for part in parts))
+        return cls(torch.cat(features), None if logits[0] is None else torch.cat(logits), torch.cat(label))
 
     @classmethod
     def interleave(cls, parts: Sequence['ModelOutputs']) -> 'ModelOutputs':
-        """The outputs of R processes, of which process r had the samples r, r + R, ..., in the order of the samples."""
+        """Join the outputs of R ranks, of which rank r had the samples r, r + R, ..., in the order of the samples."""
         if len(parts) == 1:
             return parts[0]
         order = np.argsort(np.concatenate([r + len(parts) * np.arange(len(p.label)) for r, p in enumerate(parts)]))
         joined = cls.join(parts)
-        cls_score = None if joined.cls_score is None else joined.cls_score[order]
-        return cls(joined.features[order], cls_score, joined.label[order])
+        logits = None if joined.logits is None else joined.logits[order]
+        return cls(joined.features[order], logits, joined.label[order])
 
 
-def idle_runner(cfg: Config) -> Runner:
-    """A runner that can load checkpoints and trains nothing; what it dumps does not take the name of the config."""
+def build_test_runner(cfg: Config) -> Runner:
+    """Build a runner that loads checkpoints but does not train; the config it dumps gets a name of its own."""
     cfg = Config(copy.deepcopy(cfg._cfg_dict))
     cfg.experiment_name = f'post_process_{time.time_ns()}'
     for key in TRAINING_KEYS:
@@ -73,25 +74,25 @@ def idle_runner(cfg: Config) -> Runner:
     return runner
 
 
-def innermost(dataset: dict) -> list[dict]:
-    """The configs of the datasets inside all wrappers."""
+def underlying_datasets(dataset: dict) -> list[dict]:
+    """Configs of the datasets inside all wrappers."""
     inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', [])
-    return [leaf for part in inner for leaf in innermost(part)] or [dataset]
+    return [leaf for part in inner for leaf in underlying_datasets(part)] or [dataset]
 
 
-def loader_as_tested(cfg: Config, dataset: dict, round_up: bool = False) -> DataLoader:
-    """Loader of any dataset as the test set is loaded: its pipeline, its batch size, every sample once and in order.
+def test_time_loader(cfg: Config, dataset: dict, round_up: bool = False) -> DataLoader:
+    """Load any dataset as the test set is loaded: with its pipeline and batch size, every sample once and in order.
 
-    Of several processes each gets a part: process r of R the samples r, r + R, ...
+    Rank r of R gets the samples r, r + R, ...
 
     Args:
-        cfg: config with a ``test_dataloader``.
-        dataset: config of the dataset, such as that of the training data.
-        round_up: whether the first samples come again in the end, so that every process has as many.
+        cfg: Config with a ``test_dataloader``.
+        dataset: Config of the dataset, such as that of the training data.
+        round_up: Repeat the first samples at the end so that all ranks have the same number.
     """
     loader, dataset = copy.deepcopy(cfg.test_dataloader), copy.deepcopy(dataset)
-    pipeline = innermost(loader.dataset)[0].get('pipeline')
-    for leaf in innermost(dataset):
+    pipeline = underlying_datasets(loader.dataset)[0].get('pipeline')
+    for leaf in underlying_datasets(dataset):
         leaf['test_mode'] = True
         if pipeline is not None:
             leaf['pipeline'] = copy.deepcopy(pipeline)
@@ -103,37 +104,31 @@ def loader_as_tested(cfg: Config, dataset: dict, round_up: bool = False) -> Data
 
 
 @torch.no_grad()
-def model_outputs(model: nn.Module, loader: DataLoader, with_scores: bool = True) -> Iterator[ModelOutputs]:
-    """Outputs of a classifier of mmpretrain, batch after batch, float32 on the CPU, with a progress bar.
+def model_outputs(model: nn.Module, loader: DataLoader, with_logits: bool = True) -> Iterator[ModelOutputs]:
+    """Compute the outputs of a classifier batch by batch, float32 on the CPU, with a progress bar.
 
     Args:
-        model: the classifier; it is put into evaluation mode.
-        loader: see :func:`loader_as_tested`.
-        with_scores: logits too.
-
-    Raises:
-        TypeError: a model without mmpretrain's head.
-        ValueError: features that are no vectors, or samples without exactly one label.
+        model: Classifier; it is put into evaluation mode.
+        loader: See :func:`test_time_loader`.
+        with_logits: Compute the logits too.
     """
-    head = getattr(model, 'head', None)
-    if not hasattr(head, 'pre_logits'):
-        raise TypeError(f"Expected a classifier with a head of mmpretrain's kind, but got {type(model).__name__}.")
+    head = classification_head(model, 'model_outputs()')
     model.eval()
     bar = ProgressBar(len(loader)) if get_rank() == 0 else None
     for batch in loader:
         data = model.data_preprocessor(batch, False)
         stages = model.extract_feat(data['inputs'])
         features = head.pre_logits(stages)
-        if not isinstance(features, Tensor) or features.dim() != 2:
-            shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        if features.dim() != 2:
             raise ValueError(
-                f'Expected features of shape (N, D), but got {shape}. A neck such as GlobalAveragePooling is missing.'
+                f'Expected features of shape (N, D), but got {tuple(features.shape)}. A neck such as '
+                'GlobalAveragePooling is missing.'
             )
         label = torch.cat([sample.gt_label for sample in data['data_samples']])
         if len(label) != len(features):
-            raise ValueError(f'Expected one label a sample, but got {len(label)} for {len(features)} samples.')
-        cls_score = head(stages).float().cpu() if with_scores else None
-        yield ModelOutputs(features.float().cpu(), cls_score, label.cpu())
+            raise ValueError(f'Expected one label per sample, but got {len(label)} for {len(features)} samples.')
+        logits = head(stages).float().cpu() if with_logits else None
+        yield ModelOutputs(features.float().cpu(), logits, label.cpu())
         if bar is not None:
             bar.update()
     if bar is not None:

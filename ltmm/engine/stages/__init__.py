@@ -1,3 +1,21 @@
-from .stages import Stage, first_to_run, link_result, read_stages, run_stages
+from ltmm.utils.environment import mmdet_is_usable
 
-__all__ = ['Stage', 'first_to_run', 'link_result', 'read_stages', 'run_stages']
+from .base import Stage
+from .feature_extraction import FeatureExtractionStage
+from .post_process_stage import PostProcessStage
+from .runner import first_to_run, link_result, read_stages, run_stages
+from .train_stage import TrainStage
+
+if mmdet_is_usable():
+    from .exemplar_mining import *
+
+__all__ = [
+    'FeatureExtractionStage',
+    'PostProcessStage',
+    'Stage',
+    'TrainStage',
+    'first_to_run',
+    'link_result',
+    'read_stages',
+    'run_stages',
+]

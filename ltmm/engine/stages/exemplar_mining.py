@@ -1,10 +1,14 @@
-"""What a trained detector is surest of in its own training data."""
+"""Select exemplars of each class: the training annotations that a trained detector is most confident of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from mmdet.models.detectors import TwoStageDetector
+from mmdet.models.detectors.base_detr import DetectionTransformer
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi, bbox_cxcywh_to_xyxy, bbox_overlaps
 from mmengine.config import Config
@@ -18,58 +22,74 @@ from ltmm.datasets.labels.lvis_annotations import read_lvis_annotations
 from ltmm.datasets.lvis import LVISDataset
 from ltmm.datasets.wrappers.exemplars import BoxTable, Exemplars, choose_exemplars
 from ltmm.engine.hooks.checkpoint_compatibility_hook import refuse_missing_parameters
-from ltmm.engine.runner.model_outputs import idle_runner, innermost, loader_as_tested
-from ltmm.utils.wrappers import unwrap_model
+from ltmm.engine.runner.model_outputs import build_test_runner, test_time_loader, underlying_datasets
+from ltmm.registry import STAGES
+from ltmm.utils.checks import check
+from ltmm.utils.wrappers import unwrapped
 
-__all__ = ['annotation_scores', 'mine_exemplars', 'scores_of_proposals', 'scores_of_queries']
+from .base import Stage
 
-MIN_IOU = 0.5  # of a proposal that counts as matched
+__all__ = ['ExemplarMiningStage', 'annotation_scores', 'mine_exemplars', 'scores_of_proposals', 'scores_of_queries']
+
+MIN_IOU = 0.5  # of a proposal with the annotation it is matched to
 
 
-def mine_exemplars(
-    cfg: Config, checkpoint: str | Path, file: Path, score_thr: float = 0.5, max_per_class: int = 500
-) -> None:
-    """Score every annotation of the training set by a detector trained on it, and write the exemplars of each class.
-
-    The score of an annotation is what the detector gives its class at the query or proposal that matches it, in one
-    pass over the training images as the test set is loaded. Which are taken, see
-    :func:`~ltmm.datasets.wrappers.exemplars.choose_exemplars`.
+@STAGES.register_module()
+@dataclass(kw_only=True)
+class ExemplarMiningStage(Stage):
+    """Select exemplars of the training set with the last checkpoint, see :func:`mine_exemplars`. The result is a json.
 
     Args:
-        cfg: config of the detector, with ``train_dataloader`` and ``test_dataloader``.
-        checkpoint: of the detector.
-        file: json to write.
-        score_thr: annotations above it come in the order of different images first; 0.5 in the authors' code.
-        max_per_class: exemplars of a class; 500 in the authors' code.
-
-    Raises:
-        FileNotFoundError: no such checkpoint.
-        TypeError: neither a DETR nor a detector with one box head, or training data of several sources or of another
-            type than ltmm.LVISDataset.
-        ValueError: ``score_thr`` outside [0, 1), or ``max_per_class`` below 1.
-        FloatingPointError: the detector gives NaN.
+        score_thr: See :func:`mine_exemplars`.
+        max_per_class: See :func:`mine_exemplars`.
     """
-    if not 0 <= score_thr < 1:
-        raise ValueError(f'Expected `score_thr` to be in [0, 1), but got {score_thr}.')
-    if max_per_class < 1:
-        raise ValueError(f'Expected `max_per_class` to be at least 1, but got {max_per_class}.')
-    leaves = innermost(cfg.train_dataloader.dataset)
-    runner = idle_runner(cfg)
+
+    score_thr: float = 0.5
+    max_per_class: int = 500
+
+    def __post_init__(self) -> None:
+        check(score_thr=(self.score_thr, 'in [0, 1)'), max_per_class=(self.max_per_class, 'int >= 1'))
+
+    @property
+    def result(self) -> Path:
+        return self.folder / 'exemplars.json'
+
+    def next_checkpoint(self, previous: Path | None) -> Path | None:
+        return previous
+
+    def run(self, previous: Path | None) -> None:
+        self.log(f'selects exemplars with {previous}')
+        mine_exemplars(self.cfg, previous, self.result, self.score_thr, self.max_per_class)
+
+
+def mine_exemplars(cfg: Config, checkpoint: str | Path, file: Path, score_thr: float, max_per_class: int) -> None:
+    """Score every training annotation by a detector trained on it, and write the exemplars of each class.
+
+    The score of an annotation is the score of its class at the query or proposal that matches it, in one pass over the
+    training images with the test pipeline. See :func:`~ltmm.datasets.wrappers.exemplars.choose_exemplars` for the
+    selection.
+
+    Args:
+        cfg: Config of the detector.
+        checkpoint: Its checkpoint.
+        file: json to write.
+        score_thr: Annotations above it are taken from as many images as possible; 0.5 in the authors' code.
+        max_per_class: Exemplars per class; 500 in the authors' code.
+    """
+    datasets = underlying_datasets(cfg.train_dataloader.dataset)
+    runner = build_test_runner(cfg)
     runner.load_checkpoint(str(checkpoint))
     refuse_missing_parameters(runner)
-    model = unwrap_model(runner.model)
-    loader = loader_as_tested(cfg, leaves[0])
+    loader = test_time_loader(cfg, datasets[0])
     dataset = loader.dataset
-    if len(leaves) > 1 or not isinstance(dataset, LVISDataset):
-        names = ', '.join(str(leaf['type']) for leaf in leaves)
-        raise TypeError(f'Expected exemplars to be mined from one ltmm.LVISDataset, but the training data are {names}.')
+    if len(datasets) > 1 or not isinstance(dataset, LVISDataset):
+        names = ', '.join(str(dataset['type']) for dataset in datasets)
+        raise TypeError(f'Expected exemplars of one ltmm.LVISDataset, but the training data are {names}.')
     content = read_lvis_annotations(dataset.ann_file, dataset.backend_args)
     table = BoxTable.of(content, dataset.cat2label)
-    scores = annotation_scores(model, loader, table)
+    scores = annotation_scores(unwrapped(runner.model), loader, table)
     if np.isnan(scores).any():
-        raise FloatingPointError(
-            f'The detector of {checkpoint} scores {np.isnan(scores).sum()} of {len(scores)} annotations NaN.'
-        )
+        raise FloatingPointError(f'{checkpoint}: {np.isnan(scores).sum()} of {len(scores)} scores are NaN.')
     rows = choose_exemplars(scores, table.labels, table.image_ids, score_thr, max_per_class)
     ends = np.cumsum(np.bincount(table.labels[rows], minlength=len(dataset.cat2label)))
     of_class = np.split(rows, ends[:-1])
@@ -85,27 +105,14 @@ def mine_exemplars(
 
 @torch.no_grad()
 def annotation_scores(model: nn.Module, loader: DataLoader, table: BoxTable) -> np.ndarray:
-    """What a detector gives the class of each annotation where it finds it, (M,), the same on all ranks.
+    """Score of the class of each annotation at the query or proposal that matches it, (M,), the same on all ranks.
 
     Args:
-        model: the detector; it is put into evaluation mode.
-        loader: of all images, see :func:`ltmm.engine.runner.model_outputs.loader_as_tested`.
-        table: the annotations.
-
-    Raises:
-        TypeError: see :func:`mine_exemplars`.
+        model: Detector; it is put into evaluation mode.
+        loader: All images, see :func:`ltmm.engine.runner.model_outputs.test_time_loader`.
+        table: Annotations.
     """
-    if hasattr(model, 'forward_transformer'):
-        score = scores_of_queries
-    elif isinstance(getattr(getattr(model, 'roi_head', None), 'bbox_head', None), nn.Module) and not isinstance(
-        model.roi_head.bbox_head, nn.ModuleList
-    ):
-        score = scores_of_proposals
-    else:
-        raise TypeError(
-            f"Expected one of mmdet's DETRs, or a detector with one box head such as Faster R-CNN or Mask R-CNN, but "
-            f'got {type(model).__name__}.'
-        )
+    score = _score_function(model)
     model.eval()
     order, ends = table.by_image()
     rows_of_image = dict(zip(table.image_ids[order[ends - 1]].tolist(), np.split(order, ends[:-1])))
@@ -122,12 +129,23 @@ def annotation_scores(model: nn.Module, loader: DataLoader, table: BoxTable) -> 
             bar.update()
     if bar is not None:
         print(flush=True)
-    all_reduce(scores, 'sum')  # every image was one rank's
+    all_reduce(scores, 'sum')  # each image is on one rank
     return scores.numpy()
 
 
+def _score_function(model: nn.Module) -> Callable[..., list[Tensor]]:
+    if isinstance(model, DetectionTransformer):
+        return scores_of_queries
+    if isinstance(model, TwoStageDetector) and isinstance(model.roi_head.bbox_head, BBoxHead):
+        return scores_of_proposals
+    raise TypeError(
+        "Expected one of mmdet's DETRs or a detector with one box head such as Faster R-CNN or Mask R-CNN, but got "
+        f'{type(model).__name__}.'
+    )
+
+
 def _instances(table: BoxTable, rows: np.ndarray, sample: InstanceData, inputs: Tensor) -> InstanceData:
-    """Annotations of an image, with boxes in the pixels of the network's input."""
+    """Annotations of an image with boxes in pixels of the network input."""
     scale = inputs.new_tensor(sample.metainfo.get('scale_factor', (1, 1))).repeat(2)  # of width and height
     boxes = inputs.new_tensor(table.boxes[rows]) * scale
     height, width = sample.img_shape[:2]
@@ -138,15 +156,13 @@ def _instances(table: BoxTable, rows: np.ndarray, sample: InstanceData, inputs: 
 def scores_of_queries(
     model: nn.Module, inputs: Tensor, samples: SampleList, instances: Sequence[InstanceData]
 ) -> list[Tensor]:
-    """Score of each annotation's class at the query of a DETR that is matched to it, (M_b,) for each of B images.
-
-    An annotation that no query is left for has 0.
+    """Score of each annotation's class at the matched query of a DETR, (M_b,) per image; 0 without a query.
 
     Args:
-        model: the detector.
+        model: Detector.
         inputs: (B, 3, H, W).
-        samples: of the B images.
-        instances: boxes in pixels of ``inputs`` and labels of each image's annotations.
+        samples: Data samples of the B images.
+        instances: Boxes in pixels of ``inputs`` and labels of the annotations of each image.
     """
     head = model.bbox_head
     outputs = head(**model.forward_transformer(model.extract_feat(inputs), samples))
@@ -157,7 +173,7 @@ def scores_of_queries(
         height, width = sample.img_shape[:2]
         box = bbox_cxcywh_to_xyxy(box) * box.new_tensor([width, height, width, height])
         pred = InstanceData(scores=cls_score, bboxes=box)
-        gt_inds = head.assigner.assign(pred, instance, img_meta=sample.metainfo).gt_inds  # (Q,), 0 is no annotation
+        gt_inds = head.assigner.assign(pred, instance, img_meta=sample.metainfo).gt_inds  # (Q,), 0: unmatched
         query = gt_inds.nonzero().squeeze(1)
         annotation = gt_inds[query] - 1
         values = prob.new_zeros(len(instance))
@@ -169,15 +185,9 @@ def scores_of_queries(
 def scores_of_proposals(
     model: nn.Module, inputs: Tensor, samples: SampleList, instances: Sequence[InstanceData]
 ) -> list[Tensor]:
-    """Score of each annotation's class at the proposal that overlaps it most, (M_b,) for each of B images.
+    """Score of each annotation's class at the proposal of largest IoU, (M_b,) per image; 0 below an IoU of 0.5.
 
-    An annotation that no proposal overlaps by half has 0.
-
-    Args:
-        model: the detector.
-        inputs: (B, 3, H, W).
-        samples: of the B images.
-        instances: boxes in pixels of ``inputs`` and labels of each image's annotations.
+    See :func:`scores_of_queries` for the arguments.
     """
     head = model.roi_head.bbox_head
     features = model.extract_feat(inputs)

@@ -1,42 +1,94 @@
-"""What the corrections of a trained classifier share."""
+"""Base class of the corrections of a trained model."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+from mmengine.logging import print_log
+from mmpretrain.models.heads import ClsHead
 from torch import Tensor, nn
 
-__all__ = ['PostProcess', 'box_heads', 'linear_layer']
+from .search import LOWER_IS_BETTER
+
+__all__ = ['PostProcess', 'classification_head', 'linear_layer']
 
 
 class PostProcess(nn.Module):
-    """A correction of what a trained classifier predicts; training never sees it.
+    """A correction of a trained classifier; training never sees it.
 
-    A subclass writes :meth:`forward`. Where the correction can be written into a linear classifier layer, so that the
-    checkpoint needs nothing else from then on, it writes :meth:`fold` too.
+    A subclass defines :meth:`forward`. A correction with one strength is done with that: :meth:`fit` searches it. One
+    with more to learn overrides :meth:`fit`; one that a classifier layer can hold overrides :meth:`write`.
     """
 
-    strength: ClassVar[str | None] = None  # name of the one number that a search varies
-    grid: ClassVar[tuple[float, float, int]] = (0, 2, 21)  # where it looks: first, last, how many
-    objective: ClassVar[str] = 'balanced_accuracy'  # what it looks for on the validation split
-    needs_features: ClassVar[bool] = False
-    needs_class_means: ClassVar[bool] = False
-    fits: ClassVar[tuple[str, ...]] = ('cls', 'experts')
+    strength: ClassVar[str | None] = None
+    """Name of the attribute that :meth:`fit` searches."""
+    grid: tuple[float, float, int] = (0, 2, 21)
+    """First strength of the search, last strength, number of strengths."""
+    objective: str = 'balanced_accuracy'
+    """Figure on the validation split that the search looks at."""
+    needs_fit: bool = False
+    """Whether :meth:`forward` needs :meth:`fit` first."""
+    replaces_logits: ClassVar[bool] = False
+    """Whether the logits are computed from the features, so that corrections before this one would have no effect."""
+    replaces: ClassVar[tuple[str, ...]] = ()
+    """Prefixes of parameters that the correction replaces; a checkpoint may lack them."""
+    processor: ClassVar[str] = 'ltmm.ClassifierPostProcessor'
+    """Class in ``POST_PROCESSORS`` that fits, evaluates and writes the correction."""
+    enabled: bool = True
 
-    def forward(self, cls_score: Tensor, features: Tensor | None, head: nn.Module) -> Tensor:
+    def forward(self, cls_score: Tensor, features: Tensor, head: nn.Module) -> Tensor:
         """Corrected logits, (N, C).
 
         Args:
-            cls_score: logits, (N, C).
-            features: what the classifier layer of ``head`` saw, (N, D); None unless :attr:`needs_features`.
-            head: the head that gave the logits.
+            cls_score: Logits, (N, C).
+            features: Input of the classifier layer, (N, D).
+            head: Head that computed the logits.
         """
         raise NotImplementedError(f'{type(self).__name__} must define forward(cls_score, features, head).')
 
-    def check(self, head: nn.Module) -> None:
-        """Raise what is wrong with this head; nothing by default."""
+    def fit(self, train: Any, val: Any) -> None:
+        """Set the strength to the best of :attr:`grid`, by :attr:`objective` on the validation split.
 
-    def fold(self, head: nn.Module) -> bool:
-        """Write the correction into the linear layer of ``head``, and say whether that could be done."""
+        Args:
+            train: Training split, a :class:`ltmm.engine.post_process.SplitOutputs`: ``features``, ``label``,
+                ``logits``, ``class_means()``, ``class_variances()``, each computed when first used.
+            val: Validation split, the same; ``evaluate(step, strengths)`` gives the objective per strength.
+        """
+        if self.strength is None:
+            return
+        first, last, num = self.grid
+        strengths = np.linspace(first, last, int(num)).round(9).tolist()  # 1.2, not 1.2000000000000002
+        values = val.evaluate(self, strengths)
+        best = strengths[int(np.argmin(values) if self.objective in LOWER_IS_BETTER else np.argmax(values))]
+        setattr(self, self.strength, best)
+        rows = '\n'.join(f'{strength:>10.4g}  {value:.3f}' for strength, value in zip(strengths, values))
+        print_log(f'{self.strength}, {self.objective} on the validation split:\n{rows}\nbest: {best:g}', 'current')
+        if len(strengths) > 1 and (best == strengths[-1] or best == strengths[0] != 0):
+            print_log(f'The best {self.strength} is at the end of the grid: widen it.', 'current', logging.WARNING)
+
+    def heads(self, model: nn.Module) -> dict[str, nn.Module]:
+        """Heads of ``model`` to correct, by name."""
+        return {'head': classification_head(model, type(self).__name__)}
+
+    def check(self, head: nn.Module) -> None:
+        """Raise a TypeError if the correction does not fit ``head``."""
+
+    def attach(self, head: nn.Module) -> None:
+        """Correct what ``head`` predicts from now on, except in training and while not :attr:`enabled`."""
+        head.register_forward_hook(self._correct)
+
+    def _correct(self, head: nn.Module, args: tuple, cls_score: Tensor) -> Tensor:
+        if head.training or not self.enabled:
+            return cls_score
+        return self(cls_score, head.pre_logits(args[0]), head)
+
+    def head_config(self, head: nn.Module) -> dict[str, Any] | None:
+        """Config of the head to :meth:`write` into, or None for one like ``head``."""
+        return None
+
+    def write(self, head: nn.Module) -> bool:
+        """Build the correction into ``head``, and return whether that is possible."""
         return False
 
     def settings(self) -> Mapping[str, Any]:
@@ -44,15 +96,29 @@ class PostProcess(nn.Module):
         return {} if self.strength is None else {self.strength: getattr(self, self.strength)}
 
     def extra_repr(self) -> str:
-        """Shown in ``print(model)``."""
         return ', '.join(f'{key}={value}' for key, value in self.settings().items())
 
 
-def linear_layer(head: nn.Module) -> nn.Linear | None:
-    """The one linear layer of ``head`` whose outputs are its logits; None where there is none, or several.
+def classification_head(model: nn.Module, user: str) -> ClsHead:
+    """Return the head of a classifier with one label per image.
 
     Args:
-        head: any head of mmpretrain or ltmm; subclasses of ``nn.Linear``, which may compute anything, do not count.
+        model: Classifier of mmpretrain or ltmm.
+        user: Name of what needs the head, for the message.
+    """
+    head = dict(model.named_children()).get('head', model)
+    if not isinstance(head, ClsHead):
+        raise TypeError(
+            f"{user} needs a classifier with a head derived from mmpretrain's ClsHead, but got {type(head).__name__}."
+        )
+    return head
+
+
+def linear_layer(head: nn.Module) -> nn.Linear | None:
+    """Return the linear layer that computes the logits of ``head``; None if there is none or several.
+
+    Args:
+        head: Head of mmpretrain or ltmm. Subclasses of ``nn.Linear``, which may compute anything, do not count.
     """
     layers = [
         module
@@ -60,22 +126,3 @@ def linear_layer(head: nn.Module) -> nn.Linear | None:
         if type(module) is nn.Linear and module.out_features == head.num_classes and not name.startswith('loss_module')
     ]
     return layers[0] if len(layers) == 1 else None
-
-
-def box_heads(model: nn.Module, name: str) -> list[nn.Module]:
-    """The heads that score the boxes of a detector of mmdet: of two stages, stage by stage, or the one head it has.
-
-    Args:
-        model: the detector.
-        name: what needs them, for the message.
-
-    Raises:
-        TypeError: a model without any.
-    """
-    heads = getattr(getattr(model, 'roi_head', model), 'bbox_head', None)
-    if heads is None:
-        raise TypeError(
-            f"{name} corrects mmdet's detectors, which have a `roi_head.bbox_head` or a `bbox_head`, but got "
-            f'{type(model).__name__}.'
-        )
-    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]

@@ -1,9 +1,10 @@
-"""Temperature scaling: make a classifier as sure as it is right."""
+"""Temperature scaling: calibrate the confidence of a classifier."""
 
 import torch
 from torch import Tensor, nn
 
 from ltmm.registry import MODELS
+from ltmm.utils.checks import check
 
 from .base import PostProcess, linear_layer
 
@@ -12,17 +13,15 @@ __all__ = ['TemperatureScaling']
 
 @MODELS.register_module()
 class TemperatureScaling(PostProcess):
-    r"""Divides all logits by one number: head and tail keep their order, every class its accuracy; confidence changes.
+    r"""Divides all logits by one number, which changes the confidence but no prediction.
 
     .. math:: z'_c = z_c / T
 
-    [0] Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599.
+    References:
+        [0] Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599.
 
     Args:
-        temperature: T, positive; above 1 the model becomes less sure.
-
-    Raises:
-        ValueError: a temperature that is not positive.
+        temperature: T; above 1 it lowers the confidence.
     """
 
     strength = 'temperature'
@@ -31,20 +30,15 @@ class TemperatureScaling(PostProcess):
 
     def __init__(self, temperature: float = 1.0) -> None:
         super().__init__()
-        if not 0 < temperature < float('inf'):
-            raise ValueError(f'Expected `temperature` to be positive, but got {temperature}.')
+        check(temperature=(temperature, '> 0'))
         self.temperature = temperature
 
-    def forward(self, cls_score: Tensor, features: Tensor | None, head: nn.Module) -> Tensor:
-        """Scaled logits."""
+    def forward(self, cls_score: Tensor, features: Tensor, head: nn.Module) -> Tensor:
         return cls_score / self.temperature
 
-    def fold(self, head: nn.Module) -> bool:
-        """Scale weights and bias."""
+    @torch.no_grad()
+    def write(self, head: nn.Module) -> bool:
         layer = linear_layer(head)
-        if layer is None:
-            return False
-        with torch.no_grad():
-            for parameter in layer.parameters():
-                parameter.div_(self.temperature)
-        return True
+        for parameter in layer.parameters() if layer else ():
+            parameter.div_(self.temperature)
+        return layer is not None

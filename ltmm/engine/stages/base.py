@@ -1,0 +1,96 @@
+"""Base class of the stages of a multi-stage method."""
+
+import difflib
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+__all__ = ['Stage']
+
+RECORD = 'stage.json'  # the settings a stage was started with
+VOLATILE_KEYS = ('launcher', 'load_from', 'resume', 'work_dir')
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """One stage of a multi-stage method: an item of ``stages`` in a config.
+
+    A subclass is a dataclass, registered in ``STAGES``. Its fields are its settings in the config; it defines
+    :attr:`result` and :meth:`run`. ``config``, the config file of the stage, and ``name`` can be set for every stage.
+    Any string in the settings or the config may be ``stage://NAME``, the result of an earlier stage.
+
+    Args:
+        cfg: Config of the stage.
+        folder: Work directory of the stage.
+        name: What ``stage://`` refers to. Default: the stem of the config for ``default_config = 'own'``, else the name
+            of the class, ``post_process`` for ``PostProcessStage``.
+    """
+
+    cfg: Config
+    folder: Path
+    name: str
+    default_config: ClassVar[Literal['previous', 'own']] = 'previous'
+    """Config of a stage without ``config``: that of the stage before, or the config which lists the stages."""
+
+    @property
+    def result(self) -> Path:
+        """File or folder that exists once the stage is complete."""
+        raise NotImplementedError(f'{type(self).__name__} must define `result`.')
+
+    def run(self, previous: Path | None) -> None:
+        """Run the stage and write :attr:`result`.
+
+        Args:
+            previous: Last checkpoint of the stages before; None if there is none.
+        """
+        raise NotImplementedError(f'{type(self).__name__} must define `run`.')
+
+    def next_checkpoint(self, previous: Path | None) -> Path | None:
+        """Checkpoint for the stages after this one: ``result``, or ``previous`` if the result is no checkpoint."""
+        return self.result
+
+    @property
+    def is_complete(self) -> bool:
+        return self.result.exists()
+
+    @property
+    def latest_checkpoint(self) -> Path | None:
+        """Checkpoint from which an interrupted stage resumes."""
+        return None
+
+    def log(self, message: str) -> None:
+        """Print a line on the main process."""
+        if is_main_process():
+            print(f'{self.folder.name}: {message}', flush=True)
+
+    def settings(self) -> dict[str, Any]:
+        """Fields of the subclass."""
+        own = {field.name for field in fields(Stage)}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in own}
+
+    def write_record(self) -> None:
+        """Write settings and config, which a resumed run is compared with."""
+        if is_main_process():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / RECORD).write_text(self._record())
+
+    def check_same_config(self) -> None:
+        """Refuse to resume what was started with another config."""
+        record = self.folder / RECORD
+        if not record.is_file() or record.read_text() == self._record():
+            return
+        lines = difflib.unified_diff(record.read_text().splitlines(), self._record().splitlines(), n=0, lineterm='')
+        changes = '\n'.join(line for line in list(lines)[2:] if not line.startswith('@@'))
+        raise ValueError(
+            f'{self.folder.name} was started in {self.folder} with another config (-) than this one (+):\n'
+            f'{changes[:500]}\nDelete the folder, or choose another --work-dir.'
+        )
+
+    def _record(self) -> str:
+        cfg = {key: value for key, value in self.cfg.to_dict().items() if key not in VOLATILE_KEYS}
+        record = dict(type=type(self).__name__, settings=self.settings(), cfg=cfg)
+        return json.dumps(record, indent=1, sort_keys=True, default=str)

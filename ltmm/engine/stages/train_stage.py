@@ -1,0 +1,52 @@
+"""Stage that trains a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ltmm.registry import STAGES
+from ltmm.utils.launch import build_runner
+
+from .base import Stage
+
+__all__ = ['TrainStage']
+
+
+@STAGES.register_module()
+@dataclass(kw_only=True)
+class TrainStage(Stage):
+    """Train from the checkpoint of the stage before. The result is the last checkpoint.
+
+    Without ``config`` it trains the config that lists the stages.
+    """
+
+    default_config = 'own'
+
+    @property
+    def result(self) -> Path:
+        train = self.cfg.train_cfg
+        name = f'iter_{train.max_iters}' if train.get('max_iters') else f'epoch_{train.max_epochs}'
+        return self.folder / f'{name}.pth'
+
+    @property
+    def latest_checkpoint(self) -> Path | None:
+        try:
+            name = Path((self.folder / 'last_checkpoint').read_text().strip()).name
+        except FileNotFoundError:
+            return None
+        if not (self.folder / name).is_file():
+            raise FileNotFoundError(
+                f'{self.folder.name}: its checkpoint {self.folder / name} is gone. Restore it, delete {self.folder} to '
+                'train this stage again, or pass the last checkpoint of the first stage as --first-stage.'
+            )
+        return self.folder / name
+
+    def run(self, previous: Path | None) -> None:
+        latest = self.latest_checkpoint
+        if latest is not None:
+            self.log(f'resumes from {latest}')
+        else:
+            self.log('starts' + (f' from {previous}' if previous else ''))
+        self.cfg.resume = latest is not None
+        if latest or previous:
+            self.cfg.load_from = str(latest or previous)
+        build_runner(self.cfg).train()
