@@ -129,8 +129,7 @@ def test_stages_of_stepwise_learning(path, version, tmp_path):
     stages = read_stages(args)  # checks stage://
     kind = path.stem.removesuffix('_stage2')
     first = 'softmax_r50_2x' if 'mask-rcnn' in kind else f'{kind}_stage0'
-    names = [first, *(f'{kind}_{x}' for x in ('exemplars', 'stage1', 'stage2'))]
-    assert [stage.config_name for stage in stages] == names
+    assert [stage.name for stage in stages] == [first, 'exemplar_mining', f'{kind}_stage1', f'{kind}_stage2']
     heads = [stage.cfg.model.get('roi_head', stage.cfg.model).bbox_head for stage in stages]
     assert {head.num_classes for head in heads} == {1230 if version == 'v0.5' else 1203}
     assert {stage.cfg.model.backbone.depth for stage in stages} == {101 if 'r101' in kind else 50}

@@ -5,7 +5,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from toy_lvis import CLASSES, detector_config
 
-NAMES = ('stage0', 'exemplars', 'stage1', 'stage2')
+NAMES = ('stage0', 'exemplar_mining', 'stage1', 'stage2')
 BOUNDS = (1, 2, 4)  # of lvis_content(): kite in 8 images, ladder in 1, mug in 3, oar in 1
 KD = dict(
     loss_kd=dict(type='ltmm.QuerySharedKDLoss', min_images=2),
@@ -96,7 +96,7 @@ def stage_configs(folder: Path, data: Path, detr: bool) -> Path:
     def smooth_tail(*per_class: int | None, power: tuple[float, ...]) -> dict:
         dataset = dict(
             type='ltmm.SmoothTailDataset',
-            exemplar_file='stage://exemplars',
+            exemplar_file='stage://exemplar_mining',
             exemplars_per_class=per_class,
             group_bounds=BOUNDS,
         )
@@ -110,20 +110,25 @@ def stage_configs(folder: Path, data: Path, detr: bool) -> Path:
         )
         return dict(dataset=dataset, sampler=sampler)
 
-    paths = [str(folder / f'{name}.py') for name in NAMES]
+    stages = [
+        dict(type='ltmm.TrainStage', config=str(folder / 'stage0.py')),
+        dict(type='ltmm.ExemplarMiningStage', score_thr=0.05, max_per_class=4),
+        dict(type='ltmm.TrainStage', config=str(folder / 'stage1.py')),
+        dict(type='ltmm.TrainStage'),
+    ]
     write('stage0', stage0)
-    write('exemplars', stage0, stages=paths[:1], mine_exemplars=dict(score_thr=0.05, max_per_class=4))
+    write('exemplars', stage0, stages=stages[:2])
     stage1 = write(
         'stage1',
         stage0,
-        stages=paths[:2],
+        stages=stages[:3],
         train_dataloader=smooth_tail(None, 2, 3, 3, power=(0.5, 0.5, 0.3, 0)),
         custom_hooks=[*stage0.custom_hooks, dict(type='ltmm.FreezeHook', keep=keep)],
     )
     write(
         'stage2',
         stage1,
-        stages=paths[:3],
+        stages=stages,
         train_dataloader=smooth_tail(None, 2, 2, 2, power=(1, 1, 0, 0)),
         model=ConfigDict(type=type_of_student, teacher_checkpoint='stage://stage1', **KD),
     )

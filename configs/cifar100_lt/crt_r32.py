@@ -1,7 +1,10 @@
 # Decoupling's cRT: a new classifier on the frozen features of ce_r32, class-aware sampling, 10 epochs.
 # The authors have no CIFAR recipe; this is theirs for ImageNet-LT with the batch size and learning rate of CIFAR.
 _base_ = './ce_r32.py'
-stages = ['{{ fileDirname }}/ce_r32.py']
+stages = [
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/ce_r32.py'),
+    dict(type='ltmm.TrainStage'),
+]
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='ltmm.LoadPartsHook', prefixes=['backbone']),

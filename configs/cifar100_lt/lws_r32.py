@@ -1,6 +1,9 @@
 # Decoupling's LWS: features and classifier of ce_r32, a learnable scale per class, class-aware sampling for 5 epochs.
 _base_ = './ce_r32.py'
-stages = ['{{ fileDirname }}/ce_r32.py']
+stages = [
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/ce_r32.py'),
+    dict(type='ltmm.TrainStage'),
+]
 model = dict(head=dict(classifier=dict(type='ltmm.ScaledLinear')))
 custom_hooks = [
     *_base_.custom_hooks,

@@ -1,9 +1,10 @@
 # Step-wise learning on FOD-A-LT, all stages: run tools/train_stages.py with this config
 _base_ = './stepwise_faster-rcnn_mobilenetv2_stage1.py'
 stages = [
-    '{{ fileDirname }}/softmax_faster-rcnn_mobilenetv2.py',
-    '{{ fileDirname }}/stepwise_faster-rcnn_mobilenetv2_exemplars.py',
-    '{{ fileDirname }}/stepwise_faster-rcnn_mobilenetv2_stage1.py',
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/softmax_faster-rcnn_mobilenetv2.py'),
+    dict(type='ltmm.ExemplarMiningStage', score_thr=0.5, max_per_class=500),
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/stepwise_faster-rcnn_mobilenetv2_stage1.py'),
+    dict(type='ltmm.TrainStage'),
 ]
 model = dict(
     type='ltmm.DistillTwoStageDetector',

@@ -1,6 +1,9 @@
 # cRT of ce_r10: a new classifier on its features, class-aware sampling, 10 epochs (Kang et al., ICLR 2020).
 _base_ = './ce_r10.py'
-stages = ['{{ fileDirname }}/ce_r10.py']
+stages = [
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/ce_r10.py'),
+    dict(type='ltmm.TrainStage'),
+]
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='ltmm.LoadPartsHook', prefixes=['backbone']),

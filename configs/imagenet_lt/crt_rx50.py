@@ -1,6 +1,9 @@
 # cRT of ce_rx50: a new classifier on its features, class-aware sampling, 10 epochs (Kang et al., ICLR 2020).
 _base_ = './ce_rx50.py'
-stages = ['{{ fileDirname }}/ce_rx50.py']
+stages = [
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/ce_rx50.py'),
+    dict(type='ltmm.TrainStage'),
+]
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='ltmm.LoadPartsHook', prefixes=['backbone']),

@@ -1,6 +1,9 @@
 # LWS of ce_rx50: a scale per class on its frozen classifier, class-aware sampling, 5 epochs (Kang et al., ICLR 2020).
 _base_ = './ce_rx50.py'
-stages = ['{{ fileDirname }}/ce_rx50.py']
+stages = [
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/ce_rx50.py'),
+    dict(type='ltmm.TrainStage'),
+]
 model = dict(head=dict(classifier=dict(type='ltmm.ScaledLinear')))
 custom_hooks = [
     *_base_.custom_hooks,

@@ -1,3 +1,5 @@
 _base_ = './stepwise_deformable-detr_r101_stage0.py'
-stages = ['{{ fileDirname }}/stepwise_deformable-detr_r101_stage0.py']
-mine_exemplars = dict(score_thr=0.5, max_per_class=500)
+stages = [
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/stepwise_deformable-detr_r101_stage0.py'),
+    dict(type='ltmm.ExemplarMiningStage', score_thr=0.5, max_per_class=500),
+]

@@ -1,7 +1,7 @@
 _base_ = './stepwise_deformable-detr_r50_stage1.py'
 stages = [
-    '{{ fileDirname }}/stepwise_deformable-detr_r101_stage0.py',
-    '{{ fileDirname }}/stepwise_deformable-detr_r101_exemplars.py',
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/stepwise_deformable-detr_r101_stage0.py'),
+    dict(type='ltmm.ExemplarMiningStage', score_thr=0.5, max_per_class=500),
+    dict(type='ltmm.TrainStage'),
 ]
 model = dict(backbone=dict(depth=101, init_cfg=dict(checkpoint='torchvision://resnet101')))
-train_dataloader = dict(dataset=dict(exemplar_file='stage://stepwise_deformable-detr_r101_exemplars'))

@@ -1,9 +1,10 @@
 # Step-wise learning on LVIS v1, all stages: run tools/train_stages.py with this config
 _base_ = './stepwise_deformable-detr_r50_stage1.py'
 stages = [
-    '{{ fileDirname }}/stepwise_deformable-detr_r50_stage0.py',
-    '{{ fileDirname }}/stepwise_deformable-detr_r50_exemplars.py',
-    '{{ fileDirname }}/stepwise_deformable-detr_r50_stage1.py',
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/stepwise_deformable-detr_r50_stage0.py'),
+    dict(type='ltmm.ExemplarMiningStage', score_thr=0.5, max_per_class=500),
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/stepwise_deformable-detr_r50_stage1.py'),
+    dict(type='ltmm.TrainStage'),
 ]
 model = dict(
     type='ltmm.DistillDeformableDETR',

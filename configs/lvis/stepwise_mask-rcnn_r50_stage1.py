@@ -1,11 +1,15 @@
 # Stage 1: only the classifier and the lateral convolutions, a tenth of the learning rate, as for Deformable DETR
 _base_ = './softmax_r50_2x.py'
-stages = ['{{ fileDirname }}/softmax_r50_2x.py', '{{ fileDirname }}/stepwise_mask-rcnn_r50_exemplars.py']
+stages = [
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/softmax_r50_2x.py'),
+    dict(type='ltmm.ExemplarMiningStage', score_thr=0.5, max_per_class=500),
+    dict(type='ltmm.TrainStage'),
+]
 repeat = dict(threshold=0.003, power=(0.5, 0.5, 0.3, 0), group_bounds=(10, 30, 100), rounding='ceil')
 train_dataloader = dict(
     dataset=dict(
         type='ltmm.SmoothTailDataset',
-        exemplar_file='stage://stepwise_mask-rcnn_r50_exemplars',
+        exemplar_file='stage://exemplar_mining',
         exemplars_per_class=(None, 100, 200, 200),  # for classes with up to 10, 30, 100 and more images
     ),
     sampler=dict(_delete_=True, type='ltmm.RepeatFactorSampler', **repeat),

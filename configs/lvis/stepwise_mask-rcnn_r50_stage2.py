@@ -1,9 +1,10 @@
 # Step-wise learning with Mask R-CNN, all stages: run tools/train_stages.py with this config
 _base_ = './stepwise_mask-rcnn_r50_stage1.py'
 stages = [
-    '{{ fileDirname }}/softmax_r50_2x.py',
-    '{{ fileDirname }}/stepwise_mask-rcnn_r50_exemplars.py',
-    '{{ fileDirname }}/stepwise_mask-rcnn_r50_stage1.py',
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/softmax_r50_2x.py'),
+    dict(type='ltmm.ExemplarMiningStage', score_thr=0.5, max_per_class=500),
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/stepwise_mask-rcnn_r50_stage1.py'),
+    dict(type='ltmm.TrainStage'),
 ]
 model = dict(
     type='ltmm.DistillTwoStageDetector',

@@ -1,6 +1,9 @@
 # LWS of ce_r152: a scale per class on its frozen classifier, class-aware sampling, 5 epochs (Kang et al., ICLR 2020).
 _base_ = './ce_r152.py'
-stages = ['{{ fileDirname }}/ce_r152.py']
+stages = [
+    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/ce_r152.py'),
+    dict(type='ltmm.TrainStage'),
+]
 model = dict(head=dict(classifier=dict(type='ltmm.ScaledLinear')))
 custom_hooks = [
     *_base_.custom_hooks,

@@ -1,4 +1,4 @@
-"""The configs of several stages name stages, parts and layers that exist."""
+"""Configs with stages name stages, parts and layers that exist."""
 
 from pathlib import Path
 
@@ -7,8 +7,10 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from ltmm.engine.post_process.validation_data import validation_dataset
+from ltmm.engine.stages import PostProcessStage, TrainStage, read_stages
 from ltmm.models.post_process import PostProcess
 from ltmm.registry import MODELS
+from ltmm.utils.launch import common_parser
 
 ROOT = Path(__file__).parents[2]
 STAGED = [
@@ -24,20 +26,20 @@ def model_of(cfg):
 
 
 @pytest.mark.parametrize('path', [pytest.param(p, id=f'{p.parent.name}/{p.stem}') for p in STAGED])
-def test_the_last_stage_starts_from_the_one_before(path):
-    cfg = Config.fromfile(path)
-    before = Config.fromfile(cfg.stages[-1])
-    names = {name for name, _ in model_of(before).named_parameters()}
-    own = {name for name, _ in model_of(cfg).named_parameters()}
-    frozen = [prefix for hook in cfg.custom_hooks for prefix in hook.get('prefixes', [])]
+def test_last_stage_starts_from_the_one_before(path, tmp_path):
+    before, last = read_stages(common_parser('').parse_args([str(path), '--work-dir', str(tmp_path)]))
+    assert type(before) is TrainStage
+    names = {name for name, _ in model_of(before.cfg).named_parameters()}
+    if isinstance(last, PostProcessStage):
+        assert Config.fromfile(path).train_dataloader is None
+        assert isinstance(MODELS.build(last.step), PostProcess)
+        if last.search is not None:
+            validation_dataset(last.cfg, last.search.get('val_split'))  # finds data to search on
+        return
+    own = {name for name, _ in model_of(last.cfg).named_parameters()}
+    frozen = [prefix for hook in last.cfg.custom_hooks for prefix in hook.get('prefixes', [])]
     for prefix in frozen:
         held = {name for name in own if name == prefix or name.startswith(prefix + '.')}
-        assert held and held <= names  # what is frozen or loaded comes out of the checkpoint
-    if cfg.get('post_process'):
-        assert cfg.train_dataloader is None
-        assert isinstance(MODELS.build(cfg.post_process.step), PostProcess)
-        if 'search' in cfg.post_process:
-            validation_dataset(before, cfg.post_process.search.get('val_split'))  # there are data to search on
-    else:
-        assert cfg.train_dataloader.sampler.type == 'ltmm.ClassAwareSampler'
-        assert not all(name.startswith(tuple(frozen)) for name in own)  # something is left to learn
+        assert held and held <= names  # the checkpoint has all that is frozen or loaded
+    assert last.cfg.train_dataloader.sampler.type == 'ltmm.ClassAwareSampler'
+    assert not all(name.startswith(tuple(frozen)) for name in own)  # something is left to train

@@ -33,14 +33,15 @@ def configs(tmp_path):
     first.work_dir = str(tmp_path / 'first')
     Runner.from_cfg(first).train()
     crt, ncm = Config(cfg.to_dict()), Config(cfg.to_dict())
-    crt.stages = ncm.stages = [str(tmp_path / 'ce.py')]
+    train = dict(type='ltmm.TrainStage', config=str(tmp_path / 'ce.py'))
+    crt.stages = [train, dict(type='ltmm.TrainStage')]
+    ncm.stages = [train, dict(type='ltmm.PostProcessStage', step=dict(type='ltmm.NearestClassMean'))]
     crt.custom_hooks += [
         dict(type='ltmm.LoadPartsHook', prefixes=['backbone']),
         dict(type='ltmm.FreezeHook', prefixes=['backbone'], norm_eval=True),  # no statistics of half a batch
     ]
     crt.model.head.init_cfg = dict(type='Constant', layer='Linear', val=0.1)
     crt.train_dataloader.sampler = dict(type='ltmm.ClassAwareSampler', num_samples_per_class=1)
-    ncm.post_process = dict(step=dict(type='ltmm.NearestClassMean'))
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
         ncm[key] = None
     for name, config in (('crt', crt), ('ncm', ncm)):
@@ -66,7 +67,7 @@ def test_two_processes_equal_one(configs, name):
 
 
 @pytest.mark.slow
-def test_features_written_by_two_processes_are_those_of_one(configs):
+def test_two_processes_extract_the_features_of_one(configs):
     args = ('tools/extract_features.py', configs / 'ce.py', configs / 'first/epoch_1.pth', '--splits', 'train')
     one = run_tool(*args, '--out', configs / 'one', '--work-dir', configs / 'work')
     two = torchrun(*args, '--out', configs / 'two', '--work-dir', configs / 'work')
@@ -76,7 +77,7 @@ def test_features_written_by_two_processes_are_those_of_one(configs):
 
 
 @pytest.mark.slow
-def test_exemplars_mined_by_two_processes_are_those_of_one(tmp_path):
+def test_two_processes_mine_the_exemplars_of_one(tmp_path):
     write_lvis(tmp_path / 'data', lvis_content(7))  # the last process has an image less
     stage_configs(tmp_path, tmp_path / 'data', detr=False)
     train = run_tool('tools/train.py', tmp_path / 'stage0.py', '--work-dir', tmp_path / 'first')
@@ -85,7 +86,9 @@ def test_exemplars_mined_by_two_processes_are_those_of_one(tmp_path):
     one = run_tool(*args, '--work-dir', tmp_path / 'one')
     two = torchrun(*args, '--work-dir', tmp_path / 'two')
     assert one.returncode == two.returncode == 0, one.stderr[-2000:] + two.stderr[-2000:]
-    files = [json.loads((tmp_path / name / 'stage2_exemplars/exemplars.json').read_text()) for name in ('one', 'two')]
+    files = [
+        json.loads((tmp_path / name / 'stage2_exemplar_mining/exemplars.json').read_text()) for name in ('one', 'two')
+    ]
     for ours, theirs in zip(*(file['categories'] for file in files)):
         assert ours['annotation_ids'] == theirs['annotation_ids']
         assert ours['scores'] == pytest.approx(theirs['scores'], abs=1e-5)

@@ -21,7 +21,7 @@ def trained(tmp_path_factory):
     return folder / 'cfg.py', folder / 'epoch_1.pth'
 
 
-def test_a_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
+def test_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
     args = ('--method', 'tau_norm', '--grid', '0:2:5', '--val-images', '6', '--out', tmp_path)
     run = run_tool('tools/post_process.py', *trained, *args, '--work-dir', tmp_path / 'work')
     assert run.returncode == 0, run.stderr[-2000:]
@@ -37,7 +37,7 @@ def test_a_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
     ('args', 'message'),
     [
         (('--method', 'tau_norm', '--val-split', 'val'), 'other images than test_dataloader, but they are the same'),
-        (('--method', 'tau_norm', '--strength', '-1'), 'Expected `tau` to be at least 0, but got -1.0'),
+        (('--method', 'tau_norm', '--strength', '-1'), 'Expected `tau` to be >= 0, but got -1.0'),
         (('--method', 'ncm', '--strength', '1'), '--strength needs a method with a strength, and no --grid'),
         (('--method', 'tau_norm', '--transform', 'un'), '--transform belongs to --method ncm'),
         (('--method', 'tau_norm', '--grid', '0:2'), 'Expected --grid to be FIRST:LAST:HOW_MANY, but got 0:2'),
@@ -46,13 +46,13 @@ def test_a_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
     ],
 )
 @pytest.mark.slow
-def test_what_cannot_be_is_one_line(trained, args, message):
+def test_wrong_options_are_refused_in_one_line(trained, args, message):
     run = run_tool('tools/post_process.py', *trained, *args)
     assert run.returncode != 0 and 'Traceback' not in run.stderr
     assert message in run.stderr.splitlines()[-1]
 
 
-def test_extracted_features_train_the_classifier_in_place_of_the_images(trained, tmp_path):
+def test_extracted_features_train_a_classifier(trained, tmp_path):
     folders = ('--out', tmp_path / 'features', '--work-dir', tmp_path / 'work')
     run = run_tool('tools/extract_features.py', *trained, *folders)
     assert run.returncode == 0, run.stderr[-2000:]

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.engine.runner.model_outputs import test_time_loader, underlying_datasets
+from ltmm.engine.runner.model_outputs import build_test_loader, underlying_datasets
 from ltmm.models.post_process import PostProcess
 from ltmm.models.post_process.norcal import add_mixin
 from ltmm.registry import DATASETS, POST_PROCESSORS
@@ -68,7 +68,7 @@ class DetectionSplit:
 
     @cached_property
     def loader(self) -> DataLoader:
-        return test_time_loader(self.cfg, self._find_dataset(), round_up=True)
+        return build_test_loader(self.cfg, self._find_dataset(), round_up=True)
 
     def evaluate(self, step: PostProcess, strengths: Sequence[float]) -> list[float]:
         """Objective of a correction for each strength, in percent; the correction is left at the last one."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.labels import class_distribution_of
-from ltmm.engine.runner.model_outputs import ModelOutputs, model_outputs, test_time_loader
+from ltmm.engine.runner.model_outputs import ModelOutputs, build_test_loader, model_outputs
 from ltmm.models.post_process.base import PostProcess, classification_head
 from ltmm.models.post_process.search import objective_value, uses_sigmoid
 
@@ -92,7 +92,7 @@ def train_split(model: nn.Module, cfg: Config) -> SplitOutputs:
         if not cfg.get('train_dataloader'):
             raise ValueError('The correction is fitted on train_dataloader, which the config lacks.')
         print_log('Outputs for the training data:', 'current')
-        loader = test_time_loader(cfg, cfg.train_dataloader.dataset)
+        loader = build_test_loader(cfg, cfg.train_dataloader.dataset)
         return ModelOutputs.join(model_outputs(model, loader, with_logits))
 
     return SplitOutputs(load, classification_head(model, 'train_split()'), with_logits=False)
@@ -136,7 +136,7 @@ def val_split(
 
 def gathered_outputs(model: nn.Module, cfg: Config, dataset: dict, with_logits: bool = True) -> ModelOutputs:
     """Outputs for all samples, in order, on every rank."""
-    loader = test_time_loader(cfg, dataset)
+    loader = build_test_loader(cfg, dataset)
     return ModelOutputs.interleave(all_gather_object(ModelOutputs.join(model_outputs(model, loader, with_logits))))
 
 

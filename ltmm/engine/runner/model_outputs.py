@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from ltmm.models.post_process.base import classification_head
 from ltmm.utils.launch import build_runner
 
-__all__ = ['ModelOutputs', 'build_test_runner', 'model_outputs', 'test_time_loader', 'underlying_datasets']
+__all__ = ['ModelOutputs', 'build_test_runner', 'model_outputs', 'build_test_loader', 'underlying_datasets']
 
 TRAINING_KEYS = (
     'train_dataloader',
@@ -80,7 +80,7 @@ def underlying_datasets(dataset: dict) -> list[dict]:
     return [leaf for part in inner for leaf in underlying_datasets(part)] or [dataset]
 
 
-def test_time_loader(cfg: Config, dataset: dict, round_up: bool = False) -> DataLoader:
+def build_test_loader(cfg: Config, dataset: dict, round_up: bool = False) -> DataLoader:
     """Load any dataset as the test set is loaded: with its pipeline and batch size, every sample once and in order.
 
     Rank r of R gets the samples r, r + R, ...
@@ -109,7 +109,7 @@ def model_outputs(model: nn.Module, loader: DataLoader, with_logits: bool = True
 
     Args:
         model: Classifier; it is put into evaluation mode.
-        loader: See :func:`test_time_loader`.
+        loader: See :func:`build_test_loader`.
         with_logits: Compute the logits too.
     """
     head = classification_head(model, 'model_outputs()')
@@ -119,10 +119,10 @@ def model_outputs(model: nn.Module, loader: DataLoader, with_logits: bool = True
         data = model.data_preprocessor(batch, False)
         stages = model.extract_feat(data['inputs'])
         features = head.pre_logits(stages)
-        if features.dim() != 2:
+        if not isinstance(features, Tensor) or features.dim() != 2:
+            got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
             raise ValueError(
-                f'Expected features of shape (N, D), but got {tuple(features.shape)}. A neck such as '
-                'GlobalAveragePooling is missing.'
+                f'Expected features of shape (N, D), but got {got}. A neck such as GlobalAveragePooling is missing.'
             )
         label = torch.cat([sample.gt_label for sample in data['data_samples']])
         if len(label) != len(features):

@@ -22,7 +22,7 @@ from ltmm.datasets.labels.lvis_annotations import read_lvis_annotations
 from ltmm.datasets.lvis import LVISDataset
 from ltmm.datasets.wrappers.exemplars import BoxTable, Exemplars, choose_exemplars
 from ltmm.engine.hooks.checkpoint_compatibility_hook import refuse_missing_parameters
-from ltmm.engine.runner.model_outputs import build_test_runner, test_time_loader, underlying_datasets
+from ltmm.engine.runner.model_outputs import build_test_loader, build_test_runner, underlying_datasets
 from ltmm.registry import STAGES
 from ltmm.utils.checks import check
 from ltmm.utils.wrappers import unwrapped
@@ -80,7 +80,7 @@ def mine_exemplars(cfg: Config, checkpoint: str | Path, file: Path, score_thr: f
     runner = build_test_runner(cfg)
     runner.load_checkpoint(str(checkpoint))
     refuse_missing_parameters(runner)
-    loader = test_time_loader(cfg, datasets[0])
+    loader = build_test_loader(cfg, datasets[0])
     dataset = loader.dataset
     if len(datasets) > 1 or not isinstance(dataset, LVISDataset):
         names = ', '.join(str(dataset['type']) for dataset in datasets)
@@ -109,7 +109,7 @@ def annotation_scores(model: nn.Module, loader: DataLoader, table: BoxTable) -> 
 
     Args:
         model: Detector; it is put into evaluation mode.
-        loader: All images, see :func:`ltmm.engine.runner.model_outputs.test_time_loader`.
+        loader: All images, see :func:`ltmm.engine.runner.model_outputs.build_test_loader`.
         table: Annotations.
     """
     score = _score_function(model)

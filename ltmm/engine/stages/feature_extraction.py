@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from ltmm.datasets.feature_dataset import feature_files
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.engine.post_process.validation_data import same_images
-from ltmm.engine.runner.model_outputs import build_test_runner, model_outputs, test_time_loader
+from ltmm.engine.runner.model_outputs import build_test_loader, build_test_runner, model_outputs
 from ltmm.registry import STAGES
 from ltmm.utils.checks import check
 from ltmm.utils.wrappers import unwrapped
@@ -85,7 +85,7 @@ def extract_splits(cfg: Config, checkpoint: Path | str | None, folder: Path, spl
     else:
         runner._init_model_weights()
     for split, dataset in datasets.items():
-        loader = test_time_loader(cfg, dataset)
+        loader = build_test_loader(cfg, dataset)
         runner.logger.info(f'{split}: {len(loader.dataset)} images')
         source = dict(config=cfg.filename, checkpoint=str(checkpoint or 'init_cfg'))
         info = extract_features(unwrapped(runner.model), loader, folder, split, source)
@@ -103,7 +103,7 @@ def extract_features(
 
     Args:
         model: Classifier.
-        loader: See :func:`ltmm.engine.runner.model_outputs.test_time_loader`.
+        loader: See :func:`ltmm.engine.runner.model_outputs.build_test_loader`.
         folder: Where to write.
         split: First part of the file names.
         source: Origin of the features, for the ``.json``.

@@ -3,7 +3,7 @@ import torch
 from mmengine.runner import Runner
 from toy import toy_config
 
-from ltmm.engine.post_process.post_processor import PostProcessor
+from ltmm.engine.post_process import build_post_processor
 
 
 @pytest.fixture(scope='module')
@@ -71,9 +71,9 @@ def test_replaced_parameters_may_be_missing(tmp_path, backbone):
     with pytest.raises(ValueError, match=LACKS_THE_HEAD):
         Runner.from_cfg(cfg).test()
     cfg.custom_hooks.pop()
-    PostProcessor(cfg, backbone, means)
+    build_post_processor(cfg, backbone, means)
     with pytest.raises(ValueError, match=LACKS_THE_HEAD):
-        PostProcessor(cfg, backbone, adjustment)
+        build_post_processor(cfg, backbone, adjustment)
 
 
 def test_nan_in_the_weights(tmp_path, checkpoint):

@@ -53,7 +53,7 @@ def scores_of_test(folder, trained, *steps, **options):
     return SEEN.pop(), runner
 
 
-def test_logit_adjustment_takes_the_prior_out_of_the_checkpoint(tmp_path, trained):
+def test_logit_adjustment_by_the_prior_of_the_checkpoint(tmp_path, trained):
     plain, _ = scores_of_test(tmp_path / 'plain', trained)
     adjusted, _ = scores_of_test(tmp_path / 'adjusted', trained, dict(type='ltmm.LogitAdjustment', tau=1.0))
     prior = torch.tensor(ClassDistribution(COUNTS).prior).float()
@@ -80,7 +80,7 @@ def test_corrections_follow_each_other(tmp_path, trained):
     torch.testing.assert_close(both, one / share / (one / share).sum(1, keepdim=True))
 
 
-def test_class_means_come_from_the_training_data_without_augmentation(tmp_path, trained):
+def test_class_means_of_the_training_data_without_augmentation(tmp_path, trained):
     scores, runner = scores_of_test(tmp_path, trained, dict(type='ltmm.NearestClassMean', transform='un'))
     layer = next(hook for hook in runner.hooks if isinstance(hook, PostProcessHook)).steps[0].layer
     data = runner.model.data_preprocessor(next(iter(runner.test_dataloader)), False)
@@ -109,7 +109,7 @@ def test_training_never_sees_a_correction(tmp_path, trained):
     torch.testing.assert_close(*checkpoints, rtol=0, atol=0)
 
 
-def test_a_checkpoint_without_a_prior_is_one_clear_error(tmp_path, trained):
+def test_checkpoint_without_class_distribution(tmp_path, trained):
     overrides, checkpoint = trained
     content = torch.load(checkpoint, weights_only=True)
     content['state_dict'] = {k: v for k, v in content['state_dict'].items() if 'class_distribution' not in k}
@@ -122,7 +122,7 @@ def test_a_checkpoint_without_a_prior_is_one_clear_error(tmp_path, trained):
     torch.testing.assert_close(given, known)
 
 
-def test_what_does_not_fit_is_refused_before_the_test(tmp_path, trained):
+def test_wrong_head_is_refused_before_the_test(tmp_path, trained):
     _, checkpoint = trained
     head = ConfigDict(
         type='ltmm.LongTailClsHead', num_classes=3, in_channels=8, classifier=dict(type='ltmm.NormedLinear')
@@ -130,23 +130,23 @@ def test_what_does_not_fit_is_refused_before_the_test(tmp_path, trained):
     cfg = toy_config(tmp_path, load_from=checkpoint)
     cfg.model.head = head
     cfg.custom_hooks.append(dict(type='ltmm.PostProcessHook', steps=[dict(type='ltmm.TauNorm')]))
-    with pytest.raises(TypeError, match='TauNorm rescales the weights of a linear classifier layer'):
+    with pytest.raises(TypeError, match='TauNorm needs a head that ends in one nn.Linear'):
         Runner.from_cfg(cfg).test()
 
 
-def test_a_step_that_would_undo_another_is_refused():
+def test_wrong_steps_are_refused():
     steps = [dict(type='ltmm.LogitAdjustment'), dict(type='ltmm.TauNorm')]
-    with pytest.raises(ValueError, match='TauNorm makes new logits.*Let it be the first step'):
+    with pytest.raises(ValueError, match='TauNorm computes new logits, so it has to be first'):
         PostProcessHook(steps)
-    with pytest.raises(TypeError, match='steps of post-processing, but got ScaledLinear'):
+    with pytest.raises(TypeError, match='ScaledLinear is no correction'):
         PostProcessHook([dict(type='ltmm.ScaledLinear', in_features=2, out_features=2)])
 
 
-def test_class_means_without_training_data_are_an_error(tmp_path, trained):
+def test_class_means_need_training_data(tmp_path, trained):
     overrides, checkpoint = trained
     cfg = toy_config(tmp_path, **overrides, load_from=checkpoint)
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
         cfg.pop(key)
     cfg.custom_hooks.append(dict(type='ltmm.PostProcessHook', steps=[dict(type='ltmm.NearestClassMean')]))
-    with pytest.raises(ValueError, match='class means are taken from train_dataloader, which the config lacks'):
+    with pytest.raises(ValueError, match='fitted on train_dataloader, which the config lacks'):
         Runner.from_cfg(cfg).test()

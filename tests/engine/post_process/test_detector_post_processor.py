@@ -12,8 +12,7 @@ from toy_lvis import CLASSES, detector_config, lvis_content, write_lvis
 pytest.importorskip('mmcv.ops')
 
 from ltmm import ClassDistribution
-from ltmm.engine.post_process.detector_post_processor import DetectorPostProcessor
-from ltmm.engine.post_process.post_processor import PostProcessor, post_process
+from ltmm.engine.post_process import build_post_processor, post_process
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +56,7 @@ def trained(request, tmp_path_factory):
 
 
 def figures_of_test(trained, checkpoint, name, hooks=(), cfg=None):
-    """What tools/test.py would say of the boxes."""
+    """Figures of the boxes by tools/test.py."""
     folder, kind, _ = trained
     cfg = copy.deepcopy(cfg or config(folder, kind))
     cfg.update(work_dir=str(folder / name), load_from=str(checkpoint), experiment_name=f'{kind}_{name}')
@@ -69,7 +68,7 @@ def test_hook_search_and_written_model_agree(trained, tmp_path):
     folder, kind, checkpoint = trained
     hook = dict(type='ltmm.PostProcessHook', steps=[NORCAL])
     hooked = figures_of_test(trained, checkpoint, 'hooked', [hook])
-    processor = DetectorPostProcessor(config(folder, kind), checkpoint, NORCAL)
+    processor = build_post_processor(config(folder, kind), checkpoint, NORCAL)
     before, after = processor.evaluate()
     assert before == pytest.approx(figures_of_test(trained, checkpoint, 'plain'))
     assert after == pytest.approx(hooked)
@@ -83,10 +82,10 @@ def test_hook_search_and_written_model_agree(trained, tmp_path):
     assert content['state_dict'].keys() == old.keys() and changed == BIASES[kind]
 
 
-def test_what_cannot_be_built_in_gives_a_config(trained, tmp_path):
+def test_correction_that_the_head_cannot_hold_gives_a_config(trained, tmp_path):
     folder, kind, checkpoint = trained
     step = UNFOLDED if kind in ('mask', 'cascade') else dict(NORCAL, on='logits')
-    processor = DetectorPostProcessor(config(folder, kind), checkpoint, step)
+    processor = build_post_processor(config(folder, kind), checkpoint, step)
     _, after = processor.evaluate()
     (path,) = processor.write(tmp_path, 'new')
     written = Config.fromfile(path)
@@ -99,28 +98,22 @@ def test_search_takes_the_best_of_the_grid(trained, tmp_path):
         config(folder, kind), checkpoint, dict(type='ltmm.NorCal'), tmp_path, 'new', search=dict(grid=(0, 1, 3))
     )
     assert files == [tmp_path / 'new.pth']
-    processor = DetectorPostProcessor(config(folder, kind), checkpoint, dict(type='ltmm.NorCal'))
-    curve = processor.search(grid=(0, 1, 3), val_images=5)
-    assert [strength for strength, _ in curve] == [0, 0.5, 1]
-    values = [value for _, value in curve]
-    assert processor.step.gamma == curve[values.index(max(values))][0]
+    processor = build_post_processor(config(folder, kind), checkpoint, dict(type='ltmm.NorCal'))
+    processor.fit(grid=(0, 1, 3), val_images=5)
+    values = processor.val_split(None, 5).evaluate(processor.step, [0, 0.5, 1])
+    assert processor.step.gamma in (0, 0.5, 1)
+    processor.fit(grid=(0, 1, 3), val_images=5)
+    assert processor.step.gamma == [0, 0.5, 1][values.index(max(values))]
     with pytest.raises(ValueError, match="Expected `objective` to be one of .*'bbox_APr'.*, but got 'top1'"):
-        processor.search(grid=(0, 1, 2), objective='top1')
-    with pytest.raises(ValueError, match='Expected val_dataloader to hold other images'):
-        processor.search(val_split='val')
+        processor.fit(grid=(0, 1, 2), objective='top1')
+    with pytest.raises(ValueError, match='Expected val_dataloader to have other images'):
+        processor.fit(val_split='val')
 
 
-def test_what_does_not_fit_is_refused(trained):
+def test_correction_of_classifiers_is_refused(trained):
     folder, kind, checkpoint = trained
-    with pytest.raises(TypeError, match='TauNorm corrects classifiers, but got'):
-        PostProcessor(config(folder, kind), checkpoint, dict(type='ltmm.TauNorm'))
+    with pytest.raises(TypeError, match='TauNorm needs a classifier .* but got'):
+        build_post_processor(config(folder, kind), checkpoint, dict(type='ltmm.TauNorm'))
     hook = dict(type='ltmm.PostProcessHook', steps=[NORCAL, dict(type='ltmm.TemperatureScaling', temperature=2.0)])
-    with pytest.raises(TypeError, match='TemperatureScaling corrects classifiers, not detectors'):
+    with pytest.raises(TypeError, match='TemperatureScaling needs a classifier'):
         figures_of_test(trained, checkpoint, 'mixed', [hook])
-
-
-def test_what_is_no_detector_is_refused():
-    from ltmm.models.post_process.base import box_heads
-
-    with pytest.raises(TypeError, match="NorCal corrects mmdet's detectors, .* or a `bbox_head`, but got Identity"):
-        box_heads(torch.nn.Identity(), 'NorCal')

@@ -1,4 +1,4 @@
-"""Search, measure and write, on a model that was trained by cross entropy on long-tailed toy images."""
+"""Fit, evaluate and write corrections of a model trained with cross entropy on long-tailed toy images."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from toy import toy_config
 from toy_multi_label import toy_comic_config
 
 from ltmm import ClassDistribution
-from ltmm.engine.post_process.post_processor import PostProcessor, post_process
+from ltmm.engine.post_process import SplitOutputs, build_post_processor, post_process
 from ltmm.evaluation import PerClassReport
 
 HEADS = dict(
@@ -45,7 +45,7 @@ def trained(tmp_path_factory):
 
 
 def figures_of_test(cfg, checkpoint, folder) -> dict:
-    """What tools/test.py would say."""
+    """Figures of tools/test.py."""
     cfg = Config(cfg.to_dict())
     cfg.update(work_dir=str(folder), load_from=str(checkpoint), experiment_name=folder.name)
     return Runner.from_cfg(cfg).test()
@@ -61,25 +61,27 @@ STEPS = [
 
 @pytest.mark.parametrize('head', ['ours', 'mmpretrain'])
 @pytest.mark.parametrize('step', STEPS, ids=lambda step: step['type'])
-def test_the_written_model_is_worth_what_was_said(trained, tmp_path, head, step):
+def test_written_model_has_the_figures_of_evaluate(trained, tmp_path, head, step):
     cfg, checkpoint = trained(head)
-    processor = PostProcessor(cfg, checkpoint, step)
+    processor = build_post_processor(cfg, checkpoint, step)
+    if processor.step.needs_fit:
+        processor.fit()
     before, after = processor.evaluate()
     files = processor.write(tmp_path, 'new')
     if step['type'] == 'ltmm.NearestClassMean':
         assert files == [tmp_path / 'new.pth', tmp_path / 'new.py']
         cfg = Config.fromfile(files[1])
     else:
-        assert files == [tmp_path / 'new.pth']  # built into the classifier: for the same config
+        assert files == [tmp_path / 'new.pth']  # for the same config
     for report, path, name in ((before.report, checkpoint, 'before'), (after.report, files[0], 'after')):
         figures = figures_of_test(cfg if name == 'after' else trained(head)[0], path, tmp_path / name)
         assert figures['long_tail/balanced_accuracy'] == pytest.approx(report.figures()['balanced_accuracy'])
         assert figures['long_tail/few'] == pytest.approx(report.figures()['few'])
 
 
-def test_the_written_checkpoint_loads_without_trust_and_carries_its_prior(trained, tmp_path):
+def test_written_checkpoint_loads_with_weights_only_and_carries_its_prior(trained, tmp_path):
     cfg, checkpoint = trained('ours')
-    processor = PostProcessor(cfg, checkpoint, STEPS[0])
+    processor = build_post_processor(cfg, checkpoint, STEPS[0])
     content = torch.load(processor.write(tmp_path, 'new')[0], weights_only=True)
     assert ClassDistribution.from_state_dict(content['state_dict']) == processor.distribution
     assert content['meta']['post_process'] == dict(type='LogitAdjustment', tau=0.7, eps=1e-12)
@@ -87,9 +89,9 @@ def test_the_written_checkpoint_loads_without_trust_and_carries_its_prior(traine
 
 
 @pytest.mark.parametrize('step', [STEPS[0], STEPS[2]], ids=lambda step: step['type'])
-def test_what_cannot_be_built_in_gives_a_config(trained, tmp_path, step):
+def test_correction_that_the_head_cannot_hold_gives_a_config(trained, tmp_path, step):
     cfg, checkpoint = trained('cosine')
-    processor = PostProcessor(cfg, checkpoint, step)
+    processor = build_post_processor(cfg, checkpoint, step)
     _, after = processor.evaluate()
     (path,) = processor.write(tmp_path, 'new')
     written = Config.fromfile(path)
@@ -98,27 +100,38 @@ def test_what_cannot_be_built_in_gives_a_config(trained, tmp_path, step):
     assert figures['long_tail/balanced_accuracy'] == pytest.approx(after.report.figures()['balanced_accuracy'])
 
 
-def test_the_search_looks_at_images_that_were_not_trained_on(trained):
-    cfg, checkpoint = trained('ours')
-    processor = PostProcessor(cfg, checkpoint, dict(type='ltmm.TauNorm'))
-    curve = processor.search(grid=(0, 2, 5), val_images=12)
-    assert [strength for strength, _ in curve] == [0, 0.5, 1, 1.5, 2]
-    values = [value for _, value in curve]
-    assert processor.step.tau == curve[values.index(max(values))][0]
+def search(processor, **options):
+    """Strengths and values of a search."""
+    curve, evaluate = {}, SplitOutputs.evaluate
+
+    def record(split, step, strengths):
+        curve.update(zip(strengths, values := evaluate(split, step, strengths)))
+        return values
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SplitOutputs, 'evaluate', record)
+        processor.fit(**options)
+    return curve
 
 
-def test_the_grid_and_the_objective_are_those_of_the_correction_unless_given(trained):
-    cfg, checkpoint = trained('ours')
-    processor = PostProcessor(cfg, checkpoint, dict(type='ltmm.TemperatureScaling'))
-    curve = processor.search()
-    assert len(curve) == 36 and processor.step.temperature == min(curve, key=lambda point: point[1])[0]
-    assert len(processor.search(grid=(1, 2, 3), objective='top1')) == 3
+def test_search_on_held_out_images(trained):
+    processor = build_post_processor(*trained('ours'), dict(type='ltmm.TauNorm'))
+    curve = search(processor, grid=(0, 2, 5), val_images=12)
+    assert list(curve) == [0, 0.5, 1, 1.5, 2]
+    assert processor.step.tau == max(curve, key=curve.get)
+
+
+def test_grid_and_objective_are_those_of_the_correction_by_default(trained):
+    processor = build_post_processor(*trained('ours'), dict(type='ltmm.TemperatureScaling'))
+    curve = search(processor)
+    assert len(curve) == 36 and processor.step.temperature == min(curve, key=curve.get)
+    assert len(search(processor, grid=(1, 2, 3), objective='top1')) == 3
     assert processor.step.temperature == 1.0  # accuracy does not change: the first
 
 
-def test_search_measure_and_write_in_one_go(trained, tmp_path, monkeypatch):
+def test_post_process(trained, tmp_path, monkeypatch):
     lines = []
-    monkeypatch.setattr(MMLogger, 'info', lambda self, text, *_: lines.append(text))
+    monkeypatch.setattr(MMLogger, '_log', lambda self, level, text, *_, **__: lines.append(text))
     files = post_process(*trained('ours'), dict(type='ltmm.TauNorm'), tmp_path, 'new', search=dict(val_images=12))
     assert files == [tmp_path / 'new.pth']
     table = next(line for line in lines if line.startswith('Test set, in percent'))
@@ -127,23 +140,23 @@ def test_search_measure_and_write_in_one_go(trained, tmp_path, monkeypatch):
     assert '24 validation images; 1 classes have none and do not count' in lines
 
 
-def test_a_checkpoint_of_other_training_data_is_refused(trained):
+def test_checkpoint_of_other_training_data_is_refused(trained):
     cfg, checkpoint = trained('ours')
     other = Config(cfg.to_dict())
     other.train_dataloader.dataset.imbalance_factor = 4
-    processor = PostProcessor(other, checkpoint, dict(type='ltmm.TauNorm'))
-    with pytest.raises(ValueError, match='Expected a checkpoint trained on the 84 images .* but it was trained on 70'):
-        processor.search()
+    processor = build_post_processor(other, checkpoint, dict(type='ltmm.TauNorm'))
+    with pytest.raises(ValueError, match='trained on the 84 training images of the config, but it was trained on 70'):
+        processor.fit()
 
 
-def test_a_checkpoint_without_a_prior_is_one_clear_error(trained, tmp_path):
+def test_checkpoint_without_class_distribution(trained, tmp_path):
     cfg, checkpoint = trained('ours')
     content = torch.load(checkpoint, weights_only=True)
     content['state_dict'] = {k: v for k, v in content['state_dict'].items() if 'class_distribution' not in k}
     torch.save(content, tmp_path / 'bare.pth')
     with pytest.raises(RuntimeError, match=r'bare.pth carries no class distribution.*--class-counts counts.json'):
-        PostProcessor(cfg, str(tmp_path / 'bare.pth'), STEPS[0])
-    processor = PostProcessor(cfg, str(tmp_path / 'bare.pth'), STEPS[0], class_counts=[48, 16, 6])
+        build_post_processor(cfg, str(tmp_path / 'bare.pth'), STEPS[0])
+    processor = build_post_processor(cfg, str(tmp_path / 'bare.pth'), STEPS[0], class_counts=[48, 16, 6])
     written = torch.load(processor.write(tmp_path, 'new')[0], weights_only=True)
     assert ClassDistribution.from_state_dict(written['state_dict']) == ClassDistribution([48, 16, 6])
 
@@ -151,46 +164,46 @@ def test_a_checkpoint_without_a_prior_is_one_clear_error(trained, tmp_path):
 @pytest.mark.parametrize(
     ('step', 'head', 'error', 'message'),
     [
-        (dict(type='ltmm.TauNorm'), 'cosine', TypeError, 'TauNorm rescales the weights of a linear classifier layer'),
-        (dict(type='ltmm.TauNorm', tau=-1.0), 'ours', ValueError, '`tau` to be at least 0, but got -1.0'),
+        (dict(type='ltmm.TauNorm'), 'cosine', TypeError, 'TauNorm needs a head that ends in one nn.Linear'),
+        (dict(type='ltmm.TauNorm', tau=-1.0), 'ours', ValueError, '`tau` to be >= 0, but got -1.0'),
     ],
 )
-def test_what_does_not_fit_is_refused(trained, step, head, error, message):
+def test_wrong_corrections_are_refused(trained, step, head, error, message):
     with pytest.raises(error, match=message):
-        PostProcessor(*trained(head), step)
+        build_post_processor(*trained(head), step)
 
 
-def test_several_labels_an_image_are_refused(tmp_path):
-    with pytest.raises(TypeError, match='TemperatureScaling corrects classifiers with one label an image, but got COM'):
-        PostProcessor(toy_comic_config(tmp_path), 'any.pth', dict(type='ltmm.TemperatureScaling'))
+def test_several_labels_per_image_are_refused(tmp_path):
+    with pytest.raises(TypeError, match='TemperatureScaling needs a classifier .* but got COMICHead'):
+        build_post_processor(toy_comic_config(tmp_path), 'any.pth', dict(type='ltmm.TemperatureScaling'))
 
 
-def test_counts_that_were_given_stand_in_the_written_config(trained, tmp_path):
+def test_written_config_has_the_given_counts(trained, tmp_path):
     cfg, checkpoint = trained('cosine')
-    (path,) = PostProcessor(cfg, checkpoint, STEPS[0], class_counts=[50, 5, 5]).write(tmp_path, 'new')
+    (path,) = build_post_processor(cfg, checkpoint, STEPS[0], class_counts=[50, 5, 5]).write(tmp_path, 'new')
     assert Config.fromfile(path).custom_hooks[-1].steps[0].class_counts == [50, 5, 5]
 
 
-def test_class_means_need_training_data(trained):
+def test_data_that_the_config_lacks(trained):
     cfg, checkpoint = trained('ours')
     cfg = Config(cfg.to_dict())
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
         cfg.pop(key)
-    with pytest.raises(ValueError, match='class means are taken from train_dataloader, which the config lacks'):
-        PostProcessor(cfg, checkpoint, STEPS[3])
-    with pytest.raises(ValueError, match='Expected validation data beside the test set'):
-        PostProcessor(cfg, checkpoint, dict(type='ltmm.TauNorm')).search()
+    with pytest.raises(ValueError, match='fitted on train_dataloader, which the config lacks'):
+        build_post_processor(cfg, checkpoint, STEPS[3]).fit()
+    with pytest.raises(ValueError, match='Expected validation data'):
+        build_post_processor(cfg, checkpoint, dict(type='ltmm.TauNorm')).fit()
 
 
-def test_a_config_that_corrects_already_is_refused(trained):
+def test_config_with_a_hook_is_refused(trained):
     cfg, checkpoint = trained('ours')
     cfg = Config(cfg.to_dict())
     cfg.custom_hooks.append(dict(type='ltmm.PostProcessHook', steps=[]))
     with pytest.raises(ValueError, match='Expected a config without a PostProcessHook'):
-        PostProcessor(cfg, checkpoint, STEPS[0])
+        build_post_processor(cfg, checkpoint, STEPS[0])
 
 
-def test_the_groups_are_those_of_the_config(trained):
-    processor = PostProcessor(*trained('ours'), STEPS[2])
+def test_groups_are_those_of_the_config(trained):
+    processor = build_post_processor(*trained('ours'), STEPS[2])
     report: PerClassReport = processor.evaluate()[0].report
     assert report.shots.names() == ['many', 'medium', 'few']  # 48, 16 and 6 images, thresholds 20 and 10

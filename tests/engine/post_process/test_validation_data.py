@@ -14,20 +14,19 @@ LONG_TAILED = dict(type='ltmm.LongTailed', imbalance_factor=100, dataset=dict(ty
 PLAIN = dict(type='ltmm.INaturalist2018')
 
 
-def test_the_validation_set_of_the_config_comes_first():
+def test_validation_set_of_the_config_comes_first():
     val = dict(type='CIFAR100', split='val', pipeline=['other'])
     assert validation_dataset(config(LONG_TAILED, val)) == (val, 'val')
 
 
-def test_a_validation_set_that_is_the_test_set_is_passed_over():
-    """Whatever its pipeline is."""
+def test_validation_set_that_is_the_test_set_with_another_pipeline_is_not_used():
     test = dict(type='CIFAR100', split='test', pipeline=['one'], test_mode=True)
     dataset, found = validation_dataset(config(LONG_TAILED, {**test, 'pipeline': ['two']}, test), val_images=7)
     assert found == 'holdout'
     assert dataset == {**LONG_TAILED, 'val_images': 7}
 
 
-def test_a_holdout_gives_its_other_part():
+def test_other_part_of_a_holdout():
     train = dict(type='ltmm.Holdout', part='train', dataset=LONG_TAILED)
     wrapped = dict(type='RepeatDataset', times=2, dataset=train)
     dataset, _ = validation_dataset(config(wrapped), 'holdout')
@@ -40,10 +39,10 @@ def test_a_holdout_gives_its_other_part():
     [
         (dict(type='CIFAR100', split='test'), 'val', "other images than .*, but they are the same.*'holdout'"),
         (None, 'val', 'other images than test_dataloader, but there is none'),
-        (None, None, r"training set leaves nothing out. Train on dict\(type='ltmm.Holdout', part='train'"),
-        (None, 'test', r"one of \['val', 'holdout'\], but got 'test'"),
+        (None, None, r"the training set leaves no images out. Train on dict\(type='ltmm.Holdout', part='train'"),
+        (None, 'test', r"one of \['holdout', 'val'\], but got 'test'"),
     ],
 )
-def test_the_test_set_is_never_taken(val, split, message):
+def test_test_set_is_never_used(val, split, message):
     with pytest.raises(ValueError, match=message):
         validation_dataset(config(PLAIN, val), split)

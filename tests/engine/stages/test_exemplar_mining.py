@@ -1,4 +1,4 @@
-"""Scores of annotations at the queries and proposals that match them."""
+"""Scores of annotations at their matched queries and proposals."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ from toy_lvis import CATEGORY_IDS, SIZE, detector_config, lvis_content, write_lv
 from toy_stepwise import deformable_detr
 
 from ltmm.datasets.wrappers.exemplars import BoxTable, Exemplars, choose_exemplars
-from ltmm.engine.runner.model_outputs import loader_as_tested
-from ltmm.engine.stages.exemplar_mining import annotation_scores, mine_exemplars
+from ltmm.engine.runner.model_outputs import build_test_loader
+from ltmm.engine.stages.exemplar_mining import ExemplarMiningStage, annotation_scores, mine_exemplars
 from ltmm.registry import MODELS
 
 CAT2LABEL = {cat_id: label for label, cat_id in enumerate(CATEGORY_IDS)}
@@ -52,7 +52,7 @@ def build(model):
 def images_of(cfg, model):
     """Each image alone: its input, its sample, and its annotations' boxes in input pixels, labels, and rows."""
     table = BoxTable.of(cfg.content, CAT2LABEL)
-    for batch in loader_as_tested(cfg, cfg.train_dataloader.dataset):
+    for batch in build_test_loader(cfg, cfg.train_dataloader.dataset):
         for image, sample in zip(batch['inputs'], batch['data_samples']):
             data = model.data_preprocessor(dict(inputs=[image], data_samples=[sample]), False)
             rows = np.flatnonzero(table.image_ids == sample.img_id)
@@ -60,10 +60,10 @@ def images_of(cfg, model):
             yield data['inputs'], data['data_samples'], boxes, table.labels[rows], rows
 
 
-def test_score_of_a_query_is_that_of_the_best_one_to_one_match(cfg):
+def test_score_is_that_of_the_matched_query(cfg):
     model = build(deformable_detr(num_queries=5))
     table = BoxTable.of(cfg.content, CAT2LABEL)
-    scores = annotation_scores(model, loader_as_tested(cfg, cfg.train_dataloader.dataset), table)
+    scores = annotation_scores(model, build_test_loader(cfg, cfg.train_dataloader.dataset), table)
     expected = np.full(len(table), np.nan)
     for inputs, samples, boxes, labels, rows in images_of(cfg, model):
         with torch.no_grad():
@@ -81,22 +81,22 @@ def test_score_of_a_query_is_that_of_the_best_one_to_one_match(cfg):
     np.testing.assert_allclose(scores, expected, rtol=1e-4)
 
 
-def test_an_annotation_without_a_query_scores_nothing(cfg):
+def test_annotation_without_query_scores_zero(cfg):
     model = build(deformable_detr(num_queries=1))
     table = BoxTable.of(cfg.content, CAT2LABEL)
-    scores = annotation_scores(model, loader_as_tested(cfg, cfg.train_dataloader.dataset), table)
+    scores = annotation_scores(model, build_test_loader(cfg, cfg.train_dataloader.dataset), table)
     for image in set(table.image_ids.tolist()):
         assert (scores[table.image_ids == image] > 0).sum() == 1
 
 
 @pytest.mark.parametrize('loss', ['ltmm.EQLLoss', 'CrossEntropyLoss'])
-def test_score_of_a_proposal_is_that_of_the_one_that_overlaps_most(cfg, loss):
+def test_score_is_that_of_the_proposal_of_largest_iou(cfg, loss):
     if loss == 'CrossEntropyLoss':
         cfg.model.roi_head.bbox_head.loss_cls = dict(type=loss)
     cfg.model.test_cfg.rpn.max_per_img = 200
     model = build(cfg.model)
     table = BoxTable.of(cfg.content, CAT2LABEL)
-    scores = annotation_scores(model, loader_as_tested(cfg, cfg.train_dataloader.dataset), table)
+    scores = annotation_scores(model, build_test_loader(cfg, cfg.train_dataloader.dataset), table)
     num_zero = 0
     for inputs, samples, boxes, labels, rows in images_of(cfg, model):
         with torch.no_grad():
@@ -113,7 +113,7 @@ def test_score_of_a_proposal_is_that_of_the_one_that_overlaps_most(cfg, loss):
     assert num_zero < len(table)
 
 
-def test_the_file_holds_the_exemplars_of_every_category(cfg, tmp_path, monkeypatch):
+def test_exemplar_file(cfg, tmp_path, monkeypatch):
     table = BoxTable.of(cfg.content, CAT2LABEL)
     scores = np.linspace(0.2, 0.9, len(table))
     monkeypatch.setattr('ltmm.engine.stages.exemplar_mining.annotation_scores', lambda *args: scores)
@@ -128,32 +128,26 @@ def test_the_file_holds_the_exemplars_of_every_category(cfg, tmp_path, monkeypat
     assert exemplars.max_per_class == 2
 
     scores = scores * np.nan
-    with pytest.raises(FloatingPointError, match=r'The detector of checkpoint.pth scores \d+ of \d+ annotations NaN'):
-        mine_exemplars(cfg, 'checkpoint.pth', tmp_path / 'exemplars.json')
+    with pytest.raises(FloatingPointError, match=r'checkpoint.pth: \d+ of \d+ scores are NaN'):
+        mine_exemplars(cfg, 'checkpoint.pth', tmp_path / 'exemplars.json', 0.5, 500)
 
 
-@pytest.mark.parametrize(
-    'options, message',
-    [
-        (dict(score_thr=1.0), r'`score_thr` to be in \[0, 1\), but got 1.0'),
-        (dict(max_per_class=0), '`max_per_class` to be at least 1, but got 0'),
-    ],
-)
-def test_wrong_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        mine_exemplars(Config(), 'checkpoint.pth', 'exemplars.json', **options)
+@pytest.mark.parametrize('settings', [dict(score_thr=1.0), dict(max_per_class=0)])
+def test_wrong_settings_are_refused(settings, tmp_path):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        ExemplarMiningStage(cfg=Config(), folder=tmp_path, name='exemplar_mining', **settings)
 
 
 def test_other_detectors_are_refused():
     model = torch.nn.Module()
     model.bbox_head = torch.nn.Linear(1, 1)
-    with pytest.raises(TypeError, match="one of mmdet's DETRs, or a detector with one box head .* but got Module"):
+    with pytest.raises(TypeError, match='but got Module'):
         annotation_scores(model, [], BoxTable.of(lvis_content(), CAT2LABEL))
 
 
-def test_training_data_of_several_sources_are_refused(cfg, monkeypatch):
+def test_several_datasets_are_refused(cfg, monkeypatch):
     monkeypatch.setattr(Runner, 'load_checkpoint', lambda *args, **kwargs: None)
     part = cfg.train_dataloader.dataset.to_dict()
     cfg.train_dataloader.dataset = ConfigDict(type='ConcatDataset', datasets=[part, part])
     with pytest.raises(TypeError, match=r'one ltmm.LVISDataset, but the training data are ltmm.LVISDataset, ltmm.LV'):
-        mine_exemplars(cfg, 'checkpoint.pth', 'exemplars.json')
+        mine_exemplars(cfg, 'checkpoint.pth', 'exemplars.json', 0.5, 500)

@@ -7,7 +7,7 @@ from toy import COUNTS, toy_config
 
 from ltmm import ClassDistribution
 from ltmm.datasets import FeatureDataset, LabelTable, class_distribution_of
-from ltmm.engine.runner.model_outputs import ModelOutputs, loader_as_tested, model_outputs
+from ltmm.engine.runner.model_outputs import ModelOutputs, build_test_loader, model_outputs
 from ltmm.engine.stages import feature_extraction
 from ltmm.engine.stages.feature_extraction import extract_features
 from ltmm.registry import MODELS
@@ -18,10 +18,10 @@ def parts(tmp_path):
     """A model with random weights and a loader."""
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         cfg = toy_config(tmp_path)
-        yield MODELS.build(dict(cfg.model)), loader_as_tested(cfg, cfg.train_dataloader.dataset)
+        yield MODELS.build(dict(cfg.model)), build_test_loader(cfg, cfg.train_dataloader.dataset)
 
 
-def test_the_files_hold_what_the_model_makes_of_each_image(parts, tmp_path):
+def test_files_hold_the_features_of_each_image(parts, tmp_path):
     info = extract_features(*parts, tmp_path / 'features', 'train', dict(config='toy.py'))
     dataset = FeatureDataset(str(tmp_path / 'features'), 'train')
     expected = ModelOutputs.join(model_outputs(*parts))
@@ -37,7 +37,7 @@ def test_the_files_hold_what_the_model_makes_of_each_image(parts, tmp_path):
     ]
 
 
-def test_an_interrupted_run_leaves_nothing_that_could_be_read(parts, tmp_path):
+def test_interrupted_run_leaves_no_files(parts, tmp_path):
     model, loader = parts
     calls = []
 
@@ -52,16 +52,16 @@ def test_an_interrupted_run_leaves_nothing_that_could_be_read(parts, tmp_path):
     assert not list((tmp_path / 'features').iterdir())
 
 
-def test_too_little_space_is_said_before_anything_is_written(parts, tmp_path, monkeypatch):
+def test_too_little_space(parts, tmp_path, monkeypatch):
     monkeypatch.setattr(feature_extraction.shutil, 'disk_usage', lambda _: SimpleNamespace(free=100))
-    with pytest.raises(OSError, match=r'Features of 64 samples take 0.0 GiB, but .* has only 0.0 GiB left'):
+    with pytest.raises(OSError, match='0.0 GiB left'):
         extract_features(*parts, tmp_path, 'train', {})
 
 
-def test_several_labels_an_image_are_refused(parts, tmp_path):
+def test_several_labels_per_image_are_refused(parts, tmp_path):
     class TwoLabels:
         def get_label_table(self):
             return LabelTable.from_lists([[0, 1], [0]], 2)
 
-    with pytest.raises(ValueError, match='Expected one label a sample, but the train split has 3 labels on 2 samples'):
+    with pytest.raises(ValueError, match='one label per sample in train, but got 3 on 2'):
         extract_features(parts[0], SimpleNamespace(dataset=TwoLabels()), tmp_path, 'train', {})

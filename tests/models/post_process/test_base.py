@@ -29,8 +29,8 @@ def test_a_layer_of_the_loss_does_not_count():
     assert linear_layer(head) is head.fc
 
 
-def test_a_new_correction_has_to_say_what_it_does(head):
+def test_correction_has_to_define_forward(head):
     step = PostProcess()
-    assert not step.fold(head)
+    assert not step.write(head)
     with pytest.raises(NotImplementedError, match='PostProcess must define forward'):
         step(torch.zeros(1, 4), None, head)

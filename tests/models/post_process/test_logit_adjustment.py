@@ -46,14 +46,14 @@ def test_large_logits_and_bfloat16_stay_finite():
 def test_folded_into_the_bias_it_gives_the_same_logits(head, features):
     step = LogitAdjustment(1.5, class_counts=COUNTS)
     expected = step(head.fc(features), features, head)
-    assert step.fold(head)
+    assert step.write(head)
     torch.testing.assert_close(head.fc(features), expected)
 
 
 def test_without_a_bias_it_cannot_be_folded():
     step = LogitAdjustment(class_counts=COUNTS)
-    assert not step.fold(LongTailClsHead(4, 6, classifier=dict(type='ltmm.Linear', bias=False)))
-    assert not step.fold(LongTailClsHead(4, 6, classifier=dict(type='ltmm.NormedLinear')))
+    assert not step.write(LongTailClsHead(4, 6, classifier=dict(type='ltmm.Linear', bias=False)))
+    assert not step.write(LongTailClsHead(4, 6, classifier=dict(type='ltmm.NormedLinear')))
 
 
 def test_the_prior_arrives_by_the_distribution(head):
@@ -73,7 +73,7 @@ def test_the_settings_build_it_again():
 
 @pytest.mark.parametrize('tau', [-0.1, float('nan'), float('inf')])
 def test_a_strength_out_of_range_is_refused(tau):
-    with pytest.raises(ValueError, match=f'Expected `tau` to be at least 0, but got {tau}'):
+    with pytest.raises(ValueError, match=f'Expected `tau` to be >= 0, but got {tau}'):
         LogitAdjustment(tau)
 
 
@@ -86,5 +86,5 @@ def test_another_number_of_classes_is_refused(head):
 
 @pytest.mark.parametrize('eps', [-1, float('nan')])
 def test_an_eps_out_of_range_is_refused(eps):
-    with pytest.raises(ValueError, match=f'Expected `eps` to be at least 0, but got {eps}'):
+    with pytest.raises(ValueError, match=f'Expected `eps` to be >= 0, but got {eps}'):
         LogitAdjustment(eps=eps)

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from ltmm.engine.post_process import SplitOutputs
+from ltmm.engine.runner.model_outputs import ModelOutputs
 from ltmm.models.layers import NearestMean
 from ltmm.models.post_process import NearestClassMean
 from ltmm.registry import MODELS
@@ -9,7 +11,7 @@ from ltmm.registry import MODELS
 def test_it_replaces_the_logits_by_those_of_the_class_means(head, features):
     label = torch.tensor([0, 1, 2, 3, 0])
     step = NearestClassMean('l2n', 'dot')
-    step.fit(features, label, 4)
+    step.fit(SplitOutputs(lambda with_logits: ModelOutputs(features, None, label), head), None)
     layer = NearestMean(6, 4, 'l2n', 'dot')
     layer.fit(features, label)
     assert torch.equal(step(head.fc(features), features, head), layer(features))

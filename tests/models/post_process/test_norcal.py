@@ -25,7 +25,7 @@ def logits(width, dtype=torch.float64):
 
 
 @pytest.mark.parametrize('on', ['exps', 'probs'])
-def test_softmax_scores_are_divided_and_normalised(on):
+def test_softmax_scores_are_divided_and_normalized(on):
     score = logits(C + 1)
     factor = 1 / torch.cat([DIVISOR, torch.ones(1)])
     for unnormalised in (score.exp() * factor, score.softmax(1) * factor):  # the same
@@ -34,7 +34,7 @@ def test_softmax_scores_are_divided_and_normalised(on):
 
 
 @pytest.mark.parametrize('on', ['exps', 'probs'])
-def test_without_normalisation_probabilities_are_divided_and_background_stays(on):
+def test_without_normalization_probabilities_are_divided_and_background_stays(on):
     score = logits(C + 1)
     scores, plain = calibrated(score, on=on, renorm=False), score.softmax(1)
     torch.testing.assert_close(scores[:, :C], plain[:, :C] / DIVISOR)
@@ -106,7 +106,7 @@ def make_head():
 
 
 def scores_of(head, cls_score):
-    """What mmdet's head takes to its NMS."""
+    """Scores that mmdet's head passes to NMS."""
     num = len(cls_score)
     meta = dict(img_shape=(10, 10), scale_factor=(1.0, 1.0))
     (found,) = head.predict_by_feat((torch.rand(num, 5),), (cls_score,), (torch.zeros(num, 4 * C),), [meta], None)
@@ -114,7 +114,7 @@ def scores_of(head, cls_score):
 
 
 @pytest.mark.parametrize('loss', HEADS)
-def test_a_box_head_predicts_calibrated_scores_and_trains_as_before(make_head, loss):
+def test_box_head_predicts_calibrated_scores_and_trains_as_before(make_head, loss):
     head, step = make_head(loss), NorCal(class_counts=COUNTS)
     cls_score = logits(head.fc_cls.out_features, torch.float32)
     plain = scores_of(head, cls_score)
@@ -130,12 +130,12 @@ def test_a_box_head_predicts_calibrated_scores_and_trains_as_before(make_head, l
 
 @pytest.mark.parametrize('loss', HEADS)
 @pytest.mark.parametrize('on', ['exps', 'probs'])
-def test_built_into_the_bias_it_gives_the_same_scores(make_head, loss, on):
+def test_written_into_the_bias(make_head, loss, on):
     head, step, x = make_head(loss), NorCal(on=on, class_counts=COUNTS), torch.randn(5, 4, 2, 2)
     folded = make_head(loss)
     folded.load_state_dict(head.state_dict())
     step.attach(head)
-    assert step.fold(folded)
+    assert step.write(folded)
     torch.testing.assert_close(scores_of(folded, folded(x)[0]), scores_of(head, head(x)[0]))
 
 
@@ -192,7 +192,7 @@ def build_other(type, loss, options):
 
 @torch.no_grad()
 def outputs_of(head, seed=0):
-    """What the head gives for features or queries: logits first."""
+    """Outputs of a head for features or queries, logits first."""
     generator = torch.Generator().manual_seed(seed)
     if not hasattr(head, 'embed_dims'):
         return head(tuple(torch.randn(1, 4, size, size, generator=generator) for size in (8, 4)))
@@ -202,7 +202,7 @@ def outputs_of(head, seed=0):
 
 
 def found_by(head, outputs):
-    """Scores and labels that come out of the head, without NMS, best first."""
+    """Scores and labels that the head predicts, without NMS, best first."""
     dense = dict(with_nms=False) if not hasattr(head, 'embed_dims') else {}
     (found,) = head.predict_by_feat(*outputs, batch_img_metas=[META], rescale=False, **dense)
     order = found.scores.argsort(descending=True)
@@ -229,11 +229,11 @@ def test_other_heads_predict_calibrated_scores_and_train_as_before(case):
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_built_into_the_layer_used_at_test_it_gives_the_same(case):
+def test_written_into_the_classifier_used_at_test(case):
     *cfg, layer = CASES[case]
     head, folded, step = build_other(*cfg), build_other(*cfg), NorCal(class_counts=COUNTS)
     before = {name: value.clone() for name, value in folded.state_dict().items()}
-    assert step.fold(folded) == (layer is not None)
+    assert step.write(folded) == (layer is not None)
     changed = {name for name, value in folded.state_dict().items() if not torch.equal(value, before[name])}
     if layer is None:
         assert not changed
@@ -254,7 +254,7 @@ def test_built_into_the_layer_used_at_test_it_gives_the_same(case):
         (dict(type='mmdet.DIIHead', num_classes=C, loss_cls=FOCAL), 'DIIHead'),
     ],
 )
-def test_heads_that_make_their_scores_by_themselves_are_refused(cfg, name):
+def test_heads_with_own_scores_are_refused(cfg, name):
     pytest.importorskip('mmcv.ops')
     if name == 'GFLHead':
         cfg['anchor_generator'] = dict(
@@ -263,39 +263,39 @@ def test_heads_that_make_their_scores_by_themselves_are_refused(cfg, name):
         cfg['norm_cfg'] = dict(type='BN')
     with DefaultScope.overwrite_default_scope('mmdet'):
         head = MODELS.build(cfg)
-    with pytest.raises(TypeError, match=f'make of their logits, but {name} does not leave that to them'):
+    with pytest.raises(TypeError, match=f'leaves the scores to .* but got {name}'):
         NorCal(class_counts=COUNTS).check(head)
 
 
-def test_scores_that_are_not_normalised_are_for_box_heads_alone(make_head):
+def test_unnormalized_scores_are_for_box_heads_only(make_head):
     step = NorCal(renorm=False, class_counts=COUNTS)
     step.check(make_head('softmax'))
     with pytest.raises(TypeError, match=r'NorCal\(renorm=False\) calibrates box heads only, but got RetinaHead'):
         step.check(build_other(*CASES['retina'][:3]))
 
 
-def test_other_classes_are_refused_before_a_score_is_made():
+def test_wrong_number_of_classes_of_a_dense_head():
     head = build_other(*CASES['retina'][:3])
     NorCal(class_counts=COUNTS[:2] * 4).attach(head)
-    with pytest.raises(ValueError, match='logits of the 8 classes in the training data.* but got 4'):
+    with pytest.raises(ValueError, match='logits of 8 classes.* but got 4'):
         found_by(head, outputs_of(head))
 
 
-def test_what_is_no_shift_of_the_bias_is_not_built_in(make_head):
+def test_what_is_no_shift_of_the_bias_cannot_be_written(make_head):
     head = make_head('softmax')
-    assert not NorCal(on='logits', class_counts=COUNTS).fold(head)
-    assert not NorCal(renorm=False, class_counts=COUNTS).fold(head)
-    assert not NorCal(class_counts=COUNTS).fold(make_head('softmax', cls_predictor_cfg=dict(type='NormedLinear')))
+    assert not NorCal(on='logits', class_counts=COUNTS).write(head)
+    assert not NorCal(renorm=False, class_counts=COUNTS).write(head)
+    assert not NorCal(class_counts=COUNTS).write(make_head('softmax', cls_predictor_cfg=dict(type='NormedLinear')))
 
 
 def test_other_heads_are_refused(head):
     step = NorCal(class_counts=COUNTS)
     for other in (head, nn.Linear(1, 1)):
-        with pytest.raises(TypeError, match="scores that mmdet's BBoxHead .* but Linear"):
+        with pytest.raises(TypeError, match='leaves the scores to .* but got LinearC?l?s?H?e?a?d?'):
             step.check(other)
 
 
-def test_the_settings_build_it_again():
+def test_settings_build_it_again():
     step = NorCal(0.7, on='probs', renorm=False, class_counts=COUNTS)
     again = MODELS.build(dict(type='ltmm.NorCal', **step.settings()))
     assert again.settings() == step.settings()
@@ -304,20 +304,20 @@ def test_the_settings_build_it_again():
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(gamma=-0.1), 'Expected `gamma` to be at least 0, but got -0.1'),
+        (dict(gamma=-0.1), 'Expected `gamma` to be >= 0, but got -0.1'),
         (dict(gamma=1.0, factor='effective_number'), r'Expected `gamma` to be in \[0, 1\), but got 1.0'),
         (dict(factor='cb'), r"Expected `factor` to be one of \['effective_number', 'power'\], but got 'cb'"),
         (dict(on='scores'), "Expected `on` to be one of .*'exps', 'logits', 'probs'.*, but got 'scores'"),
         (dict(on='logits', renorm=False), "Expected renorm=True with on='logits'"),
     ],
 )
-def test_refuses_what_cannot_be(options, message):
+def test_wrong_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         NorCal(**options)
 
 
-def test_logits_of_other_classes_are_refused():
-    with pytest.raises(ValueError, match='logits of the 4 classes in the training data.* but got 8'):
+def test_wrong_number_of_classes():
+    with pytest.raises(ValueError, match='logits of 4 classes.* but got 8'):
         calibrated(logits(8))
     with pytest.raises(RuntimeError, match=r'NorCal needs the class distribution.*class_counts=\[...\]'):
         NorCal()(logits(5), SOFTMAX)

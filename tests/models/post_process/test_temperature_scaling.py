@@ -18,15 +18,15 @@ def test_folded_it_gives_the_same_logits(features, bias):
     head = LongTailClsHead(4, 6, classifier=dict(type='ltmm.Linear', bias=bias))
     step = TemperatureScaling(0.5)
     expected = step(head.fc(features), None, head)
-    assert step.fold(head)
+    assert step.write(head)
     torch.testing.assert_close(head.fc(features), expected)
 
 
 def test_a_cosine_classifier_cannot_take_it_up():
-    assert not TemperatureScaling(2.0).fold(LongTailClsHead(4, 6, classifier=dict(type='ltmm.NormedLinear')))
+    assert not TemperatureScaling(2.0).write(LongTailClsHead(4, 6, classifier=dict(type='ltmm.NormedLinear')))
 
 
 @pytest.mark.parametrize('temperature', [0, -1, float('nan'), float('inf')])
 def test_a_temperature_out_of_range_is_refused(temperature):
-    with pytest.raises(ValueError, match=f'Expected `temperature` to be positive, but got {temperature}'):
+    with pytest.raises(ValueError, match=f'Expected `temperature` to be > 0, but got {temperature}'):
         TemperatureScaling(temperature)
