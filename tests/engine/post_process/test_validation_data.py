@@ -40,7 +40,7 @@ def test_other_part_of_a_holdout():
         (dict(type='CIFAR100', split='test'), 'val', "other images than .*, but they are the same.*'holdout'"),
         (None, 'val', 'other images than test_dataloader, but there is none'),
         (None, None, r"the training set leaves no images out. Train on dict\(type='ltmm.Holdout', part='train'"),
-        (None, 'test', r"one of \['holdout', 'val'\], but got 'test'"),
+        (None, 'test', "`val_split` to be one of .* but got 'test'"),
     ],
 )
 def test_test_set_is_never_used(val, split, message):

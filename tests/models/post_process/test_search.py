@@ -47,7 +47,7 @@ def test_first_of_equally_good_strengths(head, data):
 
 
 def test_temperature_of_least_nll(head, data):
-    score, features, label = data
+    score, _, label = data
     step = TemperatureScaling()
     strengths = np.linspace(0.5, 4, 36)
     values = fit(step, data, head, strengths.tolist())
@@ -70,7 +70,7 @@ def test_wrong_objective_is_refused(data):
 
 
 def test_nll_of_a_sigmoid_head(data):
-    score, features, label = data
+    score, _, label = data
     expected = F.binary_cross_entropy_with_logits(score, F.one_hot(label, 4).float(), reduction='none').sum(1).mean()
     assert objective_value('nll', score, label, use_sigmoid=True) == pytest.approx(expected.item())
     head = LongTailClsHead(4, 6, loss=dict(type='ltmm.SigmoidFocalLoss', gamma=0.0))
