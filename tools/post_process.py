@@ -54,25 +54,21 @@ def main() -> None:
     if args.strength is not None and (args.method == 'ncm' or args.grid):
         parser.error('--strength needs a method with a strength, and no --grid')
 
-    from ltmm.engine.post_process.post_processor import post_process
-    from ltmm.models import post_process as steps
-    from ltmm.models.post_process.search import OBJECTIVES
+    cfg = load_config(args)
+
+    from ltmm.engine.post_process import post_process
+    from ltmm.registry import MODELS
 
     step = dict(type=f'ltmm.{METHODS[args.method]}', **ncm)
-    strength = getattr(steps, METHODS[args.method]).strength
     search = None
     if args.strength is not None:
-        step[strength] = args.strength
-    elif strength is not None:
+        step[MODELS.get(step['type']).strength] = args.strength
+    else:
         grid = parse_grid(args.grid, parser) if args.grid else None
-        search = dict(grid=grid, val_split=args.val_split, objective=args.objective)
-        if args.val_images is not None:
-            search['val_images'] = args.val_images
-    if args.method != 'norcal' and args.objective not in (None, *OBJECTIVES):
-        parser.error(f'Expected --objective to be one of {list(OBJECTIVES)}, but got {args.objective}')
+        search = dict(grid=grid, val_split=args.val_split, val_images=args.val_images, objective=args.objective)
     folder = args.out or Path(args.checkpoint).parent
     name = f'{Path(args.checkpoint).stem}_{args.method}'
-    post_process(load_config(args), args.checkpoint, step, folder, name, search, args.class_counts)
+    post_process(cfg, args.checkpoint, step, folder, name, search, args.class_counts)
 
 
 def parse_grid(text: str, parser: ArgumentParser) -> tuple[float, float, int]:

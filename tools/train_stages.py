@@ -1,9 +1,9 @@
 """Train in stages: ``python tools/train_stages.py configs/cifar100_lt/crt_r32.py``.
 
-The config lists the configs of the earlier stages in ``stages``. Each stage has its own folder in the work dir and
-starts from the last checkpoint of the previous stage. Completed stages are skipped: run the same command again to
-continue after an interruption. A stage with ``post_process`` or ``mine_exemplars`` in its config trains nothing. The
-work dir gets a link to the checkpoint of the last stage, to be tested by tools/test.py with the same config.
+The config lists its stages in ``stages``: training, post-processing, exemplar mining, feature extraction or one of your
+own, see ltmm/engine/stages. Each stage has its own folder in the work dir and starts from the last checkpoint before
+it. Completed stages are skipped: run the same command again to continue after an interruption. The work dir gets a link
+to the last checkpoint, to be tested by tools/test.py with the same config.
 """
 
 from pathlib import Path
@@ -30,8 +30,9 @@ def main() -> None:
     stages = read_stages(args)
     start = first_to_run(stages, args.first_stage)
     checkpoint = run_stages(stages, start, args.first_stage)
-    link_result(checkpoint, stages[-1].folder.parent)
-    print(f'Test it: python tools/test.py {args.config} {checkpoint}')
+    if checkpoint is not None:
+        link_result(checkpoint, stages[-1].folder.parent)
+        print(f'Test it: python tools/test.py {args.config} {checkpoint}')
 
 
 if __name__ == '__main__':

@@ -11,7 +11,8 @@ from ltmm.engine.post_process.split_outputs import train_split, val_split
 from ltmm.models.post_process import PostProcess
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import HOOKS, MODELS
-from ltmm.utils.wrappers import unwrapped
+from ltmm.utils.errors import InputError, InputTypeError
+from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['PostProcessHook']
 
@@ -38,9 +39,9 @@ class PostProcessHook(Hook):
         self.steps: list[PostProcess] = [MODELS.build(step) for step in steps]
         for number, step in enumerate(self.steps):
             if not isinstance(step, PostProcess):
-                raise TypeError(f'PostProcessHook: {type(step).__name__} is no correction.')
+                raise InputTypeError(f'PostProcessHook: {type(step).__name__} is no correction.')
             if number and step.replaces_logits:
-                raise ValueError(f'PostProcessHook: {type(step).__name__} computes new logits, so it has to be first.')
+                raise InputError(f'PostProcessHook: {type(step).__name__} computes new logits, so it has to be first.')
         self.to_fit = [step for step in self.steps if step.needs_fit]
 
     @property
@@ -51,7 +52,7 @@ class PostProcessHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Attach the corrections to the heads."""
         for step in self.steps:
-            for head in step.heads(unwrapped(runner.model)).values():
+            for head in step.heads(unwrap_model(runner.model)).values():
                 step.check(head)
                 step.attach(head)
 
@@ -64,7 +65,7 @@ class PostProcessHook(Hook):
         self._fit(runner)
 
     def _fit(self, runner: Runner) -> None:
-        model = unwrapped(runner.model)
+        model = unwrap_model(runner.model)
         distribution = ClassDistribution.from_state_dict(model.state_dict())
         for step in self.steps:
             step.enabled = False

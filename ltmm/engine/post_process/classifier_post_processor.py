@@ -71,7 +71,7 @@ class ClassifierPostProcessor(PostProcessor):
         return Evaluation.of(out.logits, *options), Evaluation.of(corrected, *options)
 
     def summary(self, before: Evaluation, after: Evaluation) -> str:
-        from ltmm.visualization import Run, comparison_table
+        from ltmm.evaluation.reports import Run, comparison_table
 
         title = f'{type(self.step).__name__}({self.step.extra_repr()})'
         table = comparison_table([Run('before', before.report), Run(title, after.report)])

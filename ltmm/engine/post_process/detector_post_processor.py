@@ -22,6 +22,7 @@ from ltmm.engine.runner.model_outputs import build_test_loader, underlying_datas
 from ltmm.models.post_process import PostProcess
 from ltmm.models.post_process.norcal import add_mixin
 from ltmm.registry import DATASETS, POST_PROCESSORS
+from ltmm.utils.errors import InputError
 
 from .post_processor import PostProcessor
 from .split_outputs import check_held_out
@@ -105,7 +106,7 @@ class DetectionSplit:
         dataset, evaluators = self.loader.dataset, self.cfg.test_evaluator
         cfgs = [e for e in ([evaluators] if isinstance(evaluators, Mapping) else evaluators) if 'ann_file' in e]
         if not cfgs:
-            raise ValueError('Expected test_evaluator to be a metric with an `ann_file`, such as ltmm.LVISMetric.')
+            raise InputError('Expected test_evaluator to be a metric with an `ann_file`, such as ltmm.LVISMetric.')
         evaluator = Evaluator(dict(cfgs[0], ann_file=dataset.ann_file, metric='bbox'))
         for metric in evaluator.metrics:
             if hasattr(metric, 'set_class_distribution'):
@@ -151,7 +152,7 @@ class DetectorPostProcessor(PostProcessor):
         if split != 'train':
             try:
                 dataset, found = validation_dataset(self.cfg, split)
-            except ValueError:
+            except InputError:
                 if split is not None:
                     raise
             else:
@@ -159,7 +160,7 @@ class DetectorPostProcessor(PostProcessor):
                     check_held_out(self.cfg, self.distribution)
                 return dataset
         if not self.cfg.get('train_dataloader'):
-            raise ValueError('Expected data to search the strength on, but the config has no train_dataloader.')
+            raise InputError('Expected data to search the strength on, but the config has no train_dataloader.')
         dataset = copy.deepcopy(underlying_datasets(self.cfg.train_dataloader.dataset)[0])
         dataset.test_mode = True
         num = len(DATASETS.build(dataset))
@@ -189,5 +190,5 @@ def _figure(figures: Mapping[str, float], objective: str) -> float:
     """Return the figure of this name, whatever prefix the metric has."""
     by_name = {name.rpartition('/')[2]: float(value) for name, value in figures.items()}
     if objective not in by_name:
-        raise ValueError(f'Expected `objective` to be one of {list(by_name)}, but got {objective!r}.')
+        raise InputError(f'Expected `objective` to be one of {list(by_name)}, but got {objective!r}.')
     return by_name[objective]

@@ -19,8 +19,9 @@ from ltmm.models.post_process import PostProcess
 from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution
 from ltmm.registry import MODELS, POST_PROCESSORS
 from ltmm.utils.atomic_backend import AtomicLocalBackend
+from ltmm.utils.errors import InputError, MissingInputError
 from ltmm.utils.launch import check_checkpoint
-from ltmm.utils.wrappers import unwrapped
+from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['PostProcessor', 'build_post_processor', 'post_process']
 
@@ -42,12 +43,12 @@ class PostProcessor:
 
     def __init__(self, cfg: Config, checkpoint: str, step: PostProcess, class_counts: Any = None) -> None:
         if any(hook['type'] == 'ltmm.PostProcessHook' for hook in cfg.get('custom_hooks') or []):
-            raise ValueError('Expected a config without PostProcessHook, which would correct the model already.')
+            raise InputError('Expected a config without PostProcessHook, which would correct the model already.')
         init_default_scope(cfg.get('default_scope', 'mmpretrain'))
         check_checkpoint(checkpoint)
         self.cfg, self.checkpoint, self.step, self._class_counts = cfg, checkpoint, step, class_counts
         self.runner = build_test_runner(cfg)
-        self.model = unwrapped(self.runner.model)
+        self.model = unwrap_model(self.runner.model)
         heads = step.heads(self.model)
         for head in heads.values():
             step.check(head)
@@ -137,7 +138,7 @@ class PostProcessor:
             return distribution
         distribution = ClassDistribution.from_state_dict(self.model.state_dict())
         if distribution is None:
-            raise RuntimeError(
+            raise MissingInputError(
                 f'{self.checkpoint} carries no class distribution. Pass the counts of its training data as '
                 'class_counts (--class-counts counts.json; python tools/analysis_tools/class_distribution.py CONFIG '
                 '--json counts.json writes them).'

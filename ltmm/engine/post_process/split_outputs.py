@@ -13,6 +13,7 @@ from ltmm.datasets.labels import class_distribution_of
 from ltmm.engine.runner.model_outputs import ModelOutputs, build_test_loader, model_outputs
 from ltmm.models.post_process.base import PostProcess, classification_head
 from ltmm.models.post_process.search import objective_value, uses_sigmoid
+from ltmm.utils.errors import InputError
 
 from .validation_data import validation_dataset
 
@@ -90,7 +91,7 @@ def train_split(model: nn.Module, cfg: Config) -> SplitOutputs:
 
     def load(with_logits: bool) -> ModelOutputs:
         if not cfg.get('train_dataloader'):
-            raise ValueError('The correction is fitted on train_dataloader, which the config lacks.')
+            raise InputError('The correction is fitted on train_dataloader, which the config lacks.')
         print_log('Outputs for the training data:', 'current')
         loader = build_test_loader(cfg, cfg.train_dataloader.dataset)
         return ModelOutputs.join(model_outputs(model, loader, with_logits))
@@ -144,7 +145,7 @@ def check_held_out(cfg: Config, distribution: ClassDistribution | None) -> None:
     """Refuse held-out images if the checkpoint was trained on other images than the config's, maybe on these."""
     train = class_distribution_of(cfg.train_dataloader.dataset)
     if distribution is not None and train.instance_counts.tolist() != distribution.instance_counts.tolist():
-        raise ValueError(
+        raise InputError(
             f'Expected a checkpoint trained on the {train.instance_counts.sum()} training images of the config, but '
             f'it was trained on {distribution.instance_counts.sum()}, maybe on those that are held out.'
         )

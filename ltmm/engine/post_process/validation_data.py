@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 __all__ = ['same_images', 'validation_dataset']
 
@@ -28,7 +29,7 @@ def validation_dataset(cfg: Config, split: str | None = None, val_images: int = 
     if split != 'holdout' and val is not None and not same_images(val, test):
         return copy.deepcopy(val), 'val'
     if split == 'val':
-        raise ValueError(
+        raise InputError(
             'Expected val_dataloader to have other images than test_dataloader, but '
             f"{'they are the same' if val is not None else 'there is none'}. Use val_split='holdout' "
             '(--val-split holdout).'
@@ -43,7 +44,7 @@ def validation_dataset(cfg: Config, split: str | None = None, val_images: int = 
             part['part'] = 'val'
             return whole, 'holdout'
         part = part.get('dataset')
-    raise ValueError(
+    raise InputError(
         'Expected validation data, but val_dataloader has only test images and the training set leaves no images out. '
         "Train on dict(type='ltmm.Holdout', part='train', dataset=...) instead of the whole training set."
     )

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from ltmm.models.heads import MeanAggregation, MultiExpertClsHead, WeightedAggregation
 from ltmm.registry import LOOPS
+from ltmm.utils.errors import InputError, InputTypeError
 from ltmm.utils.wrappers import unwrap_model
 
 from .model_outputs import underlying_datasets
@@ -106,7 +107,7 @@ class ExpertAggregationLoop(TestLoop):
         stop_below: float = 0.05,
     ) -> None:
         if not isinstance(dataloader, dict):
-            raise TypeError(
+            raise InputTypeError(
                 f'ExpertAggregationLoop expects the config of a dataloader, but got {type(dataloader).__name__}.'
             )
         views = copy.deepcopy(dataloader)
@@ -122,7 +123,7 @@ class ExpertAggregationLoop(TestLoop):
         self.model = unwrap_model(runner.model)
         self.head = getattr(self.model, 'head', None)
         if not isinstance(self.head, MultiExpertClsHead) or not isinstance(self.head.aggregation, MeanAggregation):
-            raise TypeError(
+            raise InputTypeError(
                 "ExpertAggregationLoop expects a model with head=dict(type='ltmm.MultiExpertClsHead', "
                 f"aggregation=dict(type='ltmm.MeanAggregation')), but got {type(self.head).__name__}"
                 + (f' with {type(self.head.aggregation).__name__}.' if hasattr(self.head, 'aggregation') else '.')
@@ -157,7 +158,7 @@ class ExpertAggregationLoop(TestLoop):
     def _expert_logits(self, views: Sequence[Tensor]) -> list[Tensor]:
         """Expert logits (E, N, C) of both views."""
         if isinstance(views, Tensor) or len(views) != 2:
-            raise ValueError(
+            raise InputError(
                 "ExpertAggregationLoop expects a pipeline of two views: dict(type='MultiView', num_views=[2], "
                 "transforms=[[...]]), then dict(type='PackInputs')."
             )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ltmm.models.post_process.base import classification_head
+from ltmm.utils.errors import InputError
 from ltmm.utils.launch import build_runner
 
 __all__ = ['ModelOutputs', 'build_test_runner', 'model_outputs', 'build_test_loader', 'underlying_datasets']
@@ -121,12 +122,12 @@ def model_outputs(model: nn.Module, loader: DataLoader, with_logits: bool = True
         features = head.pre_logits(stages)
         if not isinstance(features, Tensor) or features.dim() != 2:
             got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-            raise ValueError(
+            raise InputError(
                 f'Expected features of shape (N, D), but got {got}. A neck such as GlobalAveragePooling is missing.'
             )
         label = torch.cat([sample.gt_label for sample in data['data_samples']])
         if len(label) != len(features):
-            raise ValueError(f'Expected one label per sample, but got {len(label)} for {len(features)} samples.')
+            raise InputError(f'Expected one label per sample, but got {len(label)} for {len(features)} samples.')
         logits = head(stages).float().cpu() if with_logits else None
         yield ModelOutputs(features.float().cpu(), logits, label.cpu())
         if bar is not None:

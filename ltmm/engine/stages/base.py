@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from ltmm.utils.errors import InputError
+
 __all__ = ['Stage']
 
 RECORD = 'stage.json'  # the settings a stage was started with
@@ -85,7 +87,7 @@ class Stage:
             return
         lines = difflib.unified_diff(record.read_text().splitlines(), self._record().splitlines(), n=0, lineterm='')
         changes = '\n'.join(line for line in list(lines)[2:] if not line.startswith('@@'))
-        raise ValueError(
+        raise InputError(
             f'{self.folder.name} was started in {self.folder} with another config (-) than this one (+):\n'
             f'{changes[:500]}\nDelete the folder, or choose another --work-dir.'
         )

@@ -25,7 +25,8 @@ from ltmm.engine.hooks.checkpoint_compatibility_hook import refuse_missing_param
 from ltmm.engine.runner.model_outputs import build_test_loader, build_test_runner, underlying_datasets
 from ltmm.registry import STAGES
 from ltmm.utils.checks import check
-from ltmm.utils.wrappers import unwrapped
+from ltmm.utils.errors import InputTypeError
+from ltmm.utils.wrappers import unwrap_model
 
 from .base import Stage
 
@@ -84,10 +85,10 @@ def mine_exemplars(cfg: Config, checkpoint: str | Path, file: Path, score_thr: f
     dataset = loader.dataset
     if len(datasets) > 1 or not isinstance(dataset, LVISDataset):
         names = ', '.join(str(dataset['type']) for dataset in datasets)
-        raise TypeError(f'Expected exemplars of one ltmm.LVISDataset, but the training data are {names}.')
+        raise InputTypeError(f'Expected exemplars of one ltmm.LVISDataset, but the training data are {names}.')
     content = read_lvis_annotations(dataset.ann_file, dataset.backend_args)
     table = BoxTable.of(content, dataset.cat2label)
-    scores = annotation_scores(unwrapped(runner.model), loader, table)
+    scores = annotation_scores(unwrap_model(runner.model), loader, table)
     if np.isnan(scores).any():
         raise FloatingPointError(f'{checkpoint}: {np.isnan(scores).sum()} of {len(scores)} scores are NaN.')
     rows = choose_exemplars(scores, table.labels, table.image_ids, score_thr, max_per_class)
@@ -138,7 +139,7 @@ def _score_function(model: nn.Module) -> Callable[..., list[Tensor]]:
         return scores_of_queries
     if isinstance(model, TwoStageDetector) and isinstance(model.roi_head.bbox_head, BBoxHead):
         return scores_of_proposals
-    raise TypeError(
+    raise InputTypeError(
         "Expected one of mmdet's DETRs or a detector with one box head such as Faster R-CNN or Mask R-CNN, but got "
         f'{type(model).__name__}.'
     )

@@ -20,7 +20,8 @@ from ltmm.engine.post_process.validation_data import same_images
 from ltmm.engine.runner.model_outputs import build_test_loader, build_test_runner, model_outputs
 from ltmm.registry import STAGES
 from ltmm.utils.checks import check
-from ltmm.utils.wrappers import unwrapped
+from ltmm.utils.errors import InputError
+from ltmm.utils.wrappers import unwrap_model
 
 from .base import Stage
 
@@ -88,7 +89,7 @@ def extract_splits(cfg: Config, checkpoint: Path | str | None, folder: Path, spl
         loader = build_test_loader(cfg, dataset)
         runner.logger.info(f'{split}: {len(loader.dataset)} images')
         source = dict(config=cfg.filename, checkpoint=str(checkpoint or 'init_cfg'))
-        info = extract_features(unwrapped(runner.model), loader, folder, split, source)
+        info = extract_features(unwrap_model(runner.model), loader, folder, split, source)
         if is_main_process():
             print(f'{folder}: {split}, {info["num_samples"]} x {info["width"]}, {len(info["classes"])} classes')
 
@@ -114,7 +115,7 @@ def extract_features(
     rank, num_ranks = get_dist_info()
     table = LabelTable.from_dataset(loader.dataset)
     if not table.is_single_label:
-        raise ValueError(f'Expected one label per sample in {split}, but got {len(table.labels)} on {len(table)}.')
+        raise InputError(f'Expected one label per sample in {split}, but got {len(table.labels)} on {len(table)}.')
     folder.mkdir(parents=True, exist_ok=True)
     files = feature_files(folder, split)
     unfinished = files['features'].with_suffix('.npy.part')

@@ -6,6 +6,7 @@ from typing import Any
 
 from ltmm.engine.post_process import post_process
 from ltmm.registry import STAGES
+from ltmm.utils.errors import InputError
 
 from .base import Stage
 
@@ -34,7 +35,7 @@ class PostProcessStage(Stage):
         self.log(f'corrects {previous}')
         files = post_process(self.cfg, str(previous), self.step, self.folder, self.result.stem, self.search)
         if self.result not in files:
-            raise ValueError(
+            raise InputError(
                 f'{self.folder.name}: {self.step["type"]} cannot be built into the classifier of this model, see '
                 f'{files[0]}. Use the hook ltmm.PostProcessHook instead of this stage.'
             )

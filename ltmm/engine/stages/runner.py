@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
 from ltmm.registry import STAGES
+from ltmm.utils.errors import InputError
 from ltmm.utils.launch import check_checkpoint, load_config, use_amp
 
 from .base import Stage
@@ -32,7 +33,7 @@ def read_stages(args: argparse.Namespace) -> list[Stage]:
     last = load_config(args)
     items = last.to_dict().get('stages')
     if not items or any(isinstance(item, str) for item in items):
-        raise ValueError(
+        raise InputError(
             f"Expected {args.config} to have stages = [dict(type='ltmm.TrainStage', config=...), ...]. "
             'Train a config without stages with tools/train.py.'
         )
@@ -42,11 +43,11 @@ def read_stages(args: argparse.Namespace) -> list[Stage]:
     for number, (item, own_options) in enumerate(zip(items, own), 1):
         stage_type = STAGES.get(item['type'])
         if stage_type is None:
-            raise ValueError(f'There is no stage {item["type"]} in the registry STAGES.')
+            raise InputError(f'There is no stage {item["type"]} in the registry STAGES.')
         del item['type']
         takes_over = 'config' not in item and stage_type.default_config == 'previous'
         if takes_over and config is None:
-            raise ValueError(f'{stage_type.__name__} needs a `config` or a stage before it.')
+            raise InputError(f'{stage_type.__name__} needs a `config` or a stage before it.')
         config = config if takes_over else item.pop('config', args.config)
         options = {**(options if takes_over else shared), **own_options}
         name = item.pop('name', _default_name(stage_type, config))
@@ -60,7 +61,7 @@ def read_stages(args: argparse.Namespace) -> list[Stage]:
         earlier = [stage.name for stage in stages]
         for reference in _references([stage.settings(), cfg._cfg_dict]):
             if reference not in earlier:
-                raise ValueError(f'{folder.name}: no earlier stage has the name {reference}, only {earlier}.')
+                raise InputError(f'{folder.name}: no earlier stage has the name {reference}, only {earlier}.')
         stages.append(stage)
     return stages
 
@@ -155,7 +156,7 @@ def _split_options(options: Mapping[str, Any], num_stages: int) -> tuple[dict, l
     for key, value in options.items():
         match = re.match(r'stage(\d+)\.', key)
         if match and not 1 <= int(match[1]) <= num_stages:
-            raise ValueError(f'Expected an override of stage1 to stage{num_stages}, but got {key!r}.')
+            raise InputError(f'Expected an override of stage1 to stage{num_stages}, but got {key!r}.')
         if match:
             own[int(match[1]) - 1][key[match.end() :]] = value
         elif not key.startswith('stages.'):

@@ -9,6 +9,8 @@ from mmengine.logging import print_log
 from mmpretrain.models.heads import ClsHead
 from torch import Tensor, nn
 
+from ltmm.utils.errors import InputTypeError
+
 from .search import LOWER_IS_BETTER
 
 __all__ = ['PostProcess', 'classification_head', 'linear_layer']
@@ -108,7 +110,7 @@ def classification_head(model: nn.Module, user: str) -> ClsHead:
     """
     head = dict(model.named_children()).get('head', model)
     if not isinstance(head, ClsHead):
-        raise TypeError(
+        raise InputTypeError(
             f"{user} needs a classifier with a head derived from mmpretrain's ClsHead, but got {type(head).__name__}."
         )
     return head

@@ -10,6 +10,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .base import PostProcess, linear_layer
 
@@ -84,7 +85,7 @@ class LogitAdjustment(UsesClassDistribution, PostProcess):
     def forward(self, cls_score: Tensor, features: Tensor, head: nn.Module) -> Tensor:
         expected, got = self.get_class_distribution().num_classes, cls_score.size(-1)
         if got != expected:
-            raise ValueError(f'LogitAdjustment: expected logits of {expected} classes, but got {got}.')
+            raise InputError(f'LogitAdjustment: expected logits of {expected} classes, but got {got}.')
         return adjust_logits(cls_score, self.prior, self.tau, self.eps)
 
     @torch.no_grad()

@@ -17,6 +17,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError, InputTypeError
 
 from .base import PostProcess
 
@@ -128,7 +129,7 @@ class NorCal(UsesClassDistribution, PostProcess):
         check(factor=(factor, ('effective_number', 'power')), on=(on, ('exps', 'logits', 'probs')))
         check(gamma=(gamma, '>= 0' if factor == 'power' else 'in [0, 1)'))
         if on == 'logits' and not renorm:
-            raise ValueError("Expected renorm=True with on='logits', whose scores are always normalized.")
+            raise InputError("Expected renorm=True with on='logits', whose scores are always normalized.")
         self.gamma, self.factor, self.on, self.renorm = gamma, factor, on, renorm
         if factor == 'effective_number':
             self.grid = (0, 0.99, 12)
@@ -149,7 +150,7 @@ class NorCal(UsesClassDistribution, PostProcess):
         """See :func:`norcal_divisor`; ``width`` of the logits is checked."""
         distribution = self.get_class_distribution()
         if width is not None and width - len(distribution) not in (0, 1, 2):
-            raise ValueError(
+            raise InputError(
                 f'NorCal: expected logits of {len(distribution)} classes and up to 2 columns of background, but got '
                 f"{width}. Use on='probs', renorm=False for several experts."
             )
@@ -161,7 +162,7 @@ class NorCal(UsesClassDistribution, PostProcess):
         elif isinstance(model, (SingleStageDetector, DetectionTransformer)):
             name, head = 'bbox_head', model.bbox_head
         else:
-            raise TypeError(f"NorCal corrects mmdet's detectors, but got {type(model).__name__}.")
+            raise InputTypeError(f"NorCal corrects mmdet's detectors, but got {type(model).__name__}.")
         if isinstance(head, nn.ModuleList):
             return {f'{name}.{stage}': each for stage, each in enumerate(head)}
         return {name: head}
@@ -172,12 +173,12 @@ class NorCal(UsesClassDistribution, PostProcess):
             type(head)._predict_by_feat_single,
         }.issubset(KNOWN_METHODS)
         if not is_known or isinstance(head, DIIHead):  # Sparse R-CNN's RoI head computes the scores of the latter
-            raise TypeError(
+            raise InputTypeError(
                 "NorCal needs a head that leaves the scores to mmdet's BBoxHead, BaseDenseHead or DETRHead, but got "
                 f'{type(head).__name__}.'
             )
         if not self.renorm and not isinstance(head, BBoxHead):
-            raise TypeError(f'NorCal(renorm=False) calibrates box heads only, but got {type(head).__name__}.')
+            raise InputTypeError(f'NorCal(renorm=False) calibrates box heads only, but got {type(head).__name__}.')
 
     def attach(self, head: nn.Module) -> None:
         if isinstance(head, BBoxHead):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputTypeError
 
 from .base import PostProcess, linear_layer
 
@@ -52,7 +53,7 @@ class TauNorm(PostProcess):
 
     def check(self, head: nn.Module) -> None:
         if linear_layer(head) is None:
-            raise TypeError(
+            raise InputTypeError(
                 f'TauNorm needs a head that ends in one nn.Linear, but got {type(head).__name__}. The weights of a '
                 'cosine classifier have norm 1 already; for learnable scales (LWS) and several experts use '
                 'ltmm.LogitAdjustment.'
