@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ltmm.utils.errors import InputError
+from ltmm.utils.errors import InputError, InputTypeError
 
 __all__ = ['NEGATIVE', 'POSITIVE', 'STATES', 'UNKNOWN', 'ImageLabels', 'checked_states', 'states_of']
 
@@ -54,7 +54,7 @@ def states_of(record: Mapping, num_classes: int) -> np.ndarray:
     label = np.asarray(record.get('gt_label', 0), dtype=np.int64)
     if label.ndim == 0:
         got = f'gt_label={label}' if 'gt_label' in record else f'the keys {sorted(record)}'
-        raise TypeError(
+        raise InputTypeError(
             f'Expected multi-label data with `gt_score`, or a list of classes as `gt_label`, but got {got}.'
         )
     states = np.zeros(num_classes, dtype=np.int8)

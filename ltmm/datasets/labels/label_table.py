@@ -12,7 +12,7 @@ from torch.utils.data import Subset
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.registry import DATASETS
-from ltmm.utils.errors import InputError
+from ltmm.utils.errors import InputError, InputTypeError
 
 from .label_states import POSITIVE, UNKNOWN, checked_states
 
@@ -108,7 +108,7 @@ class LabelTable:
         """Read a dataset without wrappers, record by record."""
         names = tuple(getattr(dataset, 'metainfo', {}).get('classes') or ())
         if not names:
-            raise TypeError(
+            raise InputTypeError(
                 f"{type(dataset).__name__} has no class names in metainfo['classes']. Pass metainfo=dict(classes=[...])"
                 ' to the dataset, or class_counts=[...] to the modules that need them.'
             )
@@ -245,7 +245,7 @@ def _inner_indices(wrapper: Any) -> np.ndarray | None:
         return None
     if hasattr(wrapper, '_get_ori_dataset_idx'):  # RepeatDataset, ClassBalancedDataset, KFoldDataset
         return np.array([wrapper._get_ori_dataset_idx(i) for i in range(len(wrapper))])
-    raise TypeError(
+    raise InputTypeError(
         f'Cannot tell which of the {len(wrapper.dataset)} inner samples are the {len(wrapper)} samples of '
         f'{type(wrapper).__name__}. Give it a method `get_label_table()` that returns an ltmm.datasets.LabelTable.'
     )
@@ -254,7 +254,7 @@ def _inner_indices(wrapper: Any) -> np.ndarray | None:
 def _records(dataset: Any) -> Iterator[dict]:
     """Iterate over the raw annotation records, without the deep copies of ``BaseDataset.get_data_info``."""
     if not hasattr(dataset, 'get_data_info'):
-        raise TypeError(
+        raise InputTypeError(
             f'Expected a dataset of MMEngine, mmpretrain or mmdet, but {type(dataset).__name__} has no `get_data_info`.'
             ' Give it a method `get_label_table()` that returns an ltmm.datasets.LabelTable.'
         )
@@ -277,4 +277,6 @@ def _labels_of(record: dict) -> Sequence[int]:
     if 'gt_label' in record:
         label = record['gt_label']
         return label if isinstance(label, (list, tuple)) else np.atleast_1d(label).tolist()
-    raise TypeError(f'Expected records with `gt_label`, `gt_score` or `instances`, but got the keys {sorted(record)}.')
+    raise InputTypeError(
+        f'Expected records with `gt_label`, `gt_score` or `instances`, but got the keys {sorted(record)}.'
+    )
