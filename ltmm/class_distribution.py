@@ -24,11 +24,7 @@ SHOT_NAMES = ('many', 'medium', 'few')
 
 
 def missing_distribution_error(name: str) -> MissingInputError:
-    """Return the error of a module without class distribution.
-
-    Args:
-        name: Class name of the module.
-    """
+    """Return the error of a module, by class name, without class distribution."""
     return MissingInputError(
         f'{name} needs the class distribution of the training data. Add custom_hooks = '
         f"[dict(type='ltmm.ClassDistributionHook')] to the config, as ltmm's default_runtime.py does, set "
@@ -298,11 +294,7 @@ class ClassDistribution:
         ]
 
     def table(self, max_rows: int = 20) -> str:
-        """Return a text table of the most and the least frequent classes.
-
-        Args:
-            max_rows: Maximum number of classes.
-        """
+        """Return a text table of at most ``max_rows`` of the most and the least frequent classes."""
         rows = self.rows()
         width = max(len(row['name']) for row in rows)
         line = '{label:>6}  {name:<{width}}  {images:>9}  {instances:>9}  {share:>8.3%}  {shot}'

@@ -25,12 +25,7 @@ def assemble(tiles: np.ndarray) -> np.ndarray:
 
 
 def mosaic_states(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return the label states of mosaics, int8, (N, C).
-
-    Args:
-        labels: Classes of the four tiles, (N, 4).
-        num_classes: C.
-    """
+    """Return the label states (N, C) of mosaics with tiles of the given classes (N, 4)."""
     states = np.zeros((len(labels), num_classes), dtype=np.int8)
     np.put_along_axis(states, labels, POSITIVE, axis=1)
     return states

@@ -23,12 +23,7 @@ def data_roots() -> list[Path]:
 
 
 def find_folder(folders: Sequence[str], is_valid: Callable[[Path], bool] = Path.is_dir) -> Path:
-    """Return the first valid folder under the data roots, or the default location if there is none.
-
-    Args:
-        folders: Names to look for under each of :func:`data_roots`; the first is the default.
-        is_valid: Whether a folder holds the data.
-    """
+    """Return the first of ``folders`` under any of :func:`data_roots` that is valid; if there is none, the first."""
     candidates = [root / folder for root in data_roots() for folder in folders]
     return next(filter(is_valid, candidates), candidates[0])
 
@@ -55,13 +50,7 @@ def missing_images(folder: Path, names: Sequence[str]) -> list[str]:
 
 
 def check_images(folder: Path, names: Sequence[str], source: str) -> None:
-    """Raise a FileNotFoundError if images are missing.
-
-    Args:
-        folder: Folder of the images.
-        names: Paths relative to ``folder``.
-        source: Where to get the images, a sentence.
-    """
+    """Raise a FileNotFoundError if images are missing; ``source`` is a sentence that says where to get them."""
     missing = missing_images(folder, names)
     if missing:
         raise FileNotFoundError(
@@ -84,12 +73,7 @@ def on_main_process(action: Callable[[], None]) -> None:
 
 
 def install(folder: Path, fetch: Callable[[str], None]) -> None:
-    """Let ``fetch`` fill a temporary folder, and move its content into ``folder`` on success.
-
-    Args:
-        folder: Destination; unchanged if ``fetch`` fails or is interrupted.
-        fetch: Takes the path of the temporary folder.
-    """
+    """Let ``fetch`` fill a temporary folder, and move its content into ``folder`` on success."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix='.fetching-', dir=folder) as temporary:

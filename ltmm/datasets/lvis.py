@@ -102,11 +102,7 @@ class LVISDataset(LVISV1Dataset):
         return data_list
 
     def select(self, content: dict) -> dict:
-        """Return the part of the annotation file to use; a hook for subclasses, called after ``self.cat2label`` is set.
-
-        Args:
-            content: See :func:`read_lvis_annotations`.
-        """
+        """Select annotations; a hook for subclasses, called after ``self.cat2label`` is set."""
         return content
 
     def get_label_table(self) -> LabelTable:

@@ -43,24 +43,13 @@ def draw_label_sets(
 
 
 def place_labels(label_sets: Sequence[Sequence[int]], rng: np.random.Generator) -> np.ndarray:
-    """Return the classes of four tiles, (N, 4): those of a set, some of them repeated, at random positions.
-
-    Args:
-        label_sets: N sets of one to four classes.
-        rng: Random generator.
-    """
+    """Assign N sets of one to four classes to four tiles at random, some of them repeatedly, (N, 4)."""
     rows = [[*labels, *rng.choice(labels, 4 - len(labels))] for labels in label_sets]
     return rng.permuted(np.array(rows, dtype=np.int64), axis=1)
 
 
 def draw_tiles(classes: np.ndarray, images: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Draw the image of each tile; the images of a class come in shuffled cycles.
-
-    Args:
-        classes: Class of each tile, (N, 4).
-        images: Image indices of each class, C arrays.
-        rng: Random generator.
-    """
+    """Draw the image of each tile from the ``images`` of its class, which come in shuffled cycles, (N, 4)."""
     flat = classes.ravel()
     tiles = np.empty_like(flat)
     for label, members in enumerate(images):

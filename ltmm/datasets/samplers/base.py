@@ -51,11 +51,7 @@ class LongTailSampler(DefaultSampler, ABC):
 
     @abstractmethod
     def sample_probability(self, epoch: int | None = None) -> np.ndarray:
-        """Return the expected share of each sample among the draws of an epoch, (N,).
-
-        Args:
-            epoch: Counted from 0. Default: the current epoch.
-        """
+        """Return the expected share of each sample among the draws of an epoch (default: the current one), (N,)."""
 
     def default_length(self) -> int:
         """Return the number of draws per epoch if ``length`` is not given: the size of the dataset."""
@@ -70,12 +66,7 @@ class LongTailSampler(DefaultSampler, ABC):
         print_log(f'{type(self).__name__}: {message}', logger='current', level=logging.WARNING)
 
     def warn_if_uniform(self, reason: str, epoch: int | None = None) -> None:
-        """Log a warning if this sampler draws all samples equally often.
-
-        Args:
-            reason: Why it does.
-            epoch: See :meth:`sample_probability`.
-        """
+        """Log a warning with the given reason if this sampler draws all samples equally often."""
         probability = self.sample_probability(epoch)
         if np.allclose(probability * len(probability), 1):
             self.warn(f'has no effect, all samples are drawn equally often: {reason}')
@@ -93,11 +84,7 @@ class ClassSampler(LongTailSampler):
 
     @abstractmethod
     def class_probability(self, epoch: int | None = None) -> np.ndarray:
-        """Return the probability of each class in every draw of an epoch, (C,); 0 for a class without samples.
-
-        Args:
-            epoch: Counted from 0. Default: the current epoch.
-        """
+        """Return the probability of each class in the draws of an epoch (default: the current one), (C,)."""
 
     @cached_property
     def members(self) -> ClassMembers:

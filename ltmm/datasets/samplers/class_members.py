@@ -30,23 +30,14 @@ class ClassMembers:
         return cls(samples[order].astype(np.int32), np.bincount(classes, minlength=table.num_classes))
 
     def sample_probability(self, class_probability: np.ndarray, num_samples: int) -> np.ndarray:
-        """Return the probability of each sample if a class is drawn first, then one of its members, (N,).
-
-        Args:
-            class_probability: Probability of each class, (C,); 0 for a class without members.
-            num_samples: N.
-        """
+        """Return the probability of each sample if a class is drawn first, (C,), then one of its members, (N,)."""
         shares = class_probability / np.maximum(self.counts, 1)
         return np.bincount(self.samples, np.repeat(shares, self.counts), minlength=num_samples)
 
     def draw(self, num_draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw members of every class, in one random order, (sum of num_draws,).
+        """Draw ``num_draws`` (C,) members of the classes, in one random order, (sum of num_draws,).
 
         The numbers of draws of two members of a class differ by at most 1.
-
-        Args:
-            num_draws: Draws per class, (C,); 0 for a class without members.
-            rng: Random generator.
         """
         full, rest = np.divmod(num_draws, np.maximum(self.counts, 1))
         # in a random order of the class, the first `rest` members are drawn once more than the others
@@ -56,13 +47,9 @@ class ClassMembers:
         return draws[permutation(len(draws), rng)]
 
     def cycles(self, num_draws: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw the members of every class in shuffled cycles, (C, num_draws).
+        """Draw the members of every class in shuffled cycles, (C, num_draws); every class needs a member.
 
         A cycle holds all members of the class in random order; the next cycle has another order.
-
-        Args:
-            num_draws: Draws per class; every class needs a member.
-            rng: Random generator.
         """
         num_cycles = -(-num_draws // self.counts)  # (C,)
         lengths = np.repeat(self.counts, num_cycles)  # of each cycle of each class

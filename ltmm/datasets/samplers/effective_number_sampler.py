@@ -13,12 +13,7 @@ __all__ = ['EffectiveNumberSampler', 'effective_number_probability']
 
 
 def effective_number_probability(counts: np.ndarray, beta: float) -> np.ndarray:
-    """Return class probabilities proportional to count / effective number, (C,); 0 where the count is 0.
-
-    Args:
-        counts: Samples per class, (C,).
-        beta: In [0, 1).
-    """
+    """Return class probabilities proportional to count / effective number, (C,)."""
     share = counts / np.maximum(ClassDistribution(counts).effective_number(beta), 1)
     return share / share.sum()
 

@@ -13,12 +13,7 @@ __all__ = ['PowerSampler', 'power_probability']
 
 
 def power_probability(counts: np.ndarray, power: float) -> np.ndarray:
-    """Return class probabilities proportional to ``counts ** power``, (C,); 0 where the count is 0.
-
-    Args:
-        counts: Samples per class, (C,).
-        power: Any finite number.
-    """
+    """Return class probabilities proportional to ``counts ** power``, (C,); 0 where the count is 0."""
     occurs = counts > 0
     exponent = power * np.log(np.maximum(counts, 1))
     share = np.where(occurs, np.exp(exponent - exponent[occurs].max()), 0.0)

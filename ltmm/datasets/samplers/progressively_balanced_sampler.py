@@ -14,12 +14,7 @@ __all__ = ['ProgressivelyBalancedSampler', 'progressive_probability']
 
 
 def progressive_probability(counts: np.ndarray, balance: float) -> np.ndarray:
-    """Interpolate instance-balanced and class-balanced class probabilities, (C,); 0 where the count is 0.
-
-    Args:
-        counts: Samples per class, (C,).
-        balance: Weight of the class-balanced probabilities, in [0, 1].
-    """
+    """Interpolate instance-balanced (``balance`` 0) and class-balanced (1) class probabilities, (C,)."""
     occurs = counts > 0
     return (1 - balance) * counts / counts.sum() + balance * occurs / occurs.sum()
 

@@ -19,12 +19,7 @@ __all__ = ['RepeatFactorSampler', 'image_repeat_factors', 'stochastic_round']
 
 
 def image_repeat_factors(table: LabelTable, class_factors: np.ndarray) -> np.ndarray:
-    """Return the largest repeat factor of the classes in each image, (N,); 1 for an image without labels.
-
-    Args:
-        table: Labels of N images.
-        class_factors: Repeat factor of each class, at least 1, (C,).
-    """
+    """Return the largest of the ``class_factors`` (C,) in each image, (N,); 1 for an image without labels."""
     images, classes = table.unique_pairs()
     factors = np.ones(len(table))
     np.maximum.at(factors, images, class_factors[classes])
@@ -32,14 +27,10 @@ def image_repeat_factors(table: LabelTable, class_factors: np.ndarray) -> np.nda
 
 
 def stochastic_round(expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Round each number up or down at random, such that its expectation and the sum of all are preserved, (N,).
+    """Round non-negative numbers (N,) up or down at random; keeps their expectations and their integer sum.
 
     Systematic sampling: the fractions are laid end to end in random order, and a grid of spacing 1 with random offset
     selects those to round up.
-
-    Args:
-        expected: Non-negative numbers with an integer sum, (N,).
-        rng: Random generator.
     """
     counts = np.floor(expected).astype(np.int32)
     num_up = round(expected.sum()) - counts.sum()

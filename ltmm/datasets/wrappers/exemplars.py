@@ -37,12 +37,7 @@ class BoxTable:
 
     @classmethod
     def of(cls, content: Mapping, cat2label: Mapping[int, int]) -> 'BoxTable':
-        """Build the table from an annotation file.
-
-        Args:
-            content: See :func:`read_lvis_annotations`.
-            cat2label: Label of each category id; other categories are dropped.
-        """
+        """Build the table from the content of an annotation file, for the categories of ``cat2label``."""
         annotations = [
             ann
             for ann in content['annotations']
@@ -64,11 +59,7 @@ class BoxTable:
         return len(self.ids)
 
     def class_distribution(self, class_names: Sequence[str]) -> ClassDistribution:
-        """Count instances and images per class.
-
-        Args:
-            class_names: All class names in label order.
-        """
+        """Count instances and images of all classes."""
         order, ends = self.by_image()
         offsets = np.concatenate([[0], ends])
         names = tuple(class_names)
@@ -87,14 +78,7 @@ def choose_exemplars(
     """Return the rows of the exemplars, class by class, best first.
 
     Each class starts with the best annotation of every image, by score, as far as it is above ``score_thr``; all others
-    follow by score. Ties keep the order of the rows.
-
-    Args:
-        scores: Scores of N annotations, (N,).
-        labels: Class labels, (N,).
-        image_ids: Image ids, (N,).
-        score_thr: In [0, 1].
-        max_per_class: Maximum number of exemplars per class.
+    follow by score, up to ``max_per_class``. Ties keep the order of the rows. All arrays are (N,).
     """
     _, image = np.unique(image_ids, return_inverse=True)
     order = np.lexsort((-scores, image, labels))
@@ -123,12 +107,7 @@ class Exemplars:
     max_per_class: int
 
     def write(self, path: Path, category_names: Mapping[int, str]) -> None:
-        """Write a json file atomically.
-
-        Args:
-            path: Path of the file.
-            category_names: {category id: name}.
-        """
+        """Write a json file atomically; ``category_names`` are {category id: name}."""
         categories = [
             dict(
                 id=cat_id,

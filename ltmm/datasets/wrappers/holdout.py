@@ -16,12 +16,9 @@ PARTS = ('train', 'val')
 
 
 def split_holdout(labels: np.ndarray, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ascending indices of the training samples and of the validation samples.
+    """Split samples by their labels (N,) into ascending training and validation indices.
 
-    Args:
-        labels: Class of each sample, (N,).
-        per_class: Validation samples per class, at most half of the class.
-        seed: Seed of the split.
+    The validation part gets ``per_class`` samples of each class, but at most half of them.
     """
     count = np.bincount(labels)
     shuffled = np.random.default_rng(seed).permutation(len(labels))

@@ -18,15 +18,10 @@ UNKNOWN_AS = {'negative': NEGATIVE, 'unknown': UNKNOWN}
 
 
 def hidden_positives(states: np.ndarray, missing_rate: float, keep_one: bool, seed: int) -> np.ndarray:
-    """Draw the positive labels to hide, independently with equal probability; boolean, (N, C).
+    """Draw the positive labels to hide, each with probability ``missing_rate``; boolean, (N, C).
 
-    A label that is hidden at one rate is hidden at every higher rate of the same seed.
-
-    Args:
-        states: 1 positive, 0 negative, -1 unknown, (N, C).
-        missing_rate: Probability to hide a label.
-        keep_one: Keep a random positive label of every sample that would lose all of them.
-        seed: Seed of the draw.
+    A label that is hidden at one rate is hidden at every higher rate of the same seed. With ``keep_one``, a sample that
+    would lose all positive labels keeps a random one.
     """
     samples, classes = np.nonzero(states == POSITIVE)  # (P,), (P,)
     draw = np.random.default_rng((seed, 0)).random(len(samples))
@@ -41,13 +36,7 @@ def hidden_positives(states: np.ndarray, missing_rate: float, keep_one: bool, se
 
 
 def hidden_negatives(states: np.ndarray, missing_rate: float, seed: int) -> np.ndarray:
-    """Draw the negative labels to hide, independently with equal probability; boolean, (N, C).
-
-    Args:
-        states: 1 positive, 0 negative, -1 unknown, (N, C).
-        missing_rate: Probability to hide a label.
-        seed: Seed of the draw.
-    """
+    """Draw the negative labels to hide, each with probability ``missing_rate``; boolean, (N, C)."""
     draw = np.random.default_rng((seed, 1)).random(states.shape, dtype=np.float32)
     return (states == NEGATIVE) & (draw < missing_rate)
 

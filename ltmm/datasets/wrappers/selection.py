@@ -31,11 +31,7 @@ class Selection(ABC):
 
     @abstractmethod
     def choose(self, table: LabelTable) -> np.ndarray:
-        """Return the indices of the samples to keep, in their new order.
-
-        Args:
-            table: Labels of the inner dataset.
-        """
+        """Return the indices of the samples to keep, in their new order, from the labels of the inner dataset."""
 
     @property
     def metainfo(self) -> dict:
