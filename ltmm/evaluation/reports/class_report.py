@@ -32,9 +32,8 @@ class ClassReport:
     def read(cls, path: str | Path) -> 'ClassReport':
         """Read the file that :meth:`to_csv` describes."""
         with open(path, newline='', encoding='utf-8') as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-        if tuple(reader.fieldnames or ()) != cls._columns() or not rows:
+            rows = list(csv.DictReader(file))
+        if not rows or tuple(rows[0]) != cls._columns():
             raise InputError(
                 f'Expected {path} to be a per-class CSV of {cls.metric}, with the columns {", ".join(cls._columns())}.'
             )

@@ -1,5 +1,4 @@
 import json
-import pickle
 from contextlib import nullcontext
 
 import numpy as np
@@ -12,6 +11,7 @@ from mmengine.runner import Runner
 from toy import run_tool
 from toy_detectors import build_detector
 from toy_lvis import CATEGORY_IDS, CLASSES, SIZE, detector_config, lvis_content, write_lvis
+from toy_metrics import evaluate_on_ranks
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.evaluation import DetectionReport, LVISMetric
@@ -61,6 +61,19 @@ def perfect(content, masks=False):
     return samples
 
 
+def select(sample, keep):
+    """Drop the other detections."""
+    sample['pred_instances'] = {key: value[keep] for key, value in sample['pred_instances'].items()}
+
+
+def prepend(sample, boxes, label, score):
+    """Add detections."""
+    pred = sample['pred_instances']
+    pred['bboxes'] = torch.cat([torch.tensor(boxes, dtype=torch.float32), pred['bboxes']])
+    pred['labels'] = torch.cat([torch.tensor([label] * len(boxes)), pred['labels']])
+    pred['scores'] = torch.cat([torch.tensor([score] * len(boxes)), pred['scores']])
+
+
 def evaluate(metric, samples):
     metric.process(None, samples)
     return metric.evaluate(len(samples))
@@ -86,8 +99,7 @@ def test_own_groups(tmp_path):
     content = lvis_content()
     missed = perfect(content)
     for s in missed:
-        keep = s['pred_instances']['labels'] != CLASSES.index('kite')
-        s['pred_instances'] = {key: value[keep] for key, value in s['pred_instances'].items()}
+        select(s, s['pred_instances']['labels'] != CLASSES.index('kite'))
     groups = dict(flying=['kite'], mixed=['kite', 'oar'], rest=CLASSES[1:], none=[])
     figures = evaluate(metric_on(tmp_path, content, groups=groups), missed)
     assert {name: figures[f'lvis/bbox_AP_{name}'] for name in groups} == pytest.approx(
@@ -101,8 +113,7 @@ def test_own_groups_with_fewer_classes(tmp_path):
     content = lvis_content()
     samples = perfect(content)
     for s in samples:  # labels of the classes oar, kite
-        keep = torch.isin(s['pred_instances']['labels'], torch.tensor([0, 3]))
-        s['pred_instances'] = {key: value[keep] for key, value in s['pred_instances'].items()}
+        select(s, torch.isin(s['pred_instances']['labels'], torch.tensor([0, 3])))
         s['pred_instances']['labels'] = (s['pred_instances']['labels'] == 0).long()
     metric = metric_on(tmp_path, content, classes=('oar', 'kite'), groups=dict(found=['oar'], left_out=['mug']))
     figures = evaluate(metric, samples)
@@ -133,12 +144,7 @@ def test_any_number_of_ranks_equals_one(tmp_path, world_size):
         s['pred_instances']['scores'] *= 1 - 0.1 * i
         s['pred_instances']['bboxes'] += i
     expected = evaluate(metric_on(tmp_path, content), samples)
-    padded = [*samples, *samples][: -(-len(samples) // world_size) * world_size]
-    metrics = [metric_on(tmp_path, content) for _ in range(world_size)]
-    for rank, metric in enumerate(metrics):
-        metric.process(None, padded[rank::world_size])
-    gathered = pickle.loads(pickle.dumps([r for row in zip(*(metric.results for metric in metrics)) for r in row]))
-    figures = metrics[0].compute_metrics(gathered[: len(samples)])
+    figures = evaluate_on_ranks(lambda: metric_on(tmp_path, content), samples, world_size)
     assert {f'lvis/{name}': value for name, value in figures.items()} == expected
     assert 0.1 < expected['lvis/bbox_AP'] < 0.9
 
@@ -146,10 +152,7 @@ def test_any_number_of_ranks_equals_one(tmp_path, world_size):
 def test_detections_of_unverified_classes_are_ignored(tmp_path):
     content = lvis_content()
     right = perfect(content)
-    (pred,) = (s['pred_instances'] for s in right if s['img_id'] == 10)  # holds kite and oar
-    pred['bboxes'] = torch.cat([torch.tensor([[50.0, 50, 60, 60]]), pred['bboxes']])
-    pred['labels'] = torch.cat([torch.tensor([2]), pred['labels']])  # there is no mug
-    pred['scores'] = torch.cat([torch.tensor([0.99]), pred['scores']])
+    prepend(right[0], [[50, 50, 60, 60]], label=2, score=0.99)  # image 10 has a kite and an oar, but no mug
     assert evaluate(metric_on(tmp_path, content), right)['lvis/bbox_APc'] < 0.9
     content['images'][0]['neg_category_ids'].remove(CATEGORY_IDS[2])
     assert evaluate(metric_on(tmp_path, content), right)['lvis/bbox_APc'] == pytest.approx(1)
@@ -178,11 +181,10 @@ def test_labels_map_to_categories_by_name(tmp_path):
 
 def test_subset_of_the_classes(tmp_path):
     content = lvis_content()
-    samples = [
-        sample(s['img_id'], s['pred_instances']['bboxes'][keep].tolist(), [0] * int(keep.sum()))
-        for s in perfect(content)
-        for keep in [s['pred_instances']['labels'] == 3]
-    ]
+    samples = perfect(content)
+    for s in samples:
+        select(s, s['pred_instances']['labels'] == 3)
+        s['pred_instances']['labels'] *= 0
     figures = evaluate(metric_on(tmp_path, content, ('oar',)), samples)
     assert figures['lvis/bbox_AP'] == figures['lvis/bbox_APr'] == pytest.approx(1)
     assert figures['lvis/bbox_APf'] == -1
@@ -219,8 +221,7 @@ def test_groups_by_training_images(tmp_path):
     metric.set_class_distribution(ClassDistribution([500, 90, 101, 9], class_names=CLASSES))  # f c f r
     misses_mug = perfect(content)
     for s in misses_mug:
-        keep = s['pred_instances']['labels'] != 2
-        s['pred_instances'] = {k: v[keep] for k, v in s['pred_instances'].items()}
+        select(s, s['pred_instances']['labels'] != 2)
     figures = evaluate(metric, misses_mug)
     assert figures['lvis/bbox_APr'] == figures['lvis/bbox_APc'] == pytest.approx(1)
     assert figures['lvis/bbox_APf'] == pytest.approx(0.5)
@@ -369,11 +370,7 @@ def test_invalid_prediction(tmp_path, options, changed, message):
 def test_boxes_of_negative_size_are_false_positives(tmp_path):
     content = lvis_content()
     samples = perfect(content)
-    pred = samples[0]['pred_instances']
-    for box in ([9.0, 9, 3, 3], [9.0, 9, 9, 30]):
-        pred['bboxes'] = torch.cat([torch.tensor([box]), pred['bboxes']])
-        pred['labels'] = torch.cat([torch.tensor([3]), pred['labels']])
-        pred['scores'] = torch.cat([torch.tensor([0.95]), pred['scores']])
+    prepend(samples[0], [[9, 9, 3, 3], [9, 9, 9, 30]], label=3, score=0.95)
     assert evaluate(metric_on(tmp_path, content), samples)['lvis/bbox_APr'] == pytest.approx(1 / 3)
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 import toy_multi_label  # noqa: F401  (registers ToyMultiLabel)
-from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 from mmpretrain.structures import DataSample
+from toy_metrics import evaluate, evaluate_on_ranks
 
 from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
@@ -36,13 +36,6 @@ def samples_of(scores, target):
         DataSample(metainfo=dict(sample_idx=i)).set_pred_score(score).set_gt_score(t)
         for i, (score, t) in enumerate(pairs)
     ]
-
-
-def evaluate(metric, samples, batch_size=16):
-    evaluator = Evaluator(metric)
-    for start in range(0, len(samples), batch_size):
-        evaluator.process(samples[start : start + batch_size])
-    return {name.removeprefix('multi_label/'): value for name, value in evaluator.evaluate(len(samples)).items()}
 
 
 def test_figures_equal_means_over_the_groups():
@@ -103,13 +96,7 @@ def test_labels_as_indices():
 @pytest.mark.parametrize('world_size', [2, 3, 7])
 def test_any_number_of_ranks_equals_one(world_size):
     samples = samples_of(*arrays(50))
-    expected = evaluate(build(), samples)
-    padded = [*samples, *samples][: -(-50 // world_size) * world_size]
-    metrics = [build() for _ in range(world_size)]
-    for rank, metric in enumerate(metrics):
-        metric.process(None, [sample.to_dict() for sample in padded[rank::world_size]])
-    gathered = [result for row in zip(*(metric.results for metric in metrics)) for result in row]
-    assert metrics[0].compute_metrics(gathered[:50]) == expected
+    assert evaluate_on_ranks(build, samples, world_size) == evaluate(build(), samples)
 
 
 def test_csv_per_class(tmp_path):
