@@ -37,7 +37,7 @@ def naive(score, label, counts, p, q, eps):
 
 
 @pytest.mark.parametrize('p, q', [(0.8, 2.0), (0, 2.0), (0.8, 0), (0.5, 0.7)])
-def test_equals_the_formula_entry_by_entry(p, q):
+def test_formula(p, q):
     score, label = random_batch()
     score, label = score[:, :C].clone().requires_grad_(), label.clamp(max=C - 1)
     counts = torch.tensor([900.0, 50, 3, 0, 1, 70])
@@ -47,7 +47,7 @@ def test_equals_the_formula_entry_by_entry(p, q):
     torch.testing.assert_close(seesaw_loss(score.detach(), label, counts, p, q, 0.01), expected.detach())
 
 
-def test_equals_mmdets_over_iterations():
+def test_mmdets_loss_over_iterations():
     ours, theirs = build(loss_weight=2.0), MMDetSeesawLoss(num_classes=C, loss_weight=2.0).double()
     weight = torch.tensor([1.0, 0.0, 2.0, 1.0] * 4)
     for step in range(4):
@@ -64,7 +64,7 @@ def test_equals_mmdets_over_iterations():
         torch.testing.assert_close(value, theirs.get_accuracy(score, label)[name].squeeze(), check_dtype=False)
 
 
-def test_in_a_classification_head_there_is_no_objectness():
+def test_classification_head_has_no_objectness():
     loss = SeesawLoss(num_classes=C)
     score, label = random_batch()
     score, label = score[:, :C].requires_grad_(), label.clamp(max=C - 1)
@@ -77,7 +77,7 @@ def test_in_a_classification_head_there_is_no_objectness():
         loss(torch.rand(5, C, requires_grad=True), torch.zeros(5, dtype=torch.long), avg_factor=5).backward()
 
 
-def test_a_batch_without_objects_and_one_without_rows_are_zero_and_keep_the_graph():
+def test_without_objects():
     for num in (4, 0):
         score = torch.zeros(num, C + 2, requires_grad=True)
         terms = build()(score, torch.full((num,), C), torch.ones(num), avg_factor=max(num, 1))
@@ -86,57 +86,13 @@ def test_a_batch_without_objects_and_one_without_rows_are_zero_and_keep_the_grap
         torch.testing.assert_close(terms['loss_cls_objectness'].item(), math.log(2) if num else 0.0)
 
 
-def test_large_logits_are_finite():
-    score, label = random_batch(dtype=torch.float32)
-    score = (1e4 * score).requires_grad_()
-    loss = build()
-    sum(loss(score, label).values()).backward()
-    assert score.grad.isfinite().all()
-
-
-def test_a_logit_that_is_not_a_number_gives_a_loss_that_is_none():
+def test_nan_is_not_hidden():
     score, label = random_batch()
     label[0] = 1
     score[0, 0] = torch.nan
     assert build()(score, label)['loss_cls_classes'].isnan()
 
 
-def test_mixed_precision_is_computed_in_float32():
-    score, label = random_batch()
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        terms = build()(score.bfloat16(), label)
-    torch.testing.assert_close(terms, build()(score.bfloat16().float(), label))
-
-
-def test_a_checkpoint_goes_on_where_it_was():
-    loss, fresh = build(), build()
-    loss(*random_batch())
-    fresh.load_state_dict(loss.state_dict())
-    batch = random_batch(seed=1)
-    torch.testing.assert_close(fresh(*batch), loss(*batch), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize(
-    'options, message',
-    [
-        (dict(p=-1), 'Expected `p` to be at least 0, but got -1.'),
-        (dict(p=float('nan')), 'Expected `p` to be at least 0, but got nan.'),
-        (dict(q=float('inf')), 'Expected `q` to be at least 0, but got inf.'),
-        (dict(q=-0.5), 'Expected `q` to be at least 0, but got -0.5.'),
-        (dict(eps=0), r'Expected `eps` to be in \(0, 1\], but got 0.'),
-        (dict(q=20, eps=0.01), r'Expected eps \*\* -q to be at most exp\(60\), but got q=20 and eps=0.01.'),
-    ],
-)
-def test_refuses_what_cannot_be(options, message):
-    with pytest.raises(ValueError, match=message):
-        SeesawLoss(**options)
-
-
-def test_the_head_has_the_last_word_on_the_number_of_classes():
-    with pytest.raises(ValueError, match='expected `num_classes` to be 6, as of its head, but got 7. It can be left'):
+def test_other_number_of_classes_than_the_head():
+    with pytest.raises(ValueError, match='num_classes=7, but its head 6'):
         build(num_classes=7)
-
-
-def test_without_a_number_of_classes_it_says_both_ways_to_give_one():
-    with pytest.raises(RuntimeError, match=r"type='ltmm.SeesawLoss', num_classes=...*a box head says it"):
-        SeesawLoss()(*random_batch())

@@ -32,8 +32,7 @@ def value(loss: ExpertLoss, scale: float = 1.0, epoch: int = 5, dtype=torch.floa
     logits = (scale * torch.randn(3, rows, 4, generator=generator)).to(dtype).requires_grad_()
     if hasattr(loss, 'set_progress'):
         loss.set_progress(epoch, 10)
-    teacher = dict(teacher_logits=scale * torch.randn(6, 4)) if 'teacher_logits' in loss.requires else {}
-    terms = expert_terms(loss, logits, label, **teacher)
+    terms = expert_terms(loss, logits, label, teacher_logits=scale * torch.randn(6, 4))
     total = sum(terms.values())
     total.backward()
     return terms, total, logits.grad
