@@ -88,7 +88,9 @@ class MultiExpertBBoxHead(BBoxHeadMixin, mmdet_heads.ConvFCBBoxHead):
             x = conv(x)
         if self.shared_fcs:
             x = self._branch(x, (), self.shared_fcs)
-        features = [self._branch(x, convs, fcs) for convs, fcs in zip(self.cls_convs, self.cls_fcs)]
+        features = [self._branch(x, convs, fcs) for convs, fcs in zip(self.cls_convs, self.cls_fcs)]  # (E,) of (N, D)
+        if self.has_objectives:
+            self._features = torch.cat(features, dim=1)  # (N, E D)
         bbox_pred = self.fc_reg(self._branch(x, self.reg_convs, self.reg_fcs)) if self.with_reg else None
         return self.fc_cls(features), bbox_pred
 
