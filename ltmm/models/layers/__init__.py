@@ -4,6 +4,7 @@ from ltmm.registry import MODELS
 
 from .additive_attention import AdditiveAttention
 from .causal_cosine import CausalCosine
+from .meta_embedding import MetaEmbedding
 from .nearest_mean import NearestMean
 from .normed_linear import CosineLayer, NormedLinear
 from .per_expert import PerExpert
@@ -15,6 +16,7 @@ __all__ = [
     'AdditiveAttention',
     'CausalCosine',
     'CosineLayer',
+    'MetaEmbedding',
     'NearestMean',
     'NormedLinear',
     'PerExpert',

@@ -1,4 +1,5 @@
 from .feature_projection import FeatureProjection
+from .modulated_attention import ModulatedAttention
 from .pfc import PFC
 
-__all__ = ['PFC', 'FeatureProjection']
+__all__ = ['PFC', 'FeatureProjection', 'ModulatedAttention']

@@ -1,0 +1,53 @@
+"""Trainings with several views and an auxiliary objective: they resume exactly, in half precision and on two ranks."""
+
+import pytest
+import torch
+from mmengine.runner import Runner
+from toy import Stopped, free_port, run_tool, toy_config
+
+FLIP = dict(type='RandomFlip', prob=0.5)
+CUTOUT = dict(type='Cutout', shape=4, prob=1.0)
+
+
+def bcl_config(work_dir, **overrides):
+    cfg = toy_config(work_dir, **overrides)
+    channels = cfg.model.head.in_channels
+    cfg.model.head = dict(
+        type='ltmm.LongTailClsHead',
+        num_classes=3,
+        in_channels=channels,
+        loss=dict(type='ltmm.BalancedSoftmaxLoss'),
+        cls_views=1,
+        aux_losses=[dict(type='ltmm.BalancedContrastiveLoss', in_channels=channels, feat_dim=8, weight=0.5)],
+    )
+    cfg.model.data_preprocessor.type = 'ltmm.MultiViewDataPreprocessor'
+    cfg.test_evaluator = cfg.val_evaluator = dict(type='ltmm.LongTailMetric', topk=(1,))
+    views = dict(type='MultiView', num_views=[1, 2], transforms=[[FLIP], [FLIP, CUTOUT]])
+    cfg.train_dataloader.dataset.pipeline = [views, dict(type='PackInputs', meta_keys=('sample_idx',))]
+    return cfg
+
+
+@pytest.mark.parametrize('wrapper', ['OptimWrapper', 'ltmm.CPUAmpOptimWrapper'])
+def test_resume_equals_never_stopped(tmp_path, wrapper):
+    options = {'optim_wrapper.type': wrapper}
+    runner = Runner.from_cfg(bcl_config(tmp_path / 'straight', **options))
+    runner.train()
+    assert runner.val_loop.run()['long_tail/top1'] > 50
+    stopped = bcl_config(tmp_path / 'stopped', **options)
+    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=18))
+    with pytest.raises(Stopped):
+        Runner.from_cfg(stopped).train()
+    Runner.from_cfg(bcl_config(tmp_path / 'stopped', **options, resume=True, experiment_name='resumed')).train()
+    straight, resumed = (torch.load(tmp_path / n / 'epoch_4.pth', weights_only=True) for n in ('straight', 'stopped'))
+    torch.testing.assert_close(resumed['state_dict'], straight['state_dict'], rtol=0, atol=0)
+    torch.testing.assert_close(resumed['optimizer'], straight['optimizer'], rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_trains_on_two_processes(tmp_path):
+    cfg = bcl_config(tmp_path / 'two', **{'train_cfg.max_epochs': 1})
+    cfg.find_unused_parameters = False
+    cfg.dump(tmp_path / 'two.py')
+    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=free_port())
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert torch.load(tmp_path / 'two' / 'epoch_1.pth', weights_only=True)['meta']['iter'] == 4
