@@ -13,7 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ltmm.engine.runner.model_outputs import loader_as_tested
+from ltmm.engine.runner.model_outputs import build_test_loader
 from ltmm.models.state.sample_table import sample_indices
 from ltmm.models.state.train_features import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import HOOKS
@@ -56,7 +56,7 @@ class TrainFeaturesHook(Hook):
             return
         with unchanged_random_state():
             if self._loader is None:
-                self._loader = loader_as_tested(runner.cfg, runner.cfg.train_dataloader.dataset, round_up=True)
+                self._loader = build_test_loader(runner.cfg, runner.cfg.train_dataloader.dataset, round_up=True)
             with_logits = any(module.needs_train_logits for module in asking)
             outputs = train_features(unwrap_model(runner.model), self._loader, with_logits)
         for module in asking:

@@ -9,7 +9,7 @@ from toy import COUNTS, toy_config
 from toy_ranks import on_ranks
 
 from ltmm.engine.hooks.train_features_hook import train_features
-from ltmm.engine.runner.model_outputs import loader_as_tested
+from ltmm.engine.runner.model_outputs import build_test_loader
 from ltmm.models.state import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import MODELS
 
@@ -47,7 +47,7 @@ def test_modules_get_the_whole_training_set_before_the_epochs_they_choose(tmp_pa
     assert before.label.bincount().tolist() == list(COUNTS)
     assert before.features.shape == (sum(COUNTS), 8) and before.logits is None
     assert not torch.equal(before.features, after.features)
-    again = train_features(runner.model, loader_as_tested(runner.cfg, runner.cfg.train_dataloader.dataset), True)
+    again = train_features(runner.model, build_test_loader(runner.cfg, runner.cfg.train_dataloader.dataset), True)
     torch.testing.assert_close(again.logits, runner.model.head.fc(again.features))
 
 
@@ -77,7 +77,7 @@ def build_model_and_loader(folder) -> tuple:
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         torch.manual_seed(0)
         model = MODELS.build({**cfg.model, 'type': 'mmpretrain.ImageClassifier'})
-        return model, loader_as_tested(cfg, cfg.train_dataloader.dataset, round_up=True)
+        return model, build_test_loader(cfg, cfg.train_dataloader.dataset, round_up=True)
 
 
 def features_of_rank(folder):
