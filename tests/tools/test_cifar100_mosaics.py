@@ -1,4 +1,4 @@
-"""The generator of the mosaics, on a CIFAR of twelve plain colours."""
+"""The generator of CIFAR-100 mosaics, on images of twelve colors."""
 
 import importlib.util
 
@@ -11,8 +11,8 @@ from ltmm.datasets import CIFAR100Mosaics, class_distribution_of
 NUM_TRAIN, NUM_TEST = 70, 20
 
 
-class Colours:
-    """Class c is all of colour 20 c + the number of the image in the other channels; test images are one brighter."""
+class Colors:
+    """Images of class c have red = 20 c (+ 1 in the test set) and green = the number of the image in the class."""
 
     def __init__(self, split, download):
         num = NUM_TRAIN if split == 'train' else NUM_TEST
@@ -24,8 +24,8 @@ class Colours:
         return self.labels
 
     def get_data_info(self, i):
-        colour = (20 * self.labels[i] + self.shift, i // 12, 0)
-        return dict(img=np.full((32, 32, 3), colour, dtype=np.uint8))
+        color = (20 * self.labels[i] + self.shift, i // 12, 0)
+        return dict(img=np.full((32, 32, 3), color, dtype=np.uint8))
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def tool(monkeypatch):
     spec = importlib.util.spec_from_file_location('mosaics', ROOT / 'tools/dataset_tools/cifar100_mosaics.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, 'CIFAR100', Colours)
+    monkeypatch.setattr(module, 'CIFAR100', Colors)
     return module
 
 
@@ -44,14 +44,14 @@ def generate(tool, folder, seed=0) -> dict[str, CIFAR100Mosaics]:
     return {split: CIFAR100Mosaics(split, **options) for split in ('train', 'val', 'test')}
 
 
-def test_counts_are_long_tailed_in_training_and_balanced_elsewhere(tool, tmp_path):
+def test_counts(tool, tmp_path):
     splits = generate(tool, tmp_path)
     counts = {split: class_distribution_of(dataset).image_counts for split, dataset in splits.items()}
     assert sorted(counts['train'])[::9] == [3, 60]
     assert set(counts['val']) == {45} and set(counts['test']) == {140}
 
 
-def test_labels_are_those_of_the_pixels_and_no_image_is_on_two_sides(tool, tmp_path):
+def test_labels_and_disjoint_images(tool, tmp_path):
     splits = generate(tool, tmp_path)
     shown = {}
     for split, dataset in splits.items():
@@ -64,7 +64,7 @@ def test_labels_are_those_of_the_pixels_and_no_image_is_on_two_sides(tool, tmp_p
     assert not shown['train'] & shown['val'] and not (shown['train'] | shown['val']) & shown['test']
 
 
-def test_the_seed_decides_everything(tool, tmp_path):
+def test_seed(tool, tmp_path):
     first, again, other = (generate(tool, tmp_path / name, seed) for name, seed in (('a', 0), ('b', 0), ('c', 1)))
     for split in ('train', 'test'):
         records = [[record['img'].tobytes() for record in splits[split].data_list] for splits in (first, again, other)]

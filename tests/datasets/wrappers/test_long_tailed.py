@@ -70,13 +70,8 @@ def test_selection_equals_the_authors():
         indices = np.where(labels == c)[0]
         np.random.shuffle(indices)
         expected += indices[:count].tolist()
-    assert select_long_tailed(labels, counts, seed=7).tolist() == expected
-
-
-def test_selection_keeps_the_global_seed():
-    np.random.seed(0)
     before = np.random.get_state()[1].copy()
-    select_long_tailed([0, 1, 0, 1], [2, 1], seed=1)
+    assert select_long_tailed(labels, counts, seed=7).tolist() == expected
     assert (np.random.get_state()[1] == before).all()
 
 
