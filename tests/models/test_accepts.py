@@ -2,28 +2,57 @@ import pytest
 from mmengine.registry import DefaultScope
 from mmpretrain.models.heads import LinearClsHead, MultiLabelLinearClsHead
 from torch import nn
-from toy_lvis import box_head
 
+from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
 from ltmm.models.accepts import check_losses
 from ltmm.registry import MODELS
 
+BALANCED_SOFTMAX = dict(type='ltmm.BalancedSoftmaxLoss')
 BCE = dict(type='ltmm.MultiLabelBCELoss')
+CE = dict(type='CrossEntropyLoss')
 BALANCER = dict(type='ltmm.HeadTailBalancerLoss')
 BALPOE = dict(type='ltmm.BalPoELoss')
 COSINE = dict(type='ltmm.NormedLinear')
 EQL = dict(type='ltmm.EQLLoss', lambda_=0.1)
+EQLV2 = dict(type='ltmm.EQLv2Loss')
+FOCAL = dict(type='FocalLoss', use_sigmoid=True)
+MODIFIER = dict(type='ltmm.MultiFocalModifierLoss')
+RIDE = dict(type='ltmm.RIDELoss', diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=None)
+SEESAW = dict(type='ltmm.SeesawLoss')
+SIGMOID = dict(type='ltmm.SigmoidCrossEntropyLoss')
 LDAM = dict(type='ltmm.LDAMLoss')
 DEFERRED_LDAM = dict(type='ltmm.DeferredReweighting', loss=LDAM, start_epoch=1, kind='inverse')
 
 
-def built(head: dict) -> nn.Module:
+def box(loss: dict | None = None, type: str = 'ltmm.Shared2FCBBoxHead', **options) -> nn.Module:
+    options |= {} if loss is None else dict(loss_cls=loss)
     with DefaultScope.overwrite_default_scope('mmdet'):
-        return MODELS.build(head)
+        return MODELS.build(dict(type=type, num_classes=3, **options))
+
+
+def detr(loss: dict, scope: str = 'ltmm', **options) -> nn.Module:
+    return box(loss, f'{scope}.DeformableDETRHead', embed_dims=16, num_pred_layer=2, **options)
+
+
+def head(type: str, loss: dict, **options) -> nn.Module:
+    return MODELS.build({'type': f'ltmm.{type}', 'num_classes': 3, 'in_channels': 4, 'loss': loss, **options})
 
 
 def cls_head(loss: dict, **options) -> nn.Module:
-    return MODELS.build(dict(type='ltmm.LongTailClsHead', num_classes=3, in_channels=4, loss=loss, **options))
+    return head('LongTailClsHead', loss, **options)
+
+
+def multi_label_head(loss: dict, **options) -> nn.Module:
+    return head('MultiLabelClsHead', loss, **options)
+
+
+def expert_head(loss: dict = BALPOE, **options) -> nn.Module:
+    return head('MultiExpertClsHead', loss, **{'num_experts': 3, **options})
+
+
+def ride_head(scale: float, classifier: dict) -> nn.Module:
+    return expert_head(dict(RIDE, scale=scale), classifier=classifier)
 
 
 def comic_head(**losses) -> nn.Module:
@@ -31,7 +60,8 @@ def comic_head(**losses) -> nn.Module:
 
 
 def foreign(head: nn.Module, loss: dict) -> None:
-    head.loss_module = MODELS.build(loss)
+    """Check a head of mmpretrain or mmdet with this loss, as before a training."""
+    setattr(head, 'loss_cls' if hasattr(head, 'loss_cls') else 'loss_module', MODELS.build(loss))
     check_losses(nn.ModuleDict(dict(head=head)))
 
 
@@ -42,9 +72,16 @@ REFUSED = {
     'ROG': lambda: cls_head(dict(type='ltmm.ROGLoss', loss=EQL)),
     'expert loss in one network': lambda: cls_head(BALPOE),
     'nested detection loss': lambda: cls_head(dict(DEFERRED_LDAM, loss=EQL), classifier=COSINE),
-    'auxiliary loss of logits': lambda: cls_head(dict(type='CrossEntropyLoss'), aux_losses=[LDAM]),
+    'auxiliary loss of logits': lambda: cls_head(CE, aux_losses=[LDAM]),
+    'auxiliary expert loss in one network': lambda: cls_head(CE, aux_losses=[BALPOE]),
+    'teacher in a box head': lambda: box(CE, aux_losses=[dict(RIDE, type='ltmm.RIDEDistillLoss')]),
     'cosines of a plain layer': lambda: cls_head(LDAM),
     'nested cosines of a plain layer': lambda: cls_head(DEFERRED_LDAM),
+    'cosines of plain layers of experts': lambda: expert_head(RIDE),
+    'single-label loss in a multi-label head': lambda: multi_label_head(BALANCED_SOFTMAX),
+    'balancer in a multi-label head': lambda: multi_label_head(dict(BALANCER, loss=BCE)),
+    'loss of one network in an expert head': lambda: expert_head(BALANCED_SOFTMAX),
+    'loss of mmpretrain in an expert head': lambda: expert_head(dict(type='mmpretrain.CrossEntropyLoss')),
     'cosines in a foreign head': lambda: foreign(LinearClsHead(3, 4), LDAM),
     'detection loss in a foreign head': lambda: foreign(LinearClsHead(3, 4), EQL),
     'single-label loss in a foreign multi-label head': lambda: foreign(MultiLabelLinearClsHead(3, 4), LDAM),
@@ -52,13 +89,86 @@ REFUSED = {
     'balancer as corrector': lambda: comic_head(corrector=dict(BALANCER, loss=BCE)),
     'balancer as loss': lambda: comic_head(loss=dict(BALANCER, loss=BCE), balancer=None),
     'single-label loss in the balancer': lambda: comic_head(balancer=dict(BALANCER, loss=LDAM)),
+    'classification loss in a box head': lambda: box(LDAM),
+    'loss of one classifier in an expert box head': lambda: box(EQL, 'ltmm.MultiExpertBBoxHead'),
+    'Seesaw in RetinaNet': lambda: box(SEESAW, 'ltmm.RetinaHead', in_channels=8),
+    'background column in ATSS': lambda: box(SIGMOID, 'ltmm.ATSSHead', in_channels=8),
+    'Seesaw in Deformable DETR': lambda: detr(SEESAW),
+    **{
+        f'{loss["type"]} in RetinaNet of mmdet': lambda loss=loss: foreign(box(None, 'RetinaHead', in_channels=8), loss)
+        for loss in (EQL, EQLV2, dict(type='ltmm.ROGLoss', loss=SIGMOID))
+    },
+    'EQLv2 in Deformable DETR of mmdet': lambda: foreign(detr(FOCAL, 'mmdet'), EQLV2),
+    'box head with a width of its own': lambda: foreign(box(None, 'DIIHead'), EQLV2),
+    'SABL head': lambda: foreign(box(None, 'SABLHead'), EQLV2),
+    'double head': lambda: foreign(box(None, 'DoubleConvFCBBoxHead', num_convs=1, num_fcs=1), EQLV2),
+}
+WRONG_SETTINGS = {
+    'number of classes': (lambda: cls_head(CE, num_classes=0), '`num_classes`'),
+    'number of classes of experts': (lambda: expert_head(num_classes=0), '`num_classes`'),
+    'number of labels': (lambda: multi_label_head(BCE, num_classes=0), '`num_classes`'),
+    'counts': (lambda: expert_head(class_counts=[1, 2]), 'expected `class_counts` to have 3 entries, but got 2'),
+    'counts with background': (lambda: cls_head(CE, class_counts=[4, 3, 2, 1]), 'Leave the background class out'),
+    'counts of the loss': (lambda: cls_head(dict(BALANCED_SOFTMAX, class_counts=[4, 3, 2, 1])), 'BalancedSoftmaxLoss'),
+    'counts of an expert loss': (lambda: expert_head(dict(BALPOE, class_counts=[2, 1])), 'BalPoELoss has counts of 2'),
+    'counts of a box head loss': (lambda: box(dict(EQL, class_counts=[4, 3, 2, 1])), 'EQLLoss has counts of 4'),
+    'counts of an inner loss': (
+        lambda: cls_head(dict(DEFERRED_LDAM, loss=dict(LDAM, num_classes=2)), classifier=COSINE),
+        'num_classes=3, but its LDAMLoss has counts of 2',
+    ),
+    'counts of the balancer': (
+        lambda: comic_head(balancer=dict(BALANCER, loss=dict(MODIFIER, class_counts=[4, 3, 2, 1]))),
+        'num_classes=3, but its MultiFocalModifierLoss has counts of 4',
+    ),
+    'experts of the loss': (lambda: expert_head(dict(BALPOE, taus=(0, 1))), 'BalPoELoss is for 2 experts'),
+    'experts of SADE': (lambda: expert_head(dict(type='ltmm.SADELoss'), num_experts=2), 'SADELoss is for 3 experts'),
+    'experts of the aggregation': (
+        lambda: expert_head(aggregation=dict(type='ltmm.WeightedAggregation', weights=[0.5, 0.5])),
+        'WeightedAggregation is for 2 experts, but num_experts=3',
+    ),
+    'cosines scaled twice': (
+        lambda: cls_head(LDAM, classifier=dict(COSINE, scale=16)),
+        r'LDAMLoss\(scale=30.0\) expects NormedLinear\(scale=1\), but got scale=16',
+    ),
+    'nested cosines scaled twice': (lambda: cls_head(DEFERRED_LDAM, classifier=dict(COSINE, scale=16)), 'scale=1'),
+    'RIDE without scale': (lambda: ride_head(30.0, dict(COSINE, scale=1)), r'\(scale=30.0\), but got scale=1'),
+    'RIDE of another scale': (lambda: ride_head(16.0, dict(COSINE, scale=30)), r'\(scale=16.0\), but got scale=30'),
+    'RIDE of scale 1': (lambda: ride_head(1.0, dict(COSINE, scale=30)), r'\(scale=1.0\), but got scale=30'),
+    'proposals trained as class 0': (lambda: detr(EQLV2, as_two_stage=True), 'EQLv2Loss does not support as_two_stage'),
+}
+FITS = {
+    'plain cosines': lambda: cls_head(LDAM, classifier=COSINE),
+    'cosines scaled by the layer': lambda: cls_head(dict(LDAM, scale=1.0), classifier=dict(COSINE, scale=30)),
+    'scaled cosines under a loss of logits': lambda: cls_head(BALANCED_SOFTMAX, classifier=dict(COSINE, scale=30)),
+    'RIDE': lambda: ride_head(30.0, dict(COSINE, scale=30)),
+    'COMIC with other losses': lambda: comic_head(corrector=BCE, balancer=dict(BALANCER, loss=BCE)),
+    'COMIC without balancer': lambda: comic_head(loss=BCE, balancer=None),
+    'EQL in a two-stage Deformable DETR': lambda: detr(EQL, as_two_stage=True),
 }
 
 
 @pytest.mark.parametrize('build', REFUSED.values(), ids=REFUSED)
-def test_loss_that_does_not_fit_is_refused(build):
-    with pytest.raises(TypeError, match='accepts|needs|takes cosines'):
+def test_loss_that_does_not_fit(build):
+    with pytest.raises(TypeError, match='accepts|needs|takes cosines|hold objectives'):
         build()
+
+
+@pytest.mark.parametrize('build, message', WRONG_SETTINGS.values(), ids=WRONG_SETTINGS)
+def test_wrong_settings(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.parametrize('build', FITS.values(), ids=FITS)
+def test_loss_that_fits(build):
+    check_losses(build())
+
+
+@pytest.mark.parametrize('build', [cls_head, multi_label_head, expert_head])
+def test_data_of_other_classes(build):
+    head = build(BALPOE if build is expert_head else BCE if build is multi_label_head else CE)
+    with pytest.raises(ClassDistributionError, match='Head: .* to have 3 entries, but got 4'):
+        head.set_class_distribution(ClassDistribution([9, 4, 1, 1]))
 
 
 def test_losses_of_other_packages_are_not_checked():
@@ -68,75 +178,23 @@ def test_losses_of_other_packages_are_not_checked():
 
 
 @pytest.mark.parametrize('processes, scope', [(1, 'mmdet'), (2, 'ltmm')])
-def test_state_over_ranks_fits_where_every_rank_calls_the_loss(monkeypatch, processes, scope):
+def test_state_over_ranks_where_every_rank_calls_the_loss(monkeypatch, processes, scope):
     monkeypatch.setattr('ltmm.models.accepts.get_world_size', lambda: processes)
-    check_losses(built(box_head(type=f'{scope}.Shared2FCBBoxHead', loss_cls=dict(type='ltmm.EQLv2Loss'))))
+    check_losses(box(EQLV2, f'{scope}.Shared2FCBBoxHead'))
 
 
-def test_state_over_ranks_is_refused_where_a_rank_may_skip_the_loss(monkeypatch):
-    head = built(box_head(type='mmdet.Shared2FCBBoxHead', loss_cls=dict(type='ltmm.SeesawLoss')))
+def test_state_over_ranks_where_a_rank_may_skip_the_loss(monkeypatch):
+    head = box(SEESAW, 'mmdet.Shared2FCBBoxHead')
     monkeypatch.setattr('ltmm.models.accepts.get_world_size', lambda: 2)
     with pytest.raises(TypeError, match='Shared2FCBBoxHead.* skips its loss on ranks without proposals'):
         check_losses(head)
 
 
-@pytest.mark.parametrize('name', ['DIIHead', 'SABLHead', 'DoubleConvFCBBoxHead'])
-def test_box_head_that_does_not_ask_the_loss_for_its_width_is_refused(name):
-    options = dict(num_convs=1, num_fcs=1) if name == 'DoubleConvFCBBoxHead' else {}
-    head = built(dict(type=f'mmdet.{name}', num_classes=3, **options))
-    head.loss_cls = MODELS.build(dict(type='ltmm.EQLv2Loss'))
-    with pytest.raises(TypeError, match=rf'bbox_head \({name}\) accepts no loss of ltmm, but got EQLv2Loss'):
-        check_losses(nn.ModuleDict(dict(bbox_head=head)))
-
-
 @pytest.mark.parametrize('name', ['mmdet.BBoxHead', 'mmdet.SCNetBBoxHead', 'ltmm.Shared4Conv1FCBBoxHead'])
-def test_box_head_that_asks_the_loss_for_its_width_fits(name):
-    loss = dict(type='ltmm.SigmoidCrossEntropyLoss')
+def test_width_comes_from_the_loss(name):
     options = {} if name == 'mmdet.BBoxHead' else dict(fc_out_channels=8, in_channels=8)
     if name == 'mmdet.SCNetBBoxHead':
         options['num_shared_fcs'] = 1
-    head = built(dict(type=name, num_classes=3, loss_cls=loss, **options))
+    head = box(SIGMOID, name, **options)
     check_losses(head)
     assert head.fc_cls.out_features == 4
-
-
-@pytest.mark.parametrize('loss', [LDAM, DEFERRED_LDAM], ids=['alone', 'inside'])
-def test_cosines_scaled_twice_are_refused(loss):
-    with pytest.raises(ValueError, match=r'LDAMLoss\(scale=30.0\) expects NormedLinear\(scale=1\), but got scale=16'):
-        cls_head(loss, classifier=dict(COSINE, scale=16))
-
-
-def test_cosines_scaled_once_fit():
-    cls_head(LDAM, classifier=COSINE)
-    cls_head(dict(LDAM, scale=1.0), classifier=dict(COSINE, scale=30))
-    cls_head(dict(type='ltmm.BalancedSoftmaxLoss'), classifier=dict(COSINE, scale=30))
-
-
-def test_losses_of_comic_fit():
-    comic_head(corrector=BCE, balancer=dict(BALANCER, loss=BCE))
-    comic_head(loss=BCE, balancer=None)
-    with pytest.raises(ClassDistributionError, match='num_classes=3, but its MultiFocalModifierLoss has counts of 4'):
-        comic_head(balancer=dict(BALANCER, loss=dict(type='ltmm.MultiFocalModifierLoss', class_counts=[4, 3, 2, 1])))
-
-
-def expert_head(classifier: dict, scale: float = 30.0) -> nn.Module:
-    loss = dict(type='ltmm.RIDELoss', diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=None, scale=scale)
-    return MODELS.build(
-        dict(
-            type='ltmm.MultiExpertClsHead',
-            num_classes=3,
-            in_channels=4,
-            num_experts=2,
-            classifier=classifier,
-            loss=loss,
-        )
-    )
-
-
-def test_ride_needs_cosines_with_its_scale():
-    expert_head(dict(COSINE, scale=30))
-    with pytest.raises(TypeError, match='RIDELoss takes cosines'):
-        expert_head(dict(type='ltmm.Linear'))
-    for layer_scale, scale in ((1, 30.0), (30, 16.0)):
-        with pytest.raises(ValueError, match=rf'expects NormedLinear\(scale={scale}\), but got scale={layer_scale}'):
-            expert_head(dict(COSINE, scale=layer_scale), scale=scale)

@@ -6,7 +6,6 @@ from mmengine.registry import DefaultScope
 from torch import nn
 from toy_detectors import DISTRIBUTION, NUM_CLASSES
 
-from ltmm.models.accepts import check_losses
 from ltmm.models.state.running_sums import RunningGradients
 from ltmm.registry import MODELS
 
@@ -63,7 +62,7 @@ def losses_of(head: nn.Module) -> dict:
 
 @BOTH_HEADS
 @BOTH_LOSSES
-def test_width_scores_and_bias_come_from_the_loss(type, classifier, loss_cls):
+def test_width_and_bias_come_from_the_loss(type, classifier, loss_cls):
     head = build(type, loss_cls)
     assert getattr(head, classifier).out_channels == head.cls_out_channels == NUM_CLASSES and head.use_sigmoid_cls
     torch.testing.assert_close(getattr(head, classifier).bias, torch.full((NUM_CLASSES,), -math.log(0.999 / 0.001)))
@@ -71,7 +70,7 @@ def test_width_scores_and_bias_come_from_the_loss(type, classifier, loss_cls):
 
 @BOTH_HEADS
 @BOTH_LOSSES
-def test_trains_and_predicts(type, classifier, loss_cls):
+def test_trains(type, classifier, loss_cls):
     head = build(type, loss_cls)
     losses = losses_of(head)
     assert len(losses['loss_cls']) == 2 and all(loss.isfinite() for loss in losses['loss_cls'])
@@ -80,7 +79,7 @@ def test_trains_and_predicts(type, classifier, loss_cls):
 
 
 @BOTH_HEADS
-def test_the_levels_of_one_iteration_are_gathered_as_one(type, classifier, monkeypatch):
+def test_levels_are_one_update(type, classifier, monkeypatch):
     updates, add = [], RunningGradients._add
     monkeypatch.setattr(RunningGradients, '_add', lambda self, batch: (updates.append(batch), add(self, batch)))
     head = build(type, EQLV2)
@@ -98,27 +97,13 @@ def test_ignored_anchors_are_not_gathered():
 
 
 @BOTH_HEADS
-def test_other_losses_are_met_as_mmdet_meets_them(type, classifier):
+def test_other_losses_as_in_mmdet(type, classifier):
     ours, theirs = (build(type, dict(type='FocalLoss', use_sigmoid=True), scope=scope) for scope in ('ltmm', 'mmdet'))
     theirs.load_state_dict(ours.state_dict())
     torch.testing.assert_close(losses_of(ours), losses_of(theirs))
     assert ours.init_cfg == theirs.init_cfg
 
 
-def test_an_explicit_init_cfg_replaces_the_prior_bias():
+def test_init_cfg_replaces_the_prior_bias():
     head = build('RetinaHead', EQLV2, init_cfg=dict(type='Normal', layer='Conv2d', std=0.01))
     assert not head.retina_cls.bias.any()
-
-
-@BOTH_HEADS
-@pytest.mark.parametrize('loss', ['SeesawLoss', 'SigmoidCrossEntropyLoss'])
-def test_a_loss_of_box_heads_is_refused_when_the_head_is_built(type, classifier, loss):
-    with pytest.raises(TypeError, match='accepts DenseHeadLoss|accepts no loss of ltmm'):
-        build(type, dict(type=f'ltmm.{loss}'))
-
-
-@BOTH_LOSSES
-def test_mmdets_own_head_is_refused_before_training(loss_cls):
-    head = build('RetinaHead', loss_cls, scope='mmdet')
-    with pytest.raises(TypeError, match=r"does not fit bbox_head \(RetinaHead, one of mmdet's dense.*ltmm.RetinaHead"):
-        check_losses(nn.ModuleDict(dict(bbox_head=head)))

@@ -7,12 +7,11 @@ from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
-from torch import nn
+from toy_losses import TwoTerms
 from toy_lvis import CLASSES, box_head
 
 import ltmm  # noqa: F401
 from ltmm.class_distribution import ClassDistribution
-from ltmm.models.accepts import check_losses
 
 C = len(CLASSES)
 DISTRIBUTION = ClassDistribution([40, 20, 5, 0], num_images=60)
@@ -36,7 +35,7 @@ def build(**options):
 
 def loss_of(head, labels, weights=None):
     """The head's losses on random proposals with these labels, and its logits."""
-    labels = torch.tensor(labels, dtype=torch.long)
+    labels = torch.as_tensor(labels, dtype=torch.long)
     num = len(labels)
     torch.manual_seed(0)
     cls_score, bbox_pred = head(torch.randn(num, 8, 7, 7))
@@ -52,31 +51,18 @@ def test_width_and_bias_come_from_the_loss(name):
     assert head.fc_cls.weight.std() < 0.02 and (head.fc_reg.bias == 0).all()
 
 
-def test_a_loss_without_prior_leaves_mmdets_head_as_it_is():
+def test_loss_without_prior_leaves_the_head_as_in_mmdet():
     head = build(loss_cls=CROSS_ENTROPY)
     assert head.fc_cls.out_features == C + 1 and (head.fc_cls.bias == 0).all()
 
 
-def test_an_explicit_init_cfg_replaces_the_prior_bias():
+def test_init_cfg_replaces_the_prior_bias():
     head = build(init_cfg=[dict(type='Normal', std=0.01, override=dict(name='fc_cls'))])
     assert (head.fc_cls.bias == 0).all()
 
 
-def test_a_loss_that_does_not_fit_is_refused_when_the_head_is_built():
-    with pytest.raises(TypeError, match='Shared2FCBBoxHead accepts BoxHeadLoss or Objective, but got LDAMLoss'):
-        build(loss_cls=dict(type='ltmm.LDAMLoss'))
-
-
-def test_eql_in_a_dense_head_is_refused_before_training():
-    loss = dict(type='ltmm.EQLLoss', lambda_=0.1)
-    head = MODELS.build(dict(type='RetinaHead', num_classes=C, in_channels=8, feat_channels=8, loss_cls=CROSS_ENTROPY))
-    head.loss_cls = MODELS.build(loss)
-    with pytest.raises(TypeError, match='accepts no loss of ltmm, but got EQLLoss'):
-        check_losses(nn.ModuleDict(dict(bbox_head=head)))
-
-
 @EITHER_HEAD
-def test_trains_on_the_loss_of_its_logits(type):
+def test_loss(type):
     head = build(type=type)
     losses, cls_score = loss_of(head, [0, 1, 3, C, C, C])
     assert set(losses) == {'loss_cls', 'acc_classes', 'loss_bbox'}
@@ -93,7 +79,7 @@ def test_rows_without_weight_neither_count_nor_divide():
     torch.testing.assert_close(losses['loss_cls'], head.loss_cls(cls_score[kept], torch.tensor([0, 1, C])))
 
 
-def test_a_batch_without_proposals_keeps_the_classifier_in_the_graph():
+def test_batch_without_proposals():
     head = build()
     losses, _ = loss_of(head, [])
     assert losses['loss_cls'] == 0
@@ -101,8 +87,52 @@ def test_a_batch_without_proposals_keeps_the_classifier_in_the_graph():
     assert (head.fc_cls.weight.grad == 0).all()
 
 
+def embedding(head, num):
+    """Compute the input of the classifier for the proposals of :func:`loss_of`."""
+    torch.manual_seed(0)
+    x = torch.randn(num, 8, 7, 7).flatten(1)
+    for layer in head.shared_fcs:
+        x = layer(x).relu()
+    return x
+
+
+def test_auxiliary_losses_see_the_embedding():
+    head = build(aux_losses=[dict(type=TwoTerms, weight=2.0, name='x')])
+    labels, weights = torch.tensor([0, 1, 3, C, C, C]), torch.tensor([1.0, 1, 0, 1, 1, 1])
+    losses, cls_score = loss_of(head, labels, weights)
+    assert set(losses) == {'loss_cls', 'acc_classes', 'loss_bbox', 'x_loss_logits', 'x_loss_features'}
+    inputs = head.aux_losses[0].objective.inputs
+    torch.testing.assert_close([inputs.features, inputs.cls_score], [embedding(head, 6), cls_score])
+    torch.testing.assert_close([inputs.label, inputs.weight], [labels, weights])
+    torch.testing.assert_close(inputs.loss, losses['loss_cls'])
+    torch.testing.assert_close(losses['loss_cls'], head.loss_cls(cls_score[weights > 0], labels[weights > 0]))
+    torch.testing.assert_close(losses['x_loss_features'], 2 * embedding(head, 6).square().sum() / 6)
+    assert inputs.avg_factor == 5 and inputs.classifier is head.fc_cls
+    losses['x_loss_features'].backward()
+    assert all(layer.weight.grad.any() for layer in head.shared_fcs) and head.fc_cls.weight.grad is None
+
+
+@pytest.mark.parametrize('labels', [[0, 1, C], []], ids=['proposals', 'none'])
+@pytest.mark.parametrize('name', ['Shared2FCBBoxHead', 'Shared4Conv1FCBBoxHead'])
+def test_objective_as_loss_cls(name, labels):
+    head = build(type=f'ltmm.{name}', loss_cls=dict(type=TwoTerms))
+    losses, cls_score = loss_of(head, labels)
+    assert {'loss_logits', 'loss_features'} <= set(losses) and 'loss_cls' not in losses
+    assert cls_score.shape == (len(labels), C + 1)
+    torch.testing.assert_close(losses['loss_logits'], cls_score.square().sum() / max(len(labels), 1))
+    (losses['loss_logits'] + losses['loss_features']).backward()
+    assert head.fc_cls.weight.grad.any() == bool(labels)
+
+
+def test_auxiliary_losses_without_proposals():
+    head = build(aux_losses=[dict(type=TwoTerms)])
+    losses, _ = loss_of(head, [])
+    sum(losses[name] for name in ('loss_cls', 'loss_logits', 'loss_features')).backward()
+    assert losses['loss_features'] == 0 and (head.fc_cls.weight.grad == 0).all()
+
+
 @EITHER_HEAD
-def test_predicts_sigmoids_and_loses_no_class(type):
+def test_predicts_sigmoids_of_all_classes(type):
     head = build(type=type, reg_class_agnostic=True)
     corner = 20.0 * torch.arange(C)
     rois = torch.stack([torch.zeros(C), corner, corner, corner + 10, corner + 10], dim=1)  # (K, 5), apart
@@ -119,7 +149,7 @@ def test_predicts_sigmoids_and_loses_no_class(type):
     assert found.bboxes[found.labels == C - 1].tolist() == [[60, 60, 70, 70]]
 
 
-def test_cascade_trains_a_loss_a_stage_and_predicts():
+def test_cascade():
     stages = 2
     cascade = MODELS.build(
         dict(

@@ -5,6 +5,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
+from toy_losses import TwoTerms
 from toy_lvis import CLASSES, box_head
 
 from ltmm import ClassDistribution
@@ -44,7 +45,23 @@ def test_every_expert_is_trained(layers, loss):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters() if p.dim() > 1)
 
 
-def test_experts_share_no_layer_of_the_classification_branch():
+@pytest.mark.parametrize('num', [6, 0])
+def test_auxiliary_losses_see_the_embeddings_of_all_experts(num):
+    head, x = build(**SEPARATE, aux_losses=[dict(type=TwoTerms)]), torch.randn(num, 8, 7, 7)
+    labels, ones = torch.arange(num) % (C + 1), torch.ones(num)
+    cls_score, bbox_pred = head(x)
+    losses = head.loss(cls_score, bbox_pred, torch.zeros(num, 5), labels, ones, torch.zeros(num, 4), torch.ones(num, 4))
+    inputs, shared = head.aux_losses[0].objective.inputs, head.shared_fcs[0](x.flatten(1)).relu()
+    expected = torch.cat([fcs[0](shared).relu() for fcs in head.cls_fcs], dim=1)
+    torch.testing.assert_close([inputs.features, inputs.cls_score], [expected, cls_score])
+    assert inputs.classifier is head.fc_cls
+    main = [value for name, value in losses.items() if 'expert' in name or name == 'loss_objectness']
+    torch.testing.assert_close(inputs.loss, sum(main))
+    (losses['loss_features'] + losses['loss_logits'] + sum(main)).backward()
+    assert all(layer.weight.grad.any() == (num > 0) for fcs in head.cls_fcs for layer in fcs)
+
+
+def test_experts_have_their_own_layers():
     head = build(**SEPARATE)
     assert len(head.shared_fcs) == 1 and [len(fcs) for fcs in head.cls_fcs] == [1] * E
     x = torch.randn(2, 8, 7, 7)
@@ -54,7 +71,7 @@ def test_experts_share_no_layer_of_the_classification_branch():
     assert [torch.equal(a, b) for a, b in zip(before, after)] == [True, False, True]
 
 
-def test_with_one_expert_it_is_mmdets_head():
+def test_one_expert_is_mmdets_head():
     head = build(dict(type='ltmm.RoILossPerExpert', losses=[dict(type='CrossEntropyLoss')]))
     plain = MODELS.build(box_head(type='Shared2FCBBoxHead', loss_cls=dict(type='CrossEntropyLoss')))
     plain.load_state_dict({name.replace('fc_cls.experts.0', 'fc_cls'): v for name, v in head.state_dict().items()})
@@ -62,7 +79,7 @@ def test_with_one_expert_it_is_mmdets_head():
     torch.testing.assert_close(head(x), plain(x))
 
 
-def test_each_classifier_starts_where_its_loss_wants_it():
+def test_biases():
     head = build(MIXED)
     assert (head.fc_cls.experts[0].bias == 0).all()
     torch.testing.assert_close(head.fc_cls.experts[1].bias, torch.full((C,), -math.log(999)))
@@ -71,7 +88,7 @@ def test_each_classifier_starts_where_its_loss_wants_it():
     assert (build(MIXED, init_cfg=init).fc_cls.experts[1].bias == 0).all()
 
 
-def test_predicts_one_score_from_all():
+def test_predictions():
     head = build(reg_class_agnostic=True).eval()
     corner = 20.0 * torch.arange(C)
     rois = torch.stack([torch.zeros(C), corner, corner, corner + 10, corner + 10], dim=1)
@@ -84,8 +101,3 @@ def test_predicts_one_score_from_all():
         ConfigDict(score_thr=0.5, nms=dict(type='nms', iou_threshold=0.5), max_per_img=10),
     )
     assert sorted(found.labels.tolist()) == list(range(C))
-
-
-def test_a_loss_of_one_classifier_is_refused():
-    with pytest.raises(TypeError, match='ltmm.RoIExpertLoss or ltmm.RoILossPerExpert, but got EQLLoss'):
-        build(dict(type='ltmm.EQLLoss', lambda_=0.2))
