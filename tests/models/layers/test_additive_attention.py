@@ -3,7 +3,7 @@ import torch
 from ltmm.models.layers import AdditiveAttention
 
 
-def test_equals_the_formula_image_by_image():
+def test_formula():
     torch.manual_seed(0)
     layer = AdditiveAttention(4, 6).eval()
     query, keys = torch.randn(3, 4), torch.randn(3, 2, 4)
@@ -15,7 +15,7 @@ def test_equals_the_formula_image_by_image():
     torch.testing.assert_close(layer(query, keys), torch.stack(rows))
 
 
-def test_dropout_leaves_keys_out_in_training_only():
+def test_dropout():
     layer = AdditiveAttention(4, 6, dropout=1.0)
     query, keys = torch.randn(3, 4), torch.randn(3, 2, 4)
     assert (layer(query, keys) == 0).all()

@@ -1,4 +1,3 @@
-import pytest
 import torch
 
 from ltmm.models.layers.meta_embedding import reachability
@@ -68,8 +67,3 @@ def test_centroids_start_as_class_means_before_the_first_epoch_only():
     assert not layer.centroids[2].any()  # without training images
     assert layer.centroids.requires_grad
     assert [layer.needs_train_features(epoch) for epoch in (0, 1)] == [True, False]
-
-
-def test_scale_is_positive():
-    with pytest.raises(ValueError, match='scale'):
-        MODELS.build(dict(type='ltmm.MetaEmbedding', in_features=2, out_features=2, scale=0))

@@ -8,7 +8,7 @@ from ltmm.registry import MODELS
 
 
 @pytest.mark.parametrize('bias', [True, False])
-def test_equals_the_formula(bias):
+def test_formula(bias):
     layer = ScaledLinear(6, 4, bias)
     layer.scale.data = torch.tensor([0.5, 1.0, 2.0, -1.0])
     x = torch.randn(5, 6)
@@ -19,7 +19,7 @@ def test_equals_the_formula(bias):
             torch.testing.assert_close(logits[i, c], expected)
 
 
-def test_it_starts_as_the_linear_layer_whose_weights_it_takes():
+def test_weights_of_a_linear_layer():
     linear, layer = nn.Linear(6, 4), MODELS.build(dict(type='ltmm.ScaledLinear', in_features=6, out_features=4))
     missing = layer.load_state_dict(linear.state_dict(), strict=False).missing_keys
     x = torch.randn(3, 6)
@@ -27,7 +27,7 @@ def test_it_starts_as_the_linear_layer_whose_weights_it_takes():
     torch.testing.assert_close(layer(x), linear(x))
 
 
-def test_only_the_scales_learn_where_the_rest_is_frozen():
+def test_only_scales_learn():
     head = LongTailClsHead(4, 6, classifier=dict(type='ltmm.ScaledLinear'))
     head.init_weights()
     head.fc.weight.requires_grad_(False)
@@ -37,6 +37,6 @@ def test_only_the_scales_learn_where_the_rest_is_frozen():
     assert head.fc.scale.tolist() == [1.0] * 4
 
 
-def test_it_runs_under_autocast():
+def test_mixed_precision():
     with torch.autocast('cpu', torch.bfloat16):
         assert ScaledLinear(6, 4)(torch.randn(3, 6)).isfinite().all()
