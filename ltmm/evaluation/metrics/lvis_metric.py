@@ -257,9 +257,9 @@ class LVISMetric(BaseMetric):
                 ap50=100 * ap.ap50,
                 ap_fixed=100 * fixed.ap,
             )
-            path = Path(self.csv_name or '')
-            name = None if self.csv_name is None else f'{path.stem}_{iou_type}{path.suffix}'
-            write_to_log_folder(name, report.to_csv)
+            if self.csv_name is not None:
+                path = Path(self.csv_name)
+                write_to_log_folder(str(path.with_stem(f'{path.stem}_{iou_type}')), report.to_csv)
         groups = ', '.join(f'{np.count_nonzero(frequency == letter)} {word}' for letter, word in FREQUENCIES.items())
         title = f'LVIS in percent: {len(results)} images; classes: {groups}.'
         MMLogger.get_current_instance().info('\n'.join([title, _row('', {name: name for name in figures}), *rows]))

@@ -1,7 +1,5 @@
 import copy
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from ltmm.datasets.files import data_roots
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
 from ltmm.evaluation.lvis.lvis_eval import LVISEvaluator
 
-DATA = Path(os.environ.get('LTMM_DATA_ROOT', ROOT / 'data'))
 SIZE = 160
 CATEGORY_IDS = (2, 5, 6, 9, 30, 31)  # with gaps
 LETTERS = 'ffccrr'
@@ -260,47 +257,28 @@ def test_counts_of_images_and_objects():
 # ------------------------------------------------------------------ real data
 
 
-def real_file(*names):
-    path = DATA.joinpath(*names)
-    if not path.is_file():
-        pytest.skip(f'{names[0]} is not in data/ (or $LTMM_DATA_ROOT)')
-    return json.loads(path.read_text())
-
-
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
-def test_lvis_mini_equals_the_package(iou_type, lvis_package):
-    content = real_file('lvis_mini', 'annotations', 'lvis_v1_val.json')
-    found = jittered(content, iou_type, extra=10)
-    expected, _ = lvis_package(content, found, iou_type)
-    assert_equal(ours(content, found, iou_type), expected)
-    assert 0.05 < expected['AP'] < 0.95
-
-
-def test_foda_lt_equals_the_package(lvis_package):
-    content = real_file('foda_lt', 'annotations', 'lvis_v1_val.json')
-    content['images'] = content['images'][::4]
-    there = {image['id'] for image in content['images']}
-    content['annotations'] = [a for a in content['annotations'] if a['image_id'] in there]
-    found = jittered(content, 'bbox', extra=5)
-    expected, _ = lvis_package(content, found, 'bbox')
-    assert_equal(ours(content, found, 'bbox'), expected)
-    assert 0.05 < expected['AP'] < 0.95
-
-
-@pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
-def test_lvis_val_100_equals_the_package(iou_type, lvis_package):
-    """LVIS's own test file of 100 images of v0.5."""
-    named = os.environ.get('LTMM_LVIS_VAL_100')
-    places = [Path(named)] if named else [ROOT / root / 'lvis/lvis_val_100.json' for root in data_roots()]
-    path = next(filter(Path.is_file, places), None)
+@pytest.mark.parametrize(
+    'file, step',
+    [
+        ('lvis_mini/annotations/lvis_v1_val.json', 1),
+        ('foda_lt/annotations/lvis_v1_val.json', 4),
+        ('lvis/lvis_val_100.json', 1),  # v0.5, from github.com/lvis-dataset/lvis-api under data/
+    ],
+)
+def test_real_data_equals_the_package(file, step, iou_type, lvis_package):
+    path = next((ROOT / root / file for root in data_roots() if (ROOT / root / file).is_file()), None)
     if path is None:
-        pytest.skip(
-            'no lvis_val_100.json: it is in github.com/lvis-dataset/lvis-api under data/. Put it into data/lvis (or '
-            '$LTMM_DATA_ROOT/lvis), or name it by $LTMM_LVIS_VAL_100'
-        )
+        pytest.skip(f'{file} is not in data/ (or $LTMM_DATA_ROOT)')
     content = json.loads(path.read_text())
-    found = jittered(content, iou_type, extra=30)
+    content['images'] = content['images'][::step]
+    kept = {image['id'] for image in content['images']}
+    content['annotations'] = [a for a in content['annotations'] if a['image_id'] in kept]
+    if iou_type == 'segm' and not all('segmentation' in a for a in content['annotations']):
+        pytest.skip(f'{file} has no masks')
+    found = jittered(content, iou_type, extra=10)
     expected, by_class = lvis_package(content, found, iou_type)
     result = evaluator(content, found, iou_type).best_per_image()
     assert_equal(result.figures(letters(content)), expected)
     assert np.nan_to_num(result.ap, nan=-1) == pytest.approx(by_class, abs=1e-9)
+    assert 0.05 < expected['AP'] < 0.95

@@ -340,7 +340,7 @@ RUNS = dict(size=[SIZE, SIZE], counts=[100])
         ({}, dict(img_id=999), r'Image 999 is not in .*annotations.json'),
         ({}, dict(img_path='/data/val/7.jpg'), '/data/val/7.jpg in the dataset, but train2017/000000000010.png in'),
         (dict(metric='segm'), dict(masks=None), "metric='segm'\\) needs masks"),
-        (dict(metric='segm'), dict(masks=[RUNS] * 2), 'mask 0 of image 10 has run lengths .* its image 4096: it'),
+        (dict(metric='segm'), dict(masks=[RUNS] * 2), 'mask 0 of image 10 has run lengths'),
         (dict(metric='segm'), dict(masks=[dict(RUNS, counts=b'ooo')] * 2), 'mask 0 of image 10 has run lengths'),
         (
             dict(metric='segm'),
