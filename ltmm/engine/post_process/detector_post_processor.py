@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.models.detectors import TwoStageDetector
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.dist import get_rank
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from mmengine.utils import ProgressBar
-from torch import nn
 from torch.utils.data import DataLoader
 
-from ltmm.class_distribution import ClassDistribution
 from ltmm.engine.runner.model_outputs import build_test_loader, underlying_datasets
 from ltmm.models.post_process import PostProcess
 from ltmm.models.post_process.norcal import add_mixin
@@ -49,27 +47,16 @@ class DetectionSplit:
     """Detections of a split, for :meth:`ltmm.models.PostProcess.fit`.
 
     Args:
-        model: Detector.
-        head: Its last head, with :class:`RecordingHead` and the correction attached.
-        cfg: Config of the detector.
-        distribution: Class distribution of the checkpoint.
+        processor: Post-processor of the detector.
         find_dataset: Returns the config of the dataset.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        head: nn.Module,
-        cfg: Config,
-        distribution: ClassDistribution,
-        find_dataset: Callable[[], Mapping],
-    ) -> None:
-        self.model, self.head, self.cfg, self.distribution = model, head, cfg, distribution
-        self._find_dataset = find_dataset
+    def __init__(self, processor: 'DetectorPostProcessor', find_dataset: Callable[[], Mapping]) -> None:
+        self.processor, self._find_dataset = processor, find_dataset
 
     @cached_property
     def loader(self) -> DataLoader:
-        return build_test_loader(self.cfg, self._find_dataset(), round_up=True)
+        return build_test_loader(self.processor.cfg, self._find_dataset(), round_up=True)
 
     def evaluate(self, step: PostProcess, strengths: Sequence[float]) -> list[float]:
         """Objective of a correction for each strength, in percent; the correction is left at the last one."""
@@ -89,13 +76,13 @@ class DetectionSplit:
 
     def _batches(self) -> Iterator[tuple[dict, list, Callable[[], list[InstanceData]]]]:
         """Each batch, its samples, and a function that predicts their boxes with the current strength."""
-        self.model.eval()
+        model, head = self.processor.model.eval(), self.processor.last_head
         bar = ProgressBar(len(self.loader)) if get_rank() == 0 else None
         for batch in self.loader:
-            self.head.calls.clear()
-            samples = self.model.test_step(batch)
+            head.calls.clear()
+            samples = model.test_step(batch)
             found = [sample.pred_instances for sample in samples]
-            yield batch, samples, self.head.predict_again if self.head.calls else lambda found=found: found
+            yield batch, samples, head.predict_again if head.calls else lambda found=found: found
             if bar is not None:
                 bar.update()
         if bar is not None:
@@ -103,14 +90,14 @@ class DetectionSplit:
 
     def _evaluator(self) -> Evaluator:
         """The config's metric of boxes on the annotations of this split."""
-        dataset, evaluators = self.loader.dataset, self.cfg.test_evaluator
+        dataset, evaluators = self.loader.dataset, self.processor.cfg.test_evaluator
         cfgs = [e for e in ([evaluators] if isinstance(evaluators, Mapping) else evaluators) if 'ann_file' in e]
         if not cfgs:
             raise InputError('Expected test_evaluator to be a metric with an `ann_file`, such as ltmm.LVISMetric.')
         evaluator = Evaluator(dict(cfgs[0], ann_file=dataset.ann_file, metric='bbox'))
         for metric in evaluator.metrics:
             if hasattr(metric, 'set_class_distribution'):
-                metric.set_class_distribution(self.distribution)
+                metric.set_class_distribution(self.processor.distribution)
         evaluator.dataset_meta = dataset.metainfo
         return evaluator
 
@@ -133,7 +120,7 @@ class DetectorPostProcessor(PostProcessor):
             self.model.roi_head.mask_head = None
 
     def train_split(self) -> DetectionSplit:
-        return self._split(lambda: self.cfg.train_dataloader.dataset)
+        return DetectionSplit(self, lambda: self.cfg.train_dataloader.dataset)
 
     def val_split(self, split: str | None, num_images: int) -> DetectionSplit:
         """Validation split.
@@ -143,10 +130,7 @@ class DetectorPostProcessor(PostProcessor):
                 was trained on, as in [0] of :class:`ltmm.models.NorCal`. Default: the first that is possible.
             num_images: Number of images for ``'train'``.
         """
-        return self._split(lambda: self._validation_dataset(split, num_images))
-
-    def _split(self, find_dataset: Callable[[], Mapping]) -> DetectionSplit:
-        return DetectionSplit(self.model, self.last_head, self.cfg, self.distribution, find_dataset)
+        return DetectionSplit(self, lambda: self._validation_dataset(split, num_images))
 
     def _validation_dataset(self, split: str | None, num_images: int) -> ConfigDict:
         if split != 'train':
@@ -172,8 +156,7 @@ class DetectorPostProcessor(PostProcessor):
     def evaluate(self) -> tuple[dict[str, float], dict[str, float]]:
         self._log('Boxes of the test data:')
         strengths = [0.0, getattr(self.step, self.step.strength)]
-        before, after = self._split(lambda: self.cfg.test_dataloader.dataset).figures(self.step, strengths)
-        return before, after
+        return tuple(DetectionSplit(self, lambda: self.cfg.test_dataloader.dataset).figures(self.step, strengths))
 
     def summary(self, before: Mapping[str, float], after: Mapping[str, float]) -> str:
         rows = (('before', before), (f'{type(self.step).__name__}({self.step.extra_repr()})', after))

@@ -29,7 +29,9 @@ __all__ = ['PostProcessor', 'build_post_processor', 'post_process']
 class PostProcessor:
     """A trained model and a correction of it. Base class; see :func:`build_post_processor`.
 
-    A subclass defines how to get the training and the validation split, :meth:`evaluate` and :meth:`summary`.
+    A subclass defines ``train_split()`` and ``val_split(split, num_images)``, the data for
+    :meth:`ltmm.models.PostProcess.fit`; ``evaluate()``, the figures of the test set before and after the correction;
+    and ``summary(before, after)``, their table.
 
     Args:
         cfg: Config of the trained model.
@@ -60,22 +62,6 @@ class PostProcessor:
         self.heads = {name: copy.deepcopy(head).cpu() for name, head in heads.items()}
         self._state = self.model.state_dict()
 
-    def train_split(self) -> Any:
-        """Training split for :meth:`ltmm.models.PostProcess.fit`."""
-        raise NotImplementedError
-
-    def val_split(self, split: str | None, num_images: int) -> Any:
-        """Validation split for :meth:`ltmm.models.PostProcess.fit`; see :meth:`fit`."""
-        raise NotImplementedError
-
-    def evaluate(self) -> tuple[Any, Any]:
-        """Figures of the test set before and after the correction."""
-        raise NotImplementedError
-
-    def summary(self, before: Any, after: Any) -> str:
-        """Table of the figures before and after the correction, in percent."""
-        raise NotImplementedError
-
     def fit(
         self,
         grid: Sequence[float] | None = None,
@@ -87,8 +73,8 @@ class PostProcessor:
 
         Args:
             grid: First strength of a search, last strength, number of strengths. Default: the correction's.
-            val_split: Validation split, see :meth:`val_split`.
-            val_images: Number of validation images, see :meth:`val_split`.
+            val_split: See :func:`~ltmm.engine.post_process.validation_data.validation_dataset`.
+            val_images: Number of validation images, per class for classifiers.
             objective: Figure that a search looks at. Default: the correction's.
         """
         self.step.grid, self.step.objective = grid or self.step.grid, objective or self.step.objective

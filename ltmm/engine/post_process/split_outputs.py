@@ -115,7 +115,6 @@ def val_split(
         split: See :func:`~ltmm.engine.post_process.validation_data.validation_dataset`.
         num_images: Same.
     """
-
     head = classification_head(model, 'val_split()')
 
     def load(with_logits: bool) -> ModelOutputs:
@@ -125,11 +124,8 @@ def val_split(
         print_log(f'Outputs for the validation data ({found}):', 'current')
         outputs = gathered_outputs(model, cfg, dataset, with_logits)
         num_missing = int((outputs.label.bincount(minlength=head.num_classes) == 0).sum())
-        print_log(
-            f'{len(outputs.label)} validation images'
-            + (f'; {num_missing} classes have none and do not count' if num_missing else ''),
-            'current',
-        )
+        ignored = f'; {num_missing} classes have none and do not count' if num_missing else ''
+        print_log(f'{len(outputs.label)} validation images{ignored}', 'current')
         return outputs
 
     return SplitOutputs(load, head)

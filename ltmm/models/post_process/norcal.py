@@ -168,11 +168,8 @@ class NorCal(UsesClassDistribution, PostProcess):
         return {name: head}
 
     def check(self, head: nn.Module) -> None:
-        is_known = isinstance(head, HEADS) and {
-            type(head).predict_by_feat,
-            type(head)._predict_by_feat_single,
-        }.issubset(KNOWN_METHODS)
-        if not is_known or isinstance(head, DIIHead):  # Sparse R-CNN's RoI head computes the scores of the latter
+        is_known = isinstance(head, HEADS) and not isinstance(head, DIIHead)  # whose RoI head computes the scores
+        if not is_known or not {type(head).predict_by_feat, type(head)._predict_by_feat_single} <= KNOWN_METHODS:
             raise InputTypeError(
                 "NorCal needs a head that leaves the scores to mmdet's BBoxHead, BaseDenseHead or DETRHead, but got "
                 f'{type(head).__name__}.'
