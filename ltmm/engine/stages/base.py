@@ -21,15 +21,32 @@ VOLATILE_KEYS = ('launcher', 'load_from', 'resume', 'work_dir')
 class Stage:
     """One stage of a multi-stage method: an item of ``stages`` in a config.
 
-    A subclass is a dataclass, registered in ``STAGES``. Its fields are its settings in the config; it defines
-    :attr:`result` and :meth:`run`. ``config``, the config file of the stage, and ``name`` can be set for every stage.
-    Any string in the settings or the config may be ``stage://NAME``, the result of an earlier stage.
+    A subclass is a dataclass, registered in ``STAGES``, whose fields are its settings in the config::
+
+        @STAGES.register_module()
+        @dataclass(kw_only=True)
+        class PseudoLabelStage(Stage):
+            threshold: float = 0.9
+
+            @property
+            def result(self):
+                return self.folder / 'labels.npy'
+
+            def run(self, previous):
+                ...  # write self.result with the checkpoint `previous` and self.cfg
+
+            def next_checkpoint(self, previous):
+                return previous  # the result is no checkpoint
+
+    ``stages = [..., dict(type='ltmm.PseudoLabelStage', threshold=0.8), ...]`` uses it; ``custom_imports`` of the config
+    imports a module outside of ltmm. Every stage also takes ``config``, its config file, and ``name``. Any string in
+    settings or config may be ``stage://NAME``, the result of an earlier stage, here ``stage://pseudo_label``.
 
     Args:
         cfg: Config of the stage.
         folder: Work directory of the stage.
-        name: What ``stage://`` refers to. Default: the stem of the config for ``default_config = 'own'``, else the name
-            of the class, ``post_process`` for ``PostProcessStage``.
+        name: What ``stage://`` refers to. Default: the name of the class, or of the config for
+            ``default_config = 'own'``.
     """
 
     cfg: Config

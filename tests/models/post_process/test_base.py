@@ -7,7 +7,7 @@ from ltmm.models.heads import LongTailClsHead
 from ltmm.models.post_process import PostProcess, linear_layer
 
 
-def test_the_linear_layer_of_any_head_is_found(head):
+def test_linear_layer_of_any_head(head):
     assert linear_layer(head) is head.fc
     assert linear_layer(longtail := LongTailClsHead(4, 6)) is longtail.fc
     assert linear_layer(vit := VisionTransformerClsHead(4, 6, hidden_dim=5)) is vit.layers.head
@@ -15,15 +15,15 @@ def test_the_linear_layer_of_any_head_is_found(head):
 
 
 @pytest.mark.parametrize('classifier', ['ltmm.NormedLinear', 'ltmm.ScaledLinear', 'ltmm.NearestMean'])
-def test_classifiers_that_compute_something_else_do_not_count(classifier):
+def test_linear_layer_ignores_other_classifiers(classifier):
     assert linear_layer(LongTailClsHead(4, 6, classifier=dict(type=classifier))) is None
 
 
-def test_two_layers_that_give_logits_do_not_count():
+def test_linear_layer_must_be_unique():
     assert linear_layer(DeiTClsHead(4, 6)) is None
 
 
-def test_a_layer_of_the_loss_does_not_count():
+def test_linear_layer_ignores_the_loss():
     head = LinearClsHead(4, 6)
     head.loss_module.projection = nn.Linear(3, 4)
     assert linear_layer(head) is head.fc

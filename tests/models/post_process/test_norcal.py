@@ -295,27 +295,6 @@ def test_other_heads_are_refused(head):
             step.check(other)
 
 
-def test_settings_build_it_again():
-    step = NorCal(0.7, on='probs', renorm=False, class_counts=COUNTS)
-    again = MODELS.build(dict(type='ltmm.NorCal', **step.settings()))
-    assert again.settings() == step.settings()
-
-
-@pytest.mark.parametrize(
-    'options, message',
-    [
-        (dict(gamma=-0.1), 'Expected `gamma` to be >= 0, but got -0.1'),
-        (dict(gamma=1.0, factor='effective_number'), r'Expected `gamma` to be in \[0, 1\), but got 1.0'),
-        (dict(factor='cb'), r"Expected `factor` to be one of \['effective_number', 'power'\], but got 'cb'"),
-        (dict(on='scores'), "Expected `on` to be one of .*'exps', 'logits', 'probs'.*, but got 'scores'"),
-        (dict(on='logits', renorm=False), "Expected renorm=True with on='logits'"),
-    ],
-)
-def test_wrong_arguments(options, message):
-    with pytest.raises(ValueError, match=message):
-        NorCal(**options)
-
-
 def test_wrong_number_of_classes():
     with pytest.raises(ValueError, match='logits of 4 classes.* but got 8'):
         calibrated(logits(8))

@@ -1,0 +1,76 @@
+"""Promises of all corrections."""
+
+import pytest
+import torch
+
+from ltmm.models.heads import LongTailClsHead
+from ltmm.registry import MODELS
+
+COUNTS = [500, 60, 20, 3]
+CORRECTIONS = [
+    dict(type='ltmm.LogitAdjustment', tau=0.7, class_counts=COUNTS),
+    dict(type='ltmm.TauNorm', tau=0.7),
+    dict(type='ltmm.TemperatureScaling', temperature=0.5),
+    dict(type='ltmm.NearestClassMean', transform='un', similarity='dot'),
+    dict(type='ltmm.NorCal', gamma=0.7, on='probs', renorm=False, class_counts=COUNTS),
+]
+WRITTEN = [  # with the classifiers that can hold the correction
+    (CORRECTIONS[0], 'Linear'),
+    (CORRECTIONS[1], 'Linear without bias'),
+    (CORRECTIONS[1], 'Linear'),
+    (CORRECTIONS[2], 'Linear without bias'),
+    (CORRECTIONS[2], 'Linear'),
+]
+INVALID = {
+    'ltmm.LogitAdjustment': [dict(tau=-0.1), dict(tau=float('nan')), dict(eps=-1), dict(eps=float('inf'))],
+    'ltmm.TauNorm': [dict(tau=-1), dict(tau=float('nan'))],
+    'ltmm.TemperatureScaling': [dict(temperature=0), dict(temperature=float('inf'))],
+    'ltmm.NearestClassMean': [dict(transform='l1'), dict(similarity='cos')],
+    'ltmm.NorCal': [
+        dict(gamma=-0.1),
+        dict(gamma=1.0, factor='effective_number'),
+        dict(factor='cb'),
+        dict(on='scores'),
+        dict(renorm=False, on='logits'),
+    ],
+}
+
+
+def head_with(classifier):
+    name, *without_bias = classifier.split(' ', 1)
+    options = dict(bias=False) if without_bias else {}
+    head = LongTailClsHead(4, 6, classifier=dict(type=f'ltmm.{name}', **options)).eval()
+    torch.nn.init.normal_(head.fc.weight)
+    return head
+
+
+@pytest.mark.parametrize('cfg', CORRECTIONS, ids=lambda cfg: cfg['type'])
+def test_settings_build_it_again(cfg):
+    settings = MODELS.build(dict(cfg)).settings()
+    assert settings.items() >= {key: value for key, value in cfg.items() if key != 'type'}.items()
+    assert MODELS.build(dict(type=cfg['type'], **settings)).settings() == settings
+
+
+@pytest.mark.parametrize('cfg, classifier', WRITTEN, ids=lambda x: x if isinstance(x, str) else x['type'])
+def test_written_head_gives_the_corrected_logits(cfg, classifier, features):
+    head, step = head_with(classifier), MODELS.build(dict(cfg))
+    step.check(head)
+    expected = step(head.fc(features), features, head)
+    assert step.write(head)
+    torch.testing.assert_close(head.fc(features), expected)
+
+
+@pytest.mark.parametrize('cfg', [CORRECTIONS[0], CORRECTIONS[2]], ids=lambda cfg: cfg['type'])
+@pytest.mark.parametrize('classifier', ['NormedLinear', 'ScaledLinear'])
+def test_other_classifiers_cannot_hold_it(cfg, classifier):
+    assert not MODELS.build(dict(cfg)).write(head_with(classifier))
+
+
+def test_logit_adjustment_needs_a_bias_to_be_written():
+    assert not MODELS.build(dict(CORRECTIONS[0])).write(head_with('Linear without bias'))
+
+
+@pytest.mark.parametrize('cfg', [dict(type=name, **options) for name in INVALID for options in INVALID[name]], ids=str)
+def test_invalid_arguments(cfg):
+    with pytest.raises(ValueError, match=list(cfg)[1]):
+        MODELS.build(cfg)
