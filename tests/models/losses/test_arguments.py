@@ -54,10 +54,13 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('DistributionBalancedLoss', dict(reweight='inv'), dict(mu=[0.2])),
     ('DistributionBalancedLoss', dict(reweight=None), dict(weight_norm=['by_batch'])),
     ('MultiFocalModifierLoss', dict(), dict(form=['posterior'], clip=[1.0], boost=[0.5, NAN], gamma_neg=[-5])),
-    ('MultiFocalModifierLoss', dict(), dict(weight_exponent=[-1], eps=[0])),
+    ('MultiFocalModifierLoss', dict(), dict(weight_exponent=[-1], eps=[0], co_occurrence=[[[1, 2]]])),
+    ('MultiFocalModifierLoss', dict(form='multi_grained'), dict(co_occurrence=[[[1]]])),
+    ('MultiFocalModifierLoss', dict(class_counts=[2, 1]), dict(co_occurrence=[[[1]]])),
     ('ReflectiveLabelCorrectorLoss', dict(), dict(threshold=[1.0], clip=[-0.1], margin=[NAN], gamma_neg=[-5])),
     ('ReflectiveLabelCorrectorLoss', dict(), dict(batch_size=[-1], start_epoch=[1.5])),
     ('HeadTailBalancerLoss', dict(loss=MODIFIER), dict(loss_weight=[-1.0], gamma=[-1.0])),
+    ('HeadTailBalancerLoss', dict(loss=MODIFIER), dict(loss=[dict(MODIFIER, reduction='none')])),
 ]
 CASES = [(loss, good, name, value) for loss, good, bad in LOSSES for name, values in bad.items() for value in values]
 

@@ -57,7 +57,7 @@ class HeadTailBalancerLoss(InnerLoss):
         check(gamma=(gamma, '>= 0'), loss_weight=(loss_weight, '>= 0'))
         self.loss = MODELS.build(loss)
         if self.loss.reduction == 'none':
-            raise ValueError("HeadTailBalancerLoss needs a loss with a scalar value, but got reduction='none'.")
+            raise ValueError("HeadTailBalancerLoss: expected `loss` to return a scalar, but got reduction='none'.")
         self.gamma, self.loss_weight = gamma, loss_weight
 
     def forward(self, head: Tensor, tail: Tensor, balanced: Tensor, target: Tensor) -> Tensor:

@@ -11,19 +11,19 @@ TARGET = (torch.rand(6, 5, generator=torch.Generator().manual_seed(1)) < 0.3).do
 TARGET[0] = 0
 
 
-def test_bce_is_the_mean_over_all_labels():
+def test_bce():
     expected = F.binary_cross_entropy_with_logits(SCORE, TARGET)
     torch.testing.assert_close(MultiLabelBCELoss()(SCORE, TARGET), expected)
 
 
 @pytest.mark.parametrize('gamma', [0, 0.5, 2])
-def test_focal_turns_down_what_is_right(gamma):
+def test_focal(gamma):
     cost = F.binary_cross_entropy_with_logits(SCORE, TARGET, reduction='none')
     expected = 2.5 * (1 - (-cost).exp()) ** gamma * cost
     torch.testing.assert_close(MultiLabelFocalLoss(gamma, 2.5, reduction='none')(SCORE, TARGET), expected)
 
 
-def test_k_positive_shares_one_softmax_and_gives_an_image_without_positives_nothing():
+def test_k_positive():
     loss = KPositiveCELoss(reduction='none')(SCORE, TARGET).sum(1)
     assert loss[0] == 0
     for i in range(1, 6):
@@ -32,19 +32,20 @@ def test_k_positive_shares_one_softmax_and_gives_an_image_without_positives_noth
         torch.testing.assert_close(loss[i], expected)
 
 
-def test_hill_equals_the_formula():
+@pytest.mark.parametrize('gamma', [0, 0.5, 2])
+def test_hill(gamma):
     p, margin = SCORE.sigmoid(), (SCORE - 1).sigmoid()
-    expected = -TARGET * (1 - margin) ** 2 * margin.log() + (1 - TARGET) * (1.5 - p) * p**2
-    torch.testing.assert_close(HillLoss()(SCORE, TARGET), expected.sum())
+    expected = -TARGET * (1 - margin) ** gamma * margin.log() + (1 - TARGET) * (1.5 - p) * p**2
+    torch.testing.assert_close(HillLoss(gamma=gamma)(SCORE, TARGET), expected.sum())
 
 
-def test_hill_lets_go_of_a_negative_that_looks_positive():
+def test_hill_gradient_of_confident_negatives():
     score = torch.tensor([[0.0, 3.0, 9.0]], requires_grad=True)
     HillLoss()(score, torch.zeros(1, 3)).backward()
     assert score.grad[0, 0] > score.grad[0, 1] > score.grad[0, 2] >= 0
 
 
-def test_splc_believes_in_what_scores_high_from_its_epoch_on():
+def test_splc():
     loss = SPLCLoss(tau=0.6, start_epoch=1, margin=1.0, gamma=2.0, reduction='none')
     score, target = torch.tensor([[2.0, -2.0, 2.0, 2.0]]), torch.tensor([[0.0, 0.0, 1.0, -1.0]])
     focal = MultiLabelFocalLoss(2.0, 1.0, reduction='none')
@@ -55,23 +56,6 @@ def test_splc_believes_in_what_scores_high_from_its_epoch_on():
     torch.testing.assert_close(loss(score, target), focal(shifted, torch.tensor([[1.0, 0.0, 1.0, 1.0]])))
 
 
-def test_splc_has_to_be_told_the_epoch():
+def test_splc_needs_the_epoch():
     with pytest.raises(RuntimeError, match='SPLCLoss depends on .*ProgressHook'):
         SPLCLoss()(SCORE, TARGET)
-
-
-@pytest.mark.parametrize(
-    'build, message',
-    [
-        (lambda: MultiLabelFocalLoss(-1, 1), '`gamma` to be at least 0, but got -1'),
-        (lambda: MultiLabelFocalLoss(1, 0), '`balance` to be positive, but got 0'),
-        (lambda: HillLoss(margin=float('nan')), '`margin` to be at least 0, but got nan'),
-        (lambda: HillLoss(gamma=-1), '`gamma` to be at least 0, but got -1'),
-        (lambda: SPLCLoss(margin=-1), '`margin` to be at least 0, but got -1'),
-        (lambda: HillLoss(lambda_=0.5), '`lambda_` to be at least 1, but got 0.5'),
-        (lambda: SPLCLoss(tau=1), r'`tau` to be in \(0, 1\), but got 1'),
-    ],
-)
-def test_constants_out_of_range_are_refused_at_build(build, message):
-    with pytest.raises(ValueError, match=message):
-        build()
