@@ -17,7 +17,7 @@ def sigmoid_focal(wrong: Tensor, gamma: float) -> Tensor:
         gamma: Focusing strength; 0 gives binary cross entropy.
     """
     cost = F.softplus(wrong)
-    return cost if gamma == 0 else cost * (gamma * (wrong - cost)).exp()  # log sigmoid(x) = x - softplus(x)
+    return cost if gamma == 0 else cost * (wrong - cost).mul_(gamma).exp_()  # log sigmoid(x) = x - softplus(x)
 
 
 def power(base: Tensor, exponent: float) -> Tensor:

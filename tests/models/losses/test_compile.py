@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import ltmm.models.losses as losses
 from ltmm import ClassDistribution
+from ltmm.models.layers import MetaEmbedding
 from ltmm.models.losses import LossInputs
 from ltmm.registry import MODELS
 
@@ -69,7 +70,11 @@ DETECTION = [
 ]
 
 
-OTHERS = {'BalancedContrastiveLoss', 'GAPLoss', 'HeadTailBalancerLoss', 'MaskedFeatureLoss', 'QuerySharedKDLoss'}
+FEATURE = [
+    dict(type='BalancedContrastiveLoss', in_channels=6, feat_dim=5, views=[0, 1]),
+    dict(type='DiscCentroidsLoss'),
+]
+OTHERS = {'GAPLoss', 'HeadTailBalancerLoss', 'MaskedFeatureLoss', 'QuerySharedKDLoss'}
 SELECTS_OBJECTS = {'GAPLoss', 'ROGLoss', 'RoIExpertLoss'}  # their number is known only at run time, so two graphs
 
 
@@ -135,13 +140,13 @@ def test_detection(cfg):
     check_compiled(cfg, lambda loss, score: loss(score, BOX_LABEL), torch.randn(5, width), fullgraph)
 
 
-def test_balanced_contrastive():
-    classifier = nn.Linear(6, 4)
+@each(*FEATURE)
+def test_feature(cfg):
+    classifier = MetaEmbedding(6, 4) if cfg['type'] == 'DiscCentroidsLoss' else nn.Linear(6, 4)
 
     def call(loss, features):
         return loss(LossInputs(label=LABEL, features=features, classifier=classifier))
 
-    cfg = dict(type='BalancedContrastiveLoss', in_channels=6, feat_dim=5, views=[0, 1])
     check_compiled(cfg, call, torch.randn(10, 6))
 
 
@@ -165,6 +170,6 @@ def test_masked_feature():
 
 
 def test_every_registered_loss_is_here():
-    tested = {cfg['type'] for cfg in (*CLASSIFICATION, *MULTI_LABEL, *EXPERT, *DETECTION)} | OTHERS
+    tested = {cfg['type'] for cfg in (*CLASSIFICATION, *MULTI_LABEL, *EXPERT, *DETECTION, *FEATURE)} | OTHERS
     registered = {name for name, cls in MODELS.module_dict.items() if cls.__module__.startswith(losses.__name__)}
     assert tested >= registered

@@ -64,24 +64,23 @@ def class_balanced_weight(target: Tensor, counts: Tensor, beta: float, mode: str
 
 
 def distribution_balanced_loss(
-    cls_score: Tensor, target: Tensor, weight: Tensor, shift: Tensor, neg_scale: float, gamma: float
+    cls_score: Tensor, target: Tensor, weight: Tensor, neg_scale: float, gamma: float
 ) -> Tensor:
-    r"""Compute :math:`w f(z + \nu)` for positives and :math:`w f(-\lambda (z + \nu)) / \lambda` for negatives, (N, C).
+    r"""Compute :math:`w f(z)` for positives and :math:`w f(-\lambda z) / \lambda` for negatives, (N, C).
 
     f is the focal loss of :class:`DistributionBalancedLoss`.
 
     Args:
-        cls_score: Logits z, (N, C).
+        cls_score: Shifted logits z, (N, C).
         target: 1 positive, 0 negative, (N, C).
         weight: w, broadcastable to (N, C).
-        shift: nu, (C,).
         neg_scale: lambda.
         gamma: Focusing strength; 0 for binary cross entropy.
     """
     slope = neg_scale - (neg_scale + 1) * target  # -1 for positives, lambda for negatives
     if neg_scale != 1:
         weight = weight / slope.abs()
-    return weight * sigmoid_focal(slope * (cls_score + shift), gamma)
+    return weight * sigmoid_focal(slope * cls_score, gamma)
 
 
 @MODELS.register_module()
@@ -208,9 +207,10 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
         return weight
 
     def unreduced(self, cls_score: Tensor, target: Tensor) -> Tensor:
-        weight = self.balance * self.weights(target)
-        shift = self.shift.to(cls_score)
-        return distribution_balanced_loss(cls_score, target, weight, shift, self.neg_scale, self.focal_gamma or 0)
+        if self.init_bias:
+            cls_score = cls_score + self.shift.to(cls_score)
+        weight = self.weights(target).mul_(self.balance)
+        return distribution_balanced_loss(cls_score, target, weight, self.neg_scale, self.focal_gamma or 0)
 
     def extra_repr(self) -> str:
         names = ('reweight', 'alpha', 'beta', 'mu', 'cb_beta', 'cb_mode', 'weight_norm', 'neg_scale', 'init_bias')

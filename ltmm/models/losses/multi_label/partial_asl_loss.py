@@ -35,7 +35,7 @@ def partial_asl_loss(
         cls_score: Logits, (N, C).
         target: 1 positive, 0 negative or unknown, (N, C).
         known: 1 known, 0 unknown, (N, C).
-        kept: Weight of unknown labels, (N, C); None for 0.
+        kept: 1 for unknown labels to learn from, else 0, (N, C); None for none.
         gammas: Exponents of positives, negatives and unknown labels.
         alphas: Weights of positives, negatives and unknown labels.
         clip: Margin of labels that are not positive.
@@ -43,9 +43,10 @@ def partial_asl_loss(
     """
     truth = F.hardtanh(probability_of_truth(cls_score, target, clip), eps, 1)
     wrong = 1 - truth.detach()
-    positive, negative, unknown = (alpha * power(wrong, gamma) for alpha, gamma in zip(alphas, gammas))
-    focus = torch.lerp(negative, positive, target)
-    focus = focus * known if kept is None else torch.lerp(kept * unknown, focus, known)
+    positive, negative = alphas[0] * power(wrong, gammas[0]), alphas[1] * power(wrong, gammas[1])
+    focus = torch.lerp(negative, positive, target) * known
+    if kept is not None:
+        focus = focus + alphas[2] * kept * power(wrong, gammas[2])
     return -focus * truth.log()
 
 

@@ -24,7 +24,7 @@ def splc_loss(cls_score: Tensor, target: Tensor, tau: float, margin: float, gamm
         tau: In (0, 1]; 1 corrects no label.
     """
     threshold = math.log(tau / (1 - tau)) if tau < 1 else math.inf
-    corrected = torch.where(cls_score.detach() > threshold, 1, target)
+    corrected = torch.maximum((cls_score.detach() - threshold).sign(), target)  # 1 positive, else 0
     return sigmoid_focal((1 - 2 * corrected) * (cls_score - margin * target), gamma)
 
 
