@@ -91,6 +91,7 @@ class ResNetCIFAR(BaseModule):
         channels: Widths of the three stages.
         in_channels: Channels of the input image.
         stem_stride: Stride of the first convolution; with 2, 64x64 images cost as much as 32x32 images with 1.
+        pooled: Return pooled features; without, the last maps (N, D, H, W), for a neck that needs them.
         init_cfg: Initialization.
     """
 
@@ -100,6 +101,7 @@ class ResNetCIFAR(BaseModule):
         channels: Sequence[int] = (16, 32, 64),
         in_channels: int = 3,
         stem_stride: int = 1,
+        pooled: bool = True,
         init_cfg: dict | list | None = dict(
             type='Kaiming', layer='Conv2d', mode='fan_in', nonlinearity='relu', distribution='normal'
         ),
@@ -110,11 +112,11 @@ class ResNetCIFAR(BaseModule):
         self.bn1 = nn.BatchNorm2d(channels[0])
         for stage, (width, channel) in enumerate(zip((channels[0], *channels), channels)):
             self.add_module(f'layer{stage + 1}', make_stage(width, channel, num_blocks, 2 if stage else 1, 'A'))
-        self.num_stages = len(channels)
+        self.num_stages, self.pooled = len(channels), pooled
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Return the features (N, D) of images (N, in_channels, H, W), in the tuple that mmpretrain's heads expect."""
         x = F.relu(self.bn1(self.conv1(fast_layout(x))), inplace=True)
         for stage in range(1, self.num_stages + 1):
             x = getattr(self, f'layer{stage}')(x)
-        return (x.mean(dim=(2, 3)),)
+        return (x.mean(dim=(2, 3)) if self.pooled else x,)

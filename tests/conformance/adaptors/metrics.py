@@ -10,7 +10,6 @@ from ltmm.evaluation.functional import (
     class_scores,
     expected_calibration_error,
     maximum_calibration_error,
-    open_set_accuracy,
     open_set_f_measure,
     reject_uncertain,
 )
@@ -75,12 +74,16 @@ def openset_and_shot_metrics(case: Case) -> dict[str, Any]:
         thresholds=(params['many_shot_thr'], params['low_shot_thr']),
         recall_floor=params['recall_floor'],
     )
+    metric = METRICS.build(
+        dict(type='ltmm.OpenSetMetric', threshold=params['open_threshold'], count_rejects=False, class_counts=counts)
+    )
+    metric.process({}, [dict(gt_label=label[None], pred_score=score) for label, score in zip(labels, scores)])
+    open_figures = metric.evaluate(len(labels))
     confidence, pred = scores.max(1)
-    pred_open = reject_uncertain(pred, confidence, params['open_threshold'])
     return dict(
-        pred_open=pred_open,
-        f_open=open_set_f_measure(pred_open, labels, count_rejects=False),
-        acc_open=open_set_accuracy(pred_open, labels),
+        pred_open=reject_uncertain(pred, confidence, params['open_threshold']),
+        f_open=open_figures['open_set/f_measure'] / 100,
+        acc_open=open_figures['open_set/unknown'] / 100,
         f_closed_macro=figures['macro_f1'],
         acc_micro=figures['top1'],
         recall=class_scores(pred[known], labels[known], len(counts)).recall,

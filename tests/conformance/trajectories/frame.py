@@ -22,7 +22,7 @@ from toy import ROOT, read_config
 from ltmm.registry import DATA_SAMPLERS, DATASETS
 
 from ..frame import Case
-from .weights import EVALUATION, TRANSPOSED, compare_state, draw_images, draw_state
+from .weights import EVALUATION, PLAIN, TRANSPOSED, compare_state, draw_images, draw_state
 
 __all__ = ['WORDS', 'Given', 'Training', 'given', 'given_views', 'train']
 
@@ -50,6 +50,8 @@ class Given:
         num_views: of each image.
         size: of the images.
         first_step: number of the first step, where a stage goes on from another.
+        loaded: state dict of the stage before, by ltmm's names, of which the config loads its parts.
+        plain_labels: (batches, N), of the images of which :class:`UsesTrainFeatures` gets the features.
     """
 
     class_counts: Sequence[int]
@@ -63,6 +65,8 @@ class Given:
     num_views: int = 1
     size: int = 32
     first_step: int = 0
+    loaded: dict[str, Tensor] | None = None
+    plain_labels: Sequence[Sequence[int]] | None = None
 
 
 def given(case: Case) -> Given:
@@ -97,10 +101,20 @@ def _given(case: Case, entries: list, class_counts: list[int], **kwargs: Any) ->
 
 @DATASETS.register_module()
 class GivenImages(Dataset):
-    """The images of all steps in a row, each in one or several views."""
+    """The images of all steps in a row, each in one or several views; with ``test_mode`` the plain images."""
 
-    def __init__(self, labels: Sequence[Sequence[int]], seed: int, first_step: int, size: int, num_views: int) -> None:
-        self.labels, self.seed, self.first_step, self.size, self.num_views = labels, seed, first_step, size, num_views
+    def __init__(
+        self,
+        labels: Sequence[Sequence[int]],
+        seed: int,
+        first_step: int,
+        size: int,
+        num_views: int,
+        plain_labels: Sequence[Sequence[int]] | None = None,
+        test_mode: bool = False,
+    ) -> None:
+        self.labels, self.first_step = (plain_labels, PLAIN) if test_mode else (labels, first_step)
+        self.seed, self.size, self.num_views = seed, size, num_views
         self.metainfo: dict = {}
 
     def __len__(self) -> int:
@@ -142,8 +156,9 @@ class Recorder(Hook):
         self.rates: list[dict[str, list[float]]] = []
         self.losses: list[dict[str, float]] = []
 
-    def before_train(self, runner: Runner) -> None:
-        self.start = copy.deepcopy(runner.model)
+    def before_train_epoch(self, runner: Runner) -> None:
+        if runner.epoch == 0:
+            self.start = copy.deepcopy(runner.model)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         self.rates.append(runner.optim_wrapper.get_lr())
@@ -231,6 +246,7 @@ def train(given: Given, config: str, our_name: Callable[[str], str], overrides: 
         runner.model.double()
         runner.register_hook(recorder)
         _save_weights(given, runner.model, our_name, runner._load_from)
+        runner.cfg.test_dataloader = dict(batch_size=len(given.labels[0]), num_workers=0, dataset={})
         runner.train()
     return Training(
         given=given,
@@ -246,8 +262,8 @@ def _config(given: Given, cfg: Config, folder: str, overrides: Mapping[str, Any]
     """The shipped config on the given data, without validation, checkpoints and normalisation of the images."""
     for part in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
         cfg[part] = None
-    for key in ('mean', 'std'):
-        cfg.data_preprocessor.pop(key)
+    for key in ('mean', 'std', 'to_rgb'):
+        cfg.data_preprocessor.pop(key, None)
     (counting,) = (hook for hook in cfg.custom_hooks if hook.type == 'ltmm.ClassDistributionHook')
     counting.class_counts = given.class_counts
     cfg.train_dataloader.dataset = dict(
@@ -257,6 +273,7 @@ def _config(given: Given, cfg: Config, folder: str, overrides: Mapping[str, Any]
         first_step=given.first_step,
         size=given.size,
         num_views=given.num_views,
+        plain_labels=given.plain_labels,
     )
     cfg.train_dataloader.sampler = dict(type='ltmm.GivenSteps', epoch_of_step=[*given.epoch_of_step])
     cfg.merge_from_dict(
@@ -279,8 +296,10 @@ def _config(given: Given, cfg: Config, folder: str, overrides: Mapping[str, Any]
 
 
 def _save_weights(given: Given, model: nn.Module, our_name: Callable[[str], str], path: str) -> None:
-    """Write the given weights as a checkpoint of the model, which they must fill: all of it but the class counts."""
+    """Write a checkpoint of the stage before, or of the given weights, which must fill all but the class counts."""
     weights = {our_name(name): value.T if name in given.transposed else value for name, value in given.weights.items()}
     ours = {name for name in model.state_dict() if 'class_distribution' not in name}
     assert ours == weights.keys(), f'in the model or in the case only: {sorted(ours ^ weights.keys())}'
-    torch.save(dict(state_dict={name: value.contiguous() for name, value in weights.items()}), path)
+    weights = {name: value.contiguous() for name, value in weights.items()}
+    model.load_state_dict(weights, strict=False)
+    torch.save(dict(state_dict=given.loaded or weights), path)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ..frame import Case
 
-__all__ = ['EVALUATION', 'TRANSPOSED', 'compare_state', 'draw_images', 'draw_state', 'rule_of_name']
+__all__ = ['EVALUATION', 'PLAIN', 'TRANSPOSED', 'compare_state', 'draw_images', 'draw_state', 'rule_of_name']
 
 EVALUATION = 99999  # in place of the step: the evaluation batch
+PLAIN = 40000  # in place of the first step: the training images of which features are computed
 TRANSPOSED = ('weight_in_out', 'in_out')  # rules of weights that the authors store as (in, out)
 
 RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {

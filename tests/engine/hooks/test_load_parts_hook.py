@@ -5,6 +5,8 @@ from toy import toy_config
 
 from ltmm.engine.hooks import LoadPartsHook
 
+FROZEN = {'train_cfg.max_epochs': 1, 'optim_wrapper.optimizer.lr': 0.0}
+
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
@@ -14,7 +16,7 @@ def checkpoint(tmp_path_factory):
 
 
 def runner_with(folder, *prefixes, **overrides) -> Runner:
-    cfg = toy_config(folder, **{'train_cfg.max_epochs': 1, 'optim_wrapper.optimizer.lr': 0.0, **overrides})
+    cfg = toy_config(folder, **FROZEN, **overrides)
     cfg.custom_hooks.append(dict(type='ltmm.LoadPartsHook', prefixes=list(prefixes)))
     return Runner.from_cfg(cfg)
 
@@ -24,6 +26,19 @@ def test_training_loads_only_the_parts(tmp_path, checkpoint):
     model = runner_with(tmp_path, 'backbone', load_from=str(checkpoint)).train()
     assert torch.equal(model.backbone.conv1.weight, state['backbone.conv1.weight'])
     assert not torch.equal(model.head.fc.weight, state['head.fc.weight'])
+
+
+def test_rename(tmp_path, checkpoint):
+    state = torch.load(checkpoint, weights_only=True)['state_dict']
+    cfg = toy_config(tmp_path, load_from=str(checkpoint), **FROZEN)
+    rename = {'head.fc': 'head.fc.hallucinator', 'backbone.bn1': 'backbone.layer1.0.bn1'}
+    cfg.custom_hooks.append(dict(type='ltmm.LoadPartsHook', prefixes=['backbone.conv1'], rename=rename))
+    cfg.model.head.classifier = dict(type='ltmm.MetaEmbedding')
+    model = Runner.from_cfg(cfg).train()
+    assert torch.equal(model.backbone.conv1.weight, state['backbone.conv1.weight'])
+    assert torch.equal(model.head.fc.hallucinator.weight, state['head.fc.weight'])
+    assert torch.equal(model.backbone.layer1[0].bn1.weight, state['backbone.bn1.weight'])
+    assert not torch.equal(model.backbone.bn1.weight, state['backbone.bn1.weight'])
 
 
 def test_other_number_of_classes_without_warning(tmp_path, checkpoint, caplog):

@@ -17,6 +17,13 @@ def test_features():
     assert [f.shape for f in features] == [(2, 64)]
 
 
+def test_maps_pooled_afterwards_are_the_features():
+    net, images = ResNetCIFAR(8), torch.randn(2, 3, 32, 32)
+    maps = ResNetCIFAR(8, pooled=False)
+    maps.load_state_dict(net.state_dict())
+    torch.testing.assert_close(maps(images)[0].mean(dim=(2, 3)), net(images)[0])
+
+
 def test_other_widths_and_channels():
     net = ResNetCIFAR(8, channels=(4, 6, 12), in_channels=1)
     assert net(torch.randn(2, 1, 28, 28))[0].shape == (2, 12)
