@@ -1,5 +1,6 @@
 from .holdout import Holdout, split_holdout
 from .long_tailed import LongTailed, long_tailed_counts, select_long_tailed
+from .open_set import OpenSet
 from .partial_labels import PartialLabels
 from .selection import Selection
 from .shifted_test_set import ShiftedTestSet
@@ -7,6 +8,7 @@ from .shifted_test_set import ShiftedTestSet
 __all__ = [
     'Holdout',
     'LongTailed',
+    'OpenSet',
     'PartialLabels',
     'Selection',
     'ShiftedTestSet',

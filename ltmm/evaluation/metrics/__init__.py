@@ -4,6 +4,7 @@ from .calibration_metric import CalibrationMetric
 from .expert_metric import ExpertMetric
 from .long_tail_metric import LongTailMetric
 from .multi_label_metric import MultiLabelMetric
+from .open_set_metric import OpenSetMetric
 
 if mmdet_is_usable():
     from .lvis_metric import LVISMetric
