@@ -19,8 +19,9 @@ __all__ = ['PostProcess', 'classification_head', 'linear_layer']
 class PostProcess(nn.Module):
     """A correction of a trained classifier; training never sees it.
 
-    A subclass, registered in ``MODELS``, defines :meth:`forward`. If it names its :attr:`strength`, :meth:`fit` searches
-    that; one with more to learn overrides :meth:`fit`. One that a classifier layer can hold overrides :meth:`write`.
+    A subclass, registered in ``MODELS``, defines :meth:`forward`. If it names its :attr:`strength`, :meth:`fit`
+    searches that; one with more to learn overrides :meth:`fit`. One that a classifier layer can hold overrides
+    :meth:`write`.
     """
 
     strength: ClassVar[str | None] = None
