@@ -10,6 +10,7 @@ from mmpretrain.datasets import FashionMNIST as MMPretrainFashionMNIST
 from mmpretrain.datasets.utils import download_url
 
 from ltmm.registry import DATASETS
+from ltmm.utils.errors import InputError
 
 from .files import DownloadMixin, file_or_gz
 
@@ -28,7 +29,7 @@ def read_idx(path: Path) -> np.ndarray:
         zero, kind, num_dims = struct.unpack_from('>HBB', data)
         shape = struct.unpack_from(f'>{num_dims}I', data, 4)
         if (zero, kind) != (0, 8):
-            raise ValueError('not an idx file of unsigned bytes')
+            raise InputError('not an idx file of unsigned bytes')
         return np.frombuffer(data, np.uint8, offset=4 + 4 * num_dims).reshape(shape)
     except (ValueError, EOFError, struct.error, zlib.error, gzip.BadGzipFile) as error:
         raise OSError(f'{path.absolute()} is damaged ({error}). Delete it to download it again.') from None

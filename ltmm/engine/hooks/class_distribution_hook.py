@@ -15,6 +15,7 @@ from ltmm.datasets.labels import class_distribution_of
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.models.accepts import check_losses, detection_head_classes
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES, MultiLabelLoss
+from ltmm.models.losses.objective import Objective
 from ltmm.models.state.class_distribution import ClassDistributionBuffer
 from ltmm.registry import HOOKS
 from ltmm.utils.errors import InputError
@@ -136,8 +137,12 @@ def _check_unknown_labels(model: nn.Module, dataset: Any) -> None:
     for name, head in model.named_modules():
         if not isinstance(head, MultiLabelClsHead):
             continue
-        losses = [module for module in head.modules() if isinstance(module, MultiLabelLoss)] or [head.loss_module]
-        refusing = [loss for loss in losses if not (isinstance(loss, MultiLabelLoss) and loss.accepts_unknown)]
+        losses = [head.loss_module, *(module for module in head.modules() if isinstance(module, MultiLabelLoss))]
+        refusing = [
+            loss
+            for loss in losses
+            if not (loss.accepts_unknown if isinstance(loss, MultiLabelLoss) else isinstance(loss, Objective))
+        ]
         table = _label_table(dataset) if refusing else None
         if table is not None and table.has_unknown:
             raise InputError(

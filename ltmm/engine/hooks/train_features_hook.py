@@ -17,6 +17,7 @@ from ltmm.engine.runner.model_outputs import build_test_loader
 from ltmm.models.state.sample_table import sample_indices
 from ltmm.models.state.train_features import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import HOOKS
+from ltmm.utils.errors import InputError
 from ltmm.utils.wrappers import unwrap_model
 
 from .progress_hook import epoch_length
@@ -88,7 +89,7 @@ def _batch_outputs(model: nn.Module, batch: dict, with_logits: bool) -> dict[str
     data = model.data_preprocessor(batch, False)
     sample_idx = sample_indices(data['data_samples'])
     if sample_idx is None:
-        raise ValueError(
+        raise InputError(
             'Expected data samples with `sample_idx`: add it to `meta_keys` of PackInputs in the test set.'
         )
     feats = model.extract_feat(data['inputs'])

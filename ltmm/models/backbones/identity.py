@@ -4,6 +4,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 __all__ = ['IdentityBackbone']
 
@@ -15,7 +16,7 @@ class IdentityBackbone(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Return the features (N, D), in the tuple that mmpretrain's heads expect."""
         if x.dim() != 2:
-            raise ValueError(
+            raise InputError(
                 f'IdentityBackbone: expected features of shape (N, D), but got {tuple(x.shape)}. '
                 'Use ltmm.FeatureDataset.'
             )

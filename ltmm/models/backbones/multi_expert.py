@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ltmm.models.layers.per_expert import PerExpert
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .resnet_cifar import fast_layout
 
@@ -40,7 +41,7 @@ class MultiExpertBackbone(BaseModule):
         super().__init__(init_cfg=init_cfg)
         check(num_experts=(num_experts, 'int >= 1'))
         if len({*expert_stages}) < len(expert_stages) or not {*expert_stages} <= {*range(num_stages)}:
-            raise ValueError(
+            raise InputError(
                 f'Expected `expert_stages` to be different stages out of {tuple(range(num_stages))}, '
                 f'but got {tuple(expert_stages)}.'
             )

@@ -10,6 +10,7 @@ from torch import nn
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .multi_expert import MultiExpertBackbone
 from .resnet import ResNet
@@ -58,7 +59,7 @@ class MultiExpertResNet(MultiExpertBackbone):
         block, blocks_of_depth = self.arch_settings[depth]
         stage_blocks = stage_blocks or blocks_of_depth
         if len(stage_blocks) != len(channels):
-            raise ValueError(f'Expected `channels` for {len(stage_blocks)} stages, but got {tuple(channels)}.')
+            raise InputError(f'Expected `channels` for {len(stage_blocks)} stages, but got {tuple(channels)}.')
         super().__init__(num_experts, len(channels), expert_stages, separate_stem, init_cfg)
         widths = [64, *(channel * get_expansion(block) for channel in channels)]
         self.add('conv1', partial(nn.Conv2d, in_channels, widths[0], 7, 2, 3, bias=False))

@@ -6,6 +6,7 @@ from functools import partial
 from torch import nn
 
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 from .multi_expert import MultiExpertBackbone
 from .resnet_cifar import blocks_per_stage, make_stage
@@ -51,11 +52,11 @@ class MultiExpertResNetCIFAR(MultiExpertBackbone):
         ),
     ) -> None:
         if None not in (depth, stage_blocks):
-            raise ValueError(f'Expected `depth` or `stage_blocks`, but got both: {depth} and {tuple(stage_blocks)}.')
+            raise InputError(f'Expected `depth` or `stage_blocks`, but got both: {depth} and {tuple(stage_blocks)}.')
         if stage_blocks is None:
             stage_blocks = [blocks_per_stage(32 if depth is None else depth)] * 3
         if len(stage_blocks) != len(channels):
-            raise ValueError(f'Expected `channels` for {len(stage_blocks)} stages, but got {tuple(channels)}.')
+            raise InputError(f'Expected `channels` for {len(stage_blocks)} stages, but got {tuple(channels)}.')
         super().__init__(num_experts, len(channels), expert_stages, separate_stem, init_cfg)
         self.add('conv1', partial(nn.Conv2d, in_channels, channels[0], 3, 1, 1, bias=False))
         self.add('bn1', partial(nn.BatchNorm2d, channels[0]))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 __all__ = ['ResNetCIFAR', 'blocks_per_stage', 'fast_layout', 'make_stage']
 
@@ -68,7 +69,7 @@ def make_stage(in_channels: int, channels: int, num_blocks: int, stride: int, sh
 def blocks_per_stage(depth: int) -> int:
     """Return n of a CIFAR ResNet with 6 n + 2 layers."""
     if depth < 8 or (depth - 2) % 6:
-        raise ValueError(f'Expected `depth` to be 6 n + 2 (8, 14, 20, 32, 44, 56, 110), but got {depth}.')
+        raise InputError(f'Expected `depth` to be 6 n + 2 (8, 14, 20, 32, 44, 56, 110), but got {depth}.')
     return (depth - 2) // 6
 
 

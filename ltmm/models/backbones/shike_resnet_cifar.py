@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 from .multi_expert_resnet_cifar import MultiExpertResNetCIFAR
 
@@ -48,7 +49,7 @@ class SHIKEResNetCIFAR(MultiExpertResNetCIFAR):
         self, depth: int | None = None, channels: Sequence[int] = (16, 32, 64), num_experts: int = 3, **kwargs: Any
     ) -> None:
         if tuple(channels) != tuple(channels[0] * 2**i for i in range(3)):
-            raise ValueError(f'Expected three `channels`, each twice the one before, but got {channels}.')
+            raise InputError(f'Expected three `channels`, each twice the one before, but got {channels}.')
         super().__init__(depth, channels, num_experts, expert_stages=(2,), shortcut='B', **kwargs)
         self.shallow = nn.ModuleList(shallow_branch(channels[e % 2], channels[2]) for e in range(num_experts))
 

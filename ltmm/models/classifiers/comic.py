@@ -10,6 +10,7 @@ from torch import Tensor
 from ltmm.models.heads.comic_head import BRANCHES, COMICHead
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputTypeError
 
 __all__ = ['COMIC']
 
@@ -48,7 +49,9 @@ class COMIC(ImageClassifier):
         )
         self.shared_backbone = shared_backbone
         if not isinstance(self.head, COMICHead):
-            raise TypeError(f"COMIC needs head=dict(type='ltmm.COMICHead', ...), but got {type(self.head).__name__}.")
+            raise InputTypeError(
+                f"COMIC needs head=dict(type='ltmm.COMICHead', ...), but got {type(self.head).__name__}."
+            )
 
     def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> dict[str, tuple[Tensor, ...]] | Tensor:
         """Return the features of each branch.

@@ -11,6 +11,7 @@ from torch import Tensor
 from ltmm.models.losses.objective import Objective
 from ltmm.models.state.teacher import TeacherMixin
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError, InputTypeError
 
 __all__ = ['DistillClassifier']
 
@@ -32,7 +33,7 @@ class DistillClassifier(TeacherMixin, ImageClassifier):
         super().__init__(*args, **kwargs)
         objectives = [module for module in self.head.modules() if isinstance(module, Objective)]
         if not any('teacher_logits' in objective.requires for objective in objectives):
-            raise TypeError(
+            raise InputTypeError(
                 f'DistillClassifier needs a loss that learns from a teacher, such as ltmm.RIDEDistillLoss, but got '
                 f'{type(self.head.loss_module).__name__}.'
             )
@@ -40,7 +41,7 @@ class DistillClassifier(TeacherMixin, ImageClassifier):
         network = MMPRETRAIN_MODELS.build(cfg)
         expected, got = self.head.num_classes, network.head.num_classes
         if expected != got:
-            raise ValueError(f'Expected a teacher with {expected} classes like the student, but it has {got}.')
+            raise InputError(f'Expected a teacher with {expected} classes like the student, but it has {got}.')
         self.init_teachers([network], [teacher_checkpoint])
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:

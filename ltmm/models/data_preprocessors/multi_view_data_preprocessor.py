@@ -6,6 +6,7 @@ import torch
 from mmpretrain.models.utils import ClsDataPreprocessor
 
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError, InputTypeError
 
 __all__ = ['MultiViewDataPreprocessor']
 
@@ -25,7 +26,7 @@ class MultiViewDataPreprocessor(ClsDataPreprocessor):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.batch_augments is not None:
-            raise ValueError(
+            raise InputError(
                 'MultiViewDataPreprocessor does not support batch augmentations: remove `augments` from train_cfg.'
             )
 
@@ -37,13 +38,13 @@ class MultiViewDataPreprocessor(ClsDataPreprocessor):
             training: As in ``ClsDataPreprocessor``.
         """
         if 'inputs' not in data:
-            raise ValueError(
+            raise InputError(
                 f"Expected batches with 'inputs', but got {sorted(data)}: the pipeline must end in PackInputs."
             )
         views = data['inputs']
         if isinstance(views, (list, tuple)):
             if views[0].dim() != 4:
-                raise TypeError(
+                raise InputTypeError(
                     'MultiViewDataPreprocessor expects batches (N, C, H, W) of each view: set '
                     "collate_fn=dict(type='default_collate') in the dataloader."
                 )

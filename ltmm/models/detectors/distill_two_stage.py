@@ -9,6 +9,7 @@ from mmdet.structures.bbox import bbox2roi
 from torch import Tensor, nn
 
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputTypeError
 
 from .distill_detector import DistillDetectorMixin
 
@@ -28,7 +29,7 @@ class DistillTwoStageDetector(DistillDetectorMixin, TwoStageDetector):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if isinstance(self.roi_head.bbox_head, nn.ModuleList):
-            raise TypeError(
+            raise InputTypeError(
                 f'DistillTwoStageDetector needs a RoI head with one box head, as Faster R-CNN and Mask R-CNN have, '
                 f'but got {type(self.roi_head).__name__} with {len(self.roi_head.bbox_head)}.'
             )

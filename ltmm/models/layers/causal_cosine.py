@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ltmm.models.state.base import TrainingState
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 __all__ = ['CausalCosine', 'RunningDirection', 'causal_cosine']
 
@@ -106,7 +107,7 @@ class CausalCosine(nn.Module):
         super().__init__()
         check(mode=(mode, MODES), scale=(scale, '> 0'), momentum=(momentum, 'in [0, 1)'))
         if in_features % num_heads:
-            raise ValueError(f'Expected `num_heads` to divide in_features={in_features}, but got {num_heads}.')
+            raise InputError(f'Expected `num_heads` to divide in_features={in_features}, but got {num_heads}.')
         self.in_features, self.out_features, self.mode = in_features, out_features, mode
         self.scale, self.num_heads, self.alpha, self.gamma = scale, num_heads, alpha, gamma
         self.weight = nn.Parameter(torch.empty(out_features, in_features))

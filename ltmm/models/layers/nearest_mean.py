@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import MissingInputError
 
 __all__ = ['NearestMean', 'class_means', 'nearest_mean_logits', 'transform_features']
 
@@ -106,7 +107,7 @@ class NearestMean(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, C) of features (N, D)."""
         if not self.occurs.any():
-            raise RuntimeError(
+            raise MissingInputError(
                 'NearestMean has no class means yet. Load a checkpoint written by '
                 'python tools/post_process.py CONFIG CHECKPOINT --method ncm.'
             )

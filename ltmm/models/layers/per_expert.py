@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ltmm.utils.errors import InputError
+
 __all__ = ['PerExpert', 'single_name']
 
 
@@ -39,7 +41,7 @@ class PerExpert(nn.Module):
         single = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
         experts = {name.split('.')[1] for name in single if name.startswith('experts.')}
         if experts and len(experts) != len(self.experts):
-            raise ValueError(
+            raise InputError(
                 f'Expected the checkpoint to have {len(self.experts)} experts in {prefix.rstrip(".")}, like the model, '
                 f'but it has {len(experts)}. Set num_experts={len(experts)} in backbone and head.'
             )

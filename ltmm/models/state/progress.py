@@ -1,5 +1,7 @@
 """The progress of the training: epoch and iteration."""
 
+from ltmm.utils.errors import MissingInputError
+
 __all__ = ['UsesProgress']
 
 
@@ -45,7 +47,7 @@ class UsesProgress:
 
     def _get(self, name: str) -> int:
         if self._progress.get(name) is None:
-            raise RuntimeError(
+            raise MissingInputError(
                 f"{type(self).__name__} depends on the training's progress, but `{name}` is not set. Add "
                 "dict(type='ltmm.ProgressHook') to custom_hooks, as ltmm's default_runtime.py does, or call "
                 'set_progress(epoch, max_epochs, iter, max_iters) before every iteration.'

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import nn
 
+from ltmm.utils.errors import InputError, MissingInputError
+
 __all__ = ['TeacherMixin']
 
 
@@ -34,7 +36,7 @@ class TeacherMixin:
             RuntimeError: Their weights have not been read.
         """
         if not self._teachers_are_loaded:
-            raise RuntimeError(f'{type(self).__name__}: the teacher has no trained weights yet. Call init_weights().')
+            raise MissingInputError(f'{type(self).__name__}: the teacher has no weights yet. Call init_weights().')
         return self._teachers
 
     @property
@@ -69,7 +71,7 @@ def _load(teacher: nn.Module, checkpoint: str) -> None:
     for name, parameter in teacher.named_parameters():
         got = tuple(loaded[name].shape) if name in loaded else 'missing'
         if got != tuple(parameter.shape):
-            raise ValueError(
+            raise InputError(
                 f'Expected {checkpoint} to fit the teacher, with {name} of shape {tuple(parameter.shape)}, but it is '
                 f'{got}.'
             )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 from ..base import at_least_float32
 from .base import HeadClassLoss
@@ -100,7 +101,7 @@ class MaskedFeatureLoss(HeadClassLoss):
         """
         shapes, expected = ([tuple(x.shape) for x in maps] for maps in (features, teacher_features))
         if shapes != expected:
-            raise ValueError(
+            raise InputError(
                 f'MaskedFeatureLoss: expected features of shapes {expected} as in the teacher, but got {shapes}.'
             )
         image_of_box = torch.cat([torch.full_like(label, image) for image, label in enumerate(labels)])  # (M,)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 from ..base import at_least_float32
 from ..expert.base import kl_divergence
@@ -60,7 +61,7 @@ class QuerySharedKDLoss(HeadClassLoss):
         """
         head_classes, num_classes = self.get_head_classes(), self.get_class_distribution().num_classes
         if cls_score.shape != teacher_cls_score.shape or not 0 <= cls_score.size(-1) - num_classes <= 2:
-            raise ValueError(
+            raise InputError(
                 f'QuerySharedKDLoss: expected logits of student and teacher of the same shape, (..., {num_classes}) or '
                 f'up to two columns wider, but got {tuple(cls_score.shape)} and {tuple(teacher_cls_score.shape)}.'
             )
