@@ -5,9 +5,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from toy import ROOT
+from toy_losses import prepare
 from toy_lvis import CLASSES
 
-from ltmm import ClassDistribution
 from ltmm.registry import MODELS
 
 pytest.importorskip('mmcv.ops')
@@ -29,9 +29,7 @@ def test_training_step_of_the_box_head(name):
     cfg.update(num_classes=C, in_channels=8, fc_out_channels=16)
     with DefaultScope.overwrite_default_scope('mmdet'):
         head = MODELS.build(cfg)
-    for module in head.modules():
-        if hasattr(module, 'set_class_distribution'):
-            module.set_class_distribution(ClassDistribution([40, 20, 5, 1]))
+    prepare(head, [40, 20, 5, 1])
     label = torch.tensor([0, 0, 1, 3, C, C, C, C])
     outputs = head(torch.randn(8, 8, 7, 7))
     losses = head.loss(*outputs, torch.zeros(8, 5), label, torch.ones(8), torch.zeros(8, 4), torch.ones(8, 4))

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.optim import OptimWrapper
 from mmpretrain.structures import DataSample
-from toy_losses import TwoTerms
+from toy_losses import TwoTerms, prepare
 
 from ltmm import ClassDistribution
 from ltmm.models.losses import Objective
@@ -33,11 +33,7 @@ class MeanIndex(Objective):
 
 
 def head(kind: str = 'single', **options):
-    model = MODELS.build({**HEADS[kind], **SETTINGS, **options})
-    for module in model.modules():
-        if hasattr(module, 'set_class_distribution'):
-            module.set_class_distribution(ClassDistribution([9, 4, 1]))
-    return model
+    return prepare(MODELS.build({**HEADS[kind], **SETTINGS, **options}), [9, 4, 1])
 
 
 def samples(*labels: int, **meta) -> list[DataSample]:
@@ -46,6 +42,34 @@ def samples(*labels: int, **meta) -> list[DataSample]:
 
 def objectives(model) -> list[TwoTerms]:
     return [module for module in model.modules() if isinstance(module, TwoTerms)]
+
+
+@pytest.mark.parametrize('bfloat16', [False, True])
+@pytest.mark.parametrize('classifier', [dict(type='ltmm.Linear'), dict(type='ltmm.NormedLinear', scale=16)])
+@pytest.mark.parametrize(
+    'kind, loss',
+    [
+        ('single', CE),
+        ('single', dict(type='ltmm.BalancedSoftmaxLoss')),
+        ('multi_label', dict(type='ltmm.MultiLabelBCELoss')),
+        ('experts', BALPOE),
+        ('experts', dict(type='ltmm.SADELoss')),
+    ],
+)
+def test_trains(kind, loss, classifier, bfloat16):
+    model = head(kind, loss=loss, classifier=classifier)
+    model.init_weights()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    feats = (torch.randn(3, 6, D) if kind == 'experts' else torch.randn(6, D),)
+    history = []
+    for _ in range(100):
+        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=bfloat16):
+            value = sum(model.loss(feats, samples(0, 1, 2, 0, 1, 2, num_classes=C)).values())
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        history.append(value.item())
+    assert history[-1] < 0.8 * history[0]
 
 
 @pytest.mark.parametrize('kind', ['single', 'multi_label'])

@@ -9,19 +9,19 @@ LABEL = torch.tensor([0, 1, 3, 3, 2])
 
 
 @pytest.mark.parametrize('gamma', [0.5, 1, 2])
-def test_equals_the_formula_of_lin_et_al(gamma):
+def test_formula(gamma):
     score = torch.randn(5, 4, dtype=torch.float64)
     prob = score.softmax(1)[range(5), LABEL]
     loss = SoftmaxFocalLoss(gamma, reduction='none')(score, LABEL)
     torch.testing.assert_close(loss, -((1 - prob) ** gamma) * prob.log())
 
 
-def test_strength_zero_is_cross_entropy():
+def test_gamma_0_is_cross_entropy():
     score = torch.randn(5, 4)
     torch.testing.assert_close(SoftmaxFocalLoss(0)(score, LABEL), F.cross_entropy(score, LABEL))
 
 
-def test_weights_stand_inside_of_the_exponent():
+def test_weights_are_inside_of_the_exponent():
     score, counts = torch.randn(5, 4, dtype=torch.float64), [8, 4, 2, 1]
     inner = dict(type='ltmm.SoftmaxFocalLoss', gamma=2, reduction='none')
     loss = MODELS.build(
@@ -34,7 +34,7 @@ def test_weights_stand_inside_of_the_exponent():
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 @pytest.mark.parametrize('gamma', [0, 0.01, 0.5, 1, 2])
-def test_the_gradient_at_a_certain_prediction_is_finite(gamma, dtype):
+def test_gradient_at_a_certain_prediction(gamma, dtype):
     loss = torch.tensor([0.0, 1e-40, 1e-30, 1e-8, 1e4], dtype=dtype, requires_grad=True)
     focal_modulation(loss, gamma).sum().backward()
     assert loss.grad.isfinite().all() and loss.grad[-1] == 1

@@ -1,8 +1,8 @@
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from toy_losses import prepare
 
-from ltmm import ClassDistribution
 from ltmm.models.losses import DetectionLoss
 from ltmm.registry import MODELS
 
@@ -29,12 +29,7 @@ def build(name):
     """Build the loss for C classes; return it with the width of the classifier."""
     loss = MODELS.build(LOSSES[name])
     width = loss.get_cls_channels(C)
-    for module in loss.modules():
-        if hasattr(module, 'set_progress'):
-            module.set_progress(0, 1)
-        if hasattr(module, 'set_class_distribution'):
-            module.set_class_distribution(ClassDistribution([40, 20, 5, 1], num_images=60))
-    return loss, width
+    return prepare(loss, [40, 20, 5, 1], num_images=60), width
 
 
 def batch(width, num=16, seed=0):

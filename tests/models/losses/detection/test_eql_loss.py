@@ -1,7 +1,6 @@
-import math
-
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.models.losses.detection.eql_loss import EQLLoss, eql_loss
@@ -16,17 +15,10 @@ def loss(lambda_=0.03, **options):
 
 
 def naive(score, label, is_tail):
-    """One value a row, by the formula, one entry at a time."""
-    rows = []
-    for z, y in zip(score.tolist(), label.tolist()):
-        total = 0.0
-        for j, z_j in enumerate(z):
-            is_object, positive = y < len(z), y == j
-            if is_object and is_tail[j] and not positive:
-                continue
-            total += math.log1p(math.exp(-abs(z_j))) + max(z_j, 0) - positive * z_j
-        rows.append(total)
-    return torch.tensor(rows)
+    """The formula: binary cross entropy without the negatives of tail classes in rows of objects."""
+    target = F.one_hot(label, score.size(1) + 1)[:, :-1].to(score)
+    ignored = (label < score.size(1)).unsqueeze(1) & (torch.as_tensor(is_tail) == 1) & (target == 0)
+    return F.binary_cross_entropy_with_logits(score, target, reduction='none').masked_fill(ignored, 0).sum(1)
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
@@ -36,7 +28,7 @@ def test_formula(dtype, shape):
     score = 3 * torch.randn(shape, generator=generator, dtype=dtype)
     label = torch.randint(shape[1] + 1, shape[:1], generator=generator)
     is_tail = torch.rand(shape[1], generator=generator) < 0.5
-    torch.testing.assert_close(eql_loss(score, label, is_tail), naive(score, label, is_tail).to(dtype))
+    torch.testing.assert_close(eql_loss(score, label, is_tail), naive(score, label, is_tail))
 
 
 def test_tail_ignores_objects_of_other_classes():
@@ -46,13 +38,6 @@ def test_tail_ignores_objects_of_other_classes():
     is_negative_of_tail[[0, 0, 1, 3], [2, 3, 3, 2]] = True
     assert ((score.grad == 0) == is_negative_of_tail).all()
     assert (score.grad[2] > 0).all()
-
-
-def test_head_classes_have_plain_binary_cross_entropy():
-    score = SCORE.clone().requires_grad_()
-    loss()(score, LABEL).backward()
-    target = torch.nn.functional.one_hot(LABEL, 5)[:, :4]
-    torch.testing.assert_close(score.grad[:, :2], (score.detach().sigmoid() - target)[:, :2] / 4)
 
 
 def test_tail_classes():

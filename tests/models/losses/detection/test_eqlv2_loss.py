@@ -51,12 +51,6 @@ def test_formula_over_iterations(dense):
         torch.testing.assert_close(ours.gradient_ratio, naive.ratio)
 
 
-def test_first_iteration_is_binary_cross_entropy():
-    score, label = random_batch()
-    expected = F.binary_cross_entropy_with_logits(score, F.one_hot(label, C + 1).to(score), reduction='sum') / 16
-    torch.testing.assert_close(build()(score, label), expected)
-
-
 def test_weights_of_a_class_without_objects():
     loss = build()
     score, label = random_batch()

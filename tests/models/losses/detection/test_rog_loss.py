@@ -1,9 +1,9 @@
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+from toy_losses import prepare
 from toy_lvis import CLASSES, box_head
 
-from ltmm import ClassDistribution
 from ltmm.models.losses import GAPLoss
 from ltmm.registry import MODELS
 
@@ -27,10 +27,7 @@ def build(loss_cls, type='ltmm.Shared2FCBBoxHead'):
     """Build a box head with this loss, and the logits of eight proposals."""
     torch.manual_seed(0)
     head = MODELS.build(box_head(type=type, loss_cls=loss_cls))
-    head.init_weights()
-    for module in head.modules():
-        if hasattr(module, 'set_class_distribution'):
-            module.set_class_distribution(ClassDistribution([40, 20, 5, 0], num_images=60))
+    prepare(head, [40, 20, 5, 0], num_images=60).init_weights()
     return head, head(torch.randn(len(LABEL), 8, 7, 7))
 
 

@@ -2,9 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.registry import DefaultScope
-from toy_losses import expert_terms
+from toy_losses import expert_terms, prepare
 
-from ltmm import ClassDistribution
 from ltmm.models.losses import RoIExpertLoss, RoILossPerExpert
 from ltmm.registry import MODELS
 
@@ -25,14 +24,9 @@ def in_scope_mmdet():
 
 
 def ready(loss):
-    """The loss as in a head of C classes, in training."""
+    """Return the loss as in a head of C classes."""
     loss.get_cls_channels(C)
-    for module in loss.modules():
-        if hasattr(module, 'set_class_distribution'):
-            module.set_class_distribution(ClassDistribution(COUNTS))
-        if hasattr(module, 'set_progress'):
-            module.set_progress(0, 1)
-    return loss
+    return prepare(loss, COUNTS)
 
 
 def logits(width, num=len(LABEL)):
@@ -47,20 +41,12 @@ def test_formula(cfg):
     terms = loss(score, LABEL, weight, avg_factor=6.0)
     experts = score.view(len(LABEL), E, C + 2).transpose(0, 1)  # (E, N, C + 2)
     objects = (LABEL < C) & (weight > 0)
-    expected = expert_terms(ready_expert_loss(cfg), experts[:, objects, :C], LABEL[objects])
+    expected = expert_terms(prepare(MODELS.build(cfg), COUNTS), experts[:, objects, :C], LABEL[objects])
     objectness = sum(
         (F.cross_entropy(z[:, C:], (LABEL == C).long(), reduction='none') * weight).sum() / 6 for z in experts
     )
     torch.testing.assert_close(terms.pop('loss_objectness'), objectness / E)
     torch.testing.assert_close(terms, {name: value * 3 / 6 for name, value in expected.items()})
-
-
-def ready_expert_loss(cfg):
-    loss = MODELS.build(cfg)
-    loss.set_class_distribution(ClassDistribution(COUNTS))
-    if hasattr(loss, 'set_progress'):
-        loss.set_progress(0, 1)
-    return loss
 
 
 def test_scores():

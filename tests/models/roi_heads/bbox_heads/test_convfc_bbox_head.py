@@ -3,18 +3,14 @@ import math
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
-from mmengine.structures import InstanceData
-from toy_losses import TwoTerms
+from toy_losses import TwoTerms, prepare
 from toy_lvis import CLASSES, box_head
 
 import ltmm  # noqa: F401
-from ltmm.class_distribution import ClassDistribution
 
 C = len(CLASSES)
-DISTRIBUTION = ClassDistribution([40, 20, 5, 0], num_images=60)
 CROSS_ENTROPY = dict(type='CrossEntropyLoss')
 EITHER_HEAD = pytest.mark.parametrize('type', ['ltmm.Shared2FCBBoxHead', 'mmdet.Shared2FCBBoxHead'])
 
@@ -28,9 +24,7 @@ def in_scope_mmdet():
 def build(**options):
     head = MODELS.build(box_head(**options))
     head.init_weights()
-    if hasattr(head.loss_cls, 'set_class_distribution'):
-        head.loss_cls.set_class_distribution(DISTRIBUTION)
-    return head
+    return prepare(head, [40, 20, 5, 0], num_images=60)
 
 
 def loss_of(head, labels, weights=None):
@@ -147,43 +141,3 @@ def test_predicts_sigmoids_of_all_classes(type):
     assert sorted(found.labels.tolist()) == list(range(C))
     torch.testing.assert_close(found.scores, torch.full((C,), torch.tensor(2.0).sigmoid()))
     assert found.bboxes[found.labels == C - 1].tolist() == [[60, 60, 70, 70]]
-
-
-def test_cascade():
-    stages = 2
-    cascade = MODELS.build(
-        dict(
-            type='CascadeRoIHead',
-            num_stages=stages,
-            stage_loss_weights=[1, 0.5],
-            bbox_roi_extractor=dict(
-                type='SingleRoIExtractor',
-                roi_layer=dict(type='RoIAlign', output_size=7),
-                out_channels=8,
-                featmap_strides=[4],
-            ),
-            bbox_head=[box_head(reg_class_agnostic=True) for _ in range(stages)],
-            train_cfg=[
-                ConfigDict(
-                    assigner=dict(type='MaxIoUAssigner', pos_iou_thr=iou, neg_iou_thr=iou, min_pos_iou=iou),
-                    sampler=dict(type='RandomSampler', num=16, pos_fraction=0.5, add_gt_as_proposals=True),
-                    pos_weight=-1,
-                )
-                for iou in (0.5, 0.6)
-            ],
-            test_cfg=ConfigDict(score_thr=1e-6, nms=dict(type='nms', iou_threshold=0.5), max_per_img=50),
-        )
-    )
-    cascade.init_weights()
-    for head in cascade.bbox_head:
-        head.loss_cls.set_class_distribution(DISTRIBUTION)
-    meta = dict(img_shape=(64, 64), ori_shape=(64, 64), scale_factor=(1.0, 1.0), pad_shape=(64, 64))
-    boxes = torch.tensor([[4.0, 4, 30, 30], [20, 10, 60, 50]])
-    features, proposals = (torch.randn(1, 8, 16, 16),), InstanceData(bboxes=boxes + 2, scores=torch.ones(2))
-    sample = DetDataSample(metainfo=meta, gt_instances=InstanceData(bboxes=boxes, labels=torch.tensor([0, 3])))
-    losses = cascade.loss(features, [proposals.clone()], [sample])
-    assert {'s0.loss_cls', 's1.loss_cls', 's0.acc_classes', 's1.acc_classes'} <= set(losses)
-    losses['s1.loss_cls'].backward()
-    assert cascade.bbox_head[1].fc_cls.weight.grad.abs().sum() > 0
-    (found,) = cascade.predict(features, [proposals.clone()], [sample])
-    assert set(found.labels.tolist()) == set(range(C)) and found.scores.max() < 0.01  # the prior, not a softmax

@@ -5,10 +5,8 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
-from toy_losses import TwoTerms
+from toy_losses import TwoTerms, prepare
 from toy_lvis import CLASSES, box_head
-
-from ltmm import ClassDistribution
 
 C, E = len(CLASSES), 3
 EXPERTS = dict(type='ltmm.RoIExpertLoss', num_experts=E, loss=dict(type='ltmm.BalPoELoss', taus=(0.0, 1.0, 2.0)))
@@ -26,10 +24,7 @@ def in_scope_mmdet():
 def build(loss_cls=EXPERTS, **options):
     head = MODELS.build(box_head(type='ltmm.MultiExpertBBoxHead', loss_cls=loss_cls, **options))
     head.init_weights()
-    for module in head.modules():
-        if hasattr(module, 'set_class_distribution'):
-            module.set_class_distribution(ClassDistribution([40, 20, 5, 0], num_images=60))
-    return head
+    return prepare(head, [40, 20, 5, 0], num_images=60)
 
 
 SEPARATE = dict(num_shared_fcs=1, num_cls_fcs=1, num_reg_fcs=1)
