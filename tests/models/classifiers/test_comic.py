@@ -104,7 +104,7 @@ def test_balancer_and_attention_can_be_left_out():
 
 def test_the_balancer_takes_the_modifier_of_the_branches():
     model = build(dict(loss=dict(type='ltmm.MultiFocalModifierLoss', form='multi_grained', gamma_neg=4.0)))
-    assert model.head.balancer.loss.form == 'multi_grained' and model.head.balancer.loss.gamma_neg == 4.0
+    assert model.head.balancer.loss.form == 'multi_grained' and model.head.balancer.loss.constants['gamma_neg'] == 4.0
 
 
 def test_learning_rates_of_the_branches_are_set_by_name():

@@ -36,7 +36,7 @@ def adjusted_logits(
         logits = logits + offset
     if margin is not None:
         logits = logits.scatter_add(1, label.unsqueeze(1), -margin[label].unsqueeze(1))
-    return scale * logits
+    return logits if scale == 1 else scale * logits
 
 
 def adjusted_cross_entropy(

@@ -157,12 +157,8 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
         given = dict(alpha=alpha, beta=beta, mu=mu, init_bias=init_bias, focal_gamma=focal_gamma, balance=balance)
         check(**{name: (value, '>= 0 or None') for name, value in given.items()})
         check(neg_scale=(neg_scale, '> 0'), cb_beta=(cb_beta, 'in (0, 1) or None'))
-        for name, value, known in (
-            ('reweight', reweight, REWEIGHTS),
-            ('cb_mode', cb_mode, CB_MODES),
-            ('weight_norm', weight_norm, WEIGHT_NORMS),
-        ):
-            check(**{name: (value, (*known, None))})
+        check(reweight=(reweight, (*REWEIGHTS, None)), cb_mode=(cb_mode, (*CB_MODES, None)))
+        check(weight_norm=(weight_norm, (*WEIGHT_NORMS, None)))
         _check_together("reweight='rebalance'", reweight == 'rebalance', alpha=alpha, beta=beta, mu=mu)
         _check_together("reweight='CB'", reweight == 'CB', cb_beta=cb_beta, cb_mode=cb_mode)
         _check_together('focal_gamma', focal_gamma is not None, balance=balance)

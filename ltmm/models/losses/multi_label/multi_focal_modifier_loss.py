@@ -75,7 +75,7 @@ def multi_focal_loss(
     truth = probability_of_truth(cls_score, target, clip)
     if companions is not None:
         truth = truth * torch.lerp(1 + (boost - 1) * companions.sign(), 1 - companions, target)
-    truth = F.hardtanh(truth, eps, 1)
+    truth = F.hardtanh(truth, eps, 1)  # clamp, with a faster backward
     wrong = 1 - (truth.detach() if detach_focus else truth)
     focus = torch.lerp(wrong ** (gamma_neg + class_weight), power(wrong, gamma_pos), target)
     return -class_weight * focus * truth.log()

@@ -41,7 +41,7 @@ def partial_asl_loss(
         clip: Margin of labels that are not positive.
         eps: Lower bound of t.
     """
-    truth = F.hardtanh(probability_of_truth(cls_score, target, clip), eps, 1)
+    truth = F.hardtanh(probability_of_truth(cls_score, target, clip), eps, 1)  # clamp, with a faster backward
     wrong = 1 - truth.detach()
     positive, negative = alphas[0] * power(wrong, gammas[0]), alphas[1] * power(wrong, gammas[1])
     focus = torch.lerp(negative, positive, target) * known
