@@ -1,7 +1,7 @@
 # OLTR from ce_r32: attention, memory and centroid loss, class-aware sampling, 60 epochs (Liu et al., CVPR 2019).
 # The authors have no CIFAR recipe; this is theirs for ImageNet-LT.
 _base_ = './ce_r32.py'
-stages = ['{{ fileDirname }}/ce_r32.py']
+stages = [dict(type='ltmm.TrainStage', config='{{ fileDirname }}/ce_r32.py'), dict(type='ltmm.TrainStage')]
 model = dict(
     backbone=dict(pooled=False),
     neck=[

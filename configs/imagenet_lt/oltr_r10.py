@@ -1,6 +1,6 @@
 # OLTR: attention, memory and centroid loss, class-aware sampling, 60 epochs (Liu et al., CVPR 2019).
 _base_ = './oltr_r10_stage1.py'
-stages = ['{{ fileDirname }}/oltr_r10_stage1.py']
+stages = [dict(type='ltmm.TrainStage', config='{{ fileDirname }}/oltr_r10_stage1.py'), dict(type='ltmm.TrainStage')]
 model = dict(
     neck=[
         dict(type='ltmm.ModulatedAttention', in_channels=512),

@@ -1,6 +1,6 @@
 # OLTR: attention, memory and centroid loss on a frozen backbone, class-aware sampling (Liu et al., CVPR 2019).
 _base_ = './oltr_r152_stage1.py'
-stages = ['{{ fileDirname }}/oltr_r152_stage1.py']
+stages = [dict(type='ltmm.TrainStage', config='{{ fileDirname }}/oltr_r152_stage1.py'), dict(type='ltmm.TrainStage')]
 model = dict(
     neck=[dict(type='ltmm.ModulatedAttention', in_channels=2048), {{_base_.model.neck}}],
     head=dict(

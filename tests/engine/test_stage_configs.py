@@ -41,5 +41,9 @@ def test_last_stage_starts_from_the_one_before(path, tmp_path):
     for prefix in frozen:
         held = {name for name in own if name == prefix or name.startswith(prefix + '.')}
         assert held and held <= names  # the checkpoint has all that is frozen or loaded
+    for hook in last.cfg.custom_hooks:
+        for old, new in hook.get('rename', {}).items():
+            loaded = {new + name.removeprefix(old) for name in names if name.startswith(old + '.')}
+            assert loaded and loaded <= own
     assert last.cfg.train_dataloader.sampler.type == 'ltmm.ClassAwareSampler'
     assert not all(name.startswith(tuple(frozen)) for name in own)  # something is left to train

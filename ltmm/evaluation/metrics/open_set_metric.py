@@ -36,9 +36,7 @@ class OpenSetMetric(ShotMetric):
     def __init__(self, threshold: float = 0.1, count_rejects: bool = True, **kwargs: Any) -> None:
         check(threshold=(threshold, 'in [0, 1]'))
         self.threshold, self.count_rejects = threshold, count_rejects
-        defaults = dict(convention='decoupling', collect_device='cpu')  # TODO: eval
-        defaults |= dict.fromkeys(('thresholds', 'num_many', 'num_few', 'class_counts', 'prefix'))
-        super().__init__(**{**defaults, **kwargs})
+        super().__init__(**kwargs)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Store (label, prediction or -1) per image.
