@@ -16,6 +16,7 @@ from toy import read_config, readme_options
 import ltmm.registry
 from ltmm import ClassDistribution
 from ltmm.datasets.labels import class_distribution_of
+from ltmm.models.layers import MetaEmbedding
 from ltmm.registry import DATASETS, MODELS
 from ltmm.utils.environment import mmdet_is_usable
 
@@ -210,3 +211,26 @@ def test_inverse_square_root_weights(folder):
     score, target = torch.zeros(2, 3), torch.tensor([[1.0, 0, 0], [0, 1, 1]])
     expected = torch.tensor([1.0, 2, 5]).mean() * torch.tensor(2.0).log()
     torch.testing.assert_close(loss(score, target), expected)
+
+
+@pytest.mark.parametrize(
+    ('config', 'rates'),  # of features, classifier, centroids in the papers' code
+    [
+        ('cifar100_lt/oltr_r32', (0.01, 0.1, 0.01)),
+        ('imagenet_lt/oltr_r10_stage1', (0.1, 0.1, None)),
+        ('imagenet_lt/oltr_r10', (0.01, 0.1, 0.01)),
+        ('places_lt/oltr_r152_stage1', (0.001, 0.1, None)),
+        ('places_lt/oltr_r152', (0.0001, 0.01, 0.01)),
+    ],
+)
+def test_oltr_rates(config, rates):
+    parts = dict(backbone=nn.Linear(1, 1), neck=nn.Linear(1, 1), head=nn.ModuleDict(dict(fc=MetaEmbedding(1, 1))))
+    if rates[2] is None:
+        parts['head']['fc'] = nn.Linear(1, 1)
+    model = nn.ModuleDict(parts)
+    wrapper = build_optim_wrapper(model, read_config(ROOT / f'configs/{config}.py').optim_wrapper)
+    groups = wrapper.param_groups if len(wrapper.param_groups) > 1 else wrapper.param_groups * 6
+    got = dict(zip((name for name, _ in model.named_parameters()), (group['lr'] for group in groups)))
+    assert got['backbone.weight'] == pytest.approx(rates[0]) and got['neck.bias'] == pytest.approx(rates[0])
+    assert {got[name] for name in got if name.startswith('head') and 'centroids' not in name} == {rates[1]}
+    assert got.get('head.fc.centroids') == rates[2]

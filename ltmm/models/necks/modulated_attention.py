@@ -4,6 +4,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 __all__ = ['ModulatedAttention']
 
@@ -43,7 +44,7 @@ class ModulatedAttention(BaseModule):
         x = feats[-1]
         size = self.spatial_size
         if x.shape[2:] != (size, size):
-            raise ValueError(f'ModulatedAttention(spatial_size={size}) got maps of {tuple(x.shape[2:])}.')
+            raise InputError(f'ModulatedAttention(spatial_size={size}) got maps of {tuple(x.shape[2:])}.')
         theta, phi, g = (conv(x).flatten(2) for conv in (self.theta, self.phi, self.g))  # (N, D / 2, HW)
         attention = (theta.transpose(1, 2) @ phi).softmax(dim=2)  # (N, HW, HW)
         attended = self.conv_mask((g @ attention.transpose(1, 2)).unflatten(2, (size, size)))  # (N, D, H, W)

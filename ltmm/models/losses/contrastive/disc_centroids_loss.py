@@ -8,6 +8,7 @@ from torch import Tensor
 from ltmm.models.layers.meta_embedding import MetaEmbedding
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputTypeError
 
 from ..base import check_soft_labels
 from ..objective import LossInputs, Objective
@@ -97,7 +98,7 @@ class DiscCentroidsLoss(Objective):
     def _check(self, inputs: LossInputs) -> None:
         check_soft_labels(self, inputs.label)
         if not isinstance(inputs.classifier, MetaEmbedding):
-            raise TypeError(
+            raise InputTypeError(
                 "DiscCentroidsLoss needs classifier=dict(type='ltmm.MetaEmbedding'), but got "
                 f'{type(inputs.classifier).__name__}.'
             )
