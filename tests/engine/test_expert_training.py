@@ -59,7 +59,7 @@ def prepared(work_dir, tmp_path, name, **overrides):
 
 
 @pytest.mark.parametrize('name', ['ride', 'balpoe', 'mdcs', 'ride_distill'])
-def test_resume_equals_never_stopped(tmp_path, name):
+def test_resume(tmp_path, name):
     """The third epoch starts the weights of RIDE; MDCS ramps up over all four."""
     runner = Runner.from_cfg(prepared(tmp_path / 'straight', tmp_path, name))
     metrics = runner.train() and runner.val_loop.run()
@@ -78,21 +78,21 @@ def test_resume_equals_never_stopped(tmp_path, name):
 
 
 @pytest.mark.parametrize('name', ['ride', 'sade', 'mdcs'])
-def test_trains_in_half_precision(tmp_path, name):
+def test_mixed_precision(tmp_path, name):
     cfg = expert_config(tmp_path, name, **{'optim_wrapper.type': 'ltmm.CPUAmpOptimWrapper'})
     runner = Runner.from_cfg(cfg)
     runner.train()  # ltmm.InvalidLossHook stops at the first loss that is not finite
     assert runner.epoch == 4
 
 
-def test_one_view_data_for_a_two_view_method_is_refused(tmp_path):
+def test_one_view_for_a_two_view_method(tmp_path):
     cfg = expert_config(tmp_path, 'mdcs')
     cfg.train_dataloader.dataset.pipeline = [FLIP, PACK]
     with pytest.raises(ValueError, match="MDCSLoss needs 2 view.*'MultiView'"):
         Runner.from_cfg(cfg).train()
 
 
-def test_a_single_network_of_another_width_is_told_apart_when_it_starts_the_experts(tmp_path):
+def test_start_from_a_single_network(tmp_path):
     Runner.from_cfg(toy_config(tmp_path / 'single', **{'train_cfg.max_epochs': 1})).train()
     for channels, differs in (((4, 4, 8), False), ((4, 4, 6), True)):
         start = {'load_from': str(tmp_path / 'single' / 'epoch_1.pth'), 'train_cfg.max_epochs': 1}
@@ -106,7 +106,7 @@ def test_a_single_network_of_another_width_is_told_apart_when_it_starts_the_expe
 
 
 @pytest.mark.slow
-def test_trains_on_two_processes_without_unused_parameters(tmp_path):
+def test_two_processes(tmp_path):
     cfg = expert_config(tmp_path / 'two', 'sade', **{'train_cfg.max_epochs': 1})
     cfg.find_unused_parameters = False
     cfg.dump(tmp_path / 'two.py')
