@@ -1,6 +1,7 @@
 import pytest
 import torch
 from mmpretrain.structures import DataSample
+from toy_losses import prepare
 
 from ltmm.models.layers import NormedLinear
 from ltmm.registry import MODELS
@@ -22,8 +23,9 @@ def test_uses_the_last_stage():
     torch.testing.assert_close(model(feats), model.fc(feats[-1]))
 
 
-def test_predicts_from_plain_logits():
-    model, feats = head(loss=LOSSES[1]), (torch.randn(2, 8),)
+@pytest.mark.parametrize('loss', [*LOSSES, dict(type='ltmm.ClassBalancedLoss', loss_type='softmax', beta=0.9)])
+def test_predicts_from_plain_logits(loss):
+    model, feats = head(loss=loss).eval(), (torch.randn(2, 8),)
     for sample, logits in zip(model.predict(feats), model(feats)):
         torch.testing.assert_close(sample.pred_score, logits.softmax(0))
         assert sample.pred_label == logits.argmax()
@@ -51,9 +53,10 @@ DEFERRED_LDAM = dict(type='ltmm.DeferredReweighting', loss=LDAM, start_epoch=1, 
 @pytest.mark.parametrize('loss', [LDAM, DEFERRED_LDAM], ids=['alone', 'inside'])
 def test_cosines_are_scaled_in_evaluation(loss):
     model, feats = head(classifier=dict(type='ltmm.NormedLinear'), loss=loss), (torch.randn(4, 8),)
-    cosines = model.fc(feats[0])
+    cosines, losses = model.fc(feats[0]), prepare(model, [9, 4, 1]).loss(feats, samples(0, 1, 2, 0))
     torch.testing.assert_close(model(feats), cosines)
     torch.testing.assert_close(model.eval()(feats), 20 * cosines)
+    torch.testing.assert_close(model.loss(feats, samples(0, 1, 2, 0)), losses)
     for sample, cosine in zip(model.predict(feats), cosines):
         torch.testing.assert_close(sample.pred_score, (20 * cosine).softmax(0))
         assert sample.pred_label == cosine.argmax()

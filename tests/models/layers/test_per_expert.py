@@ -22,6 +22,8 @@ def test_one_input_or_one_per_expert():
     for inputs, expected in (([first], (first, first)), ([first, second], (first, second))):
         for out, expert, x in zip(part(inputs), part.experts, expected):
             torch.testing.assert_close(out, expert(x))
+    with pytest.raises(ValueError, match='zip'):
+        part([first] * 3)
 
 
 @pytest.mark.parametrize('load', [lambda m, s: m.load_state_dict(s, strict=True), mmengine_load_state_dict])
