@@ -36,15 +36,14 @@ def oltr(case: Case) -> dict[str, Any]:
     compare_state(case, 'stage1', first.state(first.end).values())
     compare_state(case, 'stage2_start', second.state(second.start).values())
     compare_state(case, 'final', second.state(second.end).values())
-    performance, feature = (np.array(second.losses[name]) for name in ('loss', 'loss_centroids'))
     return dict(
         stage1_loss=first.losses['loss'],
         stage1_lr=_rates(first)[:, :2],
         stage1_eval_logits=first.predict(),
         centroids_start=second.start.head.fc.centroids[:, :8],
-        stage2_loss=performance + feature,
-        stage2_loss_performance=performance,
-        stage2_loss_feature=feature,
+        stage2_loss=second.losses['loss'],
+        stage2_loss_performance=second.losses['loss_cls'],
+        stage2_loss_feature=second.losses['loss_centroids'],
         stage2_lr=_rates(second)[:, :2],
         stage2_lr_centroids=_rates(second)[:, 2],
         stage2_reachability=reachability,
