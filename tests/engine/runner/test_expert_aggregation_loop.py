@@ -34,7 +34,7 @@ def test_view_similarity():
     assert view_similarity(first, first, weights).item() == pytest.approx(1)
 
 
-def test_the_stable_expert_gains_weight():
+def test_stable_expert_gains_weight():
     learner = AggregationLearner(2, lr=0.5, weight_decay=0)
     stable = 3 * torch.randn(1, 32, 5)
     torch.testing.assert_close(learner.weights.tolist(), [0.5, 0.5])
@@ -71,7 +71,7 @@ def run_of(cfg) -> tuple[Runner, list]:
     return runner, outputs
 
 
-def test_tests_with_the_weights_it_has_learned_and_takes_them_away(tmp_path):
+def test_weights_are_used_in_the_test_only(tmp_path):
     runner, outputs = run_of(config(tmp_path))
     assert isinstance(runner.test_loop, ExpertAggregationLoop)
     assert len(outputs) == 8  # batches of the test, in which alone the head predicts
@@ -81,28 +81,28 @@ def test_tests_with_the_weights_it_has_learned_and_takes_them_away(tmp_path):
     torch.testing.assert_close(logits, weight * experts[0] + (1 - weight) * experts[1], rtol=1e-3, atol=1e-3)
     assert weight > 0.55  # of the expert that flipping leaves alone
     assert isinstance(runner.model.head.aggregation, MeanAggregation)
-    assert 'Weights of the experts after epoch 5' in next(tmp_path.rglob('*.log')).read_text()
+    assert 'Expert weights after epoch 5' in next(tmp_path.rglob('*.log')).read_text()
 
 
-def test_is_the_same_every_time(tmp_path):
+def test_same_weights_every_time(tmp_path):
     first, second = (run_of(config(tmp_path / name))[1] for name in 'ab')
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
-def test_stops_when_an_expert_has_no_weight_left(tmp_path):
+def test_stops_below_a_weight(tmp_path):
     run_of(config(tmp_path, stop_below=0.99))
     log = next(tmp_path.rglob('*.log')).read_text()
     assert 'after epoch 1' in log and 'after epoch 2' not in log
 
 
-def test_refuses_a_pipeline_of_one_view(tmp_path):
+def test_pipeline_of_one_view_is_refused(tmp_path):
     cfg = config(tmp_path)
     cfg.test_cfg.pipeline = VIEWS[1:]
     with pytest.raises(ValueError, match="pipeline of two views: .*'MultiView', num_views=\\[2\\]"):
         run_of(cfg)
 
 
-def test_refuses_a_model_without_experts(tmp_path):
+def test_model_without_experts_is_refused(tmp_path):
     cfg = config(tmp_path)
     plain = toy_config(tmp_path)
     plain.test_cfg = cfg.test_cfg
