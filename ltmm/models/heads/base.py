@@ -96,7 +96,7 @@ class LongTailHeadMixin(ChecksLosses, UsesClassDistribution):
     def init_losses(
         self, num_classes: int, class_counts: Sequence[int] | dict | str | None, aux_losses: Sequence[dict]
     ) -> None:
-        """Check the main loss and build the auxiliary ones; call it in ``__init__`` when the classifier stands.
+        """Check the main loss and build the auxiliary ones; call it in ``__init__`` after the classifier is built.
 
         Args:
             num_classes: C.
@@ -106,7 +106,8 @@ class LongTailHeadMixin(ChecksLosses, UsesClassDistribution):
         check(num_classes=(num_classes, 'int >= 1'))
         self.init_class_distribution(class_counts, num_classes)
         self.aux_losses = nn.ModuleList(map(AuxLoss, aux_losses))
-        check_loss(self, self.loss_module, self.accepts, self.provides)
+        before_main_loss = [name for name in self.provides if name != 'loss']
+        check_loss(self, self.loss_module, self.accepts, before_main_loss)
         for aux_loss in self.aux_losses:
             check_loss(self, aux_loss.objective, (Objective,), self.provides)
 

@@ -1,4 +1,4 @@
-"""The head of COMIC: classifiers for head, tail and both, and the losses between them."""
+"""Head of COMIC: three classifiers and the losses between them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,33 +24,30 @@ Feats = Mapping[str, tuple[Tensor, ...]]
 
 @MODELS.register_module()
 class COMICHead(MultiLabelClsHead):
-    """Three classifiers, one that leans to the head, one that leans to the tail, and a balanced one, which predicts.
+    """Head of COMIC: a classifier biased to head classes, one biased to tail classes, and a balanced one that predicts.
 
-    The losses of a branch b are named ``b_loss_modifier``, of its logits, and ``b_loss_corrector``, of its logits for
-    moved features; ``balanced_loss_balancer`` draws the balanced branch to the two others. Their sum trains each branch
-    by its own losses alone: no gradient flows from one to another. The features of the balanced branch are added
-    ``attention_weight`` times what its attention takes from the two others, in training as in prediction.
+    The losses of branch b are ``b_loss_modifier``, of its logits, and ``b_loss_corrector``, of its logits for features
+    shifted along the mean direction; ``balanced_loss_balancer`` distills the other two branches into the balanced one.
+    No gradient flows between branches. The features of the balanced branch are increased by ``attention_weight`` times
+    its attention over the other two branches, in training and prediction.
 
     Args:
         num_classes: C.
         in_channels: D, width of the features of every branch.
-        loss: the modifier.
-        corrector: the loss for moved features; every branch has its own.
-        balancer: the loss of the balanced branch that knows the two others, with ``loss`` as the loss in it where it
-            names no other; None leaves it out.
-        classifier: layer from (N, D) to (N, C), such as ``'ltmm.CausalCosine'``; built with ``in_features``,
-            ``out_features`` and ``mode``, which is the name of the branch.
-        attention: of the balanced branch, built with ``in_features``; None leaves it out.
-        attention_weight: factor of what it takes.
-        class_counts: training images per class; taken from the training data when left out.
-        thr: see :class:`MultiLabelClsHead`, as the rest.
-        topk: number of classes to predict, where ``thr`` is not given.
-        init_cfg: initialisation; None leaves each layer its own.
-
-    Raises:
-        TypeError: a loss that was made for another place or another head; at a forward, features that are not those of
-            three branches; and what :class:`MultiLabelClsHead` raises.
+        loss: The modifier.
+        corrector: Loss of the shifted features, one per branch.
+        balancer: Loss of the balanced branch, built with ``loss`` as its inner loss unless it names one; None for none.
+        classifier: Layer from (N, D) to (N, C), such as ``'ltmm.CausalCosine'``; built with ``in_features``,
+            ``out_features`` and ``mode``, the name of the branch.
+        attention: Attention of the balanced branch, built with ``in_features``; None for none.
+        attention_weight: Weight of the attention.
+        class_counts: Training images per class. Default: taken from the training data.
+        thr: See :class:`MultiLabelClsHead`.
+        topk: See :class:`MultiLabelClsHead`.
+        init_cfg: Initialization; None leaves each layer as it is.
     """
+
+    accepts = (MultiLabelLoss,)
 
     def __init__(
         self,
@@ -86,10 +83,10 @@ class COMICHead(MultiLabelClsHead):
             check_loss(self, self.balancer.loss, (MultiLabelLoss,), name='`balancer` of COMICHead')
 
     def pre_logits(self, feats: Feats) -> Tensor:
-        """The attended features of the balanced branch, (N, D).
+        """Return the attended features of the balanced branch, (N, D).
 
         Args:
-            feats: the features of each branch, the last of them (N, D).
+            feats: Features of each branch, the last of them (N, D).
         """
         if not isinstance(feats, Mapping) or set(feats) != set(BRANCHES):
             raise InputTypeError(
@@ -103,15 +100,15 @@ class COMICHead(MultiLabelClsHead):
         return balanced + self.attention_weight * self.attention(balanced, others)
 
     def forward(self, feats: Feats) -> Tensor:
-        """Logits (N, C) of the balanced branch; its argument is that of :meth:`pre_logits`."""
+        """Return logits (N, C) of the balanced branch, see :meth:`pre_logits`."""
         return self.fc['balanced'](self.pre_logits(feats))
 
     def loss(self, feats: Feats, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
-        """The losses of all branches.
+        """Compute the losses of all branches.
 
         Args:
-            feats: see :meth:`pre_logits`.
-            data_samples: labels of the N images.
+            feats: See :meth:`pre_logits`.
+            data_samples: Labels of the N images.
         """
         target = self.labels_of(data_samples)
         balanced = self.pre_logits(feats)  # (N, D)

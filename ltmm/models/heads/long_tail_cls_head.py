@@ -12,6 +12,7 @@ from ltmm.models.losses.base import ClassificationLoss, CosineLoss
 from ltmm.models.losses.objective import LossInputs, Objective
 from ltmm.models.state.sample_table import sample_indices
 from ltmm.registry import MODELS
+from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
 from .base import LongTailHeadMixin
@@ -38,7 +39,7 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
         cls_views: Views of each image that a loss of logits and labels sees, the first ones. Default: all.
         class_counts: Training images per class. Default: taken from the training data.
         topk: Of the training accuracy, with ``cal_acc``.
-        cal_acc: Log the training accuracy.
+        cal_acc: Log the training accuracy, of the first view.
         init_cfg: Initialization of the classifier; the default leaves a cosine layer as it is.
     """
 
@@ -57,10 +58,13 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
         cal_acc: bool = False,
         init_cfg: dict | list | None = dict(type='Normal', layer='Linear', std=0.01),
     ) -> None:
+        check(cls_views=(cls_views, 'int >= 1 or None'))
         super().__init__(loss=loss, topk=topk, cal_acc=cal_acc, init_cfg=init_cfg)
         self.num_classes, self.in_channels, self.cls_views = num_classes, in_channels, cls_views
         self.fc = MMPRETRAIN_MODELS.build(dict(in_features=in_channels, out_features=num_classes, **classifier))
         self.init_losses(num_classes, class_counts, aux_losses)
+        if cls_views is not None and isinstance(self.loss_module, Objective):
+            raise InputError(f'{type(self.loss_module).__name__} sees all views: leave cls_views out.')
         parts = list(self.loss_module.modules())
         self.cosine_scale = next(
             (part.scale for part in parts if isinstance(part, CosineLoss) and not part.scaled_by_layer), 1.0
@@ -90,13 +94,17 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
             **kwargs,
         )
         losses = self.compute_losses(inputs)
-        if self.cal_acc and inputs.num_views == 1 and inputs.label.dim() == 1:
-            accuracy = Accuracy.calculate(cls_score, inputs.label, topk=self.topk)
+        if self.cal_acc:
+            if inputs.label.dim() == 2:
+                raise InputError('Soft labels have no accuracy: leave Mixup and CutMix out, or set cal_acc=False.')
+            accuracy = Accuracy.calculate(cls_score[: len(inputs.label)], inputs.label, topk=self.topk)
             losses.update({f'accuracy_top-{k}': value for k, value in zip(self.topk, accuracy)})
         return losses
 
     def main_loss(self, inputs: LossInputs) -> Tensor:
         views = inputs.num_views if self.cls_views is None else self.cls_views
+        if views > inputs.num_views:
+            raise InputError(f'{type(self).__name__}: expected cls_views={views} views, but got {inputs.num_views}.')
         label = inputs.label if views == 1 else inputs.label.repeat(views, *[1] * (inputs.label.dim() - 1))
         cls_score = inputs.cls_score[: len(label)]
         return self.loss_module(cls_score, label, avg_factor=len(cls_score))

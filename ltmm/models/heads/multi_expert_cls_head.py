@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ltmm.models.layers.per_expert import PerExpert
 from ltmm.models.losses.expert import ExpertLoss
-from ltmm.models.losses.objective import LossInputs
+from ltmm.models.losses.objective import LossInputs, Objective
 from ltmm.models.state.sample_table import sample_indices
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError, InputTypeError
@@ -33,7 +33,7 @@ class MultiExpertClsHead(LongTailHeadMixin, ClsHead):
         num_classes: C.
         in_channels: D, width of the features of each expert.
         num_experts: E.
-        loss: Loss of several experts, such as ``ltmm.RIDELoss``.
+        loss: Loss of several experts, such as ``ltmm.RIDELoss``, or another objective of ltmm.
         aux_losses: Objectives beside the main loss, see :class:`LongTailClsHead`.
         classifier: Layer from (N, D) to (N, C), such as ``'ltmm.Linear'`` or ``'ltmm.NormedLinear'``; built with
             ``in_features`` and ``out_features``, once per expert.
@@ -42,7 +42,7 @@ class MultiExpertClsHead(LongTailHeadMixin, ClsHead):
         init_cfg: Initialization of the classifiers; the default leaves a cosine layer as it is.
     """
 
-    accepts = (ExpertLoss,)
+    accepts = (ExpertLoss, Objective)
     provides = (*LongTailHeadMixin.provides, 'expert_logits')
 
     def __init__(
@@ -63,10 +63,8 @@ class MultiExpertClsHead(LongTailHeadMixin, ClsHead):
         self.fc = PerExpert(partial(MMPRETRAIN_MODELS.build, layer), num_experts)
         self.aggregation = MMPRETRAIN_MODELS.build(aggregation)
         self.init_losses(num_classes, class_counts, aux_losses)
-        if not isinstance(self.loss_module, ExpertLoss):
-            raise InputTypeError(
-                f'{type(self).__name__} accepts ExpertLoss, but got {type(self.loss_module).__name__}.'
-            )
+        if not isinstance(self.loss_module, Objective):  # losses of other packages pass check_loss
+            raise InputTypeError(f'MultiExpertClsHead accepts objectives, but got {type(self.loss_module).__name__}.')
         check_num_experts(num_experts, self.loss_module, self.aggregation)
 
     def expert_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
@@ -99,8 +97,8 @@ class MultiExpertClsHead(LongTailHeadMixin, ClsHead):
         expert_logits = self.expert_logits(feats)
         inputs = LossInputs(
             label=self.labels_of(data_samples),
-            cls_score=self.aggregation(expert_logits) if self.aux_losses else None,
-            features=self.pre_logits(feats) if self.aux_losses else None,
+            cls_score=self.aggregation(expert_logits),
+            features=self.pre_logits(feats),
             sample_idx=sample_indices(data_samples),
             expert_logits=expert_logits,
             classifier=self.fc,

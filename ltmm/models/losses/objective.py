@@ -64,7 +64,8 @@ class LossInputs:
 class Objective(nn.Module):
     """Base class of losses that need features, views, experts, a teacher or the classifier.
 
-    A subclass writes :meth:`terms` and names in :attr:`requires` the fields of :class:`LossInputs` that it reads.
+    A subclass writes :meth:`terms` and names in :attr:`requires` the fields of :class:`LossInputs` that it reads. On a
+    batch without rows, which box heads can have, all terms are 0.
 
     Attributes:
         requires: Fields that must not be None.
@@ -83,7 +84,12 @@ class Objective(nn.Module):
                 raise InputError(f'{type(self).__name__} needs `{name}`, which this head, model or pipeline lacks.')
         self._check(inputs)
         with torch.autocast(inputs.label.device.type, enabled=False):
-            return self.terms(inputs.at_least_float32())
+            terms = self.terms(inputs.at_least_float32())
+        if len(inputs.label):
+            return terms
+        used = (inputs.features, inputs.cls_score, inputs.expert_logits, *self.parameters())
+        zero = 0 * sum(tensor.sum() for tensor in used if tensor is not None)  # keeps all of them in the graph
+        return dict.fromkeys(terms, zero)
 
     def _check(self, inputs: LossInputs) -> None:
         """Check the inputs; nothing by default."""

@@ -150,3 +150,16 @@ def test_checkpoint_carries_the_distribution(kind):
     model, fresh = head(kind), MODELS.build({**HEADS[kind], **SETTINGS, 'class_counts': None})
     fresh.load_state_dict(model.state_dict())
     assert fresh.get_class_distribution() == ClassDistribution([9, 4, 1])
+
+
+def test_cls_views_that_nothing_reads_are_refused():
+    with pytest.raises(ValueError, match='sees all views: leave cls_views out'):
+        head(cls_views=1, loss=TWO_TERMS)
+    with pytest.raises(ValueError, match='expected cls_views=3 views, but got 2'):
+        head(cls_views=3).loss((torch.randn(8, D),), samples(0, 1, 2, 0))
+
+
+def test_experts_train_by_an_objective_alone():
+    model = head('experts', loss=TWO_TERMS)
+    terms = model.loss((torch.randn(3, 4, D),), samples(0, 1, 2, 0))
+    assert len(terms) == 2 and all('loss' in name for name in terms)

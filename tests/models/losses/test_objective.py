@@ -92,3 +92,22 @@ def test_terms_of_one_name_are_refused():
     inputs = LossInputs(LABEL, features=torch.zeros(3, 2))
     with pytest.raises(ValueError, match=r"\['loss_norm', 'main'\].*`name`"):
         merge_terms(dict(loss=torch.tensor(1.0)), [aux(), aux()], inputs)
+
+
+class MeanOfFeatures(Objective):
+    requires = ('features',)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 1)
+
+    def terms(self, inputs):
+        return dict(loss=self.layer(inputs.features).mean())
+
+
+def test_terms_of_a_batch_without_rows_are_zero_and_keep_the_graph():
+    objective, features = MeanOfFeatures(), torch.zeros(0, 3, requires_grad=True)
+    loss = objective(LossInputs(torch.zeros(0, dtype=torch.long), features=features))['loss']
+    assert loss == 0
+    loss.backward()
+    assert features.grad is not None and not objective.layer.weight.grad.any()

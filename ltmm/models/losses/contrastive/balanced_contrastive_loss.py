@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ltmm.models.layers.normed_linear import NormedLinear
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputError
+from ltmm.utils.errors import InputError, InputTypeError
 
+from ..base import check_soft_labels
 from ..objective import LossInputs, Objective
 
 __all__ = ['BalancedContrastiveLoss', 'balanced_contrastive_loss']
@@ -61,6 +63,7 @@ class BalancedContrastiveLoss(Objective):
     """
 
     requires = ('features', 'classifier')
+    accepts_soft_labels = False
 
     def __init__(
         self, in_channels: int, feat_dim: int = 1024, temperature: float = 0.07, views: Sequence[int] = (1, 2)
@@ -83,6 +86,10 @@ class BalancedContrastiveLoss(Objective):
         return dict(loss_contrastive=loss.mean())
 
     def _check(self, inputs: LossInputs) -> None:
+        check_soft_labels(self, inputs.label)
+        if not isinstance(inputs.classifier, (nn.Linear, NormedLinear)):
+            kind = type(inputs.classifier).__name__
+            raise InputTypeError(f'BalancedContrastiveLoss needs ltmm.Linear or ltmm.NormedLinear, but got {kind}.')
         if inputs.num_views <= max(self.views):
             raise InputError(
                 f'BalancedContrastiveLoss: expected at least {max(self.views) + 1} views of each image, but got '

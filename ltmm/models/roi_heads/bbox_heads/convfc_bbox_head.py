@@ -34,7 +34,8 @@ class BBoxHeadMixin(ChecksLosses):
     def __init__(self, *args: Any, aux_losses: Sequence[dict] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.aux_losses = nn.ModuleList(map(AuxLoss, aux_losses))
-        check_loss(self, self.loss_cls, self.accepts, self.provides)
+        before_main_loss = [name for name in self.provides if name != 'loss']
+        check_loss(self, self.loss_cls, self.accepts, before_main_loss)
         for aux_loss in self.aux_losses:
             check_loss(self, aux_loss.objective, (Objective,), self.provides)
         if isinstance(self.loss_cls, Objective):
@@ -48,7 +49,7 @@ class BBoxHeadMixin(ChecksLosses):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and box deltas, and keep the embedding before ``fc_cls`` for objectives."""
-        if not self.has_objectives:
+        if not (self.has_objectives and self.training):
             return super().forward(x)
         hook = self.fc_cls.register_forward_pre_hook(self._keep_features)
         try:

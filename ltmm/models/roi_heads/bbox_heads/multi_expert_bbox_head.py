@@ -40,7 +40,7 @@ class ExpertClassifiers(nn.Module):
 
 @MODELS.register_module()
 class MultiExpertBBoxHead(BBoxHeadMixin, mmdet_heads.ConvFCBBoxHead):
-    """mmdet's ConvFC box head with E classifiers, so that tail classes do not depend on one that head classes dominate.
+    """mmdet's ConvFC box head with one classifier per expert, for experts that specialize in head or tail classes.
 
     The loss tells the number of experts, what each learns and how their scores are combined: ``ltmm.RoIExpertLoss``
     takes any expert loss of classification, ``ltmm.RoILossPerExpert`` one box head loss per expert. Each expert has its
@@ -89,7 +89,7 @@ class MultiExpertBBoxHead(BBoxHeadMixin, mmdet_heads.ConvFCBBoxHead):
         if self.shared_fcs:
             x = self._branch(x, (), self.shared_fcs)
         features = [self._branch(x, convs, fcs) for convs, fcs in zip(self.cls_convs, self.cls_fcs)]  # (E,) of (N, D)
-        if self.has_objectives:
+        if self.has_objectives and self.training:
             self._features = torch.cat(features, dim=1)  # (N, E D)
         bbox_pred = self.fc_reg(self._branch(x, self.reg_convs, self.reg_fcs)) if self.with_reg else None
         return self.fc_cls(features), bbox_pred

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -101,3 +102,15 @@ def test_head_trains_on_both_terms():
     torch.testing.assert_close(losses['loss_cls'], expected)
     losses['bcl_loss_contrastive'].backward()
     assert head.fc.weight.grad.any()  # by the prototypes
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(label=torch.zeros(3, C)), 'soft labels'),
+        (dict(classifier=torch.nn.Identity()), 'needs ltmm.Linear'),
+    ],
+)
+def test_other_inputs_are_refused(change, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        objective()(replace(inputs(3), **change))
