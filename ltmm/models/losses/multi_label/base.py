@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from ..base import LogitLoss, at_least_float32, reduce_loss
 
@@ -48,9 +49,9 @@ def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> bool:
     value = target[image, label].item()
     found = f'image {image} of the batch has {value:g} for class {label}'
     if value == -1:
-        raise ValueError(f'{name} does not support unknown labels, but {found}. {UNKNOWN_REMEDIES}')
+        raise InputError(f'{name} does not support unknown labels, but {found}. {UNKNOWN_REMEDIES}')
     expected = 'targets 1 (positive), 0 (negative)' + ' or -1 (unknown)' * accepts_unknown
-    raise ValueError(
+    raise InputError(
         f'{name}: expected {expected}, but {found}. Leave Mixup, CutMix and label smoothing out of the config.'
     )
 
@@ -131,7 +132,7 @@ class MultiLabelLoss(LogitLoss):
     def _check(self, cls_score: Tensor, label: Tensor) -> None:
         super()._check(cls_score, label)
         if cls_score.shape != label.shape:
-            raise ValueError(
+            raise InputError(
                 f'{type(self).__name__}: expected logits and targets of one shape (N, C), but got '
                 f'{tuple(cls_score.shape)} and {tuple(label.shape)}.'
             )

@@ -9,6 +9,7 @@ from torch import Tensor
 from ltmm.class_distribution import ClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from ..functional import sigmoid_focal
 from .base import MultiLabelPriorLoss
@@ -163,7 +164,7 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
         _check_together("reweight='CB'", reweight == 'CB', cb_beta=cb_beta, cb_mode=cb_mode)
         _check_together('focal_gamma', focal_gamma is not None, balance=balance)
         if reweight is None and weight_norm is not None:
-            raise ValueError(f'`weight_norm` needs a `reweight`, but got reweight=None and {weight_norm!r}.')
+            raise InputError(f'`weight_norm` needs a `reweight`, but got reweight=None and {weight_norm!r}.')
         self.reweight, self.alpha, self.beta, self.mu = reweight, alpha, beta, mu
         self.cb_beta, self.cb_mode, self.weight_norm = cb_beta, cb_mode, weight_norm
         self.neg_scale, self.init_bias, self.divide_init_bias = neg_scale, init_bias, divide_init_bias
@@ -219,4 +220,4 @@ def _check_together(option: str, is_on: bool, **arguments: Any) -> None:
     """Refuse arguments of an option that is off, and an option without its arguments."""
     for name, value in arguments.items():
         if (value is not None) != is_on:
-            raise ValueError(f'`{name}` {"is missing for" if is_on else "needs"} {option}, but got {name}={value}.')
+            raise InputError(f'`{name}` {"is missing for" if is_on else "needs"} {option}, but got {name}={value}.')

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from ..base import InnerLoss, at_least_float32
 
@@ -57,7 +58,7 @@ class HeadTailBalancerLoss(InnerLoss):
         check(gamma=(gamma, '>= 0'), loss_weight=(loss_weight, '>= 0'))
         self.loss = MODELS.build(loss)
         if self.loss.reduction == 'none':
-            raise ValueError("HeadTailBalancerLoss: expected `loss` to return a scalar, but got reduction='none'.")
+            raise InputError("HeadTailBalancerLoss: expected `loss` to return a scalar, but got reduction='none'.")
         self.gamma, self.loss_weight = gamma, loss_weight
 
     def forward(self, head: Tensor, tail: Tensor, balanced: Tensor, target: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError, MissingInputError
 
 from ..functional import power
 from .asl_loss import probability_of_truth
@@ -136,7 +137,7 @@ class MultiFocalModifierLoss(MultiLabelPriorLoss):
         check(gamma_neg=(gamma_neg, '>= 0'), gamma_pos=(gamma_pos, '>= 0'))
         check(clip=(clip, 'in [0, 1)'), eps=(eps, 'in (0, 1)'))
         if co_occurrence is not None and form != 'prior':
-            raise ValueError(f"`co_occurrence` needs form='prior', but got form={form!r}.")
+            raise InputError(f"`co_occurrence` needs form='prior', but got form={form!r}.")
         self.form, self.boost = form, boost
         self.constants = dict(gamma_neg=gamma_neg, gamma_pos=gamma_pos, clip=clip, eps=eps, detach_focus=detach_focus)
         self.weight_exponent = FORMS[form] if weight_exponent is None else weight_exponent
@@ -148,7 +149,7 @@ class MultiFocalModifierLoss(MultiLabelPriorLoss):
             given = self._given_co_occurrence
             value = torch.zeros(0, 0) if given is None else torch.tensor(np.asarray(given))
             if value.dim() != 2 or value.size(0) != value.size(1):
-                raise ValueError(f'Expected `co_occurrence` to have shape (C, C), but got {tuple(value.shape)}.')
+                raise InputError(f'Expected `co_occurrence` to have shape (C, C), but got {tuple(value.shape)}.')
             self.register_buffer('co_occurrence', value.long())
         super().init_class_distribution(*args)
 
@@ -170,7 +171,7 @@ class MultiFocalModifierLoss(MultiLabelPriorLoss):
         companions = None
         if self.form == 'prior':
             if not len(self.share):
-                raise RuntimeError(
+                raise MissingInputError(
                     f"{type(self).__name__}(form='prior') needs the co-occurrence of the classes: use multi-label "
                     "training data, give co_occurrence=[[...]], or use form='multi_grained'."
                 )

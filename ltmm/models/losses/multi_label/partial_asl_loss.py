@@ -9,6 +9,7 @@ from torch import Tensor
 from ltmm.class_distribution import ClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from ..functional import power
 from .asl_loss import probability_of_truth
@@ -128,7 +129,7 @@ class PartialASLLoss(MultiLabelPriorLoss):
         check(clip=(clip, 'in [0, 1)'), eps=(eps, 'in (0, 1)'), topk=(topk, 'int >= 0 or None'))
         check(prior_threshold=(prior_threshold, 'in (0, 1) or None'))
         if (topk is not None) != (mode == 'selective') or (prior_threshold is not None and mode != 'selective'):
-            raise ValueError(
+            raise InputError(
                 "mode='selective' needs `topk`, and only it takes `prior_threshold`, but got "
                 f'mode={mode!r}, topk={topk} and prior_threshold={prior_threshold}.'
             )
