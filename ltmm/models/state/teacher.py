@@ -36,7 +36,8 @@ class TeacherMixin:
             RuntimeError: Their weights have not been read.
         """
         if not self._teachers_are_loaded:
-            raise MissingInputError(f'{type(self).__name__}: the teacher has no weights yet. Call init_weights().')
+            name = type(self).__name__
+            raise MissingInputError(f'{name}: the teacher has no trained weights yet. Call init_weights().')
         return self._teachers
 
     @property

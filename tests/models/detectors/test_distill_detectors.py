@@ -172,7 +172,7 @@ def test_detections_are_unchanged(build, kind):
 @KINDS
 def test_an_untrained_teacher_is_refused(build, kind):
     model = build(kind, trained=False, checkpoint='stage://teacher')
-    with pytest.raises(RuntimeError, match='teacher has no weights yet'):
+    with pytest.raises(RuntimeError, match='teacher has no trained weights yet'):
         model.loss(*batch())
     with pytest.raises(FileNotFoundError, match='stage://teacher'):
         model.init_weights()
