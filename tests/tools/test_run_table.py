@@ -180,7 +180,7 @@ def test_problem(tool, config, tmp_path):
 
 TWO_STAGES = """
 _base_ = './balanced.py'
-stages = ['{first}']
+stages = [dict(type='ltmm.TrainStage', config='{first}'), dict(type='ltmm.TrainStage')]
 train_cfg = dict(max_epochs=1)
 custom_hooks = [dict(type='ltmm.ClassDistributionHook')]
 model = dict(head=dict(loss=dict(_delete_=True, type='CrossEntropyLoss')))
@@ -209,6 +209,14 @@ def test_first_stage_of_another_row(tool, config, staged, tmp_path):
     assert alone.command[2:4] == expected
     (other,) = plan(tool, staged, *args, '--cfg-options', 'stage1.train_cfg.max_epochs=9')
     assert '--first-stage' not in other.command
+
+
+@pytest.mark.parametrize('stage', ["'ltmm.TrainStage'", "'ltmm.FeatureExtractionStage', config='{first}'"])
+def test_no_first_stage_to_share(tool, config, tmp_path, stage):
+    path = tmp_path / 'staged.py'
+    path.write_text(f"_base_ = './balanced.py'\nstages = [dict(type={stage.format(first=config)})]\n")
+    run, _ = plan(tool, path, config, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    assert run.first_stage is None and run.fingerprint
 
 
 def test_changed_first_stage_is_not_complete(tool, config, staged, tmp_path):

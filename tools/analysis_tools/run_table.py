@@ -227,12 +227,19 @@ def plan(args: argparse.Namespace) -> list[Run]:
 
     runs = {config.resolve(): runs_of(config) for config in args.configs}
     for group in list(runs.values()):
-        stages = group[0].cfg.get('stages')
-        if stages and not any(option.startswith('stage') for option in args.cfg_options):  # of single stages
-            first = Path(stages[0]).resolve()
+        config = first_trained(group[0].cfg)
+        if config and not any(option.startswith('stage') for option in args.cfg_options):  # of single stages
+            first = config.resolve()
             for run, first_stage in zip(group, runs.get(first) or runs_of(first)):
                 run.first_stage = first_stage
     return [run for group in runs.values() for run in group]
+
+
+def first_trained(cfg: Config) -> Path | None:
+    """Return the config that the first stage trains; None if there are no stages, or it trains ``cfg`` itself."""
+    first = (cfg.get('stages') or [{}])[0]
+    is_training = first.get('type') in ('TrainStage', 'ltmm.TrainStage')
+    return Path(first.config) if is_training and 'config' in first else None
 
 
 def main(argv: Sequence[str] | None = None) -> None:

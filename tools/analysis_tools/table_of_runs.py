@@ -66,8 +66,8 @@ class Run:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the settings without the seed, which is in the name of the folder."""
-        cfgs = [*map(Config.fromfile, self.cfg.get('stages', [])), self.cfg]
-        text = json.dumps([*(cfg.to_dict() for cfg in cfgs), self.options], default=str)
+        stages = [Config.fromfile(stage.config) for stage in self.cfg.get('stages', []) if 'config' in stage]
+        text = json.dumps([*(cfg.to_dict() for cfg in [*stages, self.cfg]), self.options], default=str)
         return hashlib.sha1(text.encode()).hexdigest()
 
     @property
