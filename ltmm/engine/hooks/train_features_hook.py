@@ -13,7 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ltmm.engine.runner.model_outputs import build_test_loader
+from ltmm.engine.runner.model_outputs import build_test_loader, features_and_labels
 from ltmm.models.state.sample_table import sample_indices
 from ltmm.models.state.train_features import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import HOOKS
@@ -93,11 +93,8 @@ def _batch_outputs(model: nn.Module, batch: dict, with_logits: bool) -> dict[str
             'Expected data samples with `sample_idx`: add it to `meta_keys` of PackInputs in the test set.'
         )
     feats = model.extract_feat(data['inputs'])
-    outputs = dict(
-        features=model.head.pre_logits(feats).float(),  # (B, D)
-        label=torch.cat([sample.gt_label for sample in data['data_samples']]),  # (B,)
-        sample_idx=sample_idx,
-    )
+    features, label = features_and_labels(model.head, feats, data['data_samples'])  # (B, D), (B,)
+    outputs = dict(features=features, label=label, sample_idx=sample_idx)
     if with_logits:
         outputs['logits'] = model.head(feats).float()  # (B, C)
     return {name: torch.stack(all_gather(value), dim=1).flatten(0, 1).cpu() for name, value in outputs.items()}

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -18,7 +19,14 @@ from ltmm.models.post_process.base import classification_head
 from ltmm.utils.errors import InputError
 from ltmm.utils.launch import build_runner
 
-__all__ = ['ModelOutputs', 'build_test_runner', 'model_outputs', 'build_test_loader', 'underlying_datasets']
+__all__ = [
+    'ModelOutputs',
+    'build_test_runner',
+    'build_test_loader',
+    'features_and_labels',
+    'model_outputs',
+    'underlying_datasets',
+]
 
 TRAINING_KEYS = (
     'train_dataloader',
@@ -104,6 +112,28 @@ def build_test_loader(cfg: Config, dataset: dict, round_up: bool = False) -> Dat
     return Runner.build_dataloader(loader)
 
 
+def features_and_labels(
+    head: nn.Module, stages: tuple[Tensor, ...], data_samples: Sequence[BaseDataElement]
+) -> tuple[Tensor, Tensor]:
+    """Return the input of the classifier layer, (N, D), float32, and the class indices, (N,).
+
+    Args:
+        head: Head of a classifier with one label per image.
+        stages: Output of ``extract_feat``.
+        data_samples: Samples with ``gt_label``.
+    """
+    features = head.pre_logits(stages)
+    if not isinstance(features, Tensor) or features.dim() != 2:
+        got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise InputError(
+            f'Expected features of shape (N, D), but got {got}. A neck such as GlobalAveragePooling is missing.'
+        )
+    label = torch.cat([sample.gt_label for sample in data_samples])
+    if len(label) != len(features):
+        raise InputError(f'Expected one label per sample, but got {len(label)} for {len(features)} samples.')
+    return features.float(), label
+
+
 @torch.no_grad()
 def model_outputs(model: nn.Module, loader: DataLoader, with_logits: bool = True) -> Iterator[ModelOutputs]:
     """Compute the outputs of a classifier batch by batch, float32 on the CPU, with a progress bar.
@@ -119,17 +149,9 @@ def model_outputs(model: nn.Module, loader: DataLoader, with_logits: bool = True
     for batch in loader:
         data = model.data_preprocessor(batch, False)
         stages = model.extract_feat(data['inputs'])
-        features = head.pre_logits(stages)
-        if not isinstance(features, Tensor) or features.dim() != 2:
-            got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-            raise InputError(
-                f'Expected features of shape (N, D), but got {got}. A neck such as GlobalAveragePooling is missing.'
-            )
-        label = torch.cat([sample.gt_label for sample in data['data_samples']])
-        if len(label) != len(features):
-            raise InputError(f'Expected one label per sample, but got {len(label)} for {len(features)} samples.')
+        features, label = features_and_labels(head, stages, data['data_samples'])
         logits = head(stages).float().cpu() if with_logits else None
-        yield ModelOutputs(features.float().cpu(), logits, label.cpu())
+        yield ModelOutputs(features.cpu(), logits, label.cpu())
         if bar is not None:
             bar.update()
     if bar is not None:

@@ -12,6 +12,7 @@ from ltmm.engine.hooks.train_features_hook import train_features
 from ltmm.engine.runner.model_outputs import build_test_loader
 from ltmm.models.state import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 
 class Recorder(UsesTrainFeatures, nn.Module):
@@ -102,3 +103,10 @@ def test_data_samples_without_an_index_are_refused_and_the_modes_restored(tmp_pa
     with pytest.raises(ValueError, match='sample_idx.*PackInputs'):
         train_features(model, [batch])
     assert [module.training for module in model.modules()] == modes
+
+
+def test_several_labels_per_image_are_refused(tmp_path):
+    model, _ = build_model_and_loader(tmp_path)
+    samples = [DataSample(metainfo=dict(sample_idx=i)).set_gt_label(label) for i, label in enumerate([[0, 1], [2]])]
+    with pytest.raises(InputError, match='one label per sample, but got 3 for 2 samples'):
+        train_features(model, [dict(inputs=torch.zeros(2, 3, 8, 8), data_samples=samples)])
