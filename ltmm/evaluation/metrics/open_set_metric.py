@@ -48,7 +48,10 @@ class OpenSetMetric(ShotMetric):
         if self.distribution is None:
             raise missing_distribution_error(type(self).__name__)
         label = self._labels(data_samples, 'gt_label').cpu()  # (N,)
-        confidence, pred = self._scores(data_samples).cpu().max(dim=1)
+        scores = self._scores(data_samples).cpu()  # (N, C)
+        self._check_finite(scores.isnan().any(1), data_samples)
+        self._check_range(label, 'gt_label', len(self.distribution), data_samples, lowest=-1)
+        confidence, pred = scores.max(dim=1)
         pred = reject_uncertain(pred, confidence, self.threshold)
         self.results.extend(zip(label.tolist(), pred.tolist()))
 

@@ -142,12 +142,15 @@ class ShotMetric(BaseMetric):
             )
 
     @staticmethod
-    def _check_range(label: torch.Tensor, key: str, num_classes: int, data_samples: Sequence[dict]) -> None:
-        """Raise if a label, (N,), is not in [0, C)."""
-        if outside := ((label < 0) | (label >= num_classes)).nonzero().flatten().tolist():
+    def _check_range(
+        label: torch.Tensor, key: str, num_classes: int, data_samples: Sequence[dict], lowest: int = 0
+    ) -> None:
+        """Raise if a label, (N,), is not in [lowest, C)."""
+        if outside := ((label < lowest) | (label >= num_classes)).nonzero().flatten().tolist():
             i = outside[0]
             raise InputError(
-                f'Expected `{key}` to be in [0, {num_classes}), but {name_of(data_samples[i])} has {int(label[i])}.'
+                f'Expected `{key}` to be in [{lowest}, {num_classes}), but {name_of(data_samples[i])} has '
+                f'{int(label[i])}.'
             )
 
 

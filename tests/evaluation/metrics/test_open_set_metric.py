@@ -5,6 +5,7 @@ from mmpretrain.structures import DataSample
 
 from ltmm import ClassDistribution
 from ltmm.registry import METRICS
+from ltmm.utils.errors import InputError
 
 # (label, prediction, its probability)
 KNOWN = [(0, 0, 0.9), (0, 1, 0.8), (0, 0, 0.4), (1, 1, 0.7), (2, 2, 0.6)]
@@ -42,6 +43,19 @@ def test_without_unknown_images():
 def test_threshold_zero_rejects_nothing():
     got = figures([*KNOWN, *UNKNOWN], threshold=0)
     assert got['unknown'] == 0 and got['top1'] == 80
+
+
+@pytest.mark.parametrize(
+    ('row', 'message'),
+    [
+        ((0, 0, float('nan')), 'finite scores, but got NaN .* 1 of 2 images'),
+        ((4, 0, 0.9), r'`gt_label` to be in \[-1, 4\), but .* has 4'),
+        ((-2, 0, 0.9), r'`gt_label` to be in \[-1, 4\), but .* has -2'),
+    ],
+)
+def test_broken_scores_and_labels_are_refused(row, message):
+    with pytest.raises(InputError, match=message):
+        figures([(-1, 0, 0.9), row])
 
 
 def test_threshold_is_a_probability():
