@@ -42,6 +42,7 @@ class PostProcessHook(Hook):
                 raise InputTypeError(f'PostProcessHook: {type(step).__name__} is no correction.')
             if number and step.replaces_logits:
                 raise InputError(f'PostProcessHook: {type(step).__name__} computes new logits, so it has to be first.')
+        self.is_attached = False
         self.to_fit = [step for step in self.steps if step.needs_fit]
 
     @property
@@ -50,7 +51,10 @@ class PostProcessHook(Hook):
         return tuple(prefix for step in self.steps for prefix in step.replaces)
 
     def before_run(self, runner: Runner) -> None:
-        """Attach the corrections to the heads."""
+        """Attach the corrections to the heads, once if a runner trains and tests."""
+        if self.is_attached:
+            return
+        self.is_attached = True
         for step in self.steps:
             for head in step.heads(unwrap_model(runner.model)).values():
                 step.check(head)

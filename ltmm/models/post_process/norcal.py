@@ -168,6 +168,10 @@ class NorCal(UsesClassDistribution, PostProcess):
         return {name: head}
 
     def check(self, head: nn.Module) -> None:
+        if isinstance(head, CalibratedHead) or (
+            isinstance(head, BBoxHead) and isinstance(head.loss_cls, CalibratedLoss)
+        ):
+            raise InputError('Expected a head without NorCal, but its scores are calibrated already.')
         is_known = isinstance(head, HEADS) and not isinstance(head, DIIHead)  # whose RoI head computes the scores
         if not is_known or not {type(head).predict_by_feat, type(head)._predict_by_feat_single} <= KNOWN_METHODS:
             raise InputTypeError(
@@ -178,6 +182,7 @@ class NorCal(UsesClassDistribution, PostProcess):
             raise InputTypeError(f'NorCal(renorm=False) calibrates box heads only, but got {type(head).__name__}.')
 
     def attach(self, head: nn.Module) -> None:
+        self.check(head)
         if isinstance(head, BBoxHead):
             add_mixin(head.loss_cls, CalibratedLoss, norcal=self, uses_softmax=not head.custom_cls_channels)
             head.loss_cls.custom_cls_channels = True  # mmdet's head asks the loss for the scores

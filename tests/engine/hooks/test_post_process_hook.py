@@ -61,6 +61,12 @@ def test_logit_adjustment_by_the_prior_of_the_checkpoint(tmp_path, trained):
     torch.testing.assert_close(adjusted, expected)
 
 
+def test_a_second_run_corrects_once(tmp_path, trained):
+    first, runner = scores_of_test(tmp_path, trained, dict(type='ltmm.LogitAdjustment', tau=1.0))
+    runner.test()
+    torch.testing.assert_close(SEEN.pop(), first)
+
+
 def test_tau_norm_sees_the_features_of_any_head(tmp_path, trained):
     scores, runner = scores_of_test(tmp_path, trained, dict(type='ltmm.TauNorm', tau=0.7))
     layer = runner.model.head.fc

@@ -9,6 +9,7 @@ from torch import nn
 from ltmm import ClassDistribution
 from ltmm.models.post_process import NorCal, norcal_divisor
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 COUNTS = [500, 60, 20, 3]
 C = len(COUNTS)
@@ -272,6 +273,14 @@ def test_unnormalized_scores_are_for_box_heads_only(make_head):
     step.check(make_head('softmax'))
     with pytest.raises(TypeError, match=r'NorCal\(renorm=False\) calibrates box heads only, but got RetinaHead'):
         step.check(build_other(*CASES['retina'][:3]))
+
+
+@pytest.mark.parametrize('kind', ['box', 'retina'])
+def test_calibrating_twice_is_refused(make_head, kind):
+    head = make_head('softmax') if kind == 'box' else build_other(*CASES['retina'][:3])
+    NorCal(class_counts=COUNTS).attach(head)
+    with pytest.raises(InputError, match='calibrated already'):
+        NorCal(class_counts=COUNTS).attach(head)
 
 
 def test_wrong_number_of_classes_of_a_dense_head():
