@@ -51,10 +51,6 @@ def reduce_loss(
     return loss.sum() / max(loss.size(0) if avg_factor is None else avg_factor, 1)
 
 
-def check_at_least_zero(name: str, value: float) -> None:
-    check(**{name: (value, '>= 0')})
-
-
 class LogitLoss(nn.Module):
     """Base class of all losses that need only logits and labels: weighting, reduction, float32 under AMP.
 
