@@ -3,6 +3,7 @@
 import pytest
 
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
 
 NAN, INF = float('nan'), float('inf')
 BAD_WEIGHTS = dict(loss_weight=[-1.0, NAN, INF])
@@ -68,7 +69,7 @@ CASES = [(loss, good, name, value) for loss, good, bad in LOSSES for name, value
 @pytest.mark.parametrize('loss, good, name, value', CASES, ids=[f'{loss}-{name}={v}' for loss, _, name, v in CASES])
 def test_bad_argument(loss, good, name, value):
     MODELS.build(dict(good, type=f'ltmm.{loss}'))
-    with pytest.raises(ValueError, match=f'`{name}`'):
+    with pytest.raises(InputError, match=f'`{name}`'):
         MODELS.build({**good, 'type': f'ltmm.{loss}', name: value})
 
 

@@ -41,7 +41,7 @@ def test_check_targets(dtype):
     complete, partial = torch.tensor([[1, 0]], dtype=dtype), torch.tensor([[1, -1]], dtype=dtype)
     assert not check_targets(complete, False, 'X') and not check_targets(complete, True, 'X')
     assert check_targets(partial, True, 'X')
-    with pytest.raises(ValueError, match=r'X does not support unknown labels, but image 0 .* has -1 for class 1'):
+    with pytest.raises(InputError, match=r'X does not support unknown labels, but image 0 .* has -1 for class 1'):
         check_targets(partial, False, 'X')
 
 
@@ -49,12 +49,12 @@ def test_check_targets(dtype):
 def test_other_targets_are_refused(value):
     target = TARGET.clone()
     target[2, 1] = value
-    with pytest.raises(ValueError, match=f'LabelBCELoss: expected targets .* image 2 .* has {value:g} for class 1'):
+    with pytest.raises(InputError, match=f'LabelBCELoss: expected targets .* image 2 .* has {value:g} for class 1'):
         MultiLabelBCELoss()(SCORE, target)
 
 
 def test_shapes_that_differ_are_refused():
-    with pytest.raises(ValueError, match=r'one shape \(N, C\), but got \(4, 3\) and \(4,\)'):
+    with pytest.raises(InputError, match=r'one shape \(N, C\), but got \(4, 3\) and \(4,\)'):
         MultiLabelBCELoss()(SCORE, torch.zeros(4))
 
 

@@ -129,5 +129,5 @@ def test_checkpoint_with_other_classes():
 
 def test_missing_co_occurrence():
     loss = MultiFocalModifierLoss(class_counts=[3, 2])
-    with pytest.raises(RuntimeError, match=r"give co_occurrence=.*, or use form='multi_grained'"):
+    with pytest.raises(MissingInputError, match=r"give co_occurrence=.*, or use form='multi_grained'"):
         loss(torch.zeros(1, 2), torch.zeros(1, 2))
