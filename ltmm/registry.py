@@ -45,14 +45,14 @@ MODEL_PACKAGES = [
 
 
 class PluginRegistry(Registry):
-    """A registry that also knows the names of the framework the run is of.
+    """A registry that also finds the modules of the framework in use, mmpretrain or mmdet.
 
-    MMEngine builds everything that comes from an ``'ltmm::'`` base in scope ``'ltmm'``. Those configs are written in
-    the names of mmpretrain or mmdet, whichever is their ``default_scope``, with ``'ltmm.'`` before ltmm's own.
+    MMEngine builds configs with an ``'ltmm::'`` base in scope ``'ltmm'``. These configs use the names of their
+    ``default_scope``, mmpretrain or mmdet, and the prefix ``'ltmm.'`` for modules of ltmm.
     """
 
     def get(self, key: str) -> type | None:
-        """The class of a name: ltmm's own, the framework's, MMEngine's, in this order."""
+        """Return the class with a name; search ltmm, then the framework, then MMEngine."""
         self.import_from_location()
         if key in self.module_dict or '.' in key:
             return super().get(key)
@@ -61,7 +61,7 @@ class PluginRegistry(Registry):
 
 
 def _framework() -> str:
-    """mmpretrain or mmdet: the last default scope that was one of them."""
+    """Return the last default scope that is mmpretrain or mmdet; None if there is none."""
     scopes = [scope.scope_name for scope in DefaultScope._instance_dict.values()]
     return next((scope for scope in reversed(scopes) if scope in FRAMEWORKS), FRAMEWORKS[0])
 

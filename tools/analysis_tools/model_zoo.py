@@ -99,7 +99,7 @@ def markdown(source: dict, record: dict) -> str:
 
 
 def readme_block(source: dict) -> str:
-    """What stands between the marks of the README."""
+    """Return the text between the marks of the README."""
     parts = []
     for record in source['results']:
         if 'schedule' in record:

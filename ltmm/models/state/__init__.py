@@ -1,4 +1,4 @@
-"""What a module keeps while it trains, and what it is told about the training.
+"""State that modules keep during training, and base classes of modules that need to know about the training.
 
 There is no momentum copy of a network here, such as the key encoder of MoCo: use ``mmengine.model``'s
 ``ExponentialMovingAverage(network, momentum=1 - m)``. Call ``update_parameters(network)`` before the keys are computed.

@@ -53,12 +53,12 @@ def adjusted_cross_entropy(
     The loss of soft labels is the sum of the losses of the classes, weighted by the labels.
 
     Args:
-        cls_score: see :func:`adjusted_logits`.
-        label: class indices, (N,), or soft labels, (N, C).
-        divisor: see :func:`adjusted_logits`.
-        offset: see :func:`adjusted_logits`.
-        margin: see :func:`adjusted_logits`.
-        scale: see :func:`adjusted_logits`.
+        cls_score: See :func:`adjusted_logits`.
+        label: Class indices, (N,), or soft labels, (N, C).
+        divisor: See :func:`adjusted_logits`.
+        offset: See :func:`adjusted_logits`.
+        margin: See :func:`adjusted_logits`.
+        scale: See :func:`adjusted_logits`.
     """
     if label.dim() == 2:
         logits = adjusted_logits(cls_score, divisor=divisor, offset=offset, scale=scale)
@@ -68,12 +68,12 @@ def adjusted_cross_entropy(
 
 
 def _soft_cross_entropy(logits: Tensor, label: Tensor, margin: Tensor | None) -> Tensor:
-    """Cross entropy with soft labels, (N,); what they say of a class that is out of the softmax adds nothing.
+    """Cross entropy with soft labels, (N,). Classes with a logit of minus infinity are ignored.
 
     Args:
         logits: (N, C).
         label: (N, C).
-        margin: what the logit of a class is lowered by in the loss of that class, (C,).
+        margin: Subtracted from the logit of a class in the loss of that class, (C,).
     """
     if margin is None:
         losses = -logits.log_softmax(1)  # (N, C)
@@ -96,12 +96,12 @@ def _logsumexp_of_others(logits: Tensor) -> Tensor:
 
 
 class AdjustedCrossEntropyLoss(ClassPriorLoss):
-    r"""Base of the losses that name, per class, a divisor, an offset and a margin, and one scale.
+    r"""Base class of cross entropies of logits with a divisor, an offset and a margin per class, and a scale.
 
     .. math:: \ell(z, y) = -\log \mathrm{softmax}\big(s \, (z / \Delta + \iota - m_y \, \mathrm{onehot}(y))\big)_y
 
-    A subclass says which in :meth:`adjustment`. What the soft labels of Mixup or label smoothing say of a class whose
-    offset is minus infinity adds nothing to the loss.
+    A subclass defines them in :meth:`adjustment`. Soft labels (Mixup, label smoothing) of classes with an offset of
+    minus infinity are ignored.
     """
 
     accepts_soft_labels = True
