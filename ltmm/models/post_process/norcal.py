@@ -168,9 +168,8 @@ class NorCal(UsesClassDistribution, PostProcess):
         return {name: head}
 
     def check(self, head: nn.Module) -> None:
-        if isinstance(head, CalibratedHead) or (
-            isinstance(head, BBoxHead) and isinstance(head.loss_cls, CalibratedLoss)
-        ):
+        calibrated = head.loss_cls if isinstance(head, BBoxHead) else head
+        if isinstance(calibrated, (CalibratedHead, CalibratedLoss)):
             raise InputError('Expected a head without NorCal, but its scores are calibrated already.')
         is_known = isinstance(head, HEADS) and not isinstance(head, DIIHead)  # whose RoI head computes the scores
         if not is_known or not {type(head).predict_by_feat, type(head)._predict_by_feat_single} <= KNOWN_METHODS:

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 
 from ltmm.models.losses import MultiLabelBCELoss, MultiLabelLoss
 from ltmm.models.losses.multi_label.base import check_targets
+from ltmm.utils.errors import InputError
 
 SCORE = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
 TARGET = torch.tensor([[1.0, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]])

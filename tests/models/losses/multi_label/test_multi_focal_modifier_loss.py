@@ -6,6 +6,7 @@ import torch
 
 from ltmm import ClassDistribution
 from ltmm.models.losses.multi_label import MultiFocalModifierLoss
+from ltmm.utils.errors import MissingInputError
 
 CO_OCCURRENCE = np.array([[40, 10, 2, 0], [10, 12, 0, 0], [2, 0, 5, 0], [0, 0, 0, 0]])
 COUNTS = CO_OCCURRENCE.diagonal()
