@@ -43,9 +43,9 @@ FORMS = {  # arguments by row, for losses that need some or have several forms
 PARTIAL = ('MultiFocalModifierLoss', 'PartialASLLoss', 'ReflectiveLabelCorrectorLoss')  # made for unknown labels
 UNBOUNDED = ('ROGLoss',)  # ranks all proposals, which no entropy does
 KINDS = {  # rows, classes, bound
-    ClassificationLoss: (256, 8142, 1.5),
+    ClassificationLoss: (256, 8142, 2.5),
     MultiLabelLoss: (256, 1000, 3.0),
-    BoxHeadLoss: (4096, 1203, 1.6),
+    BoxHeadLoss: (4096, 1203, 3.0),
 }
 
 

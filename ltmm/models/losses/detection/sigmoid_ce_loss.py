@@ -28,7 +28,8 @@ def sigmoid_cross_entropy(
         background: The same in rows without a positive, (K,). Default: ``negative``.
     """
     num_columns = cls_score.size(1)
-    target = F.one_hot(label.clamp(max=num_columns), num_columns + 1)[:, :-1].to(cls_score)  # (N, K)
+    index = label.clamp(max=num_columns).unsqueeze(1)
+    target = cls_score.new_zeros(len(label), num_columns + 1).scatter_(1, index, 1)[:, :-1]  # one-hot, (N, K)
     weight = torch.ones_like(target) if negative is None else negative.to(cls_score).expand_as(target)
     if background is not None:
         weight = torch.where((label < num_columns).unsqueeze(1), weight, background.to(cls_score))
