@@ -71,6 +71,7 @@ def _reworded(error: Exception) -> str | None:
             for cls in classes
             for base in inspect.getmro(cls)
             for argument in inspect.signature(base.__init__).parameters
+            if argument != name  # an argument of a base class that this class does not pass on
         ]
         return f'{owner} has no argument {name!r}.{did_you_mean(name, arguments)}'
     return None

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
 from ltmm.registry import STAGES
-from ltmm.utils.errors import InputError
+from ltmm.utils.errors import InputError, did_you_mean
 from ltmm.utils.launch import check_checkpoint, load_config, use_amp
 
 from .base import Stage
@@ -41,10 +41,11 @@ def read_stages(args: argparse.Namespace) -> list[Stage]:
     stages: list[Stage] = []
     config, options = None, shared
     for number, (item, own_options) in enumerate(zip(items, own), 1):
-        stage_type = STAGES.get(item['type'])
-        if stage_type is None:
-            raise InputError(f'There is no stage {item["type"]} in the registry STAGES.')
-        del item['type']
+        type_name = item.pop('type', None)
+        stage_type = type_name and STAGES.get(type_name)
+        if not stage_type:
+            names = [f'ltmm.{name}' for name in STAGES.module_dict]
+            raise InputError(f'There is no stage type={type_name!r}.{did_you_mean(str(type_name), names)}')
         takes_over = 'config' not in item and stage_type.default_config == 'previous'
         if takes_over and config is None:
             raise InputError(f'{stage_type.__name__} needs a `config` or a stage before it.')
@@ -104,9 +105,11 @@ def run_stages(stages: Sequence[Stage], start: int, first_checkpoint: Path | Non
         else:
             stage.write_record()
             with_results(stage, results).run(checkpoint)
+        barrier()
+        if given is None and not stage.is_complete:
+            raise InputError(f'{type(stage).__name__}.run did not write {stage.result}.')
         results[stage.name] = given or stage.result
         checkpoint = given or stage.next_checkpoint(checkpoint)
-        barrier()
     return checkpoint
 
 

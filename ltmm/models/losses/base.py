@@ -97,6 +97,11 @@ class LogitLoss(nn.Module):
         cls_score = at_least_float32(cls_score)
         with torch.autocast(cls_score.device.type, enabled=False):
             loss = self.unreduced(cls_score, label)  # (N,)
+        if loss.shape[:1] != cls_score.shape[:1]:
+            raise InputError(
+                f'{type(self).__name__}.unreduced: expected one loss per row, for {len(cls_score)} rows, but '
+                f"got shape {tuple(loss.shape)}: use reduction='none' in it."
+            )
         return self.loss_weight * self.reduce(loss, weight, reduction_override or self.reduction, avg_factor)
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:

@@ -85,6 +85,9 @@ class Objective(nn.Module):
         self._check(inputs)
         with torch.autocast(inputs.label.device.type, enabled=False):
             terms = self.terms(inputs.at_least_float32())
+        if not isinstance(terms, dict):
+            name = type(self).__name__
+            raise InputTypeError(f'{name}.terms: expected dict(loss_name=tensor), but got {type(terms).__name__}.')
         if len(inputs.label):
             return terms
         used = (inputs.features, inputs.cls_score, inputs.expert_logits, *self.parameters())
@@ -104,6 +107,8 @@ class AuxLoss(nn.Module):
 
     def __init__(self, loss: dict) -> None:
         super().__init__()
+        if not isinstance(loss, dict) or 'type' not in loss:
+            raise InputTypeError(f'Expected `aux_losses` to be a list of dict(type=...), but it has {loss!r}.')
         loss = dict(loss)
         self.weight, self.name = loss.pop('weight', 1.0), loss.pop('name', None)
         check(weight=(self.weight, 'finite'))

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from toy import StopHook, Stopped, run_tool, toy_config
 
-from ltmm.engine.stages import first_to_run, link_result, read_stages, run_stages
-from ltmm.registry import MODELS
+from ltmm.engine.stages import Stage, first_to_run, link_result, read_stages, run_stages
+from ltmm.registry import MODELS, STAGES
 from ltmm.utils.launch import build_runner, common_parser
 
 FREEZE = dict(type='ltmm.FreezeHook', prefixes=['backbone'])
@@ -303,3 +304,33 @@ def test_from_the_command_line_to_the_test(configs, tmp_path):
     missing = run_tool(*args[:4], '--first-stage', 'nowhere.pth')
     assert missing.returncode and 'Traceback' not in missing.stderr
     assert 'nowhere.pth does not exist' in missing.stderr.splitlines()[-1]
+
+
+def test_stage_that_does_not_write_its_result_is_named(configs, tmp_path):
+    @STAGES.register_module(force=True)
+    @dataclass(kw_only=True)
+    class LazyStage(Stage):
+        result = tmp_path / 'never.pth'
+
+        def run(self, previous):
+            pass
+
+    cfg = Config.fromfile(configs['crt'])
+    cfg.stages = [dict(type='LazyStage', config=str(configs['crt']))]
+    cfg.dump(tmp_path / 'lazy.py')
+    try:
+        with pytest.raises(ValueError, match=r'LazyStage.run did not write .*never.pth'):
+            run(tmp_path / 'lazy.py', tmp_path / 'work')
+    finally:
+        del STAGES.module_dict['LazyStage']
+
+
+@pytest.mark.parametrize(
+    'stage, hint', [(dict(type='ltmm.TrainStag'), 'Did you mean ltmm.TrainStage'), (dict(), 'None')]
+)
+def test_unknown_stage_is_named(configs, tmp_path, stage, hint):
+    cfg = Config.fromfile(configs['crt'])
+    cfg.stages = [stage]
+    cfg.dump(tmp_path / 'unknown.py')
+    with pytest.raises(ValueError, match=f'There is no stage type=.*{hint}'):
+        run(tmp_path / 'unknown.py', tmp_path / 'work')

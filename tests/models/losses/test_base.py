@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ltmm.models.losses import ClassPriorLoss, reduce_loss
+from ltmm.models.losses import ClassificationLoss, ClassPriorLoss, reduce_loss
 
 
 class ScoreOfLabel(ClassPriorLoss):
@@ -52,3 +52,12 @@ def test_half_precision_is_computed_in_float32():
 def test_bad_inputs(options, args, kwargs, message):
     with pytest.raises(ValueError, match=message):
         loss(**options)(*args, **kwargs)
+
+
+def test_unreduced_that_reduces_is_refused():
+    class Reduced(ClassificationLoss):
+        def unreduced(self, cls_score, label):
+            return torch.nn.functional.cross_entropy(cls_score, label)
+
+    with pytest.raises(ValueError, match="Reduced.unreduced: expected one loss per row, for 4 rows.*reduction='none'"):
+        Reduced()(torch.zeros(4, 3), torch.zeros(4, dtype=torch.long))

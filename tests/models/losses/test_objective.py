@@ -111,3 +111,18 @@ def test_terms_of_a_batch_without_rows_are_zero_and_keep_the_graph():
     assert loss == 0
     loss.backward()
     assert features.grad is not None and not objective.layer.weight.grad.any()
+
+
+def test_terms_that_are_no_dict_are_refused():
+    class Scalar(Objective):
+        def terms(self, inputs):
+            return inputs.label.sum()
+
+    with pytest.raises(TypeError, match='Scalar.terms: expected dict.* but got Tensor'):
+        Scalar()(LossInputs(torch.zeros(1, dtype=torch.long)))
+
+
+@pytest.mark.parametrize('cfg', [dict(weight=0.1), 'ltmm.BalancedContrastiveLoss'])
+def test_auxiliary_loss_without_type_is_refused(cfg):
+    with pytest.raises(TypeError, match='list of dict'):
+        AuxLoss(cfg)
