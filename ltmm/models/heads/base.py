@@ -79,6 +79,18 @@ class ChecksLosses:
     accepts: ClassVar[tuple[type, ...]]
     provides: ClassVar[tuple[str, ...]] = ()
 
+    def init_aux_losses(self, main_loss: nn.Module, aux_losses: Sequence[dict]) -> None:
+        """Build the auxiliary losses, and check that these and the main loss fit.
+
+        Args:
+            main_loss: The main loss of the head.
+            aux_losses: Configs of objectives, see :class:`AuxLoss`.
+        """
+        self.aux_losses = nn.ModuleList(map(AuxLoss, aux_losses))
+        check_loss(self, main_loss, self.accepts, [name for name in self.provides if name != 'loss'])
+        for aux_loss in self.aux_losses:
+            check_loss(self, aux_loss.objective, (Objective,), self.provides)
+
 
 class LongTailHeadMixin(ChecksLosses, UsesClassDistribution):
     """Mixin of mmpretrain's heads: main loss of either kind, auxiliary losses, class distribution in the checkpoint."""
@@ -105,11 +117,7 @@ class LongTailHeadMixin(ChecksLosses, UsesClassDistribution):
         """
         check(num_classes=(num_classes, 'int >= 1'))
         self.init_class_distribution(class_counts, num_classes)
-        self.aux_losses = nn.ModuleList(map(AuxLoss, aux_losses))
-        before_main_loss = [name for name in self.provides if name != 'loss']
-        check_loss(self, self.loss_module, self.accepts, before_main_loss)
-        for aux_loss in self.aux_losses:
-            check_loss(self, aux_loss.objective, (Objective,), self.provides)
+        self.init_aux_losses(self.loss_module, aux_losses)
 
     def labels_of(self, data_samples: Sequence[DataSample]) -> Tensor:
         """Return class indices, (N,), or soft labels, (N, C)."""

@@ -6,9 +6,9 @@ from typing import Any
 from mmdet.models.roi_heads import bbox_heads as mmdet_heads
 from torch import Tensor, nn
 
-from ltmm.models.heads.base import ChecksLosses, check_loss
+from ltmm.models.heads.base import ChecksLosses
 from ltmm.models.losses.detection.base import BoxHeadLoss
-from ltmm.models.losses.objective import AuxLoss, LossInputs, Objective, merge_terms
+from ltmm.models.losses.objective import LossInputs, Objective, merge_terms
 from ltmm.registry import MODELS
 
 __all__ = ['ConvFCBBoxHead', 'Shared2FCBBoxHead', 'Shared4Conv1FCBBoxHead']
@@ -33,11 +33,7 @@ class BBoxHeadMixin(ChecksLosses):
 
     def __init__(self, *args: Any, aux_losses: Sequence[dict] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.aux_losses = nn.ModuleList(map(AuxLoss, aux_losses))
-        before_main_loss = [name for name in self.provides if name != 'loss']
-        check_loss(self, self.loss_cls, self.accepts, before_main_loss)
-        for aux_loss in self.aux_losses:
-            check_loss(self, aux_loss.objective, (Objective,), self.provides)
+        self.init_aux_losses(self.loss_cls, aux_losses)
         if isinstance(self.loss_cls, Objective):
             self.loss_cls = ObjectiveOfBoxes(self.loss_cls)
         elif isinstance(self.loss_cls, BoxHeadLoss) and self.with_cls and kwargs.get('init_cfg') is None:
