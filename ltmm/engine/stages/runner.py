@@ -105,9 +105,9 @@ def run_stages(stages: Sequence[Stage], start: int, first_checkpoint: Path | Non
         else:
             stage.write_record()
             with_results(stage, results).run(checkpoint)
-        barrier()
-        if given is None and not stage.is_complete:
-            raise InputError(f'{type(stage).__name__}.run did not write {stage.result}.')
+            barrier()
+            if not stage.is_complete:
+                raise InputError(f'{type(stage).__name__}.run did not write {stage.result}.')
         results[stage.name] = given or stage.result
         checkpoint = given or stage.next_checkpoint(checkpoint)
     return checkpoint
