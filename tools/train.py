@@ -2,7 +2,8 @@
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import build_runner, common_parser, latest_checkpoint, load_config, use_amp
+from ltmm.utils.launch import build_runner, common_parser, load_config, use_amp
+from ltmm.utils.work_dir import latest_checkpoint, lock_work_dir
 
 
 def main() -> None:
@@ -19,6 +20,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     cfg = load_config(args)
+    lock_work_dir(cfg.work_dir)
     if args.resume:
         cfg.resume = True
         cfg.load_from = latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume

@@ -26,12 +26,15 @@ def main() -> None:
     args = parser.parse_args()
 
     from ltmm.engine.stages import first_to_run, link_result, read_stages, run_stages
+    from ltmm.utils.work_dir import lock_work_dir
 
     stages = read_stages(args)
+    work_dir = stages[0].folder.parent
+    lock_work_dir(work_dir)
     start = first_to_run(stages, args.first_stage)
     checkpoint = run_stages(stages, start, args.first_stage)
     if checkpoint is not None:
-        link_result(checkpoint, stages[-1].folder.parent)
+        link_result(checkpoint, work_dir)
         print(f'Test it: python tools/test.py {args.config} {checkpoint}')
 
 

@@ -16,7 +16,7 @@ class AtomicLocalBackend(LocalBackend):
         """Write ``obj`` to a temporary file, then rename it; after an error, the old file is untouched."""
         folder = os.path.dirname(os.path.abspath(filepath))
         os.makedirs(folder, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix='.' + os.path.basename(filepath), dir=folder)
+        handle, temporary = tempfile.mkstemp(prefix=f'.{os.path.basename(filepath)}.', suffix='.part', dir=folder)
         try:
             with os.fdopen(handle, 'wb') as file:
                 file.write(obj)
@@ -27,6 +27,10 @@ class AtomicLocalBackend(LocalBackend):
         except BaseException:
             os.unlink(temporary)
             raise
+
+    def put_text(self, obj: str, filepath: str | os.PathLike, encoding: str = 'utf-8') -> None:
+        """Write a text, see :meth:`put`."""
+        self.put(obj.encode(encoding), filepath)
 
 
 def _umask() -> int:

@@ -2,9 +2,9 @@
 
 import argparse
 import os
-import re
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from .environment import EnvironmentProblem, check_environment
 from .errors import InputError, did_you_mean
 
-__all__ = ['build_runner', 'check_checkpoint', 'common_parser', 'latest_checkpoint', 'load_config', 'use_amp']
+__all__ = ['build_runner', 'check_checkpoint', 'common_parser', 'load_config', 'use_amp']
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -107,25 +107,8 @@ def use_amp(cfg: Config) -> None:
         cfg.optim_wrapper.type = 'ltmm.CPUAmpOptimWrapper'
 
 
-def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """Find the checkpoint to resume from: the one in ``last_checkpoint``, else that of the highest epoch or iteration.
-
-    A process killed while it writes ``last_checkpoint`` leaves that file empty.
-    """
-    last = Path(work_dir, 'last_checkpoint')
-    path = last.read_text().strip() if last.is_file() else ''
-    if path and Path(path).is_file():
-        return path
-    numbered = {
-        int(match[1]): path
-        for path in Path(work_dir).glob('*.pth')
-        if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))
-    }
-    return str(numbered[max(numbered)]) if numbered else None
-
-
 def check_checkpoint(path: str | Path) -> None:
-    """Raise an InputError if the file is truncated or not a checkpoint."""
+    """Raise an InputError if the file is truncated, altered or not a checkpoint."""
     path = Path(path)
     if not path.is_file():  # a URL, or missing: torch reports that
         return
@@ -133,6 +116,16 @@ def check_checkpoint(path: str | Path) -> None:
         start = file.read(2)
     if not (start == b'PK' and zipfile.is_zipfile(path)) and start[:1] != b'\x80':  # zip, or pickle before torch 1.6
         raise InputError(f'{path} is truncated or not a checkpoint ({path.stat().st_size:,} bytes).')
+    if start == b'PK' and not _is_intact(path):
+        raise InputError(f'{path} is damaged: its content does not have the checksum it was written with.')
+
+
+def _is_intact(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None  # torch.load does not compare the checksums
+    except (zipfile.BadZipFile, NotImplementedError, OSError, RuntimeError, ValueError, zlib.error):
+        return False
 
 
 def _drop_scope(value: object) -> None:

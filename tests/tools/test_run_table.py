@@ -9,6 +9,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 from toy import ROOT, run_tool, toy_config
 
@@ -199,7 +200,8 @@ def test_first_stage_of_another_row(tool, config, staged, tmp_path):
     run, first = plan(tool, staged, config, *args)
     assert run.first_stage is first
     assert '--first-stage' not in run.command
-    (first.folder / 'epoch_2.pth').parent.mkdir(parents=True)
+    first.folder.mkdir(parents=True)
+    torch.save({}, first.folder / 'epoch_2.pth')
     (first.folder / 'last_checkpoint').write_text('/elsewhere/epoch_2.pth')
     complete(first, 50.0)
     expected = ['--first-stage', str(first.folder / 'epoch_2.pth')]

@@ -6,7 +6,7 @@ import torch
 from toy import ROOT, run_tool, toy_config
 
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import check_checkpoint, common_parser, latest_checkpoint, load_config
+from ltmm.utils.launch import check_checkpoint, common_parser, load_config
 
 
 @pytest.fixture
@@ -67,16 +67,6 @@ def test_out_must_be_json_or_pkl(error_line, capsys):
     assert '.json file (metrics) or a .pkl file' in capsys.readouterr().err
 
 
-def test_latest_checkpoint_without_a_pointer(tmp_path):
-    assert latest_checkpoint(tmp_path) is None
-    for name in ('epoch_2.pth', 'epoch_10.pth', 'best_epoch_11.pth'):
-        (tmp_path / name).touch()
-    (tmp_path / 'last_checkpoint').touch()
-    assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_10.pth')
-    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
-    assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_2.pth')
-
-
 def test_scope_of_an_external_base_is_dropped(config, tmp_path):
     (tmp_path / 'new.py').write_text(f"_base_ = r'{config}'\ntrain_dataloader = dict(_scope_='ltmm')\n")
     cfg = load_config(common_parser('').parse_args([str(tmp_path / 'new.py')]))
@@ -110,3 +100,15 @@ def test_truncated_checkpoint(tmp_path):
         with pytest.raises(ValueError, match='epoch_1.pth is truncated'):
             check_checkpoint(path)
     check_checkpoint('https://somewhere/else.pth')
+
+
+def test_flipped_byte(tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(weight=torch.zeros(1000)), path)
+    whole = path.read_bytes()
+    for place in (len(whole) // 2, whole.index(b'data.pkl') + 70):  # a weight, the pickle
+        altered = bytearray(whole)
+        altered[place] ^= 4
+        path.write_bytes(altered)
+        with pytest.raises(ValueError, match='epoch_1.pth is damaged'):
+            check_checkpoint(path)

@@ -16,6 +16,9 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
+from ltmm.utils.atomic_backend import AtomicLocalBackend
+from ltmm.utils.work_dir import latest_checkpoint
+
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = dict(  # columns of the table by evaluator
     LongTailMetric={
@@ -49,7 +52,7 @@ class Run:
     record: dict = field(default_factory=dict)  # run.json
 
     def __post_init__(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, ValueError):  # missing, or half-written by an older version
             self.record = json.loads((self.folder / 'run.json').read_text())
 
     @property
@@ -100,7 +103,7 @@ class Run:
 
     @property
     def last_checkpoint(self) -> Path:
-        return self.folder / Path((self.folder / 'last_checkpoint').read_text().strip()).name
+        return Path(latest_checkpoint(self.folder))
 
     @property
     def command(self) -> list[str]:
@@ -120,10 +123,7 @@ class Run:
         seconds = self.record.get('seconds', 0) + (now - self.started if self.started else 0)
         self.started = now
         self.record |= dict(state=state, fingerprint=self.fingerprint, seconds=seconds, **values)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.folder / 'run.json.part'
-        part.write_text(json.dumps(self.record, indent=2))
-        part.replace(self.folder / 'run.json')
+        AtomicLocalBackend().put_text(json.dumps(self.record, indent=2), self.folder / 'run.json')
 
 
 def columns(runs: Sequence[Run]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.errors import InputError
 
 __all__ = ['Stage']
@@ -94,15 +95,18 @@ class Stage:
     def write_record(self) -> None:
         """Write settings and config, which a resumed run is compared with."""
         if is_main_process():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / RECORD).write_text(self._record())
+            AtomicLocalBackend().put_text(self._record(), self.folder / RECORD)
 
     def check_same_config(self) -> None:
         """Refuse to resume what was started with another config."""
         record = self.folder / RECORD
-        if not record.is_file() or record.read_text() == self._record():
+        text = record.read_text(encoding='utf-8', errors='replace') if record.is_file() else self._record()
+        if text == self._record():
             return
-        lines = difflib.unified_diff(record.read_text().splitlines(), self._record().splitlines(), n=0, lineterm='')
+        if not _is_json(text):
+            self.log(f'{record} is incomplete, so its config is not compared with this one')
+            return
+        lines = difflib.unified_diff(text.splitlines(), self._record().splitlines(), n=0, lineterm='')
         changes = '\n'.join(line for line in list(lines)[2:] if not line.startswith('@@'))
         raise InputError(
             f'{self.folder.name} was started in {self.folder} with another config (-) than this one (+):\n'
@@ -113,3 +117,11 @@ class Stage:
         cfg = {key: value for key, value in self.cfg.to_dict().items() if key not in VOLATILE_KEYS}
         record = dict(type=type(self).__name__, settings=self.settings(), cfg=cfg)
         return json.dumps(record, indent=1, sort_keys=True, default=str)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

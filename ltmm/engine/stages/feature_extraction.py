@@ -19,6 +19,7 @@ from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.engine.post_process.validation_data import same_images
 from ltmm.engine.runner.model_outputs import build_test_loader, build_test_runner, model_outputs
 from ltmm.registry import STAGES
+from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 from ltmm.utils.wrappers import unwrap_model
@@ -141,7 +142,7 @@ def extract_features(
             files['info'].unlink(missing_ok=True)
             np.save(files['labels'], table.labels)
             os.replace(unfinished, files['features'])
-            files['info'].write_text(json.dumps(info), encoding='utf-8')
+            AtomicLocalBackend().put_text(json.dumps(info), files['info'])
     finally:
         if rank == 0:
             unfinished.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
 from ltmm.registry import STAGES
+from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.errors import InputError, did_you_mean
 from ltmm.utils.launch import check_checkpoint, load_config, use_amp
 
@@ -119,7 +120,7 @@ def link_result(checkpoint: Path, work_dir: Path) -> None:
         link = work_dir / checkpoint.name
         link.unlink(missing_ok=True)
         os.symlink(os.path.relpath(checkpoint, work_dir), link)
-        (work_dir / 'last_checkpoint').write_text(str(link))
+        AtomicLocalBackend().put_text(str(link), work_dir / 'last_checkpoint')
 
 
 def with_results(stage: Stage, results: Mapping[str, Path]) -> Stage:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ltmm.registry import STAGES
 from ltmm.utils.launch import build_runner
+from ltmm.utils.work_dir import latest_checkpoint
 
 from .base import Stage
 
@@ -30,15 +31,10 @@ class TrainStage(Stage):
     @property
     def latest_checkpoint(self) -> Path | None:
         try:
-            name = Path((self.folder / 'last_checkpoint').read_text().strip()).name
-        except FileNotFoundError:
-            return None
-        if not (self.folder / name).is_file():
-            raise FileNotFoundError(
-                f'{self.folder.name}: its checkpoint {self.folder / name} is gone. Restore it, delete {self.folder} to '
-                'train this stage again, or pass the last checkpoint of the first stage as --first-stage.'
-            )
-        return self.folder / name
+            latest = latest_checkpoint(self.folder)
+        except FileNotFoundError as e:
+            raise FileNotFoundError(f'{e} Or pass the last checkpoint of the first stage as --first-stage.') from None
+        return latest and Path(latest)
 
     def run(self, previous: Path | None) -> None:
         latest = self.latest_checkpoint
