@@ -1,10 +1,20 @@
-"""Base classes of losses that are functions of logits and labels."""
+"""Base classes of losses that are functions of logits and labels, and how the ranks share a loss.
+
+Several ranks learn as one process from all their batches. DDP averages the gradients of the ranks, so that a sum counts
+R times on each of R ranks, and a mean divides by the average number of rows per rank (:func:`divisor`). Any other
+function of sums or means takes them from :func:`mean_over_ranks`. So every rank has to call a loss equally often. One
+process computes nothing of this.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
+from torch.autograd import Function
 
+from ltmm.models.state.base import NeedsWholeBatch, gather_with_own
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
@@ -17,6 +27,9 @@ __all__ = [
     'LogitLoss',
     'at_least_float32',
     'check_soft_labels',
+    'divisor',
+    'gather_features',
+    'mean_over_ranks',
     'reduce_loss',
 ]
 
@@ -28,10 +41,69 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
+def mean_over_ranks(value: Tensor, per_rank: bool = False) -> Tensor:
+    """Average a tensor over the ranks; its gradient, which DDP averages, stays that of the own rank.
+
+    Args:
+        value: A floating-point tensor of the same shape on all ranks.
+        per_rank: Leave it as it is.
+    """
+    if per_rank or get_world_size() == 1:
+        return value
+    mean = value.detach().clone()
+    all_reduce(mean, op='mean')
+    return value + (mean - value.detach()) if value.requires_grad else mean
+
+
+def divisor(num: float | Tensor, like: Tensor) -> float | Tensor:
+    """Return what to divide a sum over the own rows by, for the mean over the rows of all ranks; of them at least 1.
+
+    Args:
+        num: Number of own rows, or their total weight.
+        like: A tensor of the dtype and the device of the sum.
+    """
+    if get_world_size() == 1:
+        return num.clamp(min=1) if isinstance(num, Tensor) else max(num, 1)
+    num = num.detach().to(like) if isinstance(num, Tensor) else like.new_full((), num)
+    return mean_over_ranks(num).clamp(min=1 / get_world_size())
+
+
+class _GatherFeatures(Function):
+    """Autograd function of :func:`gather_features`."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (features, label), own = gather_with_own(features, label)
+        ctx.own = own
+        own_rows = torch.arange(own.start, own.stop, device=label.device)
+        ctx.mark_non_differentiable(label, own_rows)
+        return features, label, own_rows
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor, None]:
+        grad = grad.clone()
+        all_reduce(grad)
+        return grad[ctx.own], None
+
+
+def gather_features(features: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return features and labels of all ranks, (M, D) and (M,), and which rows are the own ones, (N,).
+
+    Features get the gradients of the losses of all ranks.
+
+    Args:
+        features: (N, D); N may differ between ranks.
+        label: (N,).
+    """
+    if get_world_size() == 1:
+        return features, label, torch.arange(len(label), device=label.device)
+    return _GatherFeatures.apply(features, label)
+
+
 def reduce_loss(
     loss: Tensor, weight: Tensor | None = None, reduction: str = 'mean', avg_factor: float | None = None
 ) -> Tensor:
-    """Weight and reduce element-wise losses.
+    """Weight and reduce element-wise losses, over the rows of all ranks.
 
     Args:
         loss: (N,) or (N, C).
@@ -47,11 +119,11 @@ def reduce_loss(
     if reduction == 'sum':
         if avg_factor is not None:
             raise InputError("Expected reduction='mean' with `avg_factor`, but got reduction='sum'.")
-        return loss.sum()
-    return loss.sum() / max(loss.size(0) if avg_factor is None else avg_factor, 1)
+        return loss.sum() if get_world_size() == 1 else get_world_size() * loss.sum()
+    return loss.sum() / divisor(loss.size(0) if avg_factor is None else avg_factor, loss)
 
 
-class LogitLoss(nn.Module):
+class LogitLoss(NeedsWholeBatch, nn.Module):
     """Base class of all losses that need only logits and labels: weighting, reduction, float32 under AMP.
 
     A subclass writes :meth:`unreduced`. What kind of labels a loss takes is told by its base class:
@@ -67,6 +139,10 @@ class LogitLoss(nn.Module):
         check(loss_weight=(loss_weight, '>= 0'), reduction=(reduction, REDUCTIONS))
         self.loss_weight = loss_weight
         self.reduction = reduction
+
+    @property
+    def needs_whole_batch(self) -> bool:
+        return self.reduction == 'sum'  # of pieces, MMEngine averages the gradients
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
         """Return the loss of each sample, (N,), from float32 or float64 logits."""

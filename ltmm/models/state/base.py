@@ -3,13 +3,26 @@
 from collections.abc import Callable
 
 import torch
-from mmengine.dist import all_gather, get_world_size
+from mmengine.dist import all_gather, get_rank, get_world_size
 from torch import Tensor, nn
 
-__all__ = ['TrainingState', 'gather_rows']
+__all__ = ['NeedsWholeBatch', 'TrainingState', 'gather_rows', 'gather_with_own']
 
 
-class TrainingState(nn.Module):
+class NeedsWholeBatch:
+    """Mixin of modules that treat a batch in pieces differently from the whole batch.
+
+    Pieces on several ranks are fine: the ranks talk to each other. Pieces one after the other, as gradient accumulation
+    makes them, cannot, so :class:`ltmm.engine.RanksHook` refuses it.
+    """
+
+    @property
+    def needs_whole_batch(self) -> bool:
+        """Whether this module, with its settings, does so."""
+        return True
+
+
+class TrainingState(NeedsWholeBatch, nn.Module):
     """Base of modules that keep something while training.
 
     The state lives in buffers: it is saved with the model, and keeps its dtype when the model is cast (half precision
@@ -45,3 +58,15 @@ def gather_rows(*tensors: Tensor) -> tuple[Tensor, ...]:
         padded[: len(tensor)] = tensor
         gathered.append(torch.cat([part[:n] for part, n in zip(all_gather(padded), num_rows)]))
     return tuple(gathered)
+
+
+@torch.no_grad()
+def gather_with_own(*tensors: Tensor) -> tuple[list[Tensor], slice]:
+    """Concatenate the rows of all ranks, see :func:`gather_rows`, and return where the own ones are in them."""
+    num_rows = len(tensors[0])
+    if get_world_size() == 1:
+        return [tensor.detach() for tensor in tensors], slice(0, num_rows)
+    rank = torch.full((num_rows,), get_rank(), device=tensors[0].device)
+    *gathered, rank_of_row = gather_rows(*tensors, rank)
+    start = int((rank_of_row < get_rank()).sum())
+    return gathered, slice(start, start + num_rows)

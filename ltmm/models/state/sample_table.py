@@ -41,6 +41,10 @@ class SampleTable(TrainingState):
         self.fill = fill
         self.register_buffer('values', torch.full((num_samples, *shape), fill, dtype=dtype))
 
+    @property
+    def needs_whole_batch(self) -> bool:
+        return False
+
     def read(self, sample_idx: Tensor) -> Tensor:
         """Copy the values of some samples, (B, *shape).
 

@@ -34,7 +34,7 @@ class ClassBalancedLoss(ReweightedLoss):
         gamma: Focusing strength, for ``'focal'`` only.
         normalize: See :class:`ReweightedLoss`.
         loss_weight: Weight of the loss.
-        **kwargs: ``class_counts`` and ``num_classes`` of :class:`ReweightedLoss`.
+        **kwargs: ``class_counts``, ``num_classes`` and ``per_rank`` of :class:`ReweightedLoss`.
     """
 
     def __init__(

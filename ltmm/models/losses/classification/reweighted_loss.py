@@ -13,7 +13,7 @@ from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputTypeError
 
-from ..base import ClassificationLoss, LogitLoss
+from ..base import ClassificationLoss, LogitLoss, divisor, mean_over_ranks
 
 __all__ = ['ReweightedLoss', 'sample_weights']
 
@@ -45,8 +45,8 @@ class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
     Two normalizations are in use; they differ like two learning rates:
 
     - ``normalize='weight_sum'``: :math:`\sum_i w_{y_i} \ell_i / \sum_i w_{y_i}`, as PyTorch's cross entropy and the
-      code of LDAM-DRW do. The weights of a batch are scaled to mean 1; with several processes each scales its own part
-      of the batch, as in that code.
+      code of LDAM-DRW do. The weights of a batch are scaled to mean 1, over all ranks; with ``per_rank=True`` each rank
+      scales its own part, as that code does in several processes.
     - ``normalize='batch_size'``: :math:`\sum_i w_{y_i} \ell_i / N`, as the code of Class-Balanced Loss and mmpretrain's
       ``class_weight`` do.
 
@@ -64,6 +64,7 @@ class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
         normalize: ``'weight_sum'`` or ``'batch_size'``.
         class_counts: Training images per class for the weights. Default: taken from the training data.
         num_classes: C, to check the counts against.
+        per_rank: See ``normalize='weight_sum'``.
     """
 
     def __init__(
@@ -75,10 +76,11 @@ class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
         normalize: str = 'weight_sum',
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
         num_classes: int | None = None,
+        per_rank: bool = False,
     ) -> None:
         super().__init__()
         check(normalize=(normalize, NORMALIZATIONS))
-        self.kind, self.beta, self.power, self.normalize = kind, beta, power, normalize
+        self.kind, self.beta, self.power, self.normalize, self.per_rank = kind, beta, power, normalize, per_rank
         self._weights_of(ClassDistribution([1]))  # checks kind, beta and power
         self.loss = MODELS.build(loss)
         if isinstance(self.loss, LogitLoss) and not isinstance(self.loss, ClassificationLoss):
@@ -90,6 +92,10 @@ class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
                 f'{type(self).__name__} needs a loss with a `weight` per sample, but got {type(self.loss).__name__}.'
             )
         self.init_class_distribution(class_counts, num_classes)
+
+    @property
+    def needs_whole_batch(self) -> bool:
+        return self.normalize == 'weight_sum'
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         self.register_derived('class_weight', self._weights_of(distribution))
@@ -106,12 +112,15 @@ class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
         self.check_logits(cls_score)
         dtype = torch.promote_types(cls_score.dtype, torch.float32)
         weights = sample_weights(label, self.class_weight.to(cls_score.device, dtype))  # (N,)
-        total = len(weights)
+        total = divisor(len(weights), weights)
         if weight is not None:
-            weights, total = weights * weight, weight.sum()
+            weights, total = weights * weight, mean_over_ranks(weight.to(weights).sum(), self.per_rank)
         reduction = reduction_override or getattr(self.loss, 'reduction', 'mean')  # losses of mmpretrain may have none
         if self.normalize == 'weight_sum' and reduction == 'mean':
-            weights = weights * total / weights.sum().clamp(min=torch.finfo(dtype).tiny)
+            norm = mean_over_ranks(weights.sum(), self.per_rank)
+            weights = weights * total / norm.clamp(min=torch.finfo(dtype).tiny)
+        if reduction == 'mean' and not isinstance(self.loss, LogitLoss):  # which ask the other ranks themselves
+            avg_factor = divisor(len(weights) if avg_factor is None else avg_factor, weights)
         return self.loss(cls_score, label, weight=weights, avg_factor=avg_factor, reduction_override=reduction_override)
 
     def _weights_of(self, distribution: ClassDistribution) -> np.ndarray:

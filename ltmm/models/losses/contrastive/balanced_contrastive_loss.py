@@ -7,46 +7,49 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltmm.models.layers.normed_linear import NormedLinear
+from ltmm.models.state.base import NeedsWholeBatch
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError
 
-from ..base import check_soft_labels
+from ..base import check_soft_labels, divisor, gather_features
 from ..objective import LossInputs, Objective
 
 __all__ = ['BalancedContrastiveLoss', 'balanced_contrastive_loss']
 
 
 def balanced_contrastive_loss(features: Tensor, label: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
-    """Compute the balanced supervised contrastive loss of each feature, (M,).
+    """Compute the balanced supervised contrastive loss of each feature, (N,), against those of all ranks.
 
     Args:
-        features: Unit vectors, (M, D).
-        label: Class indices, (M,).
+        features: Unit vectors, (N, D).
+        label: Class indices, (N,).
         prototypes: One unit vector per class, (C, D).
         temperature: T.
     """
-    references = torch.cat([features, prototypes])  # (M + C, D)
-    classes = torch.cat([label, torch.arange(len(prototypes), device=label.device)])  # (M + C,)
-    is_self = torch.eye(len(features), len(references), dtype=torch.bool, device=label.device)
-    is_positive = (label.unsqueeze(1) == classes) & ~is_self  # (M, M + C)
+    others, classes, own = gather_features(features, label)  # (M, D), (M,), (N,)
+    references = torch.cat([others, prototypes])  # (M + C, D)
+    classes = torch.cat([classes, torch.arange(len(prototypes), device=label.device)])  # (M + C,)
+    is_self = own.unsqueeze(1) == torch.arange(len(references), device=label.device)  # (N, M + C)
+    is_positive = (label.unsqueeze(1) == classes) & ~is_self  # (N, M + C)
     class_size = features.new_zeros(len(prototypes)).index_add_(0, classes, features.new_ones(len(classes)))
-    class_size = class_size[classes] - is_positive.to(features)  # (M, M + C), without the anchor in its own class
-    similarity = features @ references.T / temperature  # (M, M + C)
+    class_size = class_size[classes] - is_positive.to(features)  # (N, M + C), without the anchor in its own class
+    similarity = features @ references.T / temperature  # (N, M + C)
     log_sum = (similarity - class_size.log()).masked_fill(is_self, -torch.inf).logsumexp(1, keepdim=True)
     return ((log_sum - similarity) * is_positive).sum(1) / is_positive.sum(1)
 
 
 @MODELS.register_module()
-class BalancedContrastiveLoss(Objective):
+class BalancedContrastiveLoss(NeedsWholeBatch, Objective):
     r"""Contrastive loss that averages over the features of a class, so that head classes do not dominate tail classes.
 
     .. math::
         \ell_i = -\frac{1}{|P_i|} \sum_{p \in P_i} \log \frac{e^{z_i \cdot z_p / T}}
         {\sum_c \frac{1}{|B_c|} \sum_{k \in B_c} e^{z_i \cdot z_k / T}}
 
-    B_c are the projected features of class c in the batch, without i itself, and the prototype of the class, which is
-    projected from the classifier's weights; P_i are those of the class of i. Every class is thus in every batch.
+    B_c are the projected features of class c in the batch, of all ranks, without i itself, and the prototype of the
+    class, which is projected from the classifier's weights; P_i are those of the class of i. Every class is thus in
+    every batch. The batch-norm of the projection is per rank unless the config has ``sync_bn='torch'``.
     Use it in ``aux_losses`` beside ``ltmm.BalancedSoftmaxLoss``, with three views of each image: the first for the main
     loss (``cls_views=1``), the others for this one.
 
@@ -83,7 +86,7 @@ class BalancedContrastiveLoss(Objective):
         features = features.view(inputs.num_views, len(inputs.label), -1)[list(self.views)].flatten(0, 1)
         label = inputs.label.repeat(len(self.views))
         loss = balanced_contrastive_loss(features, label, self.prototypes(inputs.classifier), self.temperature)
-        return dict(loss_contrastive=loss.mean())
+        return dict(loss_contrastive=loss.sum() / divisor(len(loss), loss))
 
     def _check(self, inputs: LossInputs) -> None:
         check_soft_labels(self, inputs.label)

@@ -6,11 +6,12 @@ from mmengine.dist import all_reduce
 from torch import Tensor
 
 from ltmm.models.layers.meta_embedding import MetaEmbedding
+from ltmm.models.state.base import NeedsWholeBatch
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputTypeError
 
-from ..base import check_soft_labels
+from ..base import check_soft_labels, divisor, mean_over_ranks
 from ..objective import LossInputs, Objective
 
 __all__ = ['DiscCentroidsLoss', 'centroid_update', 'disc_centroids_loss']
@@ -21,8 +22,7 @@ def disc_centroids_loss(
 ) -> Tensor:
     """Compute half the mean squared distance to the own centroid, plus a hinge on that to the other centroids.
 
-    The first term has no gradient for the centroids, see :func:`centroid_update`. Of several ranks the hinge is on
-    the mean over all of them.
+    The first term has no gradient for the centroids, see :func:`centroid_update`. Means and hinge are over all ranks.
 
     Args:
         features: (N, D).
@@ -31,10 +31,11 @@ def disc_centroids_loss(
         margin: Of the squared distance to the other centroids, summed and divided by N C.
         repel_weight: Weight of the hinge.
     """
-    attract = (features - centroids.detach()[label]).square().sum(dim=1).mean() / 2
+    num = divisor(len(features), features)
+    attract = (features - centroids.detach()[label]).square().sum() / num / 2
     others = 1 - F.one_hot(label, len(centroids))  # (N, C)
-    distance = (torch.cdist(features, centroids).square() * others).mean()
-    repel = (margin - _mean_over_ranks(distance)).clamp(min=0)
+    distance = (torch.cdist(features, centroids).square() * others).sum() / (num * len(centroids))
+    repel = (margin - mean_over_ranks(distance)).clamp(min=0)
     return attract + repel_weight * repel
 
 
@@ -49,19 +50,12 @@ def centroid_update(features: Tensor, label: Tensor, centroids: Tensor) -> Tenso
     counts = F.one_hot(label, len(centroids)).sum(dim=0)  # (C,)
     all_reduce(counts)
     distance = (features.detach() - centroids[label]).square().sum(dim=1)  # (N,)
-    value = (distance / (1 + counts[label])).mean() / 2
+    value = (distance / (1 + counts[label])).sum() / divisor(len(features), features) / 2
     return value - value.detach()
 
 
-def _mean_over_ranks(value: Tensor) -> Tensor:
-    """Average a scalar over the ranks; its gradient, which DDP averages, stays that of the own rank."""
-    mean = value.detach().clone()
-    all_reduce(mean, op='mean')
-    return value + (mean - value.detach())
-
-
 @MODELS.register_module()
-class DiscCentroidsLoss(Objective):
+class DiscCentroidsLoss(NeedsWholeBatch, Objective):
     r"""Pulls features and the centroids of :class:`~ltmm.models.layers.MetaEmbedding` together by class.
 
     .. math::

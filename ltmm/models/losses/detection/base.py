@@ -10,7 +10,7 @@ from ltmm.registry import MODELS
 from ltmm.utils.environment import mmdet_is_usable
 from ltmm.utils.errors import InputError, InputTypeError
 
-from ..base import LogitLoss, at_least_float32
+from ..base import LogitLoss, at_least_float32, divisor
 
 __all__ = ['BoxHeadLoss', 'DenseHeadLoss', 'DetectionLoss', 'build_detection_loss', 'foreground_accuracy']
 
@@ -57,7 +57,8 @@ class BoxHeadLoss(nn.Module):
 class DetectionLoss(BoxHeadLoss, LogitLoss):
     """Base class of losses for box heads: C classes, label C is background.
 
-    The defaults are right for one sigmoid per class, with or without a column for background.
+    The defaults are right for one sigmoid per class, with or without a column for background. On several GPUs only
+    ltmm's heads take it: it divides by the proposals of all ranks, and mmdet's heads skip it on ranks without any.
 
     Attributes:
         num_background_columns: Columns of the classifier beside those of the C classes.
@@ -129,8 +130,11 @@ class MMDetSoftmaxLoss(BoxHeadLoss):
     def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
         return dict(acc=100 * (cls_score.argmax(1) == labels).sum() / max(len(labels), 1))
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor | dict[str, Tensor]:
-        return self.loss(*args, **kwargs)
+    def forward(
+        self, cls_score: Tensor, label: Tensor, *args: Any, avg_factor: float | None = None, **kwargs: Any
+    ) -> Tensor | dict[str, Tensor]:
+        avg_factor = divisor(len(label) if avg_factor is None else avg_factor, cls_score)
+        return self.loss(cls_score, label, *args, avg_factor=avg_factor, **kwargs)
 
 
 class MMDetSeesawLoss(MMDetSoftmaxLoss):

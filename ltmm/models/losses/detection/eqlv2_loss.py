@@ -71,7 +71,6 @@ class EQLv2Loss(DenseHeadLoss):
     levels or layers count as one iteration. N counts the proposals with a weight (``avg_factor`` of mmdet's heads);
     [1] divides by all proposals.
 
-    Use ltmm's box heads on several GPUs: mmdet's skip the loss on ranks without proposals, and the others would hang.
     mmdet's ``EQLV2Loss`` has the same formula, but mmdet's box heads take a softmax of its scores.
 
     [0] Tan et al., Equalization Loss v2: A New Gradient Balance Approach for Long-tailed Object Detection, CVPR 2021,

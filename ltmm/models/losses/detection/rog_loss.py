@@ -22,14 +22,13 @@ class ROGLoss(BoxHeadLoss):
 
         loss_cls=dict(type='ltmm.ROGLoss', loss=dict(type='ltmm.SeesawLoss', ...))
 
-    Use ltmm's box heads on several GPUs: mmdet's skip the loss on ranks without proposals, and the others would hang.
-
     [0] Zhang et al., Reconciling Object-Level and Global-Level Objectives for Long-Tail Detection, ICCV 2023.
     [1] github.com/EricZsy/ROG @1dad3cf. Reproduces [1] to 1e-6 (tests/conformance, ``rog_gap``).
 
     Args:
         loss: Loss of a box head: one of ltmm, or mmdet's softmax cross entropy or Seesaw loss.
-        loss_rank: Ranking loss on the logits of the C classes; built with ``num_classes``.
+        loss_rank: Ranking loss on the logits of the C classes, over the proposals of all ranks; built with
+            ``num_classes``.
     """
 
     def __init__(self, loss: dict, loss_rank: dict = dict(type='ltmm.GAPLoss')) -> None:

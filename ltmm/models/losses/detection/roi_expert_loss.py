@@ -10,7 +10,7 @@ from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError, MissingInputError
 
-from ..base import at_least_float32
+from ..base import at_least_float32, divisor, mean_over_ranks
 from ..expert import ExpertLoss
 from ..objective import LossInputs
 from .base import BoxHeadLoss, build_detection_loss
@@ -99,7 +99,7 @@ class RoIExpertLoss(RoILossOfExperts):
         check(reduction_override=(reduction_override, (None, 'mean')))
         cls_score = at_least_float32(cls_score)
         weight = cls_score.new_ones(len(label)) if weight is None else weight.to(cls_score)
-        avg_factor = max(len(label) if avg_factor is None else avg_factor, 1)
+        avg_factor = divisor(len(label) if avg_factor is None else avg_factor, cls_score)
         with torch.autocast(cls_score.device.type, enabled=False):
             logits = torch.stack(self.split(cls_score))  # (E, N, C + 2)
             is_background = label == self.widths[0] - 2
@@ -110,19 +110,13 @@ class RoIExpertLoss(RoILossOfExperts):
             return terms | self._class_terms(logits[..., :-2], label, is_object, weight, avg_factor)
 
     def _class_terms(
-        self, logits: Tensor, label: Tensor, is_object: Tensor, weight: Tensor, avg_factor: float
+        self, logits: Tensor, label: Tensor, is_object: Tensor, weight: Tensor, avg_factor: float | Tensor
     ) -> dict[str, Tensor]:
         """Compute the expert loss, a mean over the objects, and divide it by the number of proposals instead."""
         row = is_object.nonzero().squeeze(1)
-        if len(row):
-            share = weight[row].sum() / avg_factor
-            terms = self.loss(LossInputs(expert_logits=logits[:, row], label=label[row]))
-            return {name: term * share for name, term in terms.items()}
-        # without objects: the terms of an object of the most frequent class, times 0, so that all ranks have them
-        frequent = int(self.loss.get_class_distribution().instance_counts.argmax())
-        dummy = F.pad(logits, (0, 0, 0, 1))[:, -1:]
-        terms = self.loss(LossInputs(expert_logits=dummy, label=label.new_full((1,), frequent)))
-        return {name: term * 0 for name, term in terms.items()}
+        share = mean_over_ranks(weight[row].sum()) / avg_factor
+        terms = self.loss(LossInputs(expert_logits=logits[:, row], label=label[row]))
+        return {name: term * share for name, term in terms.items()}
 
 
 @MODELS.register_module()

@@ -55,7 +55,6 @@ class SeesawLoss(DetectionLoss, ClassificationLoss):
     ``loss_cls_classes``, both divided by the number of proposals with a weight. Classification heads have C columns.
     Best with cosines: ``mmdet.NormedLinear`` as ``cls_predictor_cfg``.
 
-    Use ltmm's box heads on several GPUs: mmdet's skip the loss on ranks without proposals, and the others would hang.
     mmdet's ``SeesawLoss`` counts on each rank alone.
 
     [0] Wang et al., Seesaw Loss for Long-Tailed Instance Segmentation, CVPR 2021, arXiv 2008.10032.

@@ -9,7 +9,7 @@ from torch import Tensor
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError
 
-from ..base import at_least_float32
+from ..base import at_least_float32, divisor
 from .base import HeadClassLoss
 
 __all__ = ['MaskedFeatureLoss', 'box_masks', 'masked_feature_loss']
@@ -54,7 +54,8 @@ def masked_feature_loss(
         distance = (feature - teacher_feature).square().sum(1)  # (B, H, W)
         covered = mask.flatten(1).sum(1)  # (B,)
         losses.append((distance * mask).flatten(1).sum(1) / (2 * covered).clamp(min=1))
-    return torch.stack(losses).mean()
+    losses = torch.stack(losses)  # (K, B)
+    return losses.sum() / (len(losses) * divisor(losses.size(1), losses))
 
 
 @MODELS.register_module()

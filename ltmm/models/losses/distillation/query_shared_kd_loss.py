@@ -8,7 +8,7 @@ from torch import Tensor
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError
 
-from ..base import at_least_float32
+from ..base import at_least_float32, divisor
 from ..expert.base import kl_divergence
 from .base import HeadClassLoss
 
@@ -16,7 +16,7 @@ __all__ = ['QuerySharedKDLoss', 'query_shared_kd_loss']
 
 
 def query_shared_kd_loss(cls_score: Tensor, teacher_cls_score: Tensor, head_classes: Tensor) -> Tensor:
-    """Compute the KL divergence of the softmax over the head classes, mean over all queries.
+    """Compute the KL divergence of the softmax over the head classes, mean over all queries of all ranks.
 
     Args:
         cls_score: Logits of the student for the queries of the teacher, (..., C) or wider.
@@ -24,7 +24,7 @@ def query_shared_kd_loss(cls_score: Tensor, teacher_cls_score: Tensor, head_clas
         head_classes: Class indices, (H,).
     """
     divergence = kl_divergence(teacher_cls_score[..., head_classes], cls_score[..., head_classes])  # (...)
-    return divergence.sum() / max(divergence.numel(), 1)
+    return divergence.sum() / divisor(divergence.numel(), divergence)
 
 
 @MODELS.register_module()

@@ -9,7 +9,7 @@ from torch import Tensor
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.errors import InputError
 
-from ..base import check_soft_labels
+from ..base import check_soft_labels, divisor, mean_over_ranks
 from ..objective import LossInputs, Objective
 
 __all__ = ['LOG_EPS', 'ExpertLoss', 'expert_cross_entropy', 'kl_divergence']
@@ -18,7 +18,7 @@ LOG_EPS = 1e-9  # SADE, BalPoE and MDCS add it before taking a logarithm
 
 
 def expert_cross_entropy(expert_logits: Tensor, label: Tensor, class_weight: Tensor | None = None) -> Tensor:
-    """Compute the mean cross entropy of each expert, (E,).
+    """Compute the mean cross entropy of each expert over the rows of all ranks, (E,).
 
     Args:
         expert_logits: (E, N, C).
@@ -29,9 +29,9 @@ def expert_cross_entropy(expert_logits: Tensor, label: Tensor, class_weight: Ten
     labels = torch.cat([label] * num_experts)
     losses = F.cross_entropy(expert_logits.flatten(0, 1), labels, reduction='none').view(num_experts, num_samples)
     if class_weight is None:
-        return losses.mean(1)
+        return losses.sum(1) / divisor(num_samples, losses)
     weight = class_weight[label]  # (N,)
-    return (losses * weight).sum(1) / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+    return (losses * weight).sum(1) / mean_over_ranks(weight.sum()).clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 def kl_divergence(target: Tensor, logits: Tensor) -> Tensor:

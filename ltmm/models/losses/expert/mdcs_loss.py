@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
+from ltmm.models.state.base import NeedsWholeBatch
 from ltmm.models.state.progress import UsesProgress
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
+from ..base import divisor
 from ..objective import LossInputs
 from .base import LOG_EPS, ExpertLoss, expert_cross_entropy, kl_divergence
 
@@ -29,11 +31,11 @@ def confident_consistency(weak: Tensor, strong: Tensor, label: Tensor) -> Tensor
     weak = weak.detach()
     confident = weak.argmax(-1) == label  # (E, N)
     divergence = kl_divergence(weak, strong)  # (E, N)
-    return (divergence * confident).sum(1) / confident.sum(1).clamp(min=1)
+    return (divergence * confident).sum(1) / divisor(confident.sum(1), divergence)
 
 
 @MODELS.register_module()
-class MDCSLoss(UsesProgress, ExpertLoss):
+class MDCSLoss(NeedsWholeBatch, UsesProgress, ExpertLoss):
     r"""Biases experts to many-, medium- and few-shot classes; each distills its weak view into its strong view.
 
     .. math::

@@ -7,6 +7,7 @@ from torch import Tensor
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
+from ..base import divisor
 from ..objective import LossInputs
 from .base import kl_divergence
 from .ride_loss import RIDELoss
@@ -47,7 +48,8 @@ class RIDEDistillLoss(RIDELoss):
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         expert_logits, t = inputs.expert_logits, self.distill_temperature
-        kl = kl_divergence(inputs.teacher_logits / t, expert_logits.mean(0) / t).mean()
+        kl = kl_divergence(inputs.teacher_logits / t, expert_logits.mean(0) / t)  # (N,)
+        kl = kl.sum() / divisor(len(kl), kl)
         terms = super().terms(inputs) | dict(loss_distill=self.distill_weight * t**2 * kl)
         return {name: len(expert_logits) * term for name, term in terms.items()}
 

@@ -6,11 +6,12 @@ import numpy as np
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
+from ltmm.models.state.base import NeedsWholeBatch
 from ltmm.models.state.progress import UsesProgress
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
-from ..base import CosineLoss
+from ..base import CosineLoss, divisor
 from ..classification.adjusted_ce_loss import adjusted_logits
 from ..classification.ldam_loss import ldam_margins
 from ..objective import LossInputs
@@ -31,7 +32,7 @@ def diversity_temperature(prior: np.ndarray, factor: float) -> np.ndarray:
 
 
 @MODELS.register_module()
-class RIDELoss(CosineLoss, UsesProgress, ExpertLoss):
+class RIDELoss(CosineLoss, NeedsWholeBatch, UsesProgress, ExpertLoss):
     r"""Trains each expert with LDAM margins, gives the tail more weight late in training, and rewards disagreement.
 
     .. math::
@@ -85,6 +86,10 @@ class RIDELoss(CosineLoss, UsesProgress, ExpertLoss):
         self.max_margin, self.scale, self.beta = max_margin, scale, beta
         super().__init__(**kwargs)
 
+    @property
+    def needs_whole_batch(self) -> bool:
+        return self.reweight_epoch is not None  # the weights are normalized to sum 1
+
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         self.register_derived('margin', self.scale * ldam_margins(distribution.instance_counts, self.max_margin))
         self.register_derived('class_weight', distribution.weights('effective_number', beta=self.beta))
@@ -103,7 +108,8 @@ class RIDELoss(CosineLoss, UsesProgress, ExpertLoss):
             return dict(loss_cls=loss)
         temperature = self.temperature.to(expert_logits) if is_reweighted else expert_logits.new_ones(())
         mean = expert_logits.detach().mean(0)  # (N, C)
-        kl = kl_divergence(mean / temperature, expert_logits / temperature).mean(1).sum()
+        kl = kl_divergence(mean / temperature, expert_logits / temperature)  # (E, N)
+        kl = kl.sum() / divisor(len(label), kl)
         return dict(loss_cls=loss, loss_diversity=self.diversity_factor * temperature.mean() ** 2 * kl)
 
     def extra_repr(self) -> str:

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
@@ -129,8 +131,8 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
         mu: Share with weight alpha + 1/2; 0.2 for COCO-MLT, 0.3 for VOC-MLT (``map_gamma``).
         cb_beta: beta of ``'CB'``; 0.9 in [1].
         cb_mode: Mode of ``'CB'``; ``'average_w'`` in [1].
-        weight_norm: Divide the weights by their maximum per image (``'by_instance'``) or batch (``'by_batch'``). The
-            tables of [0] do neither (None).
+        weight_norm: Divide the weights by their maximum per image (``'by_instance'``) or batch (``'by_batch'``), which
+            is that of all ranks. The tables of [0] do neither (None).
         neg_scale: lambda; 2 for COCO-MLT, 5 for VOC-MLT, 1 for none.
         init_bias: kappa; 0.05 in [1], 0 for none.
         divide_init_bias: Divide kappa by lambda as [1] does; [0] does not.
@@ -171,6 +173,10 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
         self.focal_gamma, self.balance = focal_gamma, 1.0 if balance is None else balance
         super().__init__(**kwargs)
 
+    @property
+    def needs_whole_batch(self) -> bool:
+        return self.weight_norm == 'by_batch' or super().needs_whole_batch
+
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         counts, num_images = distribution.image_counts, distribution.num_images
         occurs = counts > 0
@@ -198,8 +204,11 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
         else:
             weight = self.class_weight.to(target).unsqueeze(0)
         weight = weight * self.occurs.to(target)
-        if self.weight_norm is not None and len(weight):
-            largest = weight.amax(1, keepdim=True) if self.weight_norm == 'by_instance' else weight.amax()
+        if self.weight_norm is not None:
+            largest = weight.amax(1, keepdim=True)  # (N, 1)
+            if self.weight_norm == 'by_batch':
+                largest = F.pad(largest.flatten(), (0, 1)).amax()  # of no image: 0
+                all_reduce(largest, op='max')
             weight = weight / largest.clamp(min=torch.finfo(weight.dtype).tiny)
         return weight
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ltmm.models.state.base import NeedsWholeBatch
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
-from ..base import InnerLoss, at_least_float32
+from ..base import InnerLoss, at_least_float32, mean_over_ranks
 
 __all__ = ['HeadTailBalancerLoss', 'head_tail_balancer_loss']
 
@@ -26,15 +27,16 @@ def head_tail_balancer_loss(
         loss: A function from logits, (N, C), to a scalar.
         gamma: Exponent of the weights.
     """
-    losses = torch.stack([loss(head), loss(tail)]) ** gamma  # (2,)
-    weight = losses / losses.sum().clamp(min=torch.finfo(losses.dtype).tiny)
     share = balanced.softmax(dim=1)  # (N, C)
-    guided = torch.stack([loss(branch.detach().softmax(dim=1) * share) for branch in (head, tail)])  # (2,)
+    guides = [branch.detach().softmax(dim=1) * share for branch in (head, tail)]
+    losses, guided = mean_over_ranks(torch.stack([loss(score) for score in (head, tail, *guides)])).chunk(2)  # (2,)
+    weight = losses**gamma
+    weight = weight / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
     return (weight * guided).sum()
 
 
 @MODELS.register_module()
-class HeadTailBalancerLoss(InnerLoss):
+class HeadTailBalancerLoss(NeedsWholeBatch, InnerLoss):
     r"""Pulls the balanced branch to the head and the tail branch, more to the one with the larger loss.
 
     .. math:: L = \sum_{b \in \{h, t\}} \frac{\ell_b^\gamma}{\ell_h^\gamma + \ell_t^\gamma} \,

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
+from ltmm.models.state.base import gather_with_own
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
@@ -51,17 +52,17 @@ def partial_asl_loss(
     return -focus * truth.log()
 
 
-def least_likely(cls_score: Tensor, unknown: Tensor, num_dropped: int) -> Tensor:
-    """Drop the unknown labels of the batch with the highest logits; return 1 for the others, else 0, (N, C).
+def least_likely(cls_score: Tensor, unknown: Tensor, topk: int) -> Tensor:
+    """Drop the unknown labels with the highest logits in the batches of all ranks; return 1 for the others, else 0.
 
     Args:
         cls_score: Logits, (N, C).
         unknown: 1 for unknown labels, else 0, (N, C).
-        num_dropped: How many to drop.
+        topk: How many to drop, times the number of images.
     """
-    score = cls_score.masked_fill(unknown == 0, -torch.inf).flatten()
-    dropped = score.topk(min(num_dropped, len(score)), sorted=False).indices
-    return unknown.flatten().index_fill(0, dropped, 0).view_as(unknown)
+    (score, kept), own = gather_with_own(cls_score.masked_fill(unknown == 0, -torch.inf), unknown)
+    dropped = score.flatten().topk(min(topk * len(score), score.numel()), sorted=False).indices
+    return kept.flatten().index_fill(0, dropped, 0).view_as(kept)[own]
 
 
 @MODELS.register_module()
@@ -136,6 +137,10 @@ class PartialASLLoss(MultiLabelPriorLoss):
         self.mode, self.clip, self.topk, self.prior_threshold, self.eps = mode, clip, topk, prior_threshold, eps
         super().__init__(**dict(dict(reduction='sum'), **kwargs))
 
+    @property
+    def needs_whole_batch(self) -> bool:
+        return self.mode == 'selective' or super().needs_whole_batch
+
     def check_logits(self, cls_score: Tensor) -> None:
         if self.prior_threshold is not None:  # nothing else depends on the class distribution
             super().check_logits(cls_score)
@@ -150,7 +155,7 @@ class PartialASLLoss(MultiLabelPriorLoss):
     def unreduced_partial(self, cls_score: Tensor, target: Tensor, known: Tensor) -> Tensor:
         kept = 1 - known if self.mode in ('negative', 'selective') else None
         if self.mode == 'selective':
-            kept = least_likely(cls_score.detach(), kept, self.topk * len(target))
+            kept = least_likely(cls_score.detach(), kept, self.topk)
             kept = kept if self.prior_threshold is None else kept * self.rare.to(kept)
         loss = partial_asl_loss(cls_score, target, known, kept, self.gammas, self.alphas, self.clip, self.eps)
         if self.mode == 'ignore_normalize':

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
@@ -83,6 +83,10 @@ class ReflectiveLabelCorrectorLoss(UsesProgress, MultiLabelPriorLoss):
         self.constants = dict(gamma_neg=gamma_neg, gamma_pos=gamma_pos, clip=clip, eps=eps)
         super().__init__(reduction=reduction, **kwargs)
 
+    @property
+    def needs_whole_batch(self) -> bool:
+        return True
+
     def init_class_distribution(self, *args: Any) -> None:
         self.register_buffer('recalled', torch.zeros(0, dtype=torch.int64))
         super().init_class_distribution(*args)
@@ -116,7 +120,7 @@ class ReflectiveLabelCorrectorLoss(UsesProgress, MultiLabelPriorLoss):
         return loss * (self.batch_size / num_positives * torch.maximum(known, corrected))
 
     def _correct(self, cls_score: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the corrected targets, (N, C), and their number of positives, averaged over ranks; count the recalled.
+        """Return the corrected targets, (N, C), and their number of positives on all ranks; count the recalled.
 
         Args:
             cls_score: Logits, (N, C).
@@ -132,7 +136,7 @@ class ReflectiveLabelCorrectorLoss(UsesProgress, MultiLabelPriorLoss):
         all_reduce(found)
         if self.training:
             self.recalled += found[:-1].long()
-        return corrected, (found[-1] / get_world_size()).clamp(min=1)
+        return corrected, found[-1].clamp(min=1)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         value = state_dict.get(f'{prefix}recalled')

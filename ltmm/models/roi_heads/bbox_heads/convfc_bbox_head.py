@@ -72,7 +72,7 @@ class BBoxHeadMixin(ChecksLosses):
             self.loss_cls.inputs = inputs
         losses = super().loss(cls_score, bbox_pred, rois, labels, label_weights, *args, **kwargs)
         if cls_score is not None and not cls_score.numel():  # mmdet has skipped it
-            loss_cls = self.loss_cls(cls_score, labels, label_weights, avg_factor=1.0)
+            loss_cls = self.loss_cls(cls_score, labels, label_weights, avg_factor=0.0)
             losses.update(loss_cls if isinstance(loss_cls, dict) else dict(loss_cls=loss_cls))
         if not self.aux_losses:
             return losses
