@@ -8,9 +8,8 @@ from torch import nn
 
 from ltmm.models.heads.base import ChecksLosses, check_loss
 from ltmm.models.losses.base import ClassificationLoss
-from ltmm.models.losses.detection.base import BoxHeadLoss
+from ltmm.models.losses.detection.base import BoxHeadLoss, MMDetSeesawLoss
 from ltmm.models.losses.multi_label.base import MultiLabelLoss
-from ltmm.models.state.base import TrainingState
 from ltmm.utils.environment import mmdet_is_usable
 from ltmm.utils.errors import InputTypeError
 
@@ -54,7 +53,13 @@ def check_losses(model: nn.Module) -> None:
     Args:
         model: Any model.
     """
+    is_distributed = get_world_size() > 1
     for name, head in model.named_modules():
+        if isinstance(head, MMDetSeesawLoss) and is_distributed:
+            raise InputTypeError(
+                f'{name} is the SeesawLoss of mmdet, which counts labels on each rank alone: use ltmm.SeesawLoss, or '
+                'one process.'
+            )
         entry = next((entry for cls, entry in foreign_heads().items() if isinstance(head, cls)), None)
         if entry is None or isinstance(head, ChecksLosses):
             continue
@@ -64,8 +69,7 @@ def check_losses(model: nn.Module) -> None:
             continue
         name = f'{name or "the head"} ({type(head).__name__})'
         check_loss(head, loss, accepts, name=name)
-        has_state = any(isinstance(module, TrainingState) for module in loss.modules())
-        if attribute == 'loss_cls' and has_state and get_world_size() > 1:
+        if attribute == 'loss_cls' and isinstance(loss, BoxHeadLoss) and is_distributed:
             raise InputTypeError(
                 f'{name} of mmdet skips its loss on ranks without proposals; the other ranks would hang in all_reduce. '
                 "Use ltmm's box heads, such as ltmm.Shared2FCBBoxHead, or one process."

@@ -183,10 +183,18 @@ def test_state_over_ranks_where_every_rank_calls_the_loss(monkeypatch, processes
     check_losses(box(EQLV2, f'{scope}.Shared2FCBBoxHead'))
 
 
-def test_state_over_ranks_where_a_rank_may_skip_the_loss(monkeypatch):
-    head = box(SEESAW, 'mmdet.Shared2FCBBoxHead')
+@pytest.mark.parametrize('loss', [SEESAW, EQL])
+def test_several_ranks_of_which_one_may_skip_the_loss(monkeypatch, loss):
+    head = box(loss, 'mmdet.Shared2FCBBoxHead')
     monkeypatch.setattr('ltmm.models.accepts.get_world_size', lambda: 2)
     with pytest.raises(TypeError, match='Shared2FCBBoxHead.* skips its loss on ranks without proposals'):
+        check_losses(head)
+
+
+def test_several_ranks_that_count_on_their_own(monkeypatch):
+    head = box(dict(type='ltmm.ROGLoss', loss=dict(type='mmdet.SeesawLoss', num_classes=3)))
+    monkeypatch.setattr('ltmm.models.accepts.get_world_size', lambda: 2)
+    with pytest.raises(TypeError, match='loss_cls.loss is the SeesawLoss of mmdet.* use ltmm.SeesawLoss'):
         check_losses(head)
 
 
