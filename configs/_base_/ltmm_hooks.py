@@ -5,6 +5,7 @@ custom_hooks = [
     dict(type='ltmm.InvalidLossHook'),
     dict(type='ltmm.CheckpointCompatibilityHook'),
     dict(type='ltmm.ProgressHook'),
+    dict(type='ltmm.RanksHook'),
     dict(type='ltmm.TrainFeaturesHook'),
     dict(type='ltmm.MetricsHook'),
 ]

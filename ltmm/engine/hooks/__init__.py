@@ -8,6 +8,7 @@ from .load_parts_hook import LoadPartsHook
 from .metrics_hook import MetricsHook
 from .post_process_hook import PostProcessHook
 from .progress_hook import ProgressHook
+from .ranks_hook import RanksHook
 from .train_features_hook import TrainFeaturesHook
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     'MetricsHook',
     'PostProcessHook',
     'ProgressHook',
+    'RanksHook',
     'SafeCheckpointHook',
     'TrainFeaturesHook',
 ]
