@@ -1,7 +1,8 @@
 # 40 % of the positive labels are missing: they look negative.
 _base_ = ['../_base_/multi_label/comic_r50.py', '../_base_/datasets/voc_mlt.py']
 model = dict(head=dict(num_classes=20))
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'neck.tail': dict(milestones=[23])}))
+slow = {'neck.tail': dict(milestones=[23]), 'head.fc.tail': dict(lr_mult=0.1, milestones=[23])}
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=slow))
 train_dataloader = dict(dataset=dict(missing_rate=0.4, dataset=dict(pipeline={{_base_.comic_train_pipeline}})))
 val_dataloader = dict(dataset=dict(pipeline={{_base_.comic_test_pipeline}}))
 test_dataloader = val_dataloader

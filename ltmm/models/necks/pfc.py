@@ -19,11 +19,16 @@ class PFC(BaseModule):
         in_channels: Width of the last stage of the backbone.
         out_channels: D; 256 in [1].
         dropout: Probability of dropping a feature; 0.5 in [1].
-        init_cfg: Initialization.
+        init_cfg: Initialization; the default is that of [1], which batch norm hides in the outputs, but not in the
+            effective learning rate.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, dropout: float, init_cfg: dict | list | None = None
+        self,
+        in_channels: int,
+        out_channels: int,
+        dropout: float,
+        init_cfg: dict | list | None = dict(type='Kaiming', layer='Linear', mode='fan_out', bias=0),
     ) -> None:
         check(dropout=(dropout, 'in [0, 1)'))
         super().__init__(init_cfg=init_cfg)

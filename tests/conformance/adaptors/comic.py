@@ -35,13 +35,14 @@ HIDDEN = {'full_targets_*': 'the labels before some were hidden, which no loss s
 def comic_rlc(case: Case) -> dict[str, Tensor]:
     names = dict(tau='threshold', compute_epoch='start_epoch')
     options = {names.get(name, name): case.params[name] for name in case.params if name != 'seed'}
+    options['start_epoch'] -= 1  # the authors count epochs from 1
     loss = MODELS.build(
         dict(type='ltmm.ReflectiveLabelCorrectorLoss', class_counts=case.arrays['class_counts'], **options)
     )
     outputs = dict(weight_init=loss.class_weight)
     epochs = re.search(r'epochs \(([\d, ]+)\)', case.called)[1].split(',')
     for step, epoch in enumerate(epochs):
-        loss.set_progress(int(epoch), max_epochs=40)
+        loss.set_progress(int(epoch) - 1, max_epochs=40)
         cls_score = case[f'logits_{step}'].requires_grad_()
         value = loss(cls_score, case[f'targets_{step}'])
         value.backward()

@@ -44,7 +44,7 @@ class ReflectiveLabelCorrectorLoss(UsesProgress, MultiLabelPriorLoss):
     Args:
         threshold: In [0, 1).
         margin: Subtracted from the logits of positives.
-        start_epoch: First epoch with this loss, counted from 0.
+        start_epoch: First epoch with this loss, counted from 0. [1] counts from 1: its ``compute_epoch=1`` is 0 here.
         gamma_neg: :math:`\gamma^-`.
         gamma_pos: :math:`\gamma^+`.
         clip: m.
@@ -64,7 +64,7 @@ class ReflectiveLabelCorrectorLoss(UsesProgress, MultiLabelPriorLoss):
         self,
         threshold: float = 0.7,
         margin: float = 1.0,
-        start_epoch: int = 1,
+        start_epoch: int = 0,
         gamma_neg: float = 3.0,
         gamma_pos: float = 0.0,
         clip: float = 0.05,

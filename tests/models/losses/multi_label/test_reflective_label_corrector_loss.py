@@ -68,9 +68,13 @@ def test_evaluation():
     assert loss.recalled.tolist() == [0] * 4
 
 
+def test_corrects_from_the_first_epoch_by_default():
+    assert build(epoch=0)(SCORE, TARGET) > 0
+
+
 def test_before_start_epoch():
     score = SCORE.clone().requires_grad_()
-    loss = build(epoch=0)
+    loss = build(epoch=0, start_epoch=1)
     value = loss(score, TARGET)
     value.backward()
     assert value == 0 and (score.grad == 0).all() and loss.recalled.tolist() == [0] * 4
