@@ -15,14 +15,14 @@ from ..frame import Case, adaptor
     ignores=dict(eps='a constant of gap_loss'),
 )
 def rog_gap(case: Case) -> dict[str, Any]:
-    params, weight = case.params, case.params['lam']
+    params = case.params
     loss = MODELS.build(
         dict(
             type='ltmm.GAPLoss',
             num_classes=params['num_classes'],
             gamma=params['gamma'],
             delta=params['delta_RS'],
-            loss_weight=weight,
+            loss_weight=params['lam'],
         )
     ).eval()
     loss.seen.counts[:-1] = torch.from_numpy(case.arrays['num_samples'])
@@ -30,8 +30,7 @@ def rog_gap(case: Case) -> dict[str, Any]:
     base = MODELS.build(dict(type='ltmm.SigmoidCrossEntropyLoss'))
     bce = case.loss_and_grad(base, label='labels', grad='grad')
     return dict(
-        loss=got['loss'] / weight,
-        grad=got['grad'],
+        **got,
         bce_loss=bce['loss'],
         bce_grad=bce['grad'],
         scores=base.get_activation(case['logits']),

@@ -24,7 +24,7 @@ from ltmm.registry import DATA_SAMPLERS, DATASETS
 from ..frame import Case
 from .weights import EVALUATION, PLAIN, TRANSPOSED, compare_state, draw_images, draw_state
 
-__all__ = ['WORDS', 'Given', 'Training', 'given', 'given_views', 'train']
+__all__ = ['WORDS', 'Given', 'GivenSteps', 'Recorder', 'Training', 'given', 'given_views', 'prepare', 'train']
 
 # Text in the hyper-parameters of the files of several views, for `ignores`.
 WORDS = {
@@ -260,12 +260,7 @@ def train(given: Given, config: str, our_name: Callable[[str], str], overrides: 
 
 def _config(given: Given, cfg: Config, folder: str, overrides: Mapping[str, Any]) -> Config:
     """The shipped config on the given data, without validation, checkpoints and normalisation of the images."""
-    for part in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
-        cfg[part] = None
-    for key in ('mean', 'std', 'to_rgb'):
-        cfg.data_preprocessor.pop(key, None)
-    (counting,) = (hook for hook in cfg.custom_hooks if hook.type == 'ltmm.ClassDistributionHook')
-    counting.class_counts = given.class_counts
+    prepare(cfg, folder, given.class_counts)
     cfg.train_dataloader.dataset = dict(
         type='ltmm.GivenImages',
         labels=given.labels,
@@ -284,15 +279,25 @@ def _config(given: Given, cfg: Config, folder: str, overrides: Mapping[str, Any]
             'train_dataloader.num_workers': 0,
             'train_cfg.max_epochs': given.max_epochs,
             'optim_wrapper.optimizer': given.optimizer,
-            'default_hooks.checkpoint': dict(interval=-1, save_last=False),
-            'work_dir': folder,
-            'experiment_name': Path(folder).name,  # MMEngine keeps loggers and messages of a name
             'load_from': f'{folder}/given.pth',
-            'log_level': 'WARNING',
             **overrides,
         }
     )
     return cfg
+
+
+def prepare(cfg: Config, folder: str, class_counts: Sequence[int] | dict | None) -> None:
+    """Take validation, checkpoints and normalization of the images out of a config, and set the class counts."""
+    for part in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
+        cfg[part] = None
+    for key in ('mean', 'std', 'to_rgb'):
+        cfg.get('data_preprocessor', {}).pop(key, None)
+    (counting,) = (hook for hook in cfg.custom_hooks if hook.type == 'ltmm.ClassDistributionHook')
+    counting.class_counts = class_counts
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=-1, save_last=False)
+    cfg.work_dir, cfg.log_level = folder, 'WARNING'
+    cfg.experiment_name = Path(folder).name  # MMEngine keeps loggers, messages and visualizers of a name
+    cfg.visualizer = dict(type='Visualizer', name=cfg.experiment_name)
 
 
 def _save_weights(given: Given, model: nn.Module, our_name: Callable[[str], str], path: str) -> None:

@@ -22,7 +22,10 @@ RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     **dict.fromkeys(('bn_weight', 'scale'), lambda n: 1 + 0.1 * n),
     **dict.fromkeys(('bias', 'bn_bias', 'running_mean', 'bn_mean', 'normal01'), lambda n: 0.1 * n),
     **dict.fromkeys(('running_var', 'bn_var'), lambda n: 1 + 0.1 * abs(n)),
+    'kaiming_fan_out': lambda n: n * math.sqrt(2 / n.shape[0]),
+    'normal_0.01': lambda n: 0.01 * n,
     'zero': np.zeros_like,
+    'one': np.ones_like,
     'minus_one': lambda n: np.full_like(n, -1),
     'queue_rows': lambda n: n / np.linalg.norm(n, axis=1, keepdims=True),
     'queue_cols': lambda n: n / np.linalg.norm(n, axis=0, keepdims=True),
@@ -46,6 +49,8 @@ def draw_state(
             value = state[rule.removeprefix('copy:')].clone()
         elif rule == 'queue_labels':
             value = generator.randint(0, num_classes, shape)
+        elif rule.startswith('constant '):
+            value = np.full(shape, float(rule.removeprefix('constant ')))
         else:
             value = RULES[rule](generator.standard_normal(shape))
         state[name] = torch.as_tensor(value)

@@ -160,8 +160,9 @@ class GAPLoss(InnerLoss):
     assigned, as errors that are passed on: with :math:`c_m = w_m / (|P_m| |K|)` for |K| classes in the batch, s_i is
     pushed up by :math:`c_m F_i / R_i`, and each x in N down by :math:`c_m H(x - s_i) / R_i`, in sum as much. The
     weights :math:`w_c \propto n_c^{-\gamma}`, mean 1, with the running counts n of the proposals of each class, are in
-    the gradient alone. The counts are added up over all ranks and saved. The batch is that of all ranks; in [1] each
-    rank counts and ranks its own, as ``per_rank`` does with the ranking.
+    the gradient alone, and so is ``loss_weight``: the value that is logged is the plain error, as in [1]. The counts are
+    added up over all ranks and saved. The batch is that of all ranks; in [1] each rank counts and ranks its own, as
+    ``per_rank`` does with the ranking.
 
     [0] Zhang et al., Reconciling Object-Level and Global-Level Objectives for Long-Tail Detection, ICCV 2023.
     [1] github.com/EricZsy/ROG @1dad3cf, ``GAPLoss``. Reproduces [1] to 1e-6, value and gradient
@@ -171,7 +172,7 @@ class GAPLoss(InnerLoss):
         num_classes: C; :class:`ROGLoss` fills it in.
         gamma: Strength of the class weights.
         delta: Half the width of the ramp H, in logits.
-        loss_weight: Weight of the loss.
+        loss_weight: Factor of the gradient; ``lam`` in [1].
         per_rank: Rank the objects of each rank against its own logits only.
     """
 
@@ -212,8 +213,8 @@ class GAPLoss(InnerLoss):
             score, label = score[weight > 0], label[weight > 0]
         score = at_least_float32(score)
         with torch.autocast(score.device.type, enabled=False):
-            class_weight = gap_class_weight(self.seen.counts[:-1], self.gamma)
-            return self.loss_weight * gap_loss(score, label, class_weight, self.delta, self.per_rank)
+            class_weight = self.loss_weight * gap_class_weight(self.seen.counts[:-1], self.gamma)
+            return gap_loss(score, label, class_weight, self.delta, self.per_rank)
 
     def extra_repr(self) -> str:
         return f'num_classes={self.num_classes}, gamma={self.gamma}, delta={self.delta}, loss_weight={self.loss_weight}'

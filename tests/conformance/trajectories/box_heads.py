@@ -1,0 +1,158 @@
+"""Classifiers of box heads on given RoI features: EQL, EQLv2, ROG."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from ltmm.registry import MODELS
+
+from ..frame import Case, adaptor
+from .features import GivenFeatures, linear_warm_up, read_steps, train_on_features
+from .weights import compare_state, draw_state
+
+IGNORED = dict(
+    seed_y='what the labels were drawn with',
+    foreground='RoIs of an object, which the labels tell',
+    start='a name for what `init` says',
+    **{'loss_cls.type': "the authors' name of the loss"},
+)
+LABELS = dict(image_counts='what the labels were drawn with', num_images='the same')
+
+
+@MODELS.register_module()
+class BoxClassifier(BaseModel):
+    """A box head alone, without boxes."""
+
+    def __init__(self, bbox_head: dict, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.bbox_head = MODELS.build(bbox_head)
+        self.bbox_head.shared_fcs = nn.ModuleList()  # the features are those before the classifier
+
+    def forward(
+        self, inputs: Tensor, data_samples: Sequence[DataSample] | None = None, mode: str = 'tensor'
+    ) -> Tensor | dict[str, Tensor]:
+        cls_score, _ = self.bbox_head(inputs)
+        if mode == 'tensor':
+            return cls_score
+        label = torch.cat([sample.gt_label for sample in data_samples])
+        return self.bbox_head.loss(cls_score, None, None, label, cls_score.new_ones(len(label)), None, None)
+
+
+def train_classifier(
+    case: Case,
+    config: str,
+    loss: dict[str, Any],
+    terms: Sequence[str],
+    state: dict[str, Callable[[nn.Module], Tensor]],
+    class_counts: Sequence[int] | dict = (1,),
+    **head: Any,
+) -> dict[str, Any]:
+    """Train the classifier of a config's box head.
+
+    Args:
+        case: the case.
+        config: name of the config.
+        loss: arguments of the loss, by the path below ``loss_cls``.
+        terms: names of the losses, as the case orders them.
+        state: what is compared beside the parameters, from the authors' names to a function of the loss.
+        class_counts: of the training set.
+        head: further arguments of the head.
+    """
+    params = case.params
+    data = GivenFeatures(case.arrays['labels'], params['seed_x'], params['in_channels'], 'relu')
+    case.check('rois', data.labels.shape[1], params['rois'])
+
+    def classifier_alone(cfg: Config) -> None:
+        bbox_head = cfg.model.roi_head.bbox_head
+        cfg.model = dict(type='ltmm.BoxClassifier', bbox_head=bbox_head)
+        bbox_head.update(
+            with_reg=False,
+            in_channels=params['in_channels'],
+            fc_out_channels=params['in_channels'],
+            num_classes=params['num_classes'],
+            **head,
+        )
+
+    weights = draw_state(params['init'], params['seed_w'])
+    training = train_on_features(
+        config,
+        data,
+        {f'bbox_head.{name}': value for name, value in weights.items()},
+        read_steps(case),
+        {**linear_warm_up(case), **{f'model.bbox_head.loss_cls.{name}': value for name, value in loss.items()}},
+        class_counts if len(class_counts) > 1 else [1] * params['num_classes'],
+        classifier_alone,
+    )
+    case.check('start of the bias', training.drawn['bbox_head.fc_cls.bias'], weights['fc_cls.bias'])
+    end, loss_cls = training.end, training.end.bbox_head.loss_cls
+    logits, expected = end(training.evaluated).detach(), case.arrays['eval_logits']
+    case.check('eval_logits', logits, expected, abs(expected).max())  # ours divides the loss by N + 1.2e-7, as mmdet 3
+    compare_state(
+        case,
+        'state',
+        (
+            state[name](loss_cls) if name in state else end.state_dict()[f'bbox_head.{name}']
+            for _, name, _ in params['state']
+        ),
+    )
+    return dict(
+        loss_total=training.losses['loss'],
+        loss_terms=np.column_stack([training.losses[name] for name in terms]),
+        lr=training.lr(),
+        grad_norm=training.grad_norm,
+        train_logits_step0=training.start(training.first).detach(),
+        eval_scores=loss_cls.get_activation(logits),
+    )
+
+
+@adaptor('trajectory_eql', ignores=dict(IGNORED, **{'loss_cls.version': 'whose image counts are given'}))
+def eql(case: Case) -> dict[str, Any]:
+    params = case.params
+    case.check('sigmoid', params['loss_cls']['use_sigmoid'], True)
+    counts = dict(
+        instance_counts=params['image_counts'], image_counts=params['image_counts'], num_images=params['num_images']
+    )
+    loss = dict(lambda_=params['loss_cls']['lambda_'])
+    return train_classifier(case, 'lvis/eql_r50.py', loss, ['loss_cls'], {}, counts)
+
+
+@adaptor('trajectory_eqlv2', ignores=dict(IGNORED, **LABELS))
+def eqlv2(case: Case) -> dict[str, Any]:
+    loss = {name: value for name, value in case.params['loss_cls'].items() if name != 'type'}
+    state = {
+        'loss_cls.pos_grad': lambda loss: loss.gradients.positive,
+        'loss_cls.neg_grad': lambda loss: loss.gradients.negative,
+        'loss_cls.pos_neg': lambda loss: loss.gradient_ratio,
+    }
+    return train_classifier(case, 'lvis/eqlv2_r50.py', loss, ['loss_cls'], state)
+
+
+def train_rog(case: Case, config: str, terms: Sequence[str], **head: Any) -> dict[str, Any]:
+    """Train with the ranking loss."""
+    params = case.params
+    loss = {f'loss.{name}': value for name, value in params['loss_cls'].items() if name != 'type'}
+    loss['loss_rank'] = dict(type='ltmm.GAPLoss', gamma=params['gamma'], loss_weight=params['lam'])
+    state = {
+        'num_samples': lambda loss: loss.loss_rank.seen.counts,
+        'loss_cls.cum_samples': lambda loss: loss.loss.counts.counts,
+    }
+    return train_classifier(case, config, loss, [*terms, 'loss_rank'], state, **head)
+
+
+@adaptor('trajectory_rog', ignores=dict(IGNORED, **LABELS))
+def rog(case: Case) -> dict[str, Any]:
+    return train_rog(case, 'lvis/rog_r50.py', ['loss_cls'])
+
+
+@adaptor('trajectory_rog_seesaw', ignores=dict(IGNORED, **LABELS))
+def rog_seesaw(case: Case) -> dict[str, Any]:
+    classifier = case.params['classifier']
+    cosine = dict(type=classifier['type'], temperature=classifier['tempearture'])
+    terms = ['loss_cls_objectness', 'loss_cls_classes']
+    return train_rog(case, 'lvis/rog_seesaw_r50.py', terms, cls_predictor_cfg=cosine)
