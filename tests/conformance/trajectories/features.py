@@ -1,6 +1,6 @@
 """Train neck and head of a shipped config on given features, from given weights at given iterations."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +21,7 @@ from ltmm.datasets.labels import LabelTable
 from ltmm.registry import DATASETS, LOOPS, MODELS
 
 from ..frame import Case
-from .frame import GivenSteps, Recorder, prepare
+from .frame import Recorder, prepare
 from .weights import EVALUATION
 
 __all__ = ['FeatureTraining', 'GivenFeatures', 'linear_warm_up', 'read_steps', 'train_on_features']
