@@ -204,6 +204,21 @@ def test_missing_labels_are_one_option(path):
     assert dataset.dataset.split == 'train' and dataset.dataset.pipeline[-1].type == 'PackInputs'
 
 
+def test_warm_up_of_mmcv():
+    """It is at the full rate at iteration 500, not 499."""
+    model = nn.Linear(1, 1)
+    cfg = read_config(ROOT / 'configs/coco_mlt/db_r50.py')
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+    warm_up = PARAM_SCHEDULERS.build(dict(cfg.param_scheduler[0], optimizer=optimizer))
+    rates = []
+    for _ in range(502):
+        rates += optimizer.get_lr()['lr']
+        optimizer.optimizer.step()
+        warm_up.step()
+    expected = [0.02 * (1 - (1 - min(k / 500, 1)) * (1 - 1 / 3)) for k in range(502)]
+    assert rates == pytest.approx(expected)
+
+
 @pytest.mark.parametrize('folder', ['coco_mlt', 'voc_mlt'])
 def test_inverse_square_root_weights(folder):
     loss = MODELS.build(Config.fromfile(ROOT / f'configs/{folder}/rw_r50.py').model.head.loss)

@@ -45,7 +45,7 @@ def test_rog_recipe_on_lvis():
         assert cfg.optim_wrapper.clip_grad.max_norm == 5
         assert cfg.train_dataloader.sampler == dict(type='ltmm.RepeatFactorSampler', threshold=1e-3)
         warm_up, steps = cfg.param_scheduler
-        assert (warm_up.end, warm_up.start_factor) == (500, 1e-4)
+        assert (warm_up.end, warm_up.start_factor) == (501, 1e-4)
         epochs = 24 if 'seesaw' in name else 12
         assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval == steps.end == epochs
         assert steps.milestones == ([16, 22] if 'seesaw' in name else [8, 11])
