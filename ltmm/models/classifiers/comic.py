@@ -26,9 +26,16 @@ class COMIC(ImageClassifier):
 
     [0] Zhang et al., Learning in Imperfect Environment: Multi-Label Classification with Long-Tailed Distribution and
         Partial Labels, ICCV 2023, arXiv 2304.10539.
-    [1] github.com/wannature/COMIC @1de14e5, which does not run as published. This implementation follows its losses and
-        classifiers and the older BalancedlNetwork_test.py, in which all branches see the same images and the attention
-        is trained; the head-tail balancer, commented out in [1], follows [0].
+    [1] github.com/wannature/COMIC @1de14e5. Reproduces its parts to 1e-6 (tests/conformance, ``comic_*``), and
+        trainings of them in this assembly (``trajectory_comic``).
+
+    Neither published training pass of [1] (BalancedlNetwork.py, BalancedlNetwork_test.py) runs as it stands. Ours puts
+    the parts together as [0] does: modifier and 0.2 times the corrector in each branch, attention and head-tail
+    balancer in the balanced one, the same images for all. The keys of the attention carry no gradient, so that each
+    branch learns by its own losses. Both passes have the attention commented out, and the balancer; one has two of the
+    correctors commented out, and BalancedlNetwork.py adds ``irm_loss``, the mean of the three modifiers. That is
+    ``head=dict(attention=None, balancer=None, irm_weight=1.0, corrected_branches=[...])``. BalancedlNetwork.py also
+    draws different images for each branch, which is not offered.
 
     Args:
         backbone: Config of the backbone of a branch.

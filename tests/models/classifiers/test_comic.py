@@ -102,6 +102,18 @@ def test_balancer_and_attention_can_be_left_out():
     assert not any('attention' in name or 'balancer' in name for name in model.state_dict())
 
 
+def test_options_of_the_published_code():
+    model = build(dict(attention=None, balancer=None, corrected_branches=['balanced'], irm_weight=0.5))
+    losses = model.loss(IMAGES, samples())
+    modifiers = [losses[f'{branch}_loss_modifier'] for branch in ('head', 'tail', 'balanced')]
+    assert losses.keys() == {*(name for name in TERMS if 'modifier' in name), 'balanced_loss_corrector', 'irm_loss'}
+    torch.testing.assert_close(losses['irm_loss'], sum(modifiers) / 6)
+    reached = gradients(model, {'irm_loss'})
+    assert {f'head.fc.{branch}.weight' for branch in ('head', 'tail', 'balanced')} <= reached
+    with pytest.raises(ValueError, match="`corrected_branches` .* but got 'medium'"):
+        build(dict(corrected_branches=['medium']))
+
+
 def test_the_balancer_takes_the_modifier_of_the_branches():
     model = build(dict(loss=dict(type='ltmm.MultiFocalModifierLoss', form='multi_grained', gamma_neg=4.0)))
     assert model.head.balancer.loss.form == 'multi_grained' and model.head.balancer.loss.constants['gamma_neg'] == 4.0
