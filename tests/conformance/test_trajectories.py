@@ -32,6 +32,14 @@ def test_another_setting_ends_elsewhere(change: dict[str, Any]) -> None:
     assert {problem.split(':')[0] for problem in problems} >= {'loss_total', 'eval_logits', 'state'}
 
 
+def test_other_iterations_end_elsewhere() -> None:
+    case = read_cases(GOLDENS)['trajectory_db'][0]
+    later = [iteration + 1 for iteration in case.params['iteration_of_step']]
+    case = replace(case, params=RecordingDict({**case.params, 'iteration_of_step': later}))
+    problems = verdict(case, ADAPTORS[case.method]).problems
+    assert {problem.split(':')[0] for problem in problems} == {'lr', 'loss_total', 'grad_norm', 'eval_logits', 'state'}
+
+
 def test_weights_follow_their_rules() -> None:
     rules = 'fan_in', 'in_out', 'bn_var', 'copy:0', 'queue_cols', 'queue_labels', 'zero'
     state = draw_state([(i, str(i), (6, 4), rule) for i, rule in enumerate(rules)], seed=3, num_classes=5)

@@ -92,7 +92,7 @@ def train_classifier(
     case.check('start of the bias', training.drawn['bbox_head.fc_cls.bias'], weights['fc_cls.bias'])
     end, loss_cls = training.end, training.end.bbox_head.loss_cls
     logits, expected = end(training.evaluated).detach(), case.arrays['eval_logits']
-    case.check('eval_logits', logits, expected, abs(expected).max())  # ours divides the loss by N + 1.2e-7, as mmdet 3
+    case.check('eval_logits', logits, expected, abs(expected).max())  # the authors of Seesaw divide by N + 1.2e-7
     compare_state(
         case,
         'state',
