@@ -1,4 +1,4 @@
-"""Classifiers of box heads on given RoI features: EQL, EQLv2, ROG."""
+"""Classifiers of box heads on given RoI features: EQL, EQLv2, Seesaw, ROG."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -101,7 +101,9 @@ def train_classifier(
             for _, name, _ in params['state']
         ),
     )
+    final = {f'final_{name.rpartition(".")[2]}': value(loss_cls) for name, value in state.items()}
     return dict(
+        {name: value for name, value in final.items() if name in case},
         loss_total=training.losses['loss'],
         loss_terms=np.column_stack([training.losses[name] for name in terms]),
         lr=training.lr(),
@@ -131,6 +133,15 @@ def eqlv2(case: Case) -> dict[str, Any]:
         'loss_cls.pos_neg': lambda loss: loss.gradient_ratio,
     }
     return train_classifier(case, 'lvis/eqlv2_r50.py', loss, ['loss_cls'], state)
+
+
+@adaptor('trajectory_seesaw', ignores=dict(IGNORED, **LABELS, bias='a number that `init` gives'))
+def seesaw(case: Case) -> dict[str, Any]:
+    loss = {name: value for name, value in case.params['loss_cls'].items() if name != 'type'}
+    state = {'loss_cls.cum_samples': lambda loss: loss.counts.counts}
+    terms = ['loss_cls_objectness', 'loss_cls_classes']
+    classifier = dict(case.params['classifier'])
+    return train_classifier(case, 'lvis/seesaw_r50_2x.py', loss, terms, state, cls_predictor_cfg=classifier)
 
 
 def train_rog(case: Case, config: str, terms: Sequence[str], **head: Any) -> dict[str, Any]:

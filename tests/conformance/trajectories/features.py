@@ -193,10 +193,10 @@ def linear_warm_up(case: Case) -> dict[str, Any]:
     """Optimizer, clipping and schedule of the case, as changes to a config with a warm-up and then drops."""
     params, schedule = case.params, case.params['lr_config']
     case.check('policy', [schedule['policy'], schedule['warmup']], ['step', 'linear'])
-    max_norm = np.inf if params['grad_clip'] is None else params['grad_clip']  # measured, at least
+    max_norm = params['grad_clip'] if 'grad_clip' in params else None
     return {
         'optim_wrapper.optimizer': dict(params['optimizer']),
-        'optim_wrapper.clip_grad': dict(max_norm=max_norm),
+        'optim_wrapper.clip_grad': dict(max_norm=np.inf if max_norm is None else max_norm),  # measured, at least
         'param_scheduler.0.start_factor': schedule['warmup_ratio'],
         'param_scheduler.0.end': schedule['warmup_iters'] + 1,  # mmcv is at the full rate at iteration warmup_iters
         'param_scheduler.1.milestones': schedule['step'],
