@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
@@ -64,6 +65,7 @@ def train_classifier(
         class_counts: of the training set.
         head: further arguments of the head.
     """
+    pytest.importorskip('mmcv.ops')
     params = case.params
     data = GivenFeatures(case.arrays['labels'], params['seed_x'], params['in_channels'], 'relu')
     case.check('rois', data.labels.shape[1], params['rois'])
