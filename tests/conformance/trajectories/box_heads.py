@@ -103,9 +103,9 @@ def train_classifier(
             for _, name, _ in params['state']
         ),
     )
-    final = {f'final_{name.rpartition(".")[2]}': value(loss_cls) for name, value in state.items()}
+    final = {f'final_{name.rpartition(".")[2]}': value for name, value in state.items()}
     return dict(
-        {name: value for name, value in final.items() if name in case},
+        {name: value(loss_cls) for name, value in final.items() if name in case},
         loss_total=training.losses['loss'],
         loss_terms=np.column_stack([training.losses[name] for name in terms]),
         lr=training.lr(),
