@@ -18,8 +18,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     except (OSError, ValueError) as e:
         raise pytest.UsageError(f'--goldens: {e}') from e
     metafunc.config.stash[CASES] = by_method
-    cases = [case for method, cases in by_method.items() if method in ADAPTORS for case in cases]
-    metafunc.parametrize('case', cases, ids=[f'{case.method}-{case.name}' for case in cases])
+    cases = [
+        pytest.param(case, id=f'{method}-{case.name}', marks=[pytest.mark.slow] * ADAPTORS[method].slow)
+        for method, cases in by_method.items()
+        if method in ADAPTORS
+        for case in cases
+    ]
+    metafunc.parametrize('case', cases)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

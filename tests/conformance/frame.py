@@ -15,6 +15,8 @@ from .compare import relative_error, to_numpy, tolerance
 
 __all__ = ['ADAPTORS', 'Case', 'adaptor', 'read_cases', 'verdict']
 
+LISTS = ('init', 'init_teacher', 'state', 'epoch_of_step')  # beside the hyper-parameters of a trajectory
+
 
 class RecordingDict(Mapping):
     """A read-only dictionary that records which of its keys were read, nested ones included."""
@@ -115,28 +117,30 @@ class Case:
 
 @dataclass(frozen=True)
 class Adaptor:
-    """How ltmm computes the numbers of a method, and what of them it leaves out."""
+    """How ltmm computes the numbers of a method, what of them it leaves out, and whether a case takes seconds."""
 
     compute: Callable[[Case], Mapping[str, Any]]
     ignores: Mapping[str, str]
+    slow: bool = False
 
 
 ADAPTORS: dict[str, Adaptor] = {}
 
 
-def adaptor(method: str, ignores: Mapping[str, str] | None = None) -> Callable:
+def adaptor(method: str, ignores: Mapping[str, str] | None = None, slow: bool = False) -> Callable:
     """Register a function from a :class:`Case` to ``{name of an array: what ltmm computes for it}``.
 
     Args:
         method: name of the method, as in its json.
         ignores: ``{name: reason}`` of arrays and hyper-parameters that cannot be compared or are not needed; the names
             may hold ``*``. The reasons are printed below the table.
+        slow: mark its tests ``slow``.
     """
 
     def register(compute: Callable) -> Callable:
         if method in ADAPTORS:
             raise ValueError(f'Expected one adaptor a method, but got a second one for {method!r}.')
-        ADAPTORS[method] = Adaptor(compute, ignores or {})
+        ADAPTORS[method] = Adaptor(compute, ignores or {}, slow)
         return compute
 
     return register
@@ -166,7 +170,7 @@ def _read_method(file: Path) -> tuple[str, list[Case]]:
         Case(
             file.stem,
             name,
-            RecordingDict({**case['params'], **{k: case[k] for k in ('init', 'state') if k in case}}),
+            RecordingDict({**case['params'], **{k: case[k] for k in LISTS if k in case}}),
             RecordingDict({array: arrays[f'{name}/{array}'] for array in case['arrays']}),
             case.get('called', ''),
         )

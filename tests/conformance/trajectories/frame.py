@@ -3,7 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -52,6 +52,7 @@ class Given:
         first_step: number of the first step, where a stage goes on from another.
         loaded: state dict of the stage before, by ltmm's names, of which the config loads its parts.
         plain_labels: (batches, N), of the images of which :class:`UsesTrainFeatures` gets the features.
+        unused: tensors of the authors' network that take no part in the training.
     """
 
     class_counts: Sequence[int]
@@ -67,15 +68,24 @@ class Given:
     first_step: int = 0
     loaded: dict[str, Tensor] | None = None
     plain_labels: Sequence[Sequence[int]] | None = None
+    unused: dict[str, Tensor] = field(default_factory=dict)
 
 
-def given(case: Case) -> Given:
+def given(
+    case: Case, num_views: int = 1, class_counts: Sequence[int] | None = None, max_epochs: int | None = None
+) -> Given:
     """Read a case of the classification experts' format: steps at chosen epochs."""
     params, labels = case.params, case.arrays['labels']
     shape = (len(params['epoch_of_step']), params['batch'])
     case.check('labels', np.random.RandomState(params['seed_y']).randint(0, params['num_classes'], shape), labels)
-    when = dict(epoch_of_step=params['epoch_of_step'], max_epochs=params['total_epochs'])
-    return _given(case, params['init'], class_counts=params['class_counts'], **when)
+    return _given(
+        case,
+        params['init'],
+        class_counts=class_counts or params['class_counts'],
+        epoch_of_step=params['epoch_of_step'],
+        max_epochs=max_epochs or params['total_epochs'],
+        num_views=num_views,
+    )
 
 
 def given_views(case: Case, num_views: int = 1) -> Given:
@@ -199,7 +209,8 @@ class Training:
         """State dict of ``start`` or ``end`` by the authors' names."""
         ours = model.state_dict()
         named = {name: ours[self.our_name(name)] for name in self.given.weights}
-        return {name: value.T if name in self.given.transposed else value for name, value in named.items()}
+        named = {name: value.T if name in self.given.transposed else value for name, value in named.items()}
+        return named | self.given.unused
 
     @torch.no_grad()
     def compare(self, case: Case, logits: Callable[[nn.Module, Tensor], Tensor]) -> dict[str, Any]:
