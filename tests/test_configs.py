@@ -1,14 +1,19 @@
 """Every config can be read, names registered types, builds its model, and is short."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
+from mmengine.registry import DefaultScope
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from toy import read_config, readme_options
@@ -17,7 +22,7 @@ import ltmm.registry
 from ltmm import ClassDistribution
 from ltmm.datasets.labels import class_distribution_of
 from ltmm.models.layers import MetaEmbedding
-from ltmm.registry import DATASETS, MODELS
+from ltmm.registry import DATASETS, MODELS, TRANSFORMS
 from ltmm.utils.environment import mmdet_is_usable
 
 ROOT = Path(__file__).parents[1]
@@ -147,19 +152,109 @@ def test_post_hoc_methods_on_cifar(name, step):
     assert Path(train.config).stem == 'ce_r32'
 
 
-def test_cifar_schedule():
-    cfg = Config.fromfile(ROOT / 'configs/cifar100_lt/ce_r32.py')
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=cfg.optim_wrapper.optimizer.lr)
-    schedulers = [PARAM_SCHEDULERS.build(dict(s, optimizer=optimizer)) for s in cfg.param_scheduler]
-    for epoch in range(1, cfg.train_cfg.max_epochs + 1):
-        if epoch <= 5:  # github.com/kaidic/LDAM-DRW @2536330, adjust_learning_rate
-            expected = 0.1 * epoch / 5
-        else:
-            expected = 0.1 * (0.0001 if epoch > 180 else 0.01 if epoch > 160 else 1)
-        assert optimizer.param_groups[0]['lr'] == pytest.approx(expected), epoch
-        optimizer.step()
-        for scheduler in schedulers:
+Rate = Callable[[int, int], float]  # share of the full rate, from the epoch and the iteration, counted from 0
+
+
+def steps(*milestones: int, gamma: float = 0.1, warmup: int = 1) -> Rate:
+    """1 / warmup, 2 / warmup, ... of the rate in the first epochs; times gamma at each milestone."""
+    return lambda epoch, _: min(1, (epoch + 1) / warmup) * gamma ** sum(epoch >= m for m in milestones)
+
+
+def cosine(epochs: int) -> Rate:
+    return lambda epoch, _: (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def warmup(start: float, iters: int, rate: Rate) -> Rate:
+    """A linear warm-up that reaches the full rate at iteration ``iters``."""
+    return lambda epoch, step: rate(epoch, step) * (start + (1 - start) * min(step / iters, 1))
+
+
+RATES = {  # of all configs: their schedule is that of one of these
+    'cifar100_lt/ce_r32': steps(160, 180, gamma=0.01, warmup=5),
+    'cifar100_lt/sade_r32': steps(160, 180, warmup=5),
+    'cifar100_lt/balpoe_r32_400e': steps(320, 360, warmup=10),
+    'cifar100_lt/logit_adjustment_r32_1419e': steps(691, 1059, 1290, warmup=22),
+    'cifar100_lt/mdcs_r32': steps(200, 320, 380, warmup=20),
+    'cifar100_lt/mdcs_r32_200e': steps(160, 180, warmup=20),
+    'cifar100_lt/ride_distill_r32': steps(160, 180, gamma=0.01, warmup=20),
+    'cifar100_lt/oltr_r32': steps(20, 40),
+    'cifar100_lt/crt_r32': cosine(10),
+    'cifar100_lt/lws_r32': cosine(5),
+    'cifar100_lt_features/ce': cosine(20),
+    'cifar100_mosaics/bce_r32': steps(14, 18),
+    'coco_mlt/bce_r50': warmup(1 / 3, 500, steps(5, 7)),
+    'coco_mlt/comic_r50': steps(11, 23, 35),
+    'fashion_mnist_lt/ce_r8': lambda _, step: (
+        0.1 + 0.9 * step / (LENGTH - 1) if step < LENGTH else cosine(7 * LENGTH)(step - LENGTH, step)
+    ),
+    'imagenet_lt/ce_rx50': cosine(90),
+    'imagenet_lt/bcl_rx50': lambda epoch, _: cosine(91)(epoch + 1, _),
+    'imagenet_lt/sade_rx50': cosine(180),
+    'imagenet_lt/ride_rx50': steps(60, 80, warmup=5),
+    'imagenet_lt/oltr_r10_stage1': steps(10, 20),
+    'inaturalist2018/balpoe_r50': cosine(100),
+    'inaturalist2018/crt_r50': cosine(30),
+    'inaturalist2018/mdcs_r50': steps(200, 300, 380, warmup=5),
+    'lvis_mini_multi_label/db_r50': steps(28, 36),
+    'places_lt/sade_r152': steps(10, 20),
+    'foda_lt/softmax_faster-rcnn_mobilenetv2': warmup(0.01, 99, steps(6, 7)),
+    'foda_lt/rfs_faster-rcnn_r50': warmup(0.01, 99, steps(8, 11)),
+    'foda_lt/stepwise_faster-rcnn_mobilenetv2_stage1': steps(),
+    'foda_lt/stepwise_faster-rcnn_mobilenetv2_stage2': steps(1),
+    'lvis/eql_r50': warmup(0.001, 499, steps(8, 11)),  # mmdet's schedules
+    'lvis/eql_r50_2x_v0.5': warmup(0.001, 499, steps(16, 22)),
+    'lvis/seesaw_r101_2x': warmup(0.001, 499, steps(16, 22)),
+    'lvis/rog_r50': warmup(0.0001, 500, steps(8, 11)),
+    'lvis/rog_seesaw_r50': warmup(0.0001, 500, steps(16, 22)),
+    'lvis/rog_r50_lvis_mini': warmup(0.01, 19, steps(30, 36)),
+    'lvis/eql_deformable-detr_r50': steps(40),
+}
+LENGTH = 64  # of an epoch, where iterations count
+
+
+def schedule(path: Path) -> tuple[list[dict], int] | None:
+    cfg = read_config(path).to_dict()
+    schedulers = cfg.get('param_scheduler')
+    if schedulers is None:
+        return None
+    return (schedulers if isinstance(schedulers, list) else [schedulers]), cfg['train_cfg']['max_epochs']
+
+
+@pytest.mark.parametrize('path', each([ROOT / f'configs/{name}.py' for name in RATES]))
+def test_learning_rate_of_a_whole_run(path):
+    schedulers, max_epochs = schedule(path)
+    counts_iters = any('convert_to_iter_based' in s or not s.get('by_epoch', True) for s in schedulers)
+    length = LENGTH if counts_iters else 1
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    training = SimpleNamespace(
+        _train_loop=object.__new__(EpochBasedTrainLoop),
+        train_dataloader=range(length),
+        max_epochs=max_epochs,
+        max_iters=max_epochs * length,
+        logger=MMLogger.get_current_instance(),
+    )
+    built = Runner._build_param_scheduler(training, schedulers, optimizer)
+    rates, expected = [], []
+    for epoch in range(max_epochs):
+        for step in range(epoch * length, (epoch + 1) * length):
+            rates.append(optimizer.param_groups[0]['lr'])
+            expected.append(RATES[f'{path.parent.name}/{path.stem}'](epoch, step))
+            optimizer.step()
+            step_all(built, by_epoch=False)
+        step_all(built, by_epoch=True)
+    np.testing.assert_allclose(rates, expected, rtol=1e-9, atol=1e-12)
+
+
+def step_all(schedulers: list, by_epoch: bool) -> None:
+    for scheduler in schedulers:
+        if scheduler.by_epoch is by_epoch:
             scheduler.step()
+
+
+def test_every_schedule_is_in_the_table():
+    readable = [path for path in CONFIGS if mmdet_is_usable() or path.parent.name not in DETECTION]
+    known = [schedule(ROOT / f'configs/{name}.py') for name in RATES if ROOT / f'configs/{name}.py' in readable]
+    assert [path for path in readable if schedule(path) not in (None, *known)] == []
 
 
 def test_places_learning_rates():
@@ -169,6 +264,74 @@ def test_places_learning_rates():
     rates = {id(group['params'][0]): group['lr'] for group in wrapper.param_groups}
     assert rates[id(model.backbone.weight)] == pytest.approx(0.001)
     assert rates[id(model.head.weight)] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ('config', 'parameters', 'images_per_gpu'),  # of the authors' networks; batch norm sees the images of a GPU
+    [
+        ('cifar100_lt/ride_r32', 783_856, 128),
+        ('cifar100_lt/ride_r32_6experts', 1_543_888, 128),
+        ('cifar100_lt/balpoe_r32', 1_362_064, 128),
+        ('imagenet_lt/ride_rx50', 42_889_024, 32),
+        ('imagenet_lt/sade_rx50', 42_889_024, 32),
+        ('imagenet_lt/balpoe_rx50', 72_258_880, 32),
+        ('imagenet_lt/mdcs_r50', 43_677_248, 32),
+        ('inaturalist2018/ride_r50', 76_587_584, 64),
+        ('inaturalist2018/balpoe_r50', 117_658_688, 64),
+        ('places_lt/sade_r152', 171_543_616, 16),
+    ],
+)
+def test_experts(config, parameters, images_per_gpu):
+    cfg = read_config(ROOT / f'configs/{config}.py')
+    with torch.device('meta'), DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(cfg.model)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+    assert cfg.train_dataloader.batch_size == images_per_gpu
+    assert cfg.auto_scale_lr.base_batch_size % images_per_gpu == 0
+
+
+TIMM_LEVELS = {  # of rand-n2-m10-mstd0.5, from the level in [0, 10]
+    'Rotate': lambda level: level / 10 * 30,
+    'Posterize': lambda level: int(level / 10 * 4),
+    'Solarize': lambda level: level / 10 * 256,
+    'SolarizeAdd': lambda level: level / 10 * 110,
+    **dict.fromkeys(('ColorTransform', 'Contrast', 'Brightness', 'Sharpness'), lambda level: level / 10 * 1.8 + 0.1),
+    'Shear': lambda level: level / 10 * 0.3,
+    'Translate': lambda level: level / 10 * 0.45,
+    **dict.fromkeys(('AutoContrast', 'Equalize', 'Invert')),
+}
+
+
+@pytest.mark.parametrize('config', ['imagenet_lt/mdcs_rx50', 'imagenet_lt/bcl_rx50', 'places_lt/mdcs_r152'])
+def test_strong_views_of_photos(config):
+    dataset = read_config(ROOT / f'configs/{config}.py').train_dataloader.dataset
+    (views,) = (step for step in dataset.pipeline if step.type == 'MultiView')
+    (augment,) = (step for view in views.transforms for step in view if step.type == 'RandAugment')
+    assert (augment.num_policies, augment.magnitude_level, augment.magnitude_std) == (2, 10, 0.5)
+    names = [policy.type for policy in augment.policies]
+    assert sorted(names) == sorted([*TIMM_LEVELS, 'Shear', 'Translate'])  # these two in both directions
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        operations = [TRANSFORMS.build(dict(policy, magnitude_level=0)) for policy in augment.policies]
+    for name, operation in zip(names, operations):
+        assert operation.prob == 0.5
+        for level in (0.0, 5.0, 8.7, 9.99, 10.0) if TIMM_LEVELS[name] else ():
+            operation.magnitude_level = level
+            got = operation.random_magnitude()
+            if name == 'Posterize':
+                got = math.ceil(got)
+            elif operation.magnitude_range[0] < 0:
+                got = 1 + operation.random_negative(got)
+            assert got == pytest.approx(TIMM_LEVELS[name](level)), (name, level)
+
+
+@pytest.mark.parametrize(
+    ('config', 'smallest'),
+    [('imagenet_lt/sade_tta_rx50', 0.2), ('places_lt/sade_tta_r152', 0.2), ('inaturalist2018/sade_tta_r50', 0.08)],
+)
+def test_crops_of_sade_at_test_time(config, smallest):
+    (views,) = (step for step in read_config(ROOT / f'configs/{config}.py').test_cfg.pipeline if 'transforms' in step)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        assert TRANSFORMS.build(views.transforms[0][0]).crop_ratio_range == (smallest, 1.0)
 
 
 @pytest.mark.parametrize('config', ['cifar10_lt/ce_r32', 'cifar100_lt/ce_r32', 'fashion_mnist_lt/ce_r8'])

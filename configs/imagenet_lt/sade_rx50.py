@@ -5,6 +5,6 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(head=dict(num_classes=1000, loss=dict(type='ltmm.SADELoss', tau=2.0)))
-train_dataloader = dict(batch_size=8)  # x 8 GPUs
+train_dataloader = dict(batch_size=32)  # x 2 GPUs
 val_evaluator = [dict(type='ltmm.LongTailMetric'), dict(type='ltmm.ExpertMetric')]
 test_evaluator = val_evaluator

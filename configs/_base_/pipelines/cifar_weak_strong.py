@@ -10,7 +10,7 @@ weak = [
 strong = [
     *crop_and_flip,
     dict(type='ltmm.CIFARAutoAugment'),
-    dict(type='Cutout', shape=16, pad_val=0, prob=1.0),
+    dict(type='ltmm.Cutout', size=16),
 ]
 weak_strong_pipeline = [
     dict(type='MultiView', num_views=[1, 1], transforms=[weak, strong]),

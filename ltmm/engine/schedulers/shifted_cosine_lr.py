@@ -16,7 +16,7 @@ class ShiftedCosineLR(LRSchedulerMixin, _ParamScheduler):
 
     .. math:: \eta_t = \frac{\eta_0}{2} \Big(1 + \cos \frac{\pi (t + 1)}{T + 1}\Big), \qquad 0 \le t < T
 
-    The code of BCL and of Decoupling trains with it; t counts from ``begin``, T is ``end - begin``.
+    The code of BCL trains with it; t counts from ``begin``, T is ``end - begin``.
     """
 
     def _get_value(self) -> list[float]:

@@ -40,7 +40,8 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
         class_counts: Training images per class. Default: taken from the training data.
         topk: Of the training accuracy, with ``cal_acc``.
         cal_acc: Log the training accuracy, of the first view.
-        init_cfg: Initialization of the classifier; the default leaves a cosine layer as it is.
+        init_cfg: Initialization of the classifier; the default leaves a cosine layer as it is. The bias starts at 0,
+            where the code of most papers leaves PyTorch's uniform start in +-1/sqrt(D).
     """
 
     accepts = (ClassificationLoss, Objective)

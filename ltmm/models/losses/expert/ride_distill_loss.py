@@ -24,7 +24,8 @@ class RIDEDistillLoss(RIDELoss):
         \mathrm{KL}\big(\mathrm{softmax}(\bar z_\mathrm{teacher} / T) \,\|\, \mathrm{softmax}(\bar z / T)\big) \Big]
 
     The factor E, and that the mean of the experts is distilled rather than each of them, follow the code where it
-    differs from the paper. It needs ``model=dict(type='ltmm.DistillClassifier')``, which holds the teacher.
+    differs from the paper. It needs ``model=dict(type='ltmm.DistillClassifier')``, which holds the teacher in
+    evaluation mode; [1] leaves it in training mode, so that it normalizes by the batch, probably by oversight.
 
     [0] Wang et al., Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021, arXiv 2010.01809.
     [1] github.com/frank-xwang/RIDE-LongTailRecognition @ab8be5c, ``RIDELossWithDistill``. Reproduces [1] to 1e-6

@@ -16,7 +16,10 @@ __all__ = ['SADELoss', 'inverse_prior']
 
 
 def inverse_prior(prior: np.ndarray) -> np.ndarray:
-    """Reverse a class prior, (C,): the class with the k-th smallest share gets the k-th largest."""
+    """Reverse a class prior, (C,): the class with the k-th smallest share gets the k-th largest.
+
+    Among classes of the same share the one with the lower label counts as smaller.
+    """
     order = np.argsort(prior, kind='stable')
     inverse = np.empty_like(prior)
     inverse[order] = prior[order[::-1]]
@@ -38,7 +41,8 @@ class SADELoss(ExpertLoss):
     [0] Zhang et al., Self-Supervised Aggregation of Diverse Experts for Test-Agnostic Long-Tailed Recognition,
         NeurIPS 2022, arXiv 2107.09249.
     [1] github.com/Vanint/SADE-AgnosticLT @cba11b8, ``DiverseExpertLoss``. Reproduces [1] to 1e-6
-        (tests/conformance, ``sade``).
+        (tests/conformance, ``sade``) up to ties: classes with equally many images share their inverse priors in another
+        order, as the sort of [1] is not stable.
 
     Args:
         tau: Strength of the third expert; 2 for CIFAR-LT and ImageNet-LT, 1 for Places-LT and iNaturalist in [1].
