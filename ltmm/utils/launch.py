@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from .environment import EnvironmentProblem, check_environment
 from .errors import InputError, did_you_mean
+from .schedules import check_warm_up
 
 __all__ = ['build_runner', 'check_checkpoint', 'common_parser', 'load_config', 'use_amp']
 
@@ -79,6 +80,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def build_runner(cfg: Config) -> Runner:
     """Build the runner; distributed runs on CPUs use gloo, which MMEngine's launcher does not support."""
+    check_warm_up(cfg)
     if cfg.get('load_from'):
         check_checkpoint(cfg.load_from)
     if cfg.get('launcher') in ('slurm', 'mpi') and not torch.cuda.is_available():

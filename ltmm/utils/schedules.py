@@ -1,0 +1,21 @@
+"""Checks of learning rate schedules."""
+
+from mmengine.config import Config
+
+from .errors import InputError
+
+__all__ = ['check_warm_up']
+
+
+def check_warm_up(cfg: Config) -> None:
+    """Refuse a linear warm-up of a single step: MMEngine's would leave the rate at its start factor for good."""
+    schedulers = cfg.get('param_scheduler') or []
+    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+        if scheduler.get('type') != 'LinearLR' or scheduler.get('convert_to_iter_based'):
+            continue
+        start, begin = scheduler.get('start_factor', 1 / 3), scheduler.get('begin', 0)
+        if scheduler.get('end') == begin + 1 and start != scheduler.get('end_factor', 1):
+            raise InputError(
+                f'param_scheduler: LinearLR with begin={begin}, end={begin + 1} is a single step, after which the rate '
+                f'stays at start_factor={start:g}. Set end={begin + 2} or more, or convert_to_iter_based=True.'
+            )
