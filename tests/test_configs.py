@@ -290,6 +290,16 @@ def test_experts(config, parameters, images_per_gpu):
     assert cfg.auto_scale_lr.base_batch_size % images_per_gpu == 0
 
 
+@pytest.mark.parametrize('config', ['imagenet_lt/ce_r10', 'imagenet_lt/ce_rx50'])
+def test_residual_branches_do_not_start_at_zero(config):
+    backbone = read_config(ROOT / f'configs/{config}.py').model.backbone
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        network = MODELS.build(backbone)
+    network.init_weights()
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms and all((norm.weight == 1).all() for norm in norms)
+
+
 TIMM_LEVELS = {  # of rand-n2-m10-mstd0.5, from the level in [0, 10]
     'Rotate': lambda level: level / 10 * 30,
     'Posterize': lambda level: int(level / 10 * 4),
