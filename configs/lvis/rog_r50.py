@@ -13,6 +13,6 @@ train_dataloader = dict(sampler=dict(_delete_=True, type='ltmm.RepeatFactorSampl
 
 optim_wrapper = dict(clip_grad=dict(max_norm=5))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-4, by_epoch=False, begin=0, end=501),  # mmcv's 500
+    dict(type='LinearLR', start_factor=1e-4, by_epoch=False, begin=0, end=501),  # as mmcv
     dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11]),
 ]

@@ -12,7 +12,7 @@ model = dict(
 )
 
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-4, by_epoch=False, begin=0, end=501),  # mmcv's 500
+    dict(type='LinearLR', start_factor=1e-4, by_epoch=False, begin=0, end=501),  # as mmcv
     dict(type='MultiStepLR', begin=0, end=24, by_epoch=True, milestones=[16, 22]),
 ]
 train_cfg = dict(max_epochs=24, val_interval=24)

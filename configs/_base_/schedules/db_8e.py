@@ -1,9 +1,8 @@
 # The schedule of distribution-balanced loss: 500 iterations of warm-up, learning rate 0.02, 0.002 from epoch 6, 0.0002
-# from epoch 8; for losses that are averaged over images and classes. MMEngine reaches the full rate in the last
-# iteration of its warm-up, mmcv in the one after it: hence 501.
+# from epoch 8; for losses that are averaged over images and classes.
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4), clip_grad=dict(max_norm=35))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1 / 3, begin=0, end=501, by_epoch=False),
+    dict(type='LinearLR', start_factor=1 / 3, begin=0, end=501, by_epoch=False),  # as mmcv, full at iteration 500
     dict(type='MultiStepLR', milestones=[5, 7]),
 ]
 train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=4)

@@ -32,7 +32,8 @@ class ScaledLinear(nn.Linear):
 
     [0] Kang et al., Decoupling Representation and Classifier for Long-Tailed Recognition, ICLR 2020, arXiv 1910.09217.
     [1] github.com/facebookresearch/classifier-balancing @f162ade, TauNormClassifier.py, which scales the bias too (the
-        paper does not). This implementation reproduces [1] (tests/conformance, ``decoupling_classifiers``).
+        paper does not). This implementation reproduces [1] (tests/conformance, ``decoupling_classifiers`` and
+        ``trajectory_decoupling``).
 
     Args:
         in_features: D.

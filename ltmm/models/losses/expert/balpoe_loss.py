@@ -29,7 +29,7 @@ class BalPoELoss(ExpertLoss):
 
     [0] Aimar et al., Balanced Product of Calibrated Experts for Long-Tailed Recognition, CVPR 2023, arXiv 2206.05260.
     [1] github.com/emasa/BalPoE-CalibratedLT @ca607ae, ``BSExpertLoss``. Reproduces [1] to 1e-6
-        (tests/conformance, ``balpoe``).
+        (tests/conformance, ``balpoe`` and ``trajectory_balpoe``).
 
     Args:
         taus: Strength of each expert, (E,): (0, 1, 2) for CIFAR-LT, (0, 1.25, 2.5) for ImageNet-LT, (-1, 1, 3) for

@@ -52,7 +52,8 @@ class MDCSLoss(NeedsWholeBatch, UsesProgress, ExpertLoss):
 
     [0] Zhao et al., MDCS: More Diverse Experts with Consistency Self-distillation for Long-tailed Recognition,
         ICCV 2023, arXiv 2308.09922.
-    [1] github.com/fistyee/MDCS @1a1d54e, ``MDCSLoss``. Reproduces [1] to 1e-6 (tests/conformance, ``mdcs``).
+    [1] github.com/fistyee/MDCS @1a1d54e, ``MDCSLoss``. Reproduces [1] to 1e-6 (tests/conformance,
+        ``mdcs`` and ``trajectory_mdcs``).
 
     Args:
         powers: lambda of each expert, (E,); the same for every data set in [1].

@@ -29,7 +29,7 @@ class RIDEDistillLoss(RIDELoss):
 
     [0] Wang et al., Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021, arXiv 2010.01809.
     [1] github.com/frank-xwang/RIDE-LongTailRecognition @ab8be5c, ``RIDELossWithDistill``. Reproduces [1] to 1e-6
-        (tests/conformance, ``ride``).
+        (tests/conformance, ``ride`` and ``trajectory_ride_distill``).
 
     Args:
         *args: Arguments of :class:`RIDELoss`.

@@ -48,7 +48,7 @@ class RIDELoss(CosineLoss, NeedsWholeBatch, UsesProgress, ExpertLoss):
 
     [0] Wang et al., Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021, arXiv 2010.01809.
     [1] github.com/frank-xwang/RIDE-LongTailRecognition @ab8be5c, ``RIDELoss``. Reproduces [1] to 1e-6
-        (tests/conformance, ``ride``).
+        (tests/conformance, ``ride`` and ``trajectory_ride``).
 
     Args:
         diversity_factor: lambda; negative values push the experts apart. -0.45 for CIFAR-LT, -0.2 for ImageNet-LT and

@@ -41,8 +41,8 @@ class SADELoss(ExpertLoss):
     [0] Zhang et al., Self-Supervised Aggregation of Diverse Experts for Test-Agnostic Long-Tailed Recognition,
         NeurIPS 2022, arXiv 2107.09249.
     [1] github.com/Vanint/SADE-AgnosticLT @cba11b8, ``DiverseExpertLoss``. Reproduces [1] to 1e-6
-        (tests/conformance, ``sade``) up to ties: classes with equally many images share their inverse priors in another
-        order, as the sort of [1] is not stable.
+        (tests/conformance, ``sade`` and ``trajectory_sade``) up to ties: classes with equally many images get their
+        inverse priors in another order, as the sort of [1] is not stable.
 
     Args:
         tau: Strength of the third expert; 2 for CIFAR-LT and ImageNet-LT, 1 for Places-LT and iNaturalist in [1].
