@@ -17,7 +17,7 @@ two_view_pipeline = [
 ]
 # of at least a fifth of the image, on ImageNet-LT and Places-LT
 large_view = [dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0), backend='pillow'), *distort]
-two_large_view_pipeline = [
+large_view_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='MultiView', num_views=[2], transforms=[large_view]),
     dict(type='PackInputs'),
