@@ -9,17 +9,19 @@ from urllib.parse import urlparse
 
 from mmengine.fileio import get_local_path
 
-from ltmm.utils.errors import InputError
+from ltmm.utils.errors import InputError, did_you_mean
 
 from .lvis_masks import find_invalid_mask
 
-__all__ = ['AnnotationFileError', 'category_ids', 'image_file_name', 'is_box', 'read_lvis_annotations']
+__all__ = ['RENAMED', 'AnnotationFileError', 'category_ids', 'image_file_name', 'is_box', 'read_lvis_annotations']
 
 FIELDS = dict(
     images=('id', 'width', 'height'),
     annotations=('id', 'image_id', 'category_id'),
     categories=('id', 'name'),
 )
+# category names in mmdet: in the files of LVIS
+RENAMED = {'speaker_(stereo_equipment)': 'speaker_(stero_equipment)'}
 FEDERATED_FIELDS = ('neg_category_ids', 'not_exhaustive_category_ids')
 
 
@@ -67,22 +69,21 @@ def category_ids(content: Mapping, ann_file: str, classes: Sequence[str] | None 
     Args:
         content: Content of the annotation file.
         ann_file: Path of the annotation file, for error messages.
-        classes: Category names in label order. Default: all categories, by id. If there are as many classes as
-            categories, an unknown name stands for the category at its position, as mmdet corrects a name of LVIS.
+        classes: Category names in label order, as in the file but for ``RENAMED``. Default: all categories, by id.
     """
     by_name = {cat['name']: cat['id'] for cat in sorted(content['categories'], key=lambda cat: cat['id'])}
     if classes is None:
         return by_name
     names = list(by_name)
-    if len(classes) == len(names):
-        classes = [name if name in by_name else names[label] for label, name in enumerate(classes)]
+    classes = [name if name in by_name else RENAMED.get(name, name) for name in classes]
     unknown = [name for name in classes if name not in by_name]
     if unknown or len(set(classes)) < len(classes):
         first = unknown[0] if unknown else next(name for name in classes if classes.count(name) > 1)
+        shown = ', '.join(names[:5]) + ', ...' * (len(names) > 5)
         raise AnnotationFileError(
-            f'Expected {len(classes)} distinct categories of {ann_file} as classes, but got {first!r}. The file has '
-            f'{len(names)} categories: {", ".join(names[:5])}, ...; ltmm.LVISDataset uses them if `metainfo` has no '
-            'classes.'
+            f'Expected {len(classes)} distinct categories of {ann_file} as classes, but got {first!r}'
+            f'{"" if unknown else " twice"}.{did_you_mean(first, names) if unknown else ""} The file has {len(names)} '
+            f'categories: {shown}; they are used in the order of their ids if `metainfo` has no classes.'
         )
     return {name: by_name[name] for name in classes}
 
