@@ -2,8 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,12 @@ from ltmm.utils.class_counts import (
     ClassDistributionError,
     checked_co_occurrence,
     checked_counts,
-    counts_by_name,
+    is_by_name,
     read_counts,
+    refuse_labels,
 )
-from ltmm.utils.errors import InputError, MissingInputError
+from ltmm.utils.class_names import check_class_names
+from ltmm.utils.errors import InputError, MissingInputError, did_you_mean
 
 __all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'missing_distribution_error']
 
@@ -99,34 +100,112 @@ class ClassDistribution:
     def build(cls, source: Any, class_names: Sequence[str] | None = None) -> 'ClassDistribution':
         """Build a distribution from counts. See :func:`ltmm.datasets.class_distribution_of` for datasets.
 
+        Counts with class names are put in the order of ``class_names``.
+
         Args:
             source: A :class:`ClassDistribution`; C counts; ``{class name: count}``; or the path of a ``.json`` (counts,
                 ``{class name: count}`` or the dictionary of :meth:`to_dict`) or ``.npy`` file.
             class_names: C names in label order. Default: the order of ``source``.
         """
+        source = read_counts(source)
         if isinstance(source, cls):
-            return source
-        if isinstance(source, (str, Path)):
-            return cls.build(read_counts(Path(source)), class_names)
-        if isinstance(source, Mapping):
-            if 'instance_counts' in source:
-                return cls(**{'class_names': class_names, **source})
-            return cls(counts_by_name(source, class_names), class_names=class_names or tuple(source))
-        if class_names and len(source) != len(class_names):
-            raise ClassDistributionError(
-                f'Expected `class_counts` to have {len(class_names)} entries, but got {len(source)}.'
-            )
-        return cls(source, class_names=class_names)
+            distribution = source
+        elif is_by_name(source):
+            distribution = cls(list(source.values()), class_names=tuple(source))
+        elif isinstance(source, Mapping):
+            distribution = cls(**source)
+        else:
+            if class_names is None:
+                refuse_labels(source)
+            distribution = cls(source)
+        return distribution if class_names is None else distribution.in_label_order(class_names)
 
     @classmethod
-    def from_state_dict(cls, state_dict: Mapping) -> 'ClassDistribution | None':
-        """Return the distribution stored in a checkpoint, or None."""
+    def from_labels(
+        cls, labels: Any, num_classes: int | None = None, class_names: Sequence[str] | None = None
+    ) -> 'ClassDistribution':
+        """Count the labels of N samples, (N,).
+
+        Args:
+            labels: Class indices, one per sample.
+            num_classes: C. Default: the number of ``class_names``, else one more than the highest label.
+            class_names: C names in label order.
+        """
+        labels = np.asarray(labels)
+        if labels.ndim != 1 or labels.dtype.kind not in 'iu' or not len(labels):
+            raise ClassDistributionError(
+                f'Expected labels to be integers of shape (N,), but got {labels.dtype} of shape {labels.shape}.'
+            )
+        num_classes = num_classes or (len(class_names) if class_names else int(labels.max()) + 1)
+        if labels.min() < 0 or labels.max() >= num_classes:
+            raise ClassDistributionError(
+                f'Expected labels in [0, {num_classes}), but got {labels.min()} to {labels.max()}.'
+            )
+        return cls(np.bincount(labels, minlength=num_classes), class_names=class_names)
+
+    @classmethod
+    def from_state_dict(
+        cls, state_dict: Mapping, class_names: Sequence[str] | None = None
+    ) -> 'ClassDistribution | None':
+        """Return the distribution stored in a checkpoint, or None.
+
+        Args:
+            state_dict: Its ``state_dict``.
+            class_names: The names in its ``meta``, see :func:`ltmm.utils.class_names.class_names_of`.
+        """
         for key, value in state_dict.items():
             if key.endswith('class_distribution.instance_counts') and len(value):
                 prefix = key.removesuffix('instance_counts')
                 images, num_images = state_dict[prefix + 'image_counts'], state_dict[prefix + 'num_images']
-                return cls(value.cpu().numpy(), images.cpu().numpy(), int(num_images))
+                names = class_names if class_names and len(class_names) == len(value) else None
+                return cls(value.cpu().numpy(), images.cpu().numpy(), int(num_images), names)
         return None
+
+    def in_label_order(self, class_names: Sequence[str]) -> 'ClassDistribution':
+        """Return the distribution in the order of these class names; without own names, its order is kept.
+
+        Args:
+            class_names: C names in label order.
+        """
+        names = tuple(map(str, class_names))
+        if self.class_names is not None:
+            known, own = set(names), set(self.class_names)
+            if wrong := [name for name in self.class_names if name not in known] + [n for n in names if n not in own]:
+                valid = ', '.join(names[:10]) + ', ...' * (len(names) > 10)
+                raise ClassDistributionError(
+                    f'Expected `class_counts` to name all {len(names)} classes of the dataset, but {wrong[0]!r} is '
+                    f'unknown or missing.{did_you_mean(wrong[0], known ^ own - {wrong[0]})} Valid names: {valid}.'
+                )
+        if len(names) != len(self):
+            raise ClassDistributionError(f'Expected `class_counts` to have {len(names)} entries, but got {len(self)}.')
+        if self.class_names is None or self.class_names == names:
+            return replace(self, class_names=names)
+        order = np.empty(len(self), dtype=np.int64)  # a name that occurs twice keeps its order
+        order[np.argsort(names, kind='stable')] = np.argsort(self.class_names, kind='stable')
+        return replace(
+            self,
+            instance_counts=self.instance_counts[order],
+            image_counts=self.image_counts[order],
+            class_names=names,
+            co_occurrence=None if self.co_occurrence is None else self.co_occurrence[np.ix_(order, order)],
+        )
+
+    def check_classes(self, class_names: Sequence[str] | None, where: str) -> None:
+        """Raise if labels stand for other classes in other data, warn of names that differ; see the rule in
+        :func:`ltmm.utils.class_names.check_class_names`.
+
+        Args:
+            class_names: Class names of the other data in label order, or None if unknown.
+            where: Name of the other data, such as ``'the test set'``.
+        """
+        if not class_names:
+            return
+        if self.class_names is not None:
+            check_class_names(self.class_names, class_names, where)
+        elif len(class_names) != len(self):
+            raise ClassDistributionError(
+                f'Expected the {len(self)} classes of the training data in {where}, but it has {len(class_names)}.'
+            )
 
     def to_dict(self) -> dict:
         """Return a dictionary of plain lists, for json; :meth:`build` reads it."""

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
@@ -117,6 +118,7 @@ def test_invalid_counts(arguments, message):
     [
         (dict(zip([*NAMES, 'yak'], [*COUNTS, 1])), "'yak' .*Valid names: dog, cat"),
         (dict(zip(NAMES[:-1], COUNTS[:-1])), "'kea' is unknown or missing"),
+        (dict(zip([*NAMES[:-1], 'Kea'], COUNTS)), "'Kea' is unknown or missing. Did you mean kea"),
         ([3, 2, 1], '`class_counts` to have 5 entries, but got 3'),
     ],
 )
@@ -130,9 +132,17 @@ def test_build(tmp_path, distribution):
     np.save(tmp_path / 'counts.npy', np.array(COUNTS))
     (tmp_path / 'list.json').write_text(json.dumps(COUNTS))
     (tmp_path / 'full.json').write_text(json.dumps(distribution.to_dict()))
+    (tmp_path / 'by_name.json').write_text(json.dumps(dict(zip(NAMES[::-1], COUNTS[::-1]))), encoding='utf-8-sig')
+    backwards = ClassDistribution.build(distribution.to_dict(), None).in_label_order(NAMES[::-1])
+    (tmp_path / 'backwards.json').write_text(json.dumps(backwards.to_dict()))
     (tmp_path / 'broken.json').write_text('[500, 100')
-    for name in ('counts.npy', 'list.json', 'full.json'):
-        assert ClassDistribution.build(tmp_path / name, NAMES) == distribution
+    (tmp_path / 'twice.json').write_text('{"dog": 5, "cat": 3, "dog": 4}')
+    assert backwards.instance_counts.tolist() == COUNTS[::-1]
+    for source in ('counts.npy', 'list.json', 'full.json', 'by_name.json', 'backwards.json', backwards):
+        source = source if source is backwards else tmp_path / source
+        assert ClassDistribution.build(source, NAMES) == distribution
+    with pytest.raises(ClassDistributionError, match="'dog' occurs twice"):
+        ClassDistribution.build(tmp_path / 'twice.json')
     with pytest.raises(ClassDistributionError, match='broken.json'):
         ClassDistribution.build(str(tmp_path / 'broken.json'))
     with pytest.raises(FileNotFoundError, match='absent.json'):
@@ -140,6 +150,39 @@ def test_build(tmp_path, distribution):
     with pytest.raises(ClassDistributionError, match='.json or .npy'):
         (tmp_path / 'counts.txt').write_text('1')
         ClassDistribution.build(tmp_path / 'counts.txt')
+
+
+def test_from_labels():
+    labels = np.repeat([2, 0, 1], [3, 500, 40])
+    for got in (ClassDistribution.from_labels(labels.tolist()), ClassDistribution.from_labels(torch.tensor(labels))):
+        assert got == ClassDistribution([500, 40, 3])
+    assert ClassDistribution.from_labels(labels, 4).instance_counts.tolist() == [500, 40, 3, 0]
+    assert ClassDistribution.from_labels(labels, class_names='abc').name_of(0) == 'a (0)'
+    for wrong, message in (
+        (dict(labels=labels, num_classes=2), r'labels in \[0, 2\)'),
+        (dict(labels=[0.5, 1.2]), 'integers of shape'),
+        (dict(labels=[]), 'integers of shape'),
+    ):
+        with pytest.raises(ClassDistributionError, match=message):
+            ClassDistribution.from_labels(**wrong)
+
+
+@pytest.mark.parametrize('labels', [[0, 0, 0, 1, 1, 2], np.repeat(range(10), 30), torch.arange(100) % 4])
+def test_labels_are_no_counts(labels):
+    with pytest.raises(ClassDistributionError, match='from_labels'):
+        ClassDistribution.build(labels)
+
+
+@pytest.mark.parametrize('counts', [[2, 1, 0], [0, 5, 0, 9], [5] * 100, [3, 1, 1, 1, 1, 1], [*range(50)]])
+def test_counts_are_no_labels(counts):
+    assert ClassDistribution.build(counts).instance_counts.tolist() == counts
+
+
+def test_label_order_of_all_fields():
+    distribution = ClassDistribution([5, 2], [3, 2], 4, ('b', 'a'), [[3, 1], [1, 2]]).in_label_order(['a', 'b'])
+    assert distribution == ClassDistribution([2, 5], [2, 3], 4)
+    assert distribution.co_occurrence.tolist() == [[2, 1], [1, 3]]
+    assert distribution.class_names == ('a', 'b')
 
 
 def test_table():

@@ -1,7 +1,7 @@
 """Conversion and validation of class counts: lists, matrices, mappings and files."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,15 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ['ClassDistributionError', 'checked_co_occurrence', 'checked_counts', 'counts_by_name', 'read_counts']
+__all__ = [
+    'ClassDistributionError',
+    'checked_co_occurrence',
+    'checked_counts',
+    'is_by_name',
+    'missing_names_error',
+    'read_counts',
+    'refuse_labels',
+]
 
 
 class ClassDistributionError(InputError):
@@ -49,30 +57,53 @@ def checked_co_occurrence(co_occurrence: Any, image_counts: np.ndarray) -> np.nd
     return array
 
 
-def counts_by_name(counts: Mapping[str, int], class_names: Sequence[str] | None) -> list[int]:
-    """Return the counts of ``{class name: count}`` in label order."""
-    if class_names is None:
-        return list(counts.values())
-    known = set(class_names)
-    wrong = [name for name in counts if name not in known] + [name for name in class_names if name not in counts]
-    if wrong:
-        names = ', '.join(map(str, class_names[:10])) + ', ...' * (len(class_names) > 10)
+def refuse_labels(values: Any) -> None:
+    """Raise if the values look like the labels of samples: 0, 1, ..., C - 1, at least twice each on average."""
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in 'iu' or not len(array) or array.min() != 0:
+        return
+    if array.max() < len(array) // 2 and np.bincount(array).all():
         raise ClassDistributionError(
-            f'Expected `class_counts` to name all {len(class_names)} classes of the dataset, but {wrong[0]!r} is '
-            f'unknown or missing. Valid names: {names}.'
+            f'Expected counts per class, but got {len(array)} values from 0 to {array.max()}, which look like the '
+            'labels of the samples. Use ClassDistribution.from_labels(labels); pass counts that look so with their '
+            'class names.'
         )
-    return [counts[name] for name in class_names]
 
 
-def read_counts(path: Path) -> Any:
-    """Read the list or dictionary of a json or npy file."""
+def is_by_name(counts: Any) -> bool:
+    """Whether counts are ``{class name: count}``, whose order says nothing about the labels."""
+    return isinstance(counts, Mapping) and 'instance_counts' not in counts
+
+
+def missing_names_error(where: str) -> ClassDistributionError:
+    """Return the error of counts by class name that cannot be put in label order, for lack of class names."""
+    return ClassDistributionError(
+        f'Expected class names in {where} to put the `class_counts` by name in label order, but it has none. Give '
+        '`class_counts` as a list in label order.'
+    )
+
+
+def read_counts(source: Any) -> Any:
+    """Read the list or dictionary of a json or npy file; return anything but a path as it is."""
+    if not isinstance(source, (str, Path)):
+        return source
+    path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f'Class counts {path} do not exist.')
     try:
         if path.suffix == '.npy':
             return np.load(path, allow_pickle=False)
         if path.suffix == '.json':
-            return json.loads(path.read_text())
-    except ValueError as e:
+            return json.loads(path.read_text(encoding='utf-8-sig'), object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as e:
         raise ClassDistributionError(f'Cannot read class counts from {path}: {e}') from None
     raise ClassDistributionError(f'Expected a .json or .npy file of class counts, but got {path}.')
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the dictionary of a json file, without a key that occurs twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f'{next(name for name in content if names.count(name) > 1)!r} occurs twice')
+    return content

@@ -1,6 +1,6 @@
 """The class distribution inside a model, saved in its checkpoints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError, missing_distribution_error
+from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
 from ltmm.utils.errors import InputError
 
 __all__ = ['ClassDistributionBuffer', 'UsesClassDistribution']
@@ -70,26 +71,29 @@ class UsesClassDistribution:
         """Call this in ``__init__``, after ``nn.Module.__init__``.
 
         Args:
-            class_counts: As in :meth:`ltmm.ClassDistribution.build`; None for those of hook or checkpoint. Counts by
-                class name are used once the hook sets the names.
+            class_counts: As in :meth:`ltmm.ClassDistribution.build`; None for those of hook or checkpoint. Counts with
+                class names are put in label order once the hook sets the names; ``{class name: count}`` is used only
+                then.
             num_classes: C, to be checked if given.
         """
         self.class_distribution = ClassDistributionBuffer()
         self._num_classes = num_classes
-        is_by_name = isinstance(class_counts, Mapping) and 'instance_counts' not in class_counts
-        self._counts_by_name = class_counts if is_by_name else None
-        if class_counts is not None and not is_by_name:
-            self._accept(ClassDistribution.build(class_counts))
+        counts = read_counts(class_counts)
+        self._given = None if counts is None else ClassDistribution.build(counts)
+        if counts is not None and not is_by_name(counts):
+            self._accept(self._given)
             self.class_distribution.pinned = True
 
     def set_class_distribution(self, distribution: ClassDistribution) -> None:
         """Set the distribution of the training data; ``class_counts`` of the config take precedence."""
-        if self._counts_by_name is not None and distribution.class_names:
-            self._accept(ClassDistribution.build(self._counts_by_name, distribution.class_names))
+        if self._given is not None and self._given.class_names and distribution.class_names:
+            self._accept(self._given.in_label_order(distribution.class_names))
         elif self.class_distribution.pinned:
             self._check_num_classes(distribution, 'the training data')
-        else:
+        elif self._given is None:
             self._accept(distribution, 'the training data')
+        elif self.class_distribution.get() is None:  # otherwise a checkpoint has them in label order
+            raise missing_names_error('the training data')
 
     def get_class_distribution(self) -> ClassDistribution:
         """Return the distribution.

@@ -1,4 +1,5 @@
 import io
+import json
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
 from ltmm.models.losses import BalancedSoftmaxLoss
+from ltmm.models.post_process import LogitAdjustment
 
 COUNTS = [50, 20, 5]
 
@@ -77,8 +79,15 @@ def test_a_checkpoint_of_other_classes_does_not_replace_the_distribution():
     assert loss.get_class_distribution() == ClassDistribution(COUNTS)
 
 
-def test_counts_by_name_take_the_order_of_the_data():
-    loss = BalancedSoftmaxLoss(class_counts=dict(fox=5, dog=50, cat=20))
+@pytest.mark.parametrize('module', [BalancedSoftmaxLoss, LogitAdjustment])
+@pytest.mark.parametrize('kind', ['dictionary', 'file', 'file of to_dict()'])
+def test_counts_by_name_take_the_order_of_the_data(tmp_path, module, kind):
+    counts = dict(fox=5, dog=50, cat=20)
+    if kind != 'dictionary':
+        path = tmp_path / 'counts.json'
+        path.write_text(json.dumps(counts if kind == 'file' else ClassDistribution.build(counts).to_dict()))
+        counts = str(path)
+    loss = module(class_counts=counts)
     loss.set_class_distribution(ClassDistribution([1, 1, 1], class_names=['dog', 'cat', 'fox']))
     assert loss.get_class_distribution() == ClassDistribution(COUNTS)
     with pytest.raises(ClassDistributionError, match="'fox' .*Valid names: dog, cat, emu"):
@@ -88,6 +97,8 @@ def test_counts_by_name_take_the_order_of_the_data():
 def test_counts_by_name_are_of_no_use_without_the_names():
     with pytest.raises(RuntimeError, match='ClassDistributionHook'):
         BalancedSoftmaxLoss(class_counts=dict(fox=5, dog=50))(torch.zeros(1, 2), torch.tensor([0]))
+    with pytest.raises(ClassDistributionError, match='class names in the training data.*as a list'):
+        BalancedSoftmaxLoss(class_counts=dict(fox=5, dog=50)).set_class_distribution(ClassDistribution([1, 1]))
 
 
 def test_counts_of_a_detection_set_as_a_dictionary():
