@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from ltmm.registry import HOOKS
 from ltmm.utils import atomic_backend  # noqa: F401  (registers 'ltmm.atomic')
+from ltmm.utils.errors import InputError, did_you_mean
 
 __all__ = ['SafeCheckpointHook']
 
@@ -64,6 +65,11 @@ class SafeCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not self.save_best:
             return
+        if missing := [key for key in self.key_indicators if key not in ('auto', *metrics)]:
+            raise InputError(
+                f'Expected `save_best` to be a figure of the validation, but {missing[0]!r} is none.'
+                f'{did_you_mean(missing[0], metrics)} A group without tested classes, such as few, has no figure.'
+            )
         several = len(self.key_indicators) > 1
         before = dict(self.best_ckpt_path_dict) if several else {None: self.best_ckpt_path}
         self._set_best(dict.fromkeys(before))  # the parent would delete these before it saves

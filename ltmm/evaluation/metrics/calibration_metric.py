@@ -25,7 +25,7 @@ from ltmm.registry import METRICS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
-from .shot_metric import EMPTY_GROUP, ShotMetric
+from .shot_metric import ShotMetric
 
 __all__ = ['CalibrationMetric']
 
@@ -46,7 +46,7 @@ class CalibrationMetric(ShotMetric):
     ``ace``, ``tace``      SCE with bins of equal size, and with small probabilities left out; optional
     ``nll``, ``brier``     mean negative log-likelihood and Brier score, not in percent
     ``ece_many`` ...       ECE of the images whose true class is many-, medium- or few-shot, if the class
-                           distribution is known; -1 for a group without test images
+                           distribution is known and the group has test images
     =====================  =========================================================================================
 
     Five numbers per image, the bins of each class, (C, B), and the scores of one image are kept. Duplicates added by
@@ -180,8 +180,9 @@ class CalibrationMetric(ShotMetric):
         metrics |= dict(nll=float(nll.mean()), brier=float(brier.mean()))
         for name, mask in self.shots.items() if self.shots else ():
             group = mask[label]  # (N,)
-            bins = calibration_bins(confidence[group], hit[group], self.num_bins)
-            metrics[f'ece_{name}'] = 100 * expected_calibration_error(bins) if group.any() else EMPTY_GROUP
+            if group.any():
+                bins = calibration_bins(confidence[group], hit[group], self.num_bins)
+                metrics[f'ece_{name}'] = 100 * expected_calibration_error(bins)
         write_to_log_folder(self.csv_name, self.bins.to_csv)
         return metrics
 

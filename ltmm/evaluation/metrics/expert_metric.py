@@ -62,5 +62,5 @@ class ExpertMetric(LongTailMetric):
         for e, rows in enumerate(zip(*results)):
             self.csv_name = None if self.csv_template is None else self.csv_template.format(e)
             figures = super().compute_metrics(list(rows))
-            metrics |= {f'{e}_{name}': figures[name] for name in FIGURES}
+            metrics |= {f'{e}_{name}': figures[name] for name in FIGURES if name in figures}
         return metrics

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from mmengine.logging import MMLogger
 
-from ltmm.class_distribution import ClassDistribution, missing_distribution_error
+from ltmm.class_distribution import SHOT_NAMES, missing_distribution_error
 from ltmm.evaluation.functional import class_scores, geometric_mean, harmonic_mean, label_ranks
 from ltmm.evaluation.reports.log_folder import write_to_log_folder
 from ltmm.evaluation.reports.per_class_report import PerClassReport
@@ -15,7 +15,7 @@ from ltmm.registry import METRICS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
-from .shot_metric import EMPTY_GROUP, ShotMetric
+from .shot_metric import ShotMetric
 
 __all__ = ['LongTailMetric']
 
@@ -27,14 +27,15 @@ class LongTailMetric(ShotMetric):
     ``top1``, ``top5`` over all images; ``many``, ``medium``, ``few``, the mean recall over the classes of each group;
     ``balanced_accuracy``, ``macro_precision``, ``macro_f1``, means over the classes; ``harmonic_mean``,
     ``geometric_mean`` and ``lowest_recall`` of the recalls. Means over classes ignore classes without test images. A
-    group without tested classes is -1 (CIFAR-10-LT has no few-shot class). ``save_best='long_tail/few'`` needs
+    group without tested classes is left out (CIFAR-10-LT has no few-shot class). ``save_best='long_tail/few'`` needs
     ``rule='greater'``.
 
     Only three numbers per image are kept and gathered. Duplicates added by MMEngine's ``DefaultSampler`` are dropped,
     so the figures do not depend on the number of ranks.
 
     Args:
-        topk: Values of k for the top-k accuracy; ``(1,)`` if samples have ``pred_label`` but no ``pred_score``.
+        topk: Values of k for the top-k accuracy, of which those up to the number of classes are computed; ``(1,)`` if
+            samples have ``pred_label`` but no ``pred_score``.
         recall_floor: Lower bound of the recalls in the harmonic and the geometric mean.
         csv_name: File for the figures per class, next to the log; overwritten by the next evaluation. None: no file.
         **kwargs: See :class:`ShotMetric`.
@@ -54,14 +55,6 @@ class LongTailMetric(ShotMetric):
         self.recall_floor = recall_floor
         self.csv_name = csv_name
         super().__init__(**kwargs)
-
-    def _set_distribution(self, distribution: ClassDistribution) -> None:
-        super()._set_distribution(distribution)
-        if max(self.topk) > len(distribution):
-            raise InputError(
-                f'Expected `topk` to be at most the number of classes, {len(distribution)}, but got {self.topk}. '
-                'Set topk=(1,) in val_evaluator and test_evaluator.'
-            )
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Store (label, prediction, rank of the label) per image.
@@ -102,9 +95,8 @@ class LongTailMetric(ShotMetric):
         figures = report.figures()
         tested = scores.tested
         recall = scores.recall[tested]
-        metrics = {f'top{k}': 100 * float((rank < k).mean()) for k in self.topk}
-        for name in ('many', 'medium', 'few'):
-            metrics[name] = EMPTY_GROUP if np.isnan(figures[name]) else figures[name]
+        metrics = {f'top{k}': 100 * float((rank < k).mean()) for k in self.topk if k <= len(self.distribution)}
+        metrics |= {name: figures[name] for name in SHOT_NAMES if not np.isnan(figures[name])}
         metrics |= dict(
             balanced_accuracy=figures['balanced_accuracy'],
             macro_precision=float(report.precision[tested].mean()),

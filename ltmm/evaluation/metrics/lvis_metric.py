@@ -10,7 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import nn
 
-from ltmm.class_distribution import ClassDistribution, ClassDistributionError
+from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.labels.lvis_annotations import (
     AnnotationFileError,
     category_ids,
@@ -18,7 +18,7 @@ from ltmm.datasets.labels.lvis_annotations import (
     read_lvis_annotations,
 )
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth, encode_masks, packed_masks
-from ltmm.evaluation.lvis.lvis_eval import LVISEvaluator
+from ltmm.evaluation.lvis.lvis_eval import EMPTY_GROUP, LVISEvaluator
 from ltmm.evaluation.reports.detection_report import FREQUENCIES, DetectionReport
 from ltmm.evaluation.reports.log_folder import write_to_log_folder
 from ltmm.registry import METRICS
@@ -37,8 +37,8 @@ class LVISMetric(BaseMetric):
     Figures are in [0, 1]: ``bbox_AP``, ``bbox_AP50``, ``bbox_AP75``; ``bbox_APs``, ``bbox_APm``, ``bbox_APl`` for
     small, medium and large objects; ``bbox_APr``, ``bbox_APc``, ``bbox_APf`` for rare, common and frequent classes; the
     same for ``segm``. They equal those of the ``lvis`` package, computed over the tested images only: an image counts
-    for the classes verified in it; a class with objects but no detections has AP 0; a group without objects is -1. The
-    best 300 detections per image count; for ``bbox_AP_fixed``, ``bbox_APr_fixed``, ``bbox_APc_fixed`` and
+    for the classes verified in it; a class with objects but no detections has AP 0; a group without objects is left
+    out. The best 300 detections per image count; for ``bbox_AP_fixed``, ``bbox_APr_fixed``, ``bbox_APc_fixed`` and
     ``bbox_APf_fixed``, the best 10,000 per class over all images (Dave et al., arXiv 2102.01066).
 
     The ``frequency`` of a category in the annotation file says whether it is rare, common or frequent; without it, the
@@ -118,6 +118,8 @@ class LVISMetric(BaseMetric):
         self._dataset_meta = dataset_meta
         names = (dataset_meta or {}).get('classes')
         self.cat_ids = category_ids(dict(categories=self.categories), self.ann_file, names)
+        if self.distribution is not None:
+            self.set_class_distribution(self.distribution)
 
     def check_model(self, model: nn.Module) -> None:
         """Raise if masks are to be evaluated but the detector has no mask head."""
@@ -129,20 +131,7 @@ class LVISMetric(BaseMetric):
 
     def set_class_distribution(self, distribution: ClassDistribution) -> None:
         """Set the class distribution of the training data, which needs the classes of the test set."""
-        names = tuple(self.cat_ids)
-        if len(distribution) != len(names):
-            raise ClassDistributionError(
-                f'LVISMetric: expected the {len(names)} classes of {self.ann_file} in the training data, but got '
-                f'{len(distribution)}. Give the training classes in test_dataloader.dataset.metainfo.'
-            )
-        trained = distribution.class_names or names
-        moved = [i for i, name in enumerate(trained) if name != names[i] and name in names]
-        if moved:
-            i = moved[0]
-            raise ClassDistributionError(
-                f'LVISMetric: expected the same order of classes in training and test, but class {i} is '
-                f'{trained[i]!r} in training and {names[i]!r} in {self.ann_file}.'
-            )
+        distribution.check_classes(tuple(self.cat_ids), self.ann_file)
         self.distribution = distribution
 
     def _frequency(self) -> np.ndarray:
@@ -245,7 +234,7 @@ class LVISMetric(BaseMetric):
             figures = {name: figures[name] for name in FIGURES}
             figures |= {f'{name}_fixed': fixed_figures[name] for name in FIXED}
             figures |= {f'AP_{name}': ap.mean_ap(np.isin(names, classes)) for name, classes in self.groups.items()}
-            metrics |= {f'{iou_type}_{name}': value for name, value in figures.items()}
+            metrics |= {f'{iou_type}_{name}': value for name, value in figures.items() if value != EMPTY_GROUP}
             rows.append(_row(iou_type, figures))
             report = DetectionReport(
                 names=tuple(names),

@@ -15,7 +15,7 @@ from ltmm.registry import METRICS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
-from .shot_metric import EMPTY_GROUP, ShotMetric, name_of
+from .shot_metric import ShotMetric, name_of
 
 __all__ = ['MultiLabelMetric']
 
@@ -27,8 +27,8 @@ class MultiLabelMetric(ShotMetric):
     ``mAP``, the mean over the classes of :func:`~ltmm.evaluation.functional.average_precision`; ``head``, ``medium``,
     ``tail``, the same over the classes of each group; ``micro_f1`` over the labels of all classes, ``macro_f1``, mean
     over the classes. Means over classes ignore classes without positive test images; a group without tested classes is
-    -1. Unknown labels (-1) are ignored. Duplicates added by MMEngine's ``DefaultSampler`` are dropped, so the figures
-    do not depend on the number of ranks.
+    left out. Unknown labels (-1) are ignored. Duplicates added by MMEngine's ``DefaultSampler`` are dropped, so the
+    figures do not depend on the number of ranks.
 
     Args:
         thresholds: (head, tail): head classes have at least ``head`` training images, tail classes fewer than ``tail``;
@@ -121,4 +121,4 @@ class MultiLabelMetric(ShotMetric):
         if untested := int((report.test_images == 0).sum()):
             MMLogger.get_current_instance().info(f'{untested} classes without positive test images are ignored.')
         write_to_log_folder(self.csv_name, report.to_csv)
-        return {name: EMPTY_GROUP if np.isnan(value) else value for name, value in report.figures().items()}
+        return {name: value for name, value in report.figures().items() if not np.isnan(value)}

@@ -10,7 +10,7 @@ from ltmm.evaluation.functional import mean_by_shot, open_set_accuracy, open_set
 from ltmm.registry import METRICS
 from ltmm.utils.checks import check
 
-from .shot_metric import EMPTY_GROUP, ShotMetric
+from .shot_metric import ShotMetric
 
 __all__ = ['OpenSetMetric']
 
@@ -22,7 +22,8 @@ class OpenSetMetric(ShotMetric):
     Predictions with a probability below the threshold are rejected. ``f_measure`` is over all images, see
     :func:`ltmm.evaluation.functional.open_set_f_measure`; ``unknown`` is the share of the unknown images that are
     rejected; ``top1`` is over the known images; ``many``, ``medium``, ``few`` are the mean recall over the classes of
-    each group. A known image that is rejected counts as wrong. :class:`ltmm.datasets.OpenSet` makes such a test set.
+    each group, if any is tested. A known image that is rejected counts as wrong. :class:`ltmm.datasets.OpenSet` makes
+    such a test set.
 
     Args:
         threshold: Of the probability.
@@ -72,4 +73,4 @@ class OpenSetMetric(ShotMetric):
             top1=len(right) / max(len(known), 1),
             **mean_by_shot(recall, self.shots),
         )
-        return {name: EMPTY_GROUP if np.isnan(value) else 100 * value for name, value in figures.items()}
+        return {name: 100 * value for name, value in figures.items() if not np.isnan(value)}

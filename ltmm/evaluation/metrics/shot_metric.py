@@ -8,11 +8,10 @@ from mmengine.evaluator import BaseMetric
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError, Shots
 from ltmm.datasets.labels import class_distribution_of
 from ltmm.evaluation.functional import shots_by_convention
+from ltmm.utils.class_counts import is_by_name, read_counts
 from ltmm.utils.errors import InputError
 
-__all__ = ['EMPTY_GROUP', 'ShotMetric', 'name_of']
-
-EMPTY_GROUP = -1.0  # value of a group without tested classes, as in the tables of COCO and LVIS
+__all__ = ['ShotMetric', 'name_of']
 
 
 class ShotMetric(BaseMetric):
@@ -46,11 +45,13 @@ class ShotMetric(BaseMetric):
         self.grouping = dict(convention=convention, thresholds=thresholds, num_many=num_many, num_few=num_few)
         if isinstance(class_counts, Mapping) and isinstance(class_counts.get('type'), str):
             class_counts = class_distribution_of(class_counts)
-        self.class_counts = class_counts
+        counts = read_counts(class_counts)
+        self._given = None if counts is None else ClassDistribution.build(counts)
+        self._given_by_name = is_by_name(counts)
+        self._trained: ClassDistribution | None = None
         self.distribution: ClassDistribution | None = None
         self.shots: Shots | None = None
-        if class_counts is not None:
-            self._set_distribution(ClassDistribution.build(class_counts))
+        self._update()
 
     # ------------------------------------------------------------------ class distribution
 
@@ -58,42 +59,37 @@ class ShotMetric(BaseMetric):
     def dataset_meta(self, dataset_meta: dict) -> None:
         """Set the class names of the test set."""
         self._dataset_meta = dataset_meta
-        if self.distribution is not None:
-            self._set_distribution(self.distribution)
+        self._update()
 
     def set_class_distribution(self, distribution: ClassDistribution) -> None:
         """Set the class distribution of the training data, unless the config has ``class_counts``."""
-        if self.class_counts is None:
-            self._set_distribution(distribution)
-        elif len(distribution) != len(self.distribution):
+        if self._given is not None and len(distribution) != len(self._given):
             raise ClassDistributionError(
                 f'{type(self).__name__}: expected `class_counts` to have {len(distribution)} entries, the number of '
-                f'classes in the training data, but got {len(self.distribution)}.'
+                f'classes in the training data, but got {len(self._given)}.'
             )
+        self._trained = distribution
+        self._update()
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Class names of the test set; empty if unknown."""
         return tuple((self.dataset_meta or {}).get('classes') or ())
 
-    def _set_distribution(self, distribution: ClassDistribution) -> None:
+    def _update(self) -> None:
+        """Put the class distribution in label order, and group the classes."""
         names = self.class_names
-        if names and len(names) != len(distribution):
-            raise ClassDistributionError(
-                f'{type(self).__name__}: expected the {len(names)} classes of the test set in the training data too, '
-                f'but the class distribution has {len(distribution)} classes.'
-            )
-        if names and self.class_counts is not None:  # sorts counts by name into the label order of the test set
-            distribution = ClassDistribution.build(self.class_counts, names)
-        trained = distribution.class_names
-        if names and trained and names != trained and set(names) == set(trained):
-            i = next(i for i, name in enumerate(names) if name != trained[i])
-            raise ClassDistributionError(
-                f'{type(self).__name__}: expected the same order of classes in training and test, but class {i} is '
-                f'{trained[i]!r} in training and {names[i]!r} in the test set.'
-            )
-        self.shots = shots_by_convention(distribution, **self.grouping)
+        if self._trained is not None:
+            self._trained.check_classes(names, 'the test set')
+        distribution = self._trained if self._given is None else self._given
+        if self._given is not None:
+            order = names or (self._trained and self._trained.class_names)
+            if order:
+                distribution = self._given.in_label_order(order)
+            elif self._given_by_name:
+                distribution = None
         self.distribution = distribution
+        self.shots = None if distribution is None else shots_by_convention(distribution, **self.grouping)
 
     # ------------------------------------------------------------------ batches
 

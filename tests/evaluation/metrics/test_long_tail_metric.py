@@ -1,3 +1,4 @@
+import json
 import math
 import os
 from pathlib import Path
@@ -92,10 +93,16 @@ def test_top1_comes_first_for_save_best_auto():
     assert next(iter(evaluate(build(), samples_of()))) == 'top1'
 
 
-def test_group_without_a_class_is_minus_one():
+def test_group_without_a_class_is_left_out():
     figures = evaluate(build(class_counts=[500] * 7), samples_of())
-    assert figures['medium'] == figures['few'] == -1
+    assert not {'medium', 'few'} & set(figures) and figures['many'] > 0
     assert not any(map(math.isnan, figures.values()))
+
+
+def test_topk_up_to_the_number_of_classes():
+    samples = [DataSample().set_gt_label(c).set_pred_score(torch.eye(3)[c]) for c in range(3)]
+    figures = evaluate(build(class_counts=[9, 5, 2]), samples)
+    assert figures['top1'] == 100 and 'top5' not in figures
 
 
 def test_convention_changes_the_groups_only():
@@ -157,10 +164,14 @@ def test_explicit_counts_stay():
     assert evaluate(metric, samples_of()) == evaluate(pinned, samples_of())
 
 
-def test_counts_by_name():
+@pytest.mark.parametrize('in_file', [False, True])
+def test_counts_by_name(tmp_path, in_file):
     names = list('abcdefg')
     shuffled = {name: COUNTS[names.index(name)] for name in 'gfaedbc'}
-    metric = build(class_counts=shuffled)
+    path = tmp_path / 'counts.json'
+    path.write_text(json.dumps(shuffled))
+    metric = build(class_counts=str(path) if in_file else shuffled)
+    assert metric.distribution is None  # their order is not that of the labels
     metric.dataset_meta = dict(classes=names)
     assert metric.distribution.instance_counts.tolist() == COUNTS
     with pytest.raises(ClassDistributionError, match="'g' is unknown"):
@@ -169,7 +180,7 @@ def test_counts_by_name():
 
 def test_other_number_of_classes():
     metric = build()
-    with pytest.raises(ClassDistributionError, match='the 8 classes of the test set.* has 7 classes'):
+    with pytest.raises(ClassDistributionError, match='`class_counts` to have 8 entries, but got 7'):
         metric.dataset_meta = dict(classes=list('abcdefgh'))
     with pytest.raises(ClassDistributionError, match='`class_counts` to have 6 entries.* but got 7'):
         metric.set_class_distribution(ClassDistribution(COUNTS[:6]))
@@ -182,13 +193,19 @@ def test_other_order_of_classes():
         metric.set_class_distribution(ClassDistribution([9] * 5, class_names='abcde'))
 
 
+def test_other_classes_of_the_same_number():
+    metric = build(class_counts=None, topk=1)
+    metric.set_class_distribution(ClassDistribution([9] * 3, class_names=('bus', 'car', 'cat')))
+    with pytest.raises(ClassDistributionError, match="class 1 is 'car' in training and 'cat' in the test set"):
+        metric.dataset_meta = dict(classes=('bus', 'cat', 'dog'))
+
+
 # ---------------------------------------------------------------------- invalid input
 
 
 @pytest.mark.parametrize(
     'kwargs, message',
     [
-        (dict(class_counts=[9, 5, 2]), r'number of classes, 3, but got \(1, 5\). Set topk=\(1,\)'),
         (dict(topk=0), '`topk` to be int >= 1'),
         (dict(recall_floor=0), r'`recall_floor` to be in \(0, 1\)'),
         (dict(recall_floor=1), '`recall_floor`'),
