@@ -27,8 +27,9 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from table_of_runs import Run, columns, record, spread, table, values
+from table_of_runs import Run, check_classes, columns, record, spread, table, values
 
+from ltmm.utils.errors import InputError
 from ltmm.utils.provenance import commit, hardware
 
 IMPORTED_ONCE = ['mmpretrain.datasets', 'mmpretrain.evaluation', 'mmpretrain.models']
@@ -252,6 +253,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (OSError, ValueError) as e:
         sys.exit(f'{type(e).__name__}: {e}')
     failures = {} if args.no_run else run_all(runs, args.jobs)
+    try:
+        check_classes(runs)
+    except InputError as e:
+        sys.exit(f'{e} (--no-run prints a table of complete runs.)')
     metrics = columns(runs) | {metric: metric for metric in args.metrics}
     command = f'python tools/analysis_tools/run_table.py {shlex.join(sys.argv[1:] if argv is None else argv)}'
     out = args.out or args.work_dir / 'results.yml'

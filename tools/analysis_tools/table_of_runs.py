@@ -126,6 +126,19 @@ class Run:
         AtomicLocalBackend().put_text(json.dumps(self.record, indent=2), self.folder / 'run.json')
 
 
+def check_classes(runs: Sequence[Run]) -> None:
+    """Raise if the complete runs, by their per-class CSVs, have different classes."""
+    files = {
+        name: next((file for run in group if run.is_complete for file in run.folder.rglob('per_class*.csv')), None)
+        for name, group in by_config(runs).items()
+    }
+    files = {name: file for name, file in files.items() if file}
+    if len(files) > 1:
+        from ltmm.evaluation.reports.run_comparison import check_same_classes, read_run
+
+        check_same_classes([(name, read_run(file).report.names) for name, file in files.items()])
+
+
 def columns(runs: Sequence[Run]) -> dict[str, str]:
     """``{title: metric}`` of the evaluators of the runs."""
     found: dict[str, str] = {}

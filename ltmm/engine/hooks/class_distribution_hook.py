@@ -1,10 +1,9 @@
 """Hook that counts the training set and hands the class distribution to losses, heads and metrics."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from mmengine.evaluator import BaseMetric
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.models.heads import MultiLabelClsHead
@@ -18,6 +17,8 @@ from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES, MultiLabelLoss
 from ltmm.models.losses.objective import Objective
 from ltmm.models.state.class_distribution import ClassDistributionBuffer
 from ltmm.registry import HOOKS
+from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
+from ltmm.utils.class_names import check_class_names, class_names_of
 from ltmm.utils.errors import InputError
 from ltmm.utils.wrappers import unwrap_model
 
@@ -27,6 +28,9 @@ __all__ = ['ClassDistributionHook']
 @HOOKS.register_module()
 class ClassDistributionHook(Hook):
     """Counts the training set once and hands the class distribution to all losses, heads and metrics that take it.
+
+    Validation and test sets need the classes of the training data in the same order, whatever the metric, see
+    :func:`ltmm.utils.class_names.check_class_names`.
 
     A model without such a module gets a buffer, so that every checkpoint carries the prior of its training data. A
     test, or a validation without training, takes the distribution from the checkpoint. Before training the hook also
@@ -66,12 +70,14 @@ class ClassDistributionHook(Hook):
             runner.logger.info(f'Training data: {self.distribution.table(self.max_table_rows)}')
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep the class names of the training data, to refuse a test set with another order."""
-        self._loaded_names = ((checkpoint.get('meta') or {}).get('dataset_meta') or {}).get('classes')
+        """Keep the class names of the training data, to compare those of the test set."""
+        self._loaded_names = class_names_of(checkpoint.get('meta'))
 
     def before_train(self, runner: Runner) -> None:
         """Hand out the counts again: the training data override a loaded or resumed checkpoint."""
         loaded = ClassDistribution.from_state_dict(unwrap_model(runner.model).state_dict())
+        if runner._resume:
+            self.distribution.check_classes(self._loaded_names, 'the resumed checkpoint')
         if runner._resume and loaded is not None and loaded != self.distribution:
             runner.logger.warning(
                 f'The class counts differ from those of the resumed checkpoint: {self.distribution.summary()} now, '
@@ -91,16 +97,21 @@ class ClassDistributionHook(Hook):
         dataset = runner.train_dataloader.dataset
         if self.class_counts is None:
             return class_distribution_of(dataset)
-        return ClassDistribution.build(self.class_counts, getattr(dataset, 'metainfo', {}).get('classes'))
+        counts, names = read_counts(self.class_counts), getattr(dataset, 'metainfo', {}).get('classes')
+        if is_by_name(counts) and not names:
+            raise missing_names_error('the training set')
+        return ClassDistribution.build(counts, names)
 
     def _hand_out_from_checkpoint(self, runner: Runner) -> None:
-        if self.distribution is None:
-            self.distribution = ClassDistribution.from_state_dict(unwrap_model(runner.model).state_dict())
-            if self.distribution is not None:
-                names = self._loaded_names
-                if names is not None and len(names) == len(self.distribution):
-                    self.distribution = replace(self.distribution, class_names=tuple(names))
-                self._hand_out(runner)
+        if self.distribution is not None:
+            return
+        names = self._loaded_names
+        self.distribution = ClassDistribution.from_state_dict(unwrap_model(runner.model).state_dict(), names)
+        if self.distribution is not None:
+            self._hand_out(runner)
+        elif names:
+            for where, tested in _class_names(runner).items():
+                check_class_names(names, tested, where)
 
     def _hand_out(self, runner: Runner) -> None:
         """Set the distribution of all modules and metrics that take one."""
@@ -110,15 +121,28 @@ class ClassDistributionHook(Hook):
         top = getattr(unwrap_model(runner.model), 'class_distribution', None)
         if isinstance(top, ClassDistributionBuffer) and not top.pinned:
             top.set(self.distribution)
+        for where, names in _class_names(runner).items():
+            self.distribution.check_classes(names, where)
         for metric in _metrics(runner):
             if hasattr(metric, 'set_class_distribution'):
                 metric.set_class_distribution(self.distribution)
 
 
+def _evaluators(runner: Runner) -> dict[str, Evaluator]:
+    """Return the evaluators of validation and test, as far as they are built."""
+    loops = {'the validation set': runner._val_loop, 'the test set': runner._test_loop}
+    return {where: loop.evaluator for where, loop in loops.items() if isinstance(loop, BaseLoop)}
+
+
 def _metrics(runner: Runner) -> list[BaseMetric]:
     """Return all metrics of validation and test."""
-    loops = (loop for loop in (runner._val_loop, runner._test_loop) if isinstance(loop, BaseLoop))
-    return [metric for loop in loops for metric in loop.evaluator.metrics]
+    return [metric for evaluator in _evaluators(runner).values() for metric in evaluator.metrics]
+
+
+def _class_names(runner: Runner) -> dict[str, Sequence[str]]:
+    """Return the known class names of the datasets for validation and test."""
+    names = {where: (e.dataset_meta or {}).get('classes') for where, e in _evaluators(runner).items()}
+    return {where: classes for where, classes in names.items() if classes}
 
 
 def _check_num_classes(model: nn.Module, num_classes: int) -> None:

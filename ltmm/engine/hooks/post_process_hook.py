@@ -14,6 +14,8 @@ from ltmm.registry import HOOKS, MODELS
 from ltmm.utils.errors import InputError, InputTypeError
 from ltmm.utils.wrappers import unwrap_model
 
+from .class_distribution_hook import ClassDistributionHook
+
 __all__ = ['PostProcessHook']
 
 
@@ -70,7 +72,8 @@ class PostProcessHook(Hook):
 
     def _fit(self, runner: Runner) -> None:
         model = unwrap_model(runner.model)
-        distribution = ClassDistribution.from_state_dict(model.state_dict())
+        counted = next((hook.distribution for hook in runner.hooks if isinstance(hook, ClassDistributionHook)), None)
+        distribution = ClassDistribution.from_state_dict(model.state_dict(), counted and counted.class_names)
         for step in self.steps:
             step.enabled = False
         for step in self.steps:  # each sees the predictions that those before it have corrected
@@ -79,6 +82,7 @@ class PostProcessHook(Hook):
                     step.set_class_distribution(distribution)
                 step.get_class_distribution()  # raises if there is none
             if step in self.to_fit:
-                step.fit(train_split(model, runner.cfg), val_split(model, runner.cfg, distribution))
+                train = train_split(model, runner.cfg, distribution)
+                step.fit(train, val_split(model, runner.cfg, distribution))
             step.to(get_device())
             step.enabled = True

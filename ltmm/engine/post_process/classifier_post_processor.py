@@ -55,7 +55,7 @@ class ClassifierPostProcessor(PostProcessor):
     num_val_images = 20  # per class
 
     def train_split(self) -> SplitOutputs:
-        return train_split(self.model, self.cfg)
+        return train_split(self.model, self.cfg, self.distribution)
 
     def val_split(self, split: str | None, num_images: int) -> SplitOutputs:
         check(objective=(self.step.objective, OBJECTIVES))
@@ -65,7 +65,7 @@ class ClassifierPostProcessor(PostProcessor):
     def evaluate(self) -> tuple[Evaluation, Evaluation]:
         self._log('Outputs for the test data:')
         (head,) = self.heads.values()
-        out = gathered_outputs(self.model, self.cfg, self.cfg.test_dataloader.dataset)
+        out = gathered_outputs(self.model, self.cfg, self.cfg.test_dataloader.dataset, self.distribution)
         corrected = self.step(out.logits, out.features, head)
         options = out.label, self.distribution, _shots(self.cfg, self.distribution), uses_sigmoid(head)
         return Evaluation.of(out.logits, *options), Evaluation.of(corrected, *options)

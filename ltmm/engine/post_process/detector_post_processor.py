@@ -56,7 +56,7 @@ class DetectionSplit:
 
     @cached_property
     def loader(self) -> DataLoader:
-        return build_test_loader(self.processor.cfg, self._find_dataset(), round_up=True)
+        return build_test_loader(self.processor.cfg, self._find_dataset(), True, self.processor.distribution)
 
     def evaluate(self, step: PostProcess, strengths: Sequence[float]) -> list[float]:
         """Objective of a correction for each strength, in percent; the correction is left at the last one."""

@@ -19,6 +19,8 @@ from ltmm.models.post_process import PostProcess
 from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution
 from ltmm.registry import MODELS, POST_PROCESSORS
 from ltmm.utils.atomic_backend import AtomicLocalBackend
+from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
+from ltmm.utils.class_names import class_names_of
 from ltmm.utils.errors import InputError, MissingInputError
 from ltmm.utils.launch import check_checkpoint
 from ltmm.utils.wrappers import unwrap_model
@@ -118,11 +120,15 @@ class PostProcessor:
         return list(files)
 
     def _find_distribution(self) -> ClassDistribution:
+        names = class_names_of(self._meta)
         if self._class_counts is not None:
-            distribution = ClassDistribution.build(self._class_counts)
+            counts = read_counts(self._class_counts)
+            if is_by_name(counts) and not names:
+                raise missing_names_error(self.checkpoint)
+            distribution = ClassDistribution.build(counts, names)
             _set_class_distribution(self.model, distribution)
             return distribution
-        distribution = ClassDistribution.from_state_dict(self.model.state_dict())
+        distribution = ClassDistribution.from_state_dict(self.model.state_dict(), names)
         if distribution is None:
             raise MissingInputError(
                 f'{self.checkpoint} carries no class distribution. Pass the counts of its training data as '

@@ -86,14 +86,20 @@ class SplitOutputs:
         return values
 
 
-def train_split(model: nn.Module, cfg: Config) -> SplitOutputs:
-    """Training split with the test pipeline; each rank holds its part of the samples."""
+def train_split(model: nn.Module, cfg: Config, distribution: ClassDistribution | None) -> SplitOutputs:
+    """Training split with the test pipeline; each rank holds its part of the samples.
+
+    Args:
+        model: Classifier.
+        cfg: Its config.
+        distribution: Class distribution of its checkpoint.
+    """
 
     def load(with_logits: bool) -> ModelOutputs:
         if not cfg.get('train_dataloader'):
             raise InputError('The correction is fitted on train_dataloader, which the config lacks.')
         print_log('Outputs for the training data:', 'current')
-        loader = build_test_loader(cfg, cfg.train_dataloader.dataset)
+        loader = build_test_loader(cfg, cfg.train_dataloader.dataset, distribution=distribution)
         return ModelOutputs.join(model_outputs(model, loader, with_logits))
 
     return SplitOutputs(load, classification_head(model, 'train_split()'), with_logits=False)
@@ -122,7 +128,7 @@ def val_split(
         if found == 'holdout':
             check_held_out(cfg, distribution)
         print_log(f'Outputs for the validation data ({found}):', 'current')
-        outputs = gathered_outputs(model, cfg, dataset, with_logits)
+        outputs = gathered_outputs(model, cfg, dataset, distribution, with_logits)
         num_missing = int((outputs.label.bincount(minlength=head.num_classes) == 0).sum())
         ignored = f'; {num_missing} classes have none and do not count' if num_missing else ''
         print_log(f'{len(outputs.label)} validation images{ignored}', 'current')
@@ -131,9 +137,11 @@ def val_split(
     return SplitOutputs(load, head)
 
 
-def gathered_outputs(model: nn.Module, cfg: Config, dataset: dict, with_logits: bool = True) -> ModelOutputs:
+def gathered_outputs(
+    model: nn.Module, cfg: Config, dataset: dict, distribution: ClassDistribution | None, with_logits: bool = True
+) -> ModelOutputs:
     """Outputs for all samples, in order, on every rank."""
-    loader = build_test_loader(cfg, dataset)
+    loader = build_test_loader(cfg, dataset, distribution=distribution)
     return ModelOutputs.interleave(all_gather_object(ModelOutputs.join(model_outputs(model, loader, with_logits))))
 
 

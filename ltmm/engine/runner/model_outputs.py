@@ -15,6 +15,7 @@ from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ltmm.class_distribution import ClassDistribution
 from ltmm.models.post_process.base import classification_head
 from ltmm.utils.errors import InputError
 from ltmm.utils.launch import build_runner
@@ -89,7 +90,9 @@ def underlying_datasets(dataset: dict) -> list[dict]:
     return [leaf for part in inner for leaf in underlying_datasets(part)] or [dataset]
 
 
-def build_test_loader(cfg: Config, dataset: dict, round_up: bool = False) -> DataLoader:
+def build_test_loader(
+    cfg: Config, dataset: dict, round_up: bool = False, distribution: ClassDistribution | None = None
+) -> DataLoader:
     """Load any dataset as the test set is loaded: with its pipeline and batch size, every sample once and in order.
 
     Rank r of R gets the samples r, r + R, ...
@@ -98,6 +101,7 @@ def build_test_loader(cfg: Config, dataset: dict, round_up: bool = False) -> Dat
         cfg: Config with a ``test_dataloader``.
         dataset: Config of the dataset, such as that of the training data.
         round_up: Repeat the first samples at the end so that all ranks have the same number.
+        distribution: Class distribution of the training data, to check the classes of the dataset.
     """
     loader, dataset = copy.deepcopy(cfg.test_dataloader), copy.deepcopy(dataset)
     pipeline = underlying_datasets(loader.dataset)[0].get('pipeline')
@@ -109,7 +113,10 @@ def build_test_loader(cfg: Config, dataset: dict, round_up: bool = False) -> Dat
         loader.pop(key, None)
     loader['dataset'] = dataset
     loader['sampler'] = dict(type='DefaultSampler', shuffle=False, round_up=round_up)
-    return Runner.build_dataloader(loader)
+    loader = Runner.build_dataloader(loader)
+    if distribution is not None:
+        distribution.check_classes(getattr(loader.dataset, 'metainfo', {}).get('classes'), 'the dataset')
+    return loader
 
 
 def features_and_labels(

@@ -16,7 +16,7 @@ from .detection_report import DetectionReport
 from .multi_label_report import MultiLabelReport
 from .per_class_report import PerClassReport
 
-__all__ = ['Run', 'comparison_table', 'per_class_csv', 'read_run', 'read_runs']
+__all__ = ['Run', 'check_same_classes', 'comparison_table', 'per_class_csv', 'read_run', 'read_runs']
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +65,13 @@ def comparison_table(runs: Sequence[Run], markdown: bool = False) -> str:
     """Format the figures of the reports as a table, in percent, one row per run; ``*`` marks the best.
 
     Args:
-        runs: Runs with reports of one kind.
+        runs: Runs with reports of one kind and of the same classes.
         markdown: Format a Markdown table, with the best in bold.
     """
     kinds = {run.report.value_name for run in runs}
     if len(kinds) > 1:
         raise InputError(f'Expected runs of one kind, but got the {" and the ".join(sorted(kinds))}.')
+    check_same_classes([(run.name, run.report.names) for run in runs])
     figures = [run.report.figures() for run in runs]
     keys = list(figures[0])
     values = np.array([[row[key] for key in keys] for row in figures]).round(2)  # (R, F)
@@ -96,15 +97,10 @@ def per_class_csv(runs: Sequence[Run]) -> str:
     """Return the text of a CSV file with one row per class, most frequent first, and the recall or AP of each run.
 
     Args:
-        runs: Runs with reports of the same classes; images and groups are those of the first.
+        runs: Runs with reports of the same classes in the same order; images and groups are those of the first.
     """
     first = runs[0].report
-    for run in runs[1:]:
-        if run.report.names != first.names:
-            raise InputError(
-                f'Expected runs of the same classes, but {runs[0].name} has {len(first.names)} and {run.name} has '
-                f'{len(run.report.names)}, or other names.'
-            )
+    check_same_classes([(run.name, run.report.names) for run in runs], in_order=True)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(['label', 'name', 'train_images', 'shot', 'test_images', *(run.name for run in runs)])
@@ -117,6 +113,30 @@ def per_class_csv(runs: Sequence[Run]) -> str:
             + ['' if np.isnan(value) else f'{value:.4f}' for value in values]
         )
     return text.getvalue()
+
+
+def check_same_classes(names: Sequence[tuple[str, Sequence[str]]], in_order: bool = False) -> None:
+    """Raise unless all runs have the same classes: means over other classes cannot be compared.
+
+    Args:
+        names: Name of each run, and its class names in label order.
+        in_order: The labels have to be the same too.
+    """
+    (first, expected), *others = names
+    for name, got in others:
+        only = [sorted(set(a) - set(b))[:3] for a, b in ((expected, got), (got, expected))]
+        if len(got) != len(expected) or any(only):
+            raise InputError(
+                f'Expected runs of the same classes, but {first} has {len(expected)} and {name} has {len(got)}; only '
+                f'in {first}: {", ".join(only[0]) or "none"}; only in {name}: {", ".join(only[1]) or "none"}. Compare '
+                'runs of one set of classes at a time.'
+            )
+        if in_order and tuple(got) != tuple(expected):
+            i = next(i for i, pair in enumerate(zip(expected, got)) if pair[0] != pair[1])
+            raise InputError(
+                f'Expected runs with the same labels, but class {i} is {expected[i]!r} in {first} and {got[i]!r} in '
+                f'{name}.'
+            )
 
 
 def _latest_evaluation(path: Path, csv_name: str) -> list[Path]:

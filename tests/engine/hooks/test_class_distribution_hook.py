@@ -46,10 +46,45 @@ def test_a_model_without_any_consumer_carries_the_distribution_too(tmp_path):
 
 def test_explicit_counts_by_class_name(tmp_path):
     cfg = toy_config(tmp_path, **{'train_cfg.max_epochs': 1})
-    cfg.custom_hooks[0].class_counts = {'class 2': 1, 'class 0': 3, 'class 1': 2}
+    cfg.custom_hooks[0].class_counts = str(tmp_path / 'counts.json')
+    (tmp_path / 'counts.json').write_text('{"class 2": 1, "class 0": 3, "class 1": 2}')
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert runner.model.head.get_class_distribution() == ClassDistribution([3, 2, 1])
+
+
+SLID = dict(classes=('class 0', 'class 2', 'class 3'))  # every metric would compare class 2 with class 1
+
+
+def test_validation_set_of_other_classes(tmp_path):
+    with pytest.raises(ClassDistributionError, match="class 1 is 'class 1' in training and 'class 2' in the val"):
+        trained(tmp_path, val_evaluator=dict(type='Accuracy'), **{'val_dataloader.dataset.metainfo': SLID})
+
+
+def test_test_set_of_other_classes(tmp_path):
+    trained(tmp_path / 'trained')
+    checkpoint = torch.load(tmp_path / 'trained' / 'epoch_1.pth', weights_only=True)
+    counts = [key for key in checkpoint['state_dict'] if 'class_distribution' in key]
+    for name in ('counted', 'strange'):  # the second as mmpretrain writes it
+        torch.save(checkpoint, tmp_path / f'{name}.pth')
+        cfg = toy_config(tmp_path / name, test_evaluator=dict(type='Accuracy'), load_from=str(tmp_path / f'{name}.pth'))
+        cfg.model.head = dict(type='LinearClsHead', num_classes=3, in_channels=8, loss=dict(type='CrossEntropyLoss'))
+        cfg.test_dataloader.dataset.metainfo = SLID
+        for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+            cfg.pop(key)
+        with pytest.raises(
+            ClassDistributionError, match="class 1 is 'class 1' in training and 'class 2' in the test set"
+        ):
+            Runner.from_cfg(cfg).test()
+        for key in counts:
+            checkpoint['state_dict'].pop(key, None)
+
+
+def test_resume_with_other_classes(tmp_path):
+    trained(tmp_path)
+    other = {'train_dataloader.dataset.metainfo': dict(classes=('class 1', 'class 0', 'class 2'))}
+    with pytest.raises(ClassDistributionError, match="class 0 is 'class 1' in training and 'class 0' in the resumed"):
+        trained(tmp_path, resume=True, val_cfg=None, val_dataloader=None, val_evaluator=None, **other)
 
 
 def test_a_head_for_another_number_of_classes_stops_before_the_first_batch(tmp_path):
