@@ -134,7 +134,7 @@ class LogitLoss(NeedsWholeBatch, nn.Module):
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
     """
 
-    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+    def __init__(self, *, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
         super().__init__()
         check(loss_weight=(loss_weight, '>= 0'), reduction=(reduction, REDUCTIONS))
         self.loss_weight = loss_weight
@@ -222,12 +222,13 @@ class ClassPriorLoss(UsesClassDistribution, ClassificationLoss):
 
     def __init__(
         self,
+        *,
         loss_weight: float = 1.0,
         reduction: str = 'mean',
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
         num_classes: int | None = None,
     ) -> None:
-        super().__init__(loss_weight, reduction)
+        super().__init__(loss_weight=loss_weight, reduction=reduction)
         self.init_class_distribution(class_counts, num_classes)
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:

@@ -1,5 +1,7 @@
 """Constants that make no sense are refused when a loss is built, by their name."""
 
+import inspect
+
 import pytest
 
 from ltmm.registry import MODELS
@@ -76,3 +78,12 @@ def test_bad_argument(loss, good, name, value):
 def test_exponential_overflow_of_seesaw():
     with pytest.raises(ValueError, match='q=20 and eps=0.01'):
         MODELS.build(dict(type='ltmm.SeesawLoss', q=20, eps=0.01))
+
+
+def test_arguments_are_keyword_only():
+    for cls in MODELS.module_dict.values():
+        if cls.__module__.startswith('ltmm.models.losses.'):
+            kinds = {p.kind for p in inspect.signature(cls).parameters.values()}
+            assert not kinds & {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}, cls
+    with pytest.raises(TypeError, match='positional'):
+        MODELS.get('ltmm.BalancedSoftmaxLoss')([90, 9, 3])  # counts, where the first argument is loss_weight

@@ -50,13 +50,14 @@ class ASLSingleLabelLoss(ClassificationLoss):
 
     def __init__(
         self,
+        *,
         gamma_pos: float = 0.0,
         gamma_neg: float = 4.0,
         smoothing: float = 0.1,
         loss_weight: float = 1.0,
         reduction: str = 'mean',
     ) -> None:
-        super().__init__(loss_weight, reduction)
+        super().__init__(loss_weight=loss_weight, reduction=reduction)
         check(gamma_pos=(gamma_pos, '>= 0'), gamma_neg=(gamma_neg, '>= 0'), smoothing=(smoothing, 'in [0, 1)'))
         self.gamma_pos, self.gamma_neg, self.smoothing = gamma_pos, gamma_neg, smoothing
 

@@ -39,6 +39,7 @@ class ClassBalancedLoss(ReweightedLoss):
 
     def __init__(
         self,
+        *,
         loss_type: str,
         beta: float,
         gamma: float | None = None,
@@ -55,4 +56,4 @@ class ClassBalancedLoss(ReweightedLoss):
             loss = dict(type='mmpretrain.CrossEntropyLoss', loss_weight=loss_weight)
         else:
             loss = dict(type='ltmm.SigmoidFocalLoss', gamma=gamma or 0.0, loss_weight=loss_weight)
-        super().__init__(loss, 'effective_number', beta=beta, normalize=normalize, **kwargs)
+        super().__init__(loss=loss, kind='effective_number', beta=beta, normalize=normalize, **kwargs)

@@ -36,9 +36,9 @@ class DeferredReweighting(UsesProgress, ReweightedLoss):
             focal loss.
     """
 
-    def __init__(self, loss: dict, start_epoch: int, kind: str, **kwargs: Any) -> None:
+    def __init__(self, *, loss: dict, start_epoch: int, kind: str, **kwargs: Any) -> None:
         check(start_epoch=(start_epoch, 'int >= 0'))
-        super().__init__(loss, kind, **kwargs)
+        super().__init__(loss=loss, kind=kind, **kwargs)
         self.start_epoch = start_epoch
 
     def set_progress(self, epoch: int, max_epochs: int, iter: int | None = None, max_iters: int | None = None) -> None:

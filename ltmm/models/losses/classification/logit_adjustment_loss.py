@@ -37,7 +37,7 @@ class LogitAdjustmentLoss(AdjustedCrossEntropyLoss):
         **kwargs: Arguments of :class:`ClassPriorLoss`.
     """
 
-    def __init__(self, tau: float = 1.0, **kwargs: Any) -> None:
+    def __init__(self, *, tau: float = 1.0, **kwargs: Any) -> None:
         check(tau=(tau, '>= 0'))
         self.tau = tau
         super().__init__(**kwargs)

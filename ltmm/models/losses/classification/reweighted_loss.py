@@ -69,6 +69,7 @@ class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
 
     def __init__(
         self,
+        *,
         loss: dict,
         kind: str,
         beta: float | None = None,

@@ -55,7 +55,7 @@ class SigmoidFocalLoss(ClassificationLoss):
     accepts_soft_labels = True
     use_sigmoid = True
 
-    def __init__(self, gamma: float, **kwargs: Any) -> None:
+    def __init__(self, *, gamma: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check(gamma=(gamma, '>= 0'))
         self.gamma = gamma

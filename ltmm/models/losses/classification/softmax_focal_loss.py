@@ -42,7 +42,7 @@ class SoftmaxFocalLoss(ClassificationLoss):
 
     accepts_soft_labels = True
 
-    def __init__(self, gamma: float, **kwargs: Any) -> None:
+    def __init__(self, *, gamma: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check(gamma=(gamma, '>= 0'))
         self.gamma = gamma

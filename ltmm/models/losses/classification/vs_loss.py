@@ -36,7 +36,7 @@ class VSLoss(AdjustedCrossEntropyLoss):
         **kwargs: Arguments of :class:`ClassPriorLoss`.
     """
 
-    def __init__(self, gamma: float, tau: float, **kwargs: Any) -> None:
+    def __init__(self, *, gamma: float, tau: float, **kwargs: Any) -> None:
         check(gamma=(gamma, '>= 0'), tau=(tau, '>= 0'))
         self.gamma, self.tau = gamma, tau
         super().__init__(**kwargs)

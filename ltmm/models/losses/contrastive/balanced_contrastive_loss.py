@@ -69,7 +69,7 @@ class BalancedContrastiveLoss(NeedsWholeBatch, Objective):
     accepts_soft_labels = False
 
     def __init__(
-        self, in_channels: int, feat_dim: int = 1024, temperature: float = 0.07, views: Sequence[int] = (1, 2)
+        self, *, in_channels: int, feat_dim: int = 1024, temperature: float = 0.07, views: Sequence[int] = (1, 2)
     ) -> None:
         super().__init__()
         check(feat_dim=(feat_dim, 'int >= 1'), temperature=(temperature, '> 0'), views=(views, 'int >= 0'))

@@ -78,7 +78,7 @@ class DiscCentroidsLoss(NeedsWholeBatch, Objective):
     requires = ('features', 'classifier')
     accepts_soft_labels = False
 
-    def __init__(self, loss_weight: float = 0.01, margin: float = 10.0, repel_weight: float = 0.01) -> None:
+    def __init__(self, *, loss_weight: float = 0.01, margin: float = 10.0, repel_weight: float = 0.01) -> None:
         super().__init__()
         check(loss_weight=(loss_weight, '>= 0'), margin=(margin, '>= 0'), repel_weight=(repel_weight, '>= 0'))
         self.loss_weight, self.margin, self.repel_weight = loss_weight, margin, repel_weight

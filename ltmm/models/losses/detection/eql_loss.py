@@ -61,6 +61,7 @@ class EQLLoss(UsesClassDistribution, DenseHeadLoss):
 
     def __init__(
         self,
+        *,
         lambda_: float,
         by: str = 'image_frequency',
         loss_weight: float = 1.0,
@@ -70,7 +71,7 @@ class EQLLoss(UsesClassDistribution, DenseHeadLoss):
     ) -> None:
         check(lambda_=(lambda_, '> 0'), by=(by, FREQUENCIES))
         self.lambda_, self.by = lambda_, by
-        super().__init__(loss_weight, reduction)
+        super().__init__(loss_weight=loss_weight, reduction=reduction)
         self.init_class_distribution(class_counts, num_classes)
 
     def on_num_classes(self, num_classes: int) -> None:

@@ -88,7 +88,7 @@ class EQLv2Loss(DenseHeadLoss):
     num_background_columns = 1
 
     def __init__(
-        self, gamma: float = 12.0, mu: float = 0.8, alpha: float = 4.0, test_with_obj: bool = True, **kwargs: Any
+        self, *, gamma: float = 12.0, mu: float = 0.8, alpha: float = 4.0, test_with_obj: bool = True, **kwargs: Any
     ) -> None:
         check(gamma=(gamma, '> 0'), mu=(mu, 'finite'), alpha=(alpha, '>= 0'))
         super().__init__(**kwargs)

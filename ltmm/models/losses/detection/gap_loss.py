@@ -178,6 +178,7 @@ class GAPLoss(InnerLoss):
 
     def __init__(
         self,
+        *,
         num_classes: int,
         gamma: float = 1.0,
         delta: float = 0.5,

@@ -31,7 +31,7 @@ class ROGLoss(BoxHeadLoss):
             ``num_classes``.
     """
 
-    def __init__(self, loss: dict, loss_rank: dict = dict(type='ltmm.GAPLoss')) -> None:
+    def __init__(self, *, loss: dict, loss_rank: dict = dict(type='ltmm.GAPLoss')) -> None:
         super().__init__()
         self.loss = build_detection_loss(loss, 'ROGLoss')
         self._rank_cfg = loss_rank

@@ -53,7 +53,7 @@ class RoIExpertLoss(RoILossOfExperts):
         aggregation: Module from logits (E, N, C) to (N, C).
     """
 
-    def __init__(self, loss: dict, num_experts: int, aggregation: dict = dict(type='ltmm.MeanAggregation')) -> None:
+    def __init__(self, *, loss: dict, num_experts: int, aggregation: dict = dict(type='ltmm.MeanAggregation')) -> None:
         super().__init__()
         self.loss, self.aggregation, self.num_experts = MODELS.build(loss), MODELS.build(aggregation), num_experts
         name = type(self.loss).__name__
@@ -130,7 +130,7 @@ class RoILossPerExpert(RoILossOfExperts):
         losses: Losses of box heads, (E,): those of ltmm, or mmdet's softmax cross entropy or Seesaw loss.
     """
 
-    def __init__(self, losses: Sequence[dict]) -> None:
+    def __init__(self, *, losses: Sequence[dict]) -> None:
         super().__init__()
         if not losses:
             raise InputError('RoILossPerExpert: expected a loss for each expert, but got none.')

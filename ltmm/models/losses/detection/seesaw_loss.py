@@ -74,7 +74,7 @@ class SeesawLoss(DetectionLoss, ClassificationLoss):
     prior_prob = None
 
     def __init__(
-        self, p: float = 0.8, q: float = 2.0, eps: float = 0.01, num_classes: int | None = None, **kwargs: Any
+        self, *, p: float = 0.8, q: float = 2.0, eps: float = 0.01, num_classes: int | None = None, **kwargs: Any
     ) -> None:
         check(p=(p, '>= 0'), q=(q, '>= 0'), eps=(eps, 'in (0, 1]'))
         if -q * math.log(eps) > 60:

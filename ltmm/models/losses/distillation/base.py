@@ -30,6 +30,7 @@ class HeadClassLoss(UsesClassDistribution, InnerLoss):
 
     def __init__(
         self,
+        *,
         loss_weight: float,
         min_images: int = 30,
         class_counts: Sequence[int] | dict[str, int] | str | None = None,

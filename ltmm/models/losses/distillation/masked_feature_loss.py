@@ -82,8 +82,8 @@ class MaskedFeatureLoss(HeadClassLoss):
             :class:`~ltmm.models.losses.distillation.base.HeadClassLoss`.
     """
 
-    def __init__(self, loss_weight: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(loss_weight, **kwargs)
+    def __init__(self, *, loss_weight: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(loss_weight=loss_weight, **kwargs)
 
     def forward(
         self,

@@ -48,8 +48,8 @@ class QuerySharedKDLoss(HeadClassLoss):
             :class:`~ltmm.models.losses.distillation.base.HeadClassLoss`.
     """
 
-    def __init__(self, loss_weight: float = 0.1, **kwargs: Any) -> None:
-        super().__init__(loss_weight, **kwargs)
+    def __init__(self, *, loss_weight: float = 0.1, **kwargs: Any) -> None:
+        super().__init__(loss_weight=loss_weight, **kwargs)
 
     def forward(self, cls_score: Tensor, teacher_cls_score: Tensor) -> Tensor:
         """Compute the loss; 0 without queries.

@@ -39,7 +39,7 @@ class BalPoELoss(ExpertLoss):
 
     accepts_soft_labels = True
 
-    def __init__(self, taus: Sequence[float] = (0.0, 1.0, 2.0), **kwargs: Any) -> None:
+    def __init__(self, *, taus: Sequence[float] = (0.0, 1.0, 2.0), **kwargs: Any) -> None:
         check(taus=(taus, 'finite'))
         self.taus, self.num_experts = tuple(taus), len(taus)
         super().__init__(**kwargs)

@@ -62,6 +62,7 @@ class ExpertLoss(UsesClassDistribution, Objective):
 
     def __init__(
         self,
+        *,
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
         num_classes: int | None = None,
     ) -> None:

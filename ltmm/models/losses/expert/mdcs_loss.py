@@ -66,6 +66,7 @@ class MDCSLoss(NeedsWholeBatch, UsesProgress, ExpertLoss):
 
     def __init__(
         self,
+        *,
         powers: Sequence[float] = (-0.5, 1.0, 2.5),
         consistency_weight: float = 0.6,
         ramp_epochs: int = 20,

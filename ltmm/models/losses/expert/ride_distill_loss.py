@@ -40,12 +40,10 @@ class RIDEDistillLoss(RIDELoss):
 
     requires = ('expert_logits', 'teacher_logits')
 
-    def __init__(
-        self, *args: Any, distill_temperature: float = 1.5, distill_weight: float = 1.0, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, distill_temperature: float = 1.5, distill_weight: float = 1.0, **kwargs: Any) -> None:
         check(distill_temperature=(distill_temperature, '> 0'), distill_weight=(distill_weight, '>= 0'))
         self.distill_temperature, self.distill_weight = distill_temperature, distill_weight
-        super().__init__(*args, **kwargs)
+        super().__init__(**kwargs)
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         expert_logits, t = inputs.expert_logits, self.distill_temperature

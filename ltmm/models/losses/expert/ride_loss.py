@@ -65,6 +65,7 @@ class RIDELoss(CosineLoss, NeedsWholeBatch, UsesProgress, ExpertLoss):
 
     def __init__(
         self,
+        *,
         diversity_factor: float,
         reweight_factor: float,
         reweight_epoch: int | None,

@@ -52,7 +52,7 @@ class SADELoss(ExpertLoss):
     num_experts = 3
     accepts_soft_labels = True
 
-    def __init__(self, tau: float = 2.0, **kwargs: Any) -> None:
+    def __init__(self, *, tau: float = 2.0, **kwargs: Any) -> None:
         check(tau=(tau, '>= 0'))
         self.tau = tau
         super().__init__(**kwargs)

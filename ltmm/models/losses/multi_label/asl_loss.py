@@ -78,6 +78,7 @@ class ASLLoss(MultiLabelLoss):
 
     def __init__(
         self,
+        *,
         gamma_neg: float = 4.0,
         gamma_pos: float = 0.0,
         clip: float = 0.05,
@@ -86,7 +87,7 @@ class ASLLoss(MultiLabelLoss):
         loss_weight: float = 1.0,
         reduction: str = 'sum',
     ) -> None:
-        super().__init__(loss_weight, reduction)
+        super().__init__(loss_weight=loss_weight, reduction=reduction)
         check(gamma_neg=(gamma_neg, '>= 0'), gamma_pos=(gamma_pos, '>= 0'))
         check(clip=(clip, 'in [0, 1)'), eps=(eps, 'in (0, 1)'))
         self.constants = dict(gamma_pos=gamma_pos, gamma_neg=gamma_neg, clip=clip, eps=eps, detach_focus=detach_focus)

@@ -70,8 +70,8 @@ class MultiLabelLoss(LogitLoss):
 
     accepts_unknown = False
 
-    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
-        super().__init__(loss_weight)
+    def __init__(self, *, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+        super().__init__(loss_weight=loss_weight)
         check(reduction=(reduction, REDUCTIONS))
         self.reduction = reduction
 
@@ -153,12 +153,13 @@ class MultiLabelPriorLoss(UsesClassDistribution, MultiLabelLoss):
 
     def __init__(
         self,
+        *,
         loss_weight: float = 1.0,
         reduction: str = 'mean',
         class_counts: Sequence[int] | dict | str | None = None,
         num_classes: int | None = None,
     ) -> None:
-        super().__init__(loss_weight, reduction)
+        super().__init__(loss_weight=loss_weight, reduction=reduction)
         self.init_class_distribution(class_counts, num_classes)
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:

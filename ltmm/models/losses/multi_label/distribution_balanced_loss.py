@@ -143,6 +143,7 @@ class DistributionBalancedLoss(MultiLabelPriorLoss):
 
     def __init__(
         self,
+        *,
         reweight: str | None = 'rebalance',
         alpha: float | None = None,
         beta: float | None = None,

@@ -35,7 +35,7 @@ class MultiLabelFocalLoss(MultiLabelLoss):
 
     accepts_unknown = True
 
-    def __init__(self, gamma: float, balance: float, **kwargs: Any) -> None:
+    def __init__(self, *, gamma: float, balance: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check(gamma=(gamma, '>= 0'), balance=(balance, '> 0'))
         self.gamma, self.balance = gamma, balance

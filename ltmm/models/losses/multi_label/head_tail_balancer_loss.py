@@ -55,7 +55,7 @@ class HeadTailBalancerLoss(NeedsWholeBatch, InnerLoss):
         loss_weight: Weight of the loss.
     """
 
-    def __init__(self, loss: dict, gamma: float = 2.0, loss_weight: float = 1.0) -> None:
+    def __init__(self, *, loss: dict, gamma: float = 2.0, loss_weight: float = 1.0) -> None:
         super().__init__()
         check(gamma=(gamma, '>= 0'), loss_weight=(loss_weight, '>= 0'))
         self.loss = MODELS.build(loss)

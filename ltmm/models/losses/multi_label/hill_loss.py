@@ -52,13 +52,14 @@ class HillLoss(MultiLabelLoss):
 
     def __init__(
         self,
+        *,
         lambda_: float = 1.5,
         margin: float = 1.0,
         gamma: float = 2.0,
         loss_weight: float = 1.0,
         reduction: str = 'sum',
     ) -> None:
-        super().__init__(loss_weight, reduction)
+        super().__init__(loss_weight=loss_weight, reduction=reduction)
         check(lambda_=(lambda_, '>= 1'), margin=(margin, '>= 0'), gamma=(gamma, '>= 0'))
         self.lambda_, self.margin, self.gamma = lambda_, margin, gamma
 

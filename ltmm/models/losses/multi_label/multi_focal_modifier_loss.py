@@ -121,6 +121,7 @@ class MultiFocalModifierLoss(MultiLabelPriorLoss):
 
     def __init__(
         self,
+        *,
         form: str = 'prior',
         gamma_neg: float = 3.0,
         gamma_pos: float = 0.0,

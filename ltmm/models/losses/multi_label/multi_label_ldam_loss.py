@@ -36,7 +36,7 @@ class MultiLabelLDAMLoss(MultiLabelPriorLoss):
 
     accepts_unknown = True
 
-    def __init__(self, max_margin: float = 0.5, **kwargs: Any) -> None:
+    def __init__(self, *, max_margin: float = 0.5, **kwargs: Any) -> None:
         check(max_margin=(max_margin, '> 0'))
         self.max_margin = max_margin
         super().__init__(**kwargs)

@@ -112,6 +112,7 @@ class PartialASLLoss(MultiLabelPriorLoss):
 
     def __init__(
         self,
+        *,
         mode: str,
         gamma_pos: float = 0.0,
         gamma_neg: float = 1.0,

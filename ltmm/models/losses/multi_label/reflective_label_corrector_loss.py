@@ -62,6 +62,7 @@ class ReflectiveLabelCorrectorLoss(UsesProgress, MultiLabelPriorLoss):
 
     def __init__(
         self,
+        *,
         threshold: float = 0.7,
         margin: float = 1.0,
         start_epoch: int = 0,

@@ -54,6 +54,7 @@ class SPLCLoss(UsesProgress, MultiLabelLoss):
 
     def __init__(
         self,
+        *,
         tau: float = 0.6,
         start_epoch: int = 1,
         margin: float = 1.0,
@@ -61,7 +62,7 @@ class SPLCLoss(UsesProgress, MultiLabelLoss):
         loss_weight: float = 1.0,
         reduction: str = 'sum',
     ) -> None:
-        super().__init__(loss_weight, reduction)
+        super().__init__(loss_weight=loss_weight, reduction=reduction)
         check(tau=(tau, 'in (0, 1)'), start_epoch=(start_epoch, '>= 0'), margin=(margin, '>= 0'), gamma=(gamma, '>= 0'))
         self.tau, self.start_epoch, self.margin, self.gamma = tau, start_epoch, margin, gamma
 

@@ -11,7 +11,7 @@ LABEL = torch.tensor([0, 1, 3, 3, 2])
 def test_formula():
     score = torch.randn(5, 4, dtype=torch.float64)
     divided = torch.stack([score[:, c] / (500 / n) ** 0.3 for c, n in enumerate(COUNTS)], dim=1)
-    loss = CDTLoss(0.3, class_counts=COUNTS)(score, LABEL)
+    loss = CDTLoss(gamma=0.3, class_counts=COUNTS)(score, LABEL)
     torch.testing.assert_close(loss, F.cross_entropy(divided, LABEL))
 
 

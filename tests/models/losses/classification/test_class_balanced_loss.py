@@ -21,7 +21,7 @@ def test_formula(beta):
     softmax = (weight * F.cross_entropy(score, LABEL, reduction='none')).sum() / 5
     bce = F.binary_cross_entropy_with_logits(score, target, reduction='none').sum(1)
     for loss_type, expected in (('softmax', softmax), ('sigmoid', (weight * bce).sum() / 5)):
-        loss = ClassBalancedLoss(loss_type, beta, class_counts=COUNTS)(score, LABEL, avg_factor=5)
+        loss = ClassBalancedLoss(loss_type=loss_type, beta=beta, class_counts=COUNTS)(score, LABEL, avg_factor=5)
         torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
 
 
@@ -29,7 +29,9 @@ def test_loss_weight():
     score = torch.randn(5, 4)
     for loss_type, gamma in (('softmax', None), ('focal', 1.0)):
         single, double = (
-            ClassBalancedLoss(loss_type, 0.9, gamma, loss_weight=factor, class_counts=COUNTS)(score, LABEL)
+            ClassBalancedLoss(loss_type=loss_type, beta=0.9, gamma=gamma, loss_weight=factor, class_counts=COUNTS)(
+                score, LABEL
+            )
             for factor in (1.0, 2.0)
         )
         torch.testing.assert_close(double, 2 * single)

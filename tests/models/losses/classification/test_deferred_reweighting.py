@@ -21,8 +21,8 @@ WEIGHTS = dict(kind='effective_number', beta=0.9999)
 @pytest.mark.parametrize('inner', LOSSES, ids=lambda cfg: cfg['type'])
 def test_plain_loss_then_reweighted_loss(inner):
     score = torch.randn(5, 4)
-    loss = DeferredReweighting(inner, 2, class_counts=COUNTS, **WEIGHTS)
-    reweighted = ReweightedLoss(inner, class_counts=COUNTS, **WEIGHTS)
+    loss = DeferredReweighting(loss=inner, start_epoch=2, class_counts=COUNTS, **WEIGHTS)
+    reweighted = ReweightedLoss(loss=inner, class_counts=COUNTS, **WEIGHTS)
     for epoch in range(4):
         loss.set_progress(epoch, 4)
         expected = loss.loss if epoch < 2 else reweighted
@@ -32,7 +32,7 @@ def test_plain_loss_then_reweighted_loss(inner):
 
 
 def test_needs_the_epoch():
-    loss = DeferredReweighting(CROSS_ENTROPY, 2, class_counts=COUNTS, **WEIGHTS)
+    loss = DeferredReweighting(loss=CROSS_ENTROPY, start_epoch=2, class_counts=COUNTS, **WEIGHTS)
     with pytest.raises(RuntimeError, match='DeferredReweighting depends on .*ltmm.ProgressHook'):
         loss(torch.randn(5, 4), LABEL)
 
@@ -42,7 +42,7 @@ def test_warns_of_a_start_after_the_end(monkeypatch):
     monkeypatch.setattr(
         'ltmm.models.losses.classification.deferred_reweighting.print_log', lambda text, **_: told.append(text)
     )
-    loss = DeferredReweighting(CROSS_ENTROPY, 3, class_counts=COUNTS, **WEIGHTS)
+    loss = DeferredReweighting(loss=CROSS_ENTROPY, start_epoch=3, class_counts=COUNTS, **WEIGHTS)
     for epoch in range(3):
         loss.set_progress(epoch, 3)
     assert len(told) == 1 and 'never re-weights' in told[0]

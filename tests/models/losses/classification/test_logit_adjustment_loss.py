@@ -14,7 +14,7 @@ LABEL = torch.tensor([0, 1, 3, 3, 2])
 def test_pairwise_form_of_the_paper(tau):
     """log(1 + sum_(c != y) (pi_c / pi_y)^tau e^(z_c - z_y)), sample by sample."""
     score = torch.randn(5, 4, dtype=torch.float64)
-    loss = LogitAdjustmentLoss(tau, class_counts=COUNTS, reduction='none')(score, LABEL)
+    loss = LogitAdjustmentLoss(tau=tau, class_counts=COUNTS, reduction='none')(score, LABEL)
     expected = []
     for z, y in zip(score.tolist(), LABEL.tolist()):
         others = sum((COUNTS[c] / COUNTS[y]) ** tau * np.exp(z[c] - z[y]) for c in range(4) if c != y)
@@ -26,7 +26,9 @@ def test_limits_are_balanced_softmax_and_cross_entropy():
     score = torch.randn(5, 4)
     balanced = BalancedSoftmaxLoss(class_counts=COUNTS)(score, LABEL)
     torch.testing.assert_close(LogitAdjustmentLoss(class_counts=COUNTS)(score, LABEL), balanced)
-    torch.testing.assert_close(LogitAdjustmentLoss(0, class_counts=COUNTS)(score, LABEL), F.cross_entropy(score, LABEL))
+    torch.testing.assert_close(
+        LogitAdjustmentLoss(tau=0, class_counts=COUNTS)(score, LABEL), F.cross_entropy(score, LABEL)
+    )
 
 
 def test_class_without_samples_has_the_epsilon_of_the_authors():

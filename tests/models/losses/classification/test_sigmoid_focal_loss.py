@@ -20,7 +20,7 @@ def test_formula(gamma):
 def test_gamma_0_is_binary_cross_entropy():
     score = torch.randn(5, 4)
     expected = F.binary_cross_entropy_with_logits(score, TARGET.float(), reduction='sum') / 5
-    torch.testing.assert_close(SigmoidFocalLoss(0)(score, LABEL), expected)
+    torch.testing.assert_close(SigmoidFocalLoss(gamma=0)(score, LABEL), expected)
 
 
 @pytest.mark.parametrize('gamma', [0, 0.5, 1, 2])

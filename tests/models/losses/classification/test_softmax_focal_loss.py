@@ -12,13 +12,13 @@ LABEL = torch.tensor([0, 1, 3, 3, 2])
 def test_formula(gamma):
     score = torch.randn(5, 4, dtype=torch.float64)
     prob = score.softmax(1)[range(5), LABEL]
-    loss = SoftmaxFocalLoss(gamma, reduction='none')(score, LABEL)
+    loss = SoftmaxFocalLoss(gamma=gamma, reduction='none')(score, LABEL)
     torch.testing.assert_close(loss, -((1 - prob) ** gamma) * prob.log())
 
 
 def test_gamma_0_is_cross_entropy():
     score = torch.randn(5, 4)
-    torch.testing.assert_close(SoftmaxFocalLoss(0)(score, LABEL), F.cross_entropy(score, LABEL))
+    torch.testing.assert_close(SoftmaxFocalLoss(gamma=0)(score, LABEL), F.cross_entropy(score, LABEL))
 
 
 def test_weights_are_inside_of_the_exponent():

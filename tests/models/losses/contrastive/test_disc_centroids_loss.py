@@ -28,7 +28,9 @@ def value_and_grads(loss: DiscCentroidsLoss, features: Tensor, layer: MetaEmbedd
 def test_equals_the_formula(spread):
     features, layer = given(spread)
     f, m = features.detach(), layer.centroids.detach()
-    value, grad, centroid_grad = value_and_grads(DiscCentroidsLoss(0.25, margin=10, repel_weight=0.5), features, layer)
+    value, grad, centroid_grad = value_and_grads(
+        DiscCentroidsLoss(loss_weight=0.25, margin=10, repel_weight=0.5), features, layer
+    )
     others = [(i, c) for i in range(4) for c in range(4) if c != LABEL[i]]
     attract = sum((f[i] - m[LABEL[i]]).square().sum() for i in range(4)) / 8
     repel = 10 - sum((f[i] - m[c]).square().sum() for i, c in others) / 16

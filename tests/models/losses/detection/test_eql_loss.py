@@ -82,7 +82,7 @@ def test_counts_with_background():
 
 
 def test_counts_of_other_classes_than_the_head():
-    new = EQLLoss(0.1)
+    new = EQLLoss(lambda_=0.1)
     new.get_cls_channels(3)
     with pytest.raises(ClassDistributionError, match='to have 3 entries, but got 4'):
         new.set_class_distribution(ClassDistribution([5, 4, 3, 100]))

@@ -113,7 +113,7 @@ def test_perfect_ranking():
 @pytest.mark.parametrize('num_rows', [0, 4])
 def test_without_objects(num_rows):
     score = torch.randn(num_rows, C, requires_grad=True)
-    loss = GAPLoss(C)(score, torch.full((num_rows,), C))
+    loss = GAPLoss(num_classes=C)(score, torch.full((num_rows,), C))
     loss.backward()
     assert loss == 0 and score.grad.shape == (num_rows, C) and (score.grad == 0).all()
 
@@ -141,7 +141,7 @@ def test_class_weights():
 
 
 def test_counts_in_training_only():
-    loss, (score, label, _) = GAPLoss(C), batch(30, C)
+    loss, (score, label, _) = GAPLoss(num_classes=C), batch(30, C)
     score.requires_grad_()
     loss(score, label).backward()
     counts = torch.bincount(label, minlength=C + 1).double()
@@ -156,7 +156,7 @@ def test_rows_without_weight_and_further_columns():
     score, label, _ = batch(20, C)
     weight = (torch.arange(20) % 3 > 0).float()
     wide = torch.cat([score, torch.full((20, 2), 50.0)], dim=1).requires_grad_()
-    loss = GAPLoss(C, gamma=0)(wide, label, weight)
+    loss = GAPLoss(num_classes=C, gamma=0)(wide, label, weight)
     loss.backward()
     expected = value_and_grad(score[weight > 0], label[weight > 0], torch.ones(C), 0.5)
     torch.testing.assert_close(loss, expected[0])
@@ -166,4 +166,4 @@ def test_rows_without_weight_and_further_columns():
 
 def test_logits_of_fewer_classes():
     with pytest.raises(ValueError, match=r'expected logits of shape \(N, 6\) or wider, but got \(2, 5\)'):
-        GAPLoss(C)(torch.zeros(2, 5), torch.zeros(2, dtype=torch.long))
+        GAPLoss(num_classes=C)(torch.zeros(2, 5), torch.zeros(2, dtype=torch.long))

@@ -48,7 +48,7 @@ def test_adds_the_ranking_to_any_base(base, type):
     rank = got.pop('loss_rank')
     expected = {name: value.view(got[name].shape) for name, value in expected.items()}  # mmdet's accuracy is (1,)
     torch.testing.assert_close(got, expected)
-    torch.testing.assert_close(rank, GAPLoss(C)(outputs[0], LABEL))
+    torch.testing.assert_close(rank, GAPLoss(num_classes=C)(outputs[0], LABEL))
     torch.testing.assert_close(
         head.loss_cls.get_activation(outputs[0]),
         alone.loss_cls.get_activation(outputs[0]) if base != 'softmax' else outputs[0].softmax(1),

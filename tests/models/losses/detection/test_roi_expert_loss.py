@@ -35,7 +35,7 @@ def logits(width, num=len(LABEL)):
 
 @pytest.mark.parametrize('cfg', EXPERT_LOSSES, ids=lambda cfg: cfg['type'])
 def test_formula(cfg):
-    loss, score = ready(RoIExpertLoss(cfg, E)), logits(E * (C + 2))
+    loss, score = ready(RoIExpertLoss(loss=cfg, num_experts=E)), logits(E * (C + 2))
     weight = torch.ones(len(LABEL))
     weight[[1, 7]] = 0
     terms = loss(score, LABEL, weight, avg_factor=6.0)
@@ -50,7 +50,7 @@ def test_formula(cfg):
 
 
 def test_scores():
-    loss, score = ready(RoIExpertLoss(EXPERT_LOSSES[0], E)), logits(E * (C + 2))
+    loss, score = ready(RoIExpertLoss(loss=EXPERT_LOSSES[0], num_experts=E)), logits(E * (C + 2))
     mean = score.view(len(LABEL), E, C + 2).mean(1)
     objectness = mean[:, C:].softmax(1)
     scores = loss.get_activation(score)
@@ -61,7 +61,7 @@ def test_scores():
 def test_loss_per_expert():
     losses = [dict(type='CrossEntropyLoss'), dict(type='ltmm.EQLLoss', lambda_=0.2)]
     losses.append(dict(type='SeesawLoss', num_classes=C))
-    loss = ready(RoILossPerExpert(losses))
+    loss = ready(RoILossPerExpert(losses=losses))
     assert loss.widths == [C + 1, C, C + 2]
     score = logits(sum(loss.widths))
     terms = loss(score, LABEL, torch.ones(len(LABEL)), avg_factor=8.0)
@@ -75,7 +75,7 @@ def test_loss_per_expert():
 
 
 def test_accuracy_counts_objects_only():
-    loss = ready(RoILossPerExpert([dict(type='CrossEntropyLoss')]))
+    loss = ready(RoILossPerExpert(losses=[dict(type='CrossEntropyLoss')]))
     score = torch.eye(C + 1)[torch.tensor([0, 1, 1, 0, 2])]
     assert loss.get_accuracy(score, torch.tensor([0, 1, 3, C, C]))['acc_classes'] == pytest.approx(200 / 3)
 
@@ -84,13 +84,21 @@ def test_accuracy_counts_objects_only():
     'build, error, message',
     [
         (
-            lambda: RoIExpertLoss(dict(type='CrossEntropyLoss'), E),
+            lambda: RoIExpertLoss(loss=dict(type='CrossEntropyLoss'), num_experts=E),
             TypeError,
             'accepts ExpertLoss',
         ),
-        (lambda: RoIExpertLoss(dict(type='ltmm.MDCSLoss'), E), TypeError, 'MDCSLoss needs several views'),
-        (lambda: RoIExpertLoss(EXPERT_LOSSES[0], 2), ValueError, 'BalPoELoss is for 3 experts, but num_experts=2'),
-        (lambda: RoILossPerExpert([]), ValueError, 'got none'),
+        (
+            lambda: RoIExpertLoss(loss=dict(type='ltmm.MDCSLoss'), num_experts=E),
+            TypeError,
+            'MDCSLoss needs several views',
+        ),
+        (
+            lambda: RoIExpertLoss(loss=EXPERT_LOSSES[0], num_experts=2),
+            ValueError,
+            'BalPoELoss is for 3 experts, but num_experts=2',
+        ),
+        (lambda: RoILossPerExpert(losses=[]), ValueError, 'got none'),
     ],
 )
 def test_bad_arguments(build, error, message):

@@ -12,7 +12,9 @@ def test_formula(gamma_neg, gamma_pos, clip):
     p = SCORE.sigmoid()
     q = (1 - p + clip).clamp(max=1)
     expected = -TARGET * (1 - p) ** gamma_pos * p.log() - (1 - TARGET) * (1 - q) ** gamma_neg * q.log()
-    torch.testing.assert_close(ASLLoss(gamma_neg, gamma_pos, clip)(SCORE, TARGET), expected.sum())
+    torch.testing.assert_close(
+        ASLLoss(gamma_neg=gamma_neg, gamma_pos=gamma_pos, clip=clip)(SCORE, TARGET), expected.sum()
+    )
 
 
 def test_hard_positives():
@@ -25,11 +27,11 @@ def test_hard_positives():
 
 def test_without_focus_and_margin_is_bce():
     expected = MultiLabelBCELoss(reduction='sum')(SCORE, TARGET)
-    torch.testing.assert_close(ASLLoss(0, 0, 0)(SCORE, TARGET), expected)
+    torch.testing.assert_close(ASLLoss(gamma_neg=0, gamma_pos=0, clip=0)(SCORE, TARGET), expected)
 
 
 @pytest.mark.parametrize('gamma', [0, 0.5, 4])
 def test_no_gradient_below_the_margin(gamma):
     score = torch.tensor([[-4.0, 4.0]], requires_grad=True)
-    ASLLoss(gamma, 0, 0.05, detach_focus=False)(score, torch.zeros(1, 2)).backward()
+    ASLLoss(gamma_neg=gamma, gamma_pos=0, clip=0.05, detach_focus=False)(score, torch.zeros(1, 2)).backward()
     assert score.grad[0, 0] == 0 and score.grad[0, 1] > 0

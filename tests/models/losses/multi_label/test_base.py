@@ -21,7 +21,7 @@ class PlainLoss(MultiLabelLoss):
 )
 def test_reductions(reduction, expected):
     torch.testing.assert_close(PlainLoss(reduction=reduction)(SCORE, TARGET), expected)
-    torch.testing.assert_close(PlainLoss(2.0, 'mean')(SCORE, TARGET, reduction_override=reduction), 2 * expected)
+    torch.testing.assert_close(PlainLoss(loss_weight=2.0)(SCORE, TARGET, reduction_override=reduction), 2 * expected)
 
 
 @pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])

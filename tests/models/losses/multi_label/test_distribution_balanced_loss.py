@@ -75,7 +75,7 @@ def test_class_balanced_weight_average_w():
 
 @pytest.mark.parametrize('reweight, power', [('inv', 1), ('sqrt_inv', 0.5)])
 def test_inverse_frequency(reweight, power):
-    weight = DistributionBalancedLoss(reweight, **PRIOR).weights(TARGET)
+    weight = DistributionBalancedLoss(reweight=reweight, **PRIOR).weights(TARGET)
     torch.testing.assert_close(weight, (NUM_IMAGES / torch.tensor([COUNTS], dtype=torch.float64)) ** power)
 
 

@@ -25,8 +25,8 @@ def test_ignore_normalize():
 
 def test_complete_labels():
     target = TARGET.clamp(min=0)
-    expected = ASLLoss(3, 1)(SCORE, target)
-    torch.testing.assert_close(PartialASLLoss('negative', gamma_pos=1, gamma_neg=3)(SCORE, target), expected)
+    expected = ASLLoss(gamma_neg=3, gamma_pos=1)(SCORE, target)
+    torch.testing.assert_close(PartialASLLoss(mode='negative', gamma_pos=1, gamma_neg=3)(SCORE, target), expected)
 
 
 def test_selective_topk():
@@ -49,6 +49,6 @@ def test_selective_topk_above_the_number_of_unknown():
 
 
 def test_only_the_prior_needs_the_class_distribution():
-    PartialASLLoss('selective', topk=1)(SCORE, TARGET)
+    PartialASLLoss(mode='selective', topk=1)(SCORE, TARGET)
     with pytest.raises(RuntimeError, match='PartialASLLoss needs the class distribution'):
-        PartialASLLoss('selective', topk=1, prior_threshold=0.1)(SCORE, TARGET)
+        PartialASLLoss(mode='selective', topk=1, prior_threshold=0.1)(SCORE, TARGET)

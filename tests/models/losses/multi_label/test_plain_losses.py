@@ -20,7 +20,7 @@ def test_bce():
 def test_focal(gamma):
     cost = F.binary_cross_entropy_with_logits(SCORE, TARGET, reduction='none')
     expected = 2.5 * (1 - (-cost).exp()) ** gamma * cost
-    torch.testing.assert_close(MultiLabelFocalLoss(gamma, 2.5, reduction='none')(SCORE, TARGET), expected)
+    torch.testing.assert_close(MultiLabelFocalLoss(gamma=gamma, balance=2.5, reduction='none')(SCORE, TARGET), expected)
 
 
 def test_k_positive():
@@ -48,7 +48,7 @@ def test_hill_gradient_of_confident_negatives():
 def test_splc():
     loss = SPLCLoss(tau=0.6, start_epoch=1, margin=1.0, gamma=2.0, reduction='none')
     score, target = torch.tensor([[2.0, -2.0, 2.0, 2.0]]), torch.tensor([[0.0, 0.0, 1.0, -1.0]])
-    focal = MultiLabelFocalLoss(2.0, 1.0, reduction='none')
+    focal = MultiLabelFocalLoss(gamma=2.0, balance=1.0, reduction='none')
     shifted = score - target.clamp(min=0)
     loss.set_progress(0, 3)
     torch.testing.assert_close(loss(score, target), focal(shifted, target.clamp(min=0)))
