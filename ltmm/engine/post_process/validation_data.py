@@ -11,6 +11,15 @@ from ltmm.utils.errors import InputError
 
 __all__ = ['same_images', 'validation_dataset']
 
+NOT_IMAGES = (  # arguments of a dataset that do not choose its images
+    *('pipeline', 'test_mode', 'metainfo', 'lazy_init', 'serialize_data', 'in_memory'),
+    *('check_files', 'max_refetch', 'backend_args'),
+)
+NO_IMAGES_LEFT = (
+    "Train on dict(type='ltmm.Holdout', part='train', dataset=...), give val_dataloader other images than "
+    'test_dataloader, or choose the strength (--strength).'
+)
+
 
 def validation_dataset(cfg: Config, split: str | None = None, val_images: int = 20) -> tuple[ConfigDict, str]:
     """Return the config of the validation data and their kind: ``'val'`` or ``'holdout'``.
@@ -28,34 +37,28 @@ def validation_dataset(cfg: Config, split: str | None = None, val_images: int = 
     val, test = ((cfg.get(f'{name}_dataloader') or {}).get('dataset') for name in ('val', 'test'))
     if split != 'holdout' and val is not None and not same_images(val, test):
         return copy.deepcopy(val), 'val'
-    if split == 'val':
-        raise InputError(
-            'Expected val_dataloader to have other images than test_dataloader, but '
-            f"{'they are the same' if val is not None else 'there is none'}. Use val_split='holdout' "
-            '(--val-split holdout).'
-        )
     part = whole = copy.deepcopy((cfg.get('train_dataloader') or {}).get('dataset'))
-    while part is not None:
-        kind = str(part['type']).rsplit('.')[-1]
-        if kind == 'LongTailed':
-            part['val_images'] = val_images
-            return whole, 'holdout'
-        if kind == 'Holdout':
-            part['part'] = 'val'
-            return whole, 'holdout'
+    while part is not None and (kind := str(part['type']).rsplit('.')[-1]) not in ('LongTailed', 'Holdout'):
         part = part.get('dataset')
-    raise InputError(
-        'Expected validation data, but val_dataloader has only test images and the training set leaves no images out. '
-        "Train on dict(type='ltmm.Holdout', part='train', dataset=...) instead of the whole training set."
-    )
+    if part is None or split == 'val':
+        problems = ['the training set leaves no images out'] if part is None else []
+        if split != 'holdout':
+            problems.insert(0, 'the config has no val_dataloader' if val is None else 'val_dataloader is the test set')
+        remedy = NO_IMAGES_LEFT if part is None else "Use val_split='holdout' (--val-split holdout)."
+        raise InputError(f'Expected validation data for the correction, but {" and ".join(problems)}. {remedy}')
+    if kind == 'LongTailed':
+        part['val_images'] = val_images
+    else:
+        part['part'] = 'val'
+    return whole, 'holdout'
 
 
 def same_images(one: Mapping, other: Mapping) -> bool:
-    """Whether two dataset configs choose the same images, whatever their pipelines."""
+    """Whether two dataset configs choose the same images, whatever their pipelines and classes."""
     return _without_pipeline(one) == _without_pipeline(other)
 
 
 def _without_pipeline(dataset: Any) -> Any:
     if isinstance(dataset, Mapping):
-        return {key: _without_pipeline(value) for key, value in dataset.items() if key not in ('pipeline', 'test_mode')}
+        return {key: _without_pipeline(value) for key, value in dataset.items() if key not in NOT_IMAGES}
     return dataset

@@ -37,12 +37,19 @@ def test_other_part_of_a_holdout():
 @pytest.mark.parametrize(
     ('val', 'split', 'message'),
     [
-        (dict(type='CIFAR100', split='test'), 'val', "other images than .*, but they are the same.*'holdout'"),
-        (None, 'val', 'other images than test_dataloader, but there is none'),
+        (dict(type='CIFAR100', split='test', lazy_init=True), None, 'but val_dataloader is the test set and the tr'),
+        (None, 'val', 'but the config has no val_dataloader and'),
         (None, None, r"the training set leaves no images out. Train on dict\(type='ltmm.Holdout', part='train'"),
+        (dict(type='CIFAR100', split='val'), 'holdout', 'but the training set leaves no images out'),
         (None, 'test', "`val_split` to be one of .* but got 'test'"),
     ],
 )
 def test_test_set_is_never_used(val, split, message):
     with pytest.raises(ValueError, match=message):
         validation_dataset(config(PLAIN, val), split)
+
+
+def test_advice_where_images_are_left_out():
+    test = dict(type='CIFAR100', split='test')
+    with pytest.raises(ValueError, match=r'val_dataloader is the test set\. Use .*--val-split holdout'):
+        validation_dataset(config(LONG_TAILED, test, test), 'val')
