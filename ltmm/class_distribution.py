@@ -22,6 +22,10 @@ from ltmm.utils.errors import InputError, MissingInputError, did_you_mean
 __all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'missing_distribution_error']
 
 SHOT_NAMES = ('many', 'medium', 'few')
+FREQUENCIES = dict(f='frequent', c='common', r='rare')  # of LVIS
+GROUPS = dict(  # column of the table, bounds of the groups
+    shots=('shot', (' (> 100)', '', ' (< 20)')), lvis=('frequency', (' (> 100)', '', ' (<= 10)'))
+)
 
 
 def missing_distribution_error(name: str) -> MissingInputError:
@@ -357,9 +361,26 @@ class ClassDistribution:
         """Return ``'apple (3)'``, or ``'class 3'`` without class names."""
         return f'{self.class_names[label]} ({label})' if self.class_names else f'class {label}'
 
-    def rows(self) -> list[dict]:
-        """Return a dictionary per class, most frequent first: label, name, images, instances, share, shot."""
-        groups = self.shots().names()
+    def groups(self, of: str = 'shots') -> list[tuple[str, np.ndarray]]:
+        """Return the names and masks (C,) of the groups of classes by training images, most frequent first.
+
+        Args:
+            of: ``'shots'`` for many (> 100), medium, few (< 20); ``'lvis'`` for frequent (> 100), common, rare
+                (<= 10).
+        """
+        check(of=(of, GROUPS))
+        if of == 'shots':
+            return self.shots().items()
+        return [(word, self.lvis_frequency == letter) for letter, word in FREQUENCIES.items()]
+
+    def rows(self, groups: str = 'shots') -> list[dict]:
+        """Return a dictionary per class, most frequent first: label, name, images, instances, share, shot.
+
+        Args:
+            groups: See :meth:`groups`; with ``'lvis'``, ``frequency`` takes the place of ``shot``.
+        """
+        names, masks = zip(*self.groups(groups))
+        group_of, column = np.argmax(masks, axis=0), GROUPS[groups][0]
         return [
             dict(
                 label=int(c),
@@ -367,29 +388,39 @@ class ClassDistribution:
                 images=int(self.image_counts[c]),
                 instances=int(self.instance_counts[c]),
                 share=float(self.prior[c]),
-                shot=groups[c],
+                **{column: names[group_of[c]]},
             )
             for c in np.argsort(-self.instance_counts, kind='stable')
         ]
 
-    def table(self, max_rows: int = 20) -> str:
-        """Return a text table of at most ``max_rows`` of the most and the least frequent classes."""
-        rows = self.rows()
+    def table(self, max_rows: int = 20, groups: str = 'shots') -> str:
+        """Return a text table of at most ``max_rows`` of the most and the least frequent classes.
+
+        Args:
+            max_rows: Rows of the table.
+            groups: See :meth:`groups`.
+        """
+        rows, column = self.rows(groups), GROUPS[groups][0]
         width = max(len(row['name']) for row in rows)
-        line = '{label:>6}  {name:<{width}}  {images:>9}  {instances:>9}  {share:>8.3%}  {shot}'
-        header = f'{"label":>6}  {"class":<{width}}  {"images":>9}  {"instances":>9}  {"share":>8}  shot'
-        text = [line.format(**row, width=width) for row in rows]
+        line = f'{{label:>6}}  {{name:<{width}}}  {{images:>9}}  {{instances:>9}}  {{share:>8.3%}}  {{{column}}}'
+        header = f'{"label":>6}  {"class":<{width}}  {"images":>9}  {"instances":>9}  {"share":>8}  {column}'
+        text = [line.format(**row) for row in rows]
         if len(text) > max_rows:
             hidden, start = len(text) - max_rows + 1, max_rows // 2
             text[start : start + hidden] = [f'{"...":>6}  ({hidden} more)']
-        return '\n'.join([self.summary(), header, *text])
+        return '\n'.join([self.summary(groups), header, *text])
 
-    def summary(self) -> str:
-        """Return one line with classes, images, imbalance factor, Gini coefficient and shots."""
-        groups = ', '.join(f'{mask.sum()} {name}' for name, mask in self.shots().items())
+    def summary(self, groups: str = 'shots') -> str:
+        """Return one line with classes, images, imbalance factor, Gini coefficient and the groups of classes.
+
+        Args:
+            groups: See :meth:`groups`.
+        """
+        bounds = dict(zip((name for name, _ in self.groups(groups)), GROUPS[groups][1]))
+        sizes = ', '.join(f'{mask.sum()} {name}{bounds[name]}' for name, mask in self.groups(groups))
         return (
             f'{self.num_classes} classes, {self.num_images} images, {self.instance_counts.sum()} instances, '
-            f'imbalance factor {self.imbalance_factor:.1f}, Gini {self.gini:.3f}; shots: {groups}; '
+            f'imbalance factor {self.imbalance_factor:.1f}, Gini {self.gini:.3f}; by training images: {sizes}; '
             f'{len(self.empty_classes)} empty'
         )
 

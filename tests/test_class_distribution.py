@@ -189,6 +189,16 @@ def test_table():
     table = ClassDistribution(range(1, 101)).table(max_rows=10)
     assert '(91 more)' in table
     assert len(table.splitlines()) == 12
+    assert '0 many (> 100), 81 medium, 19 few (< 20);' in table
+
+
+def test_one_vocabulary_per_table():
+    distribution = ClassDistribution([300, 15, 10])
+    shots, lvis = (distribution.table(groups=groups) for groups in ('shots', 'lvis'))
+    for word in ('many', 'medium', 'few', 'shot'):
+        assert word in shots and word not in lvis
+    assert '1 frequent (> 100), 1 common, 1 rare (<= 10)' in lvis
+    assert [row['frequency'] for row in distribution.rows('lvis')] == ['frequent', 'common', 'rare']
 
 
 def test_equality(distribution):

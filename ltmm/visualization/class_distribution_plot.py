@@ -12,9 +12,13 @@ __all__ = ['plot_class_distribution']
 
 
 def plot_class_distribution(
-    distribution: ClassDistribution, path: str | Path, title: str = '', shots: Shots | None = None
+    distribution: ClassDistribution,
+    path: str | Path,
+    title: str = '',
+    shots: Shots | None = None,
+    groups: str = 'shots',
 ) -> Path:
-    """Plot images per class, most frequent first, on a logarithmic axis, with the shot groups shaded.
+    """Plot images per class, most frequent first, on a logarithmic axis, with the groups of classes shaded.
 
     Instances are drawn too if their numbers differ. Classes without samples have no point; the title counts them.
 
@@ -22,19 +26,20 @@ def plot_class_distribution(
         distribution: Class distribution of the training data.
         path: Image file (.png, .pdf, .svg).
         title: Title of the plot.
-        shots: Groups to shade. Default: those of :meth:`ltmm.ClassDistribution.shots`.
+        shots: Groups to shade. Default: those of :meth:`ltmm.ClassDistribution.groups`.
+        groups: See there.
     """
-    shots = shots or distribution.shots()
+    shaded = shots.items() if shots else distribution.groups(groups)
     order = np.argsort(-distribution.image_counts, kind='stable')
     rank = np.arange(1, len(order) + 1)
     images, instances = distribution.image_counts[order], distribution.instance_counts[order]
     figure, axes = new_figure()
     axes.set_yscale('log')
-    for name, mask in shots.items():
+    for (name, mask), color in zip(shaded, SHOT_COLORS.values()):
         if not mask.any():
             continue
         start, end = rank[mask[order]][[0, -1]]  # a group is a range of ranks
-        axes.axvspan(start - 0.5, end + 0.5, color=SHOT_COLORS[name], alpha=0.18, linewidth=0)
+        axes.axvspan(start - 0.5, end + 0.5, color=color, alpha=0.18, linewidth=0)
         axes.annotate(
             f'{name}\n{mask.sum()}',
             ((start + end) / 2, 1),

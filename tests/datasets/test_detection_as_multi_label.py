@@ -75,7 +75,7 @@ def test_boxes_are_optional(tmp_path):
 
 def test_counts_and_keep_empty(tmp_path):
     write(tmp_path, coco())
-    distribution = class_distribution_of(read(tmp_path))
+    distribution = class_distribution_of(read(tmp_path), co_occurrence=True)
     assert distribution.instance_counts.tolist() == [1, 1, 2]
     assert distribution.co_occurrence.tolist() == [[1, 0, 1], [0, 1, 1], [1, 1, 2]]
     assert len(read(tmp_path, keep_empty=False)) == 2

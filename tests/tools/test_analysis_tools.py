@@ -64,7 +64,9 @@ def test_class_distribution_of_a_detection_config(tmp_path, capsys):
     path = tmp_path / 'detector.py'
     path.write_text(f"default_scope = 'mmdet'\ntrain_dataloader = dict(dataset={dataset})\n")
     tool('class_distribution', path, '--out', tmp_path / 'classes.png')
-    assert '2 classes, 2 images, 4 instances' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert '2 classes, 2 images, 4 instances' in out
+    assert '0 frequent (> 100), 0 common, 2 rare (<= 10)' in out and 'few' not in out
 
 
 @pytest.mark.parametrize(

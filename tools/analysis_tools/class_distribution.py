@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import init_default_scope
 
 from ltmm.datasets import class_distribution_of
 from ltmm.utils.cli import one_line_errors
@@ -23,19 +23,23 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='image file (.png, .pdf, .svg)')
     parser.add_argument('--csv', type=Path, help='CSV file with one row per class')
     parser.add_argument('--json', type=Path, help='file for `class_counts` in a config')
+    parser.add_argument('--co-occurrence', action='store_true', help='count it too, for ltmm.MultiFocalModifierLoss')
     parser.add_argument('--max-rows', type=int, default=20, help='rows of the printed table')
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    distribution = class_distribution_of(training_set(args.config, args.cfg_options))
-    print(distribution.table(args.max_rows))
+    cfg = read_config(args.config, args.cfg_options)
+    distribution = class_distribution_of(cfg.train_dataloader.dataset, args.co_occurrence)
+    groups = 'lvis' if cfg.get('default_scope') == 'mmdet' else 'shots'
+    print(distribution.table(args.max_rows, groups))
     if args.out:
-        print(f'Wrote {plot_class_distribution(distribution, args.out, title=Path(args.config).stem)}')
+        path = plot_class_distribution(distribution, args.out, title=Path(args.config).stem, groups=groups)
+        print(f'Wrote {path}')
     if args.csv:
         with open(args.csv, 'w', newline='', encoding='utf-8') as file:
-            rows = distribution.rows()
+            rows = distribution.rows(groups)
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
@@ -45,15 +49,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'Wrote {args.json}')
 
 
-def training_set(config: str, cfg_options: dict | None) -> object:
-    """Build the training set of a config file."""
+def read_config(config: str, cfg_options: dict | None) -> Config:
+    """Read a config file with a training set, and set its scope."""
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(cfg_options or {})
     check_environment(detection=cfg.get('default_scope') == 'mmdet')
     if not cfg.get('train_dataloader'):
         raise InputError(f'Expected {config} to have a train_dataloader, but it has none.')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    return DATASETS.build(cfg.train_dataloader.dataset)
+    return cfg
 
 
 if __name__ == '__main__':

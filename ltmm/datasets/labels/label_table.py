@@ -22,7 +22,7 @@ CHUNK = 2**22  # label pairs counted at a time
 _TABLES: WeakKeyDictionary = WeakKeyDictionary()  # dataset -> (its annotations, its table), so that it is read once
 
 
-def class_distribution_of(dataset: Any) -> ClassDistribution:
+def class_distribution_of(dataset: Any, co_occurrence: bool = False) -> ClassDistribution:
     """Count the instances and images per class of a dataset, through any wrappers and before repetition.
 
     A dataset that selects training data by class provides the distribution of all of them by
@@ -30,12 +30,13 @@ def class_distribution_of(dataset: Any) -> ClassDistribution:
 
     Args:
         dataset: A dataset of MMEngine, mmpretrain or mmdet, or its config.
+        co_occurrence: Count the images that hold both of two classes too, (C, C), for multi-label data.
     """
     if isinstance(dataset, Mapping):
         dataset = DATASETS.build(dataset)
     if hasattr(dataset, 'get_class_distribution'):
         return dataset.get_class_distribution()
-    return LabelTable.from_dataset(dataset, unrepeated=True).class_distribution()
+    return LabelTable.from_dataset(dataset, unrepeated=True).class_distribution(co_occurrence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,21 +192,25 @@ class LabelTable:
             within = np.arange(partners.sum()) - np.repeat(np.cumsum(partners) - partners, partners)
             others = classes[np.repeat(starts[samples[rows]], partners) + within]
             pairs = np.repeat(classes[rows], partners) * self.num_classes + others
-            counts += np.bincount(pairs, minlength=len(counts))
+            pairs, times = np.unique(pairs, return_counts=True)  # few of all C^2
+            counts[pairs] += times
         return counts.reshape(self.num_classes, self.num_classes)
 
-    def class_distribution(self) -> ClassDistribution:
+    def class_distribution(self, co_occurrence: bool = False) -> ClassDistribution:
         """Count instances and images per class.
 
-        ``num_images`` is the number of all images of multi-label data (whose co-occurrence is counted, too), but of
-        those with an object in detection data, as in LVIS.
+        ``num_images`` is the number of all images of multi-label data, but of those with an object in detection data,
+        as in LVIS.
+
+        Args:
+            co_occurrence: Count the co-occurrence of multi-label data too, see :meth:`co_occurrence`.
         """
         instances = np.bincount(self.labels, minlength=self.num_classes)
         images = np.bincount(self.unique_pairs()[1], minlength=self.num_classes)
         is_multi_label = not self.is_single_label if self.is_multi_label is None else self.is_multi_label
         num_images = len(self) if is_multi_label else int((np.diff(self.offsets) > 0).sum())
-        co_occurrence = self.co_occurrence() if is_multi_label else None
-        return ClassDistribution(instances, images, num_images, self.class_names, co_occurrence)
+        together = self.co_occurrence() if co_occurrence and is_multi_label else None
+        return ClassDistribution(instances, images, num_images, self.class_names, together)
 
 
 # ------------------------------------------------------------------ datasets of MMEngine, mmpretrain, mmdet and torch

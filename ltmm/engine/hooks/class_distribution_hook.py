@@ -15,7 +15,7 @@ from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.models.accepts import check_losses, detection_head_classes
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES, MultiLabelLoss
 from ltmm.models.losses.objective import Objective
-from ltmm.models.state.class_distribution import ClassDistributionBuffer
+from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution
 from ltmm.registry import HOOKS
 from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
 from ltmm.utils.class_names import check_class_names, class_names_of
@@ -67,7 +67,7 @@ class ClassDistributionHook(Hook):
         _check_unknown_labels(model, runner.train_dataloader.dataset)
         self._hand_out(runner)
         if self.max_table_rows:
-            runner.logger.info(f'Training data: {self.distribution.table(self.max_table_rows)}')
+            runner.logger.info(f'Training data: {self.distribution.table(self.max_table_rows, _groups(model))}')
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep the class names of the training data, to compare those of the test set."""
@@ -75,13 +75,15 @@ class ClassDistributionHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Hand out the counts again: the training data override a loaded or resumed checkpoint."""
-        loaded = ClassDistribution.from_state_dict(unwrap_model(runner.model).state_dict())
+        model = unwrap_model(runner.model)
+        loaded, groups = ClassDistribution.from_state_dict(model.state_dict()), _groups(model)
         if runner._resume:
             self.distribution.check_classes(self._loaded_names, 'the resumed checkpoint')
         if runner._resume and loaded is not None and loaded != self.distribution:
             runner.logger.warning(
-                f'The class counts differ from those of the resumed checkpoint: {self.distribution.summary()} now, '
-                f'{loaded.summary()} then. Training continues with the present ones.'
+                'The class counts differ from those of the resumed checkpoint: '
+                f'{self.distribution.summary(groups)} now, {loaded.summary(groups)} then. Training continues with the '
+                'present ones.'
             )
         self._hand_out(runner)
 
@@ -96,7 +98,8 @@ class ClassDistributionHook(Hook):
     def _of_training_data(self, runner: Runner) -> ClassDistribution:
         dataset = runner.train_dataloader.dataset
         if self.class_counts is None:
-            return class_distribution_of(dataset)
+            users = [m for m in unwrap_model(runner.model).modules() if isinstance(m, UsesClassDistribution)]
+            return class_distribution_of(dataset, any(module.needs_co_occurrence for module in users))
         counts, names = read_counts(self.class_counts), getattr(dataset, 'metainfo', {}).get('classes')
         if is_by_name(counts) and not names:
             raise missing_names_error('the training set')
@@ -143,6 +146,11 @@ def _class_names(runner: Runner) -> dict[str, Sequence[str]]:
     """Return the known class names of the datasets for validation and test."""
     names = {where: (e.dataset_meta or {}).get('classes') for where, e in _evaluators(runner).items()}
     return {where: classes for where, classes in names.items() if classes}
+
+
+def _groups(model: nn.Module) -> str:
+    """Return the groups of classes in the log: those of LVIS for a detector, as in its metric."""
+    return 'lvis' if any(isinstance(module, detection_head_classes()) for module in model.modules()) else 'shots'
 
 
 def _check_num_classes(model: nn.Module, num_classes: int) -> None:

@@ -111,7 +111,8 @@ class LongTailMetric(ShotMetric):
         )
         ignored = f'; {(~tested).sum()} classes without test images are ignored' if not tested.all() else ''
         MMLogger.get_current_instance().info(
-            f'Mean recall by training images ({self.grouping["convention"]}): {groups}{ignored}.'
+            f'Mean recall by training images ({", ".join(map(str, filter(None, self.grouping.values())))}): '
+            f'{groups}{ignored}.'
         )
         write_to_log_folder(self.csv_name, report.to_csv)
         return metrics

@@ -10,7 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import nn
 
-from ltmm.class_distribution import ClassDistribution
+from ltmm.class_distribution import FREQUENCIES, ClassDistribution
 from ltmm.datasets.labels.lvis_annotations import (
     AnnotationFileError,
     category_ids,
@@ -19,7 +19,7 @@ from ltmm.datasets.labels.lvis_annotations import (
 )
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth, encode_masks, packed_masks
 from ltmm.evaluation.lvis.lvis_eval import EMPTY_GROUP, LVISEvaluator
-from ltmm.evaluation.reports.detection_report import FREQUENCIES, DetectionReport
+from ltmm.evaluation.reports.detection_report import DetectionReport
 from ltmm.evaluation.reports.log_folder import write_to_log_folder
 from ltmm.registry import METRICS
 from ltmm.utils.errors import InputError, MissingInputError, did_you_mean
@@ -250,7 +250,10 @@ class LVISMetric(BaseMetric):
                 path = Path(self.csv_name)
                 write_to_log_folder(str(path.with_stem(f'{path.stem}_{iou_type}')), report.to_csv)
         groups = ', '.join(f'{np.count_nonzero(frequency == letter)} {word}' for letter, word in FREQUENCIES.items())
-        title = f'LVIS in percent: {len(results)} images; classes: {groups}.'
+        rare, common = self.thresholds or (10, 100)
+        source = f'rare up to {rare}, common up to {common} training images'
+        source = source if self.letters is None else '`frequency` in the annotation file'
+        title = f'LVIS in percent: {len(results)} images; classes: {groups} ({source}).'
         MMLogger.get_current_instance().info('\n'.join([title, _row('', {name: name for name in figures}), *rows]))
         return metrics
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from ltmm.class_distribution import FREQUENCIES
+
 from .class_report import ClassReport
 
-__all__ = ['FREQUENCIES', 'DetectionReport']
-
-FREQUENCIES = dict(f='frequent', c='common', r='rare')
+__all__ = ['DetectionReport']
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,7 +61,12 @@ class UsesClassDistribution:
     The distribution comes from ``class_counts`` in the config, from :class:`ltmm.engine.ClassDistributionHook` before
     training, or from a checkpoint. Each time :meth:`on_class_distribution` is called, in which a subclass derives what
     it needs.
+
+    Attributes:
+        needs_co_occurrence: Whether the hook counts the co-occurrence of the classes too.
     """
+
+    needs_co_occurrence = False
 
     def init_class_distribution(
         self,

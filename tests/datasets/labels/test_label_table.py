@@ -117,17 +117,22 @@ def test_co_occurrence(monkeypatch):
     for chunk in (10**6, 7, 1):
         monkeypatch.setattr('ltmm.datasets.labels.label_table.CHUNK', chunk)
         assert table.co_occurrence().tolist() == naive
-    distribution = table.class_distribution()
+    assert table.class_distribution().co_occurrence is None  # nobody asked
+    distribution = table.class_distribution(co_occurrence=True)
     assert distribution.co_occurrence.dtype == np.int64
     assert distribution.co_occurrence.tolist() == naive
     assert LabelTable.from_lists([[], []], 2).co_occurrence().tolist() == [[0, 0], [0, 0]]
 
 
 def test_co_occurrence_of_multi_label_data_only():
-    assert LabelTable.from_dataset(of_labels([0, 1])).class_distribution().co_occurrence is None
-    assert LabelTable.from_dataset(Records(DETECTION)).class_distribution().co_occurrence is None
+    for single in (of_labels([0, 1]), Records(DETECTION)):
+        assert class_distribution_of(single, co_occurrence=True).co_occurrence is None
     dataset = DATASETS.build(dict(type='ConcatDataset', datasets=[config_of([[0, 1]]), config_of([[2], [1, 2]])]))
-    assert class_distribution_of(dataset).co_occurrence.tolist() == [[1, 1, 0], [1, 2, 1], [0, 1, 2]]
+    assert class_distribution_of(dataset, co_occurrence=True).co_occurrence.tolist() == [
+        [1, 1, 0],
+        [1, 2, 1],
+        [0, 1, 2],
+    ]
 
 
 def test_take():

@@ -95,7 +95,7 @@ def test_unknown_labels_stay_unknown():
 def test_class_distribution():
     dataset = partial(0.6, unknown_as='unknown')
     left = dataset.states == 1
-    distribution = class_distribution_of(dataset)
+    distribution = class_distribution_of(dataset, co_occurrence=True)
     assert distribution.instance_counts.tolist() == left.sum(axis=0).tolist()
     assert distribution.co_occurrence.tolist() == (left.T.astype(int) @ left).tolist()
     assert distribution.num_images == 200 > left.any(axis=1).sum()  # images without positives count
@@ -114,7 +114,7 @@ def test_unknown_in_label_table():
 
 
 def test_one_label_per_image_is_multi_label():
-    distribution = class_distribution_of(partial(1))
+    distribution = class_distribution_of(partial(1), co_occurrence=True)
     assert (distribution.co_occurrence == np.diag(distribution.image_counts)).all()
 
 

@@ -122,6 +122,8 @@ def test_log_of_the_groups(log_file):
     figures = evaluate(build(class_counts=[500] * 6 + [5]), samples_of())
     line = f'many {figures["many"]:.2f} (6 classes), medium - (0 classes), few {figures["few"]:.2f}'
     assert f'Mean recall by training images (decoupling): {line} (1 classes).' in log_file.read_text()
+    evaluate(build(thresholds=(50, 9)), samples_of())
+    assert '(decoupling, (50, 9)): many' in log_file.read_text()
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])

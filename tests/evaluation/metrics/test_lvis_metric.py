@@ -470,7 +470,8 @@ def test_eql_trains_and_is_tested_from_its_checkpoint(tmp_path, data):
     trained = runner.val_loop.run()
     assert trained['lvis/bbox_AP'] > 0 and trained['lvis/segm_AP'] > 0
     log = (tmp_path / 'run').glob('*/*.log').__next__().read_text()
-    assert 'APr     APc     APf' in log and '8 images; classes: 2 frequent, 1 common, 1 rare' in log
+    assert 'APr     APc     APf' in log and '8 images; classes: 2 frequent, 1 common, 1 rare (`frequency`' in log
+    assert 'frequent (> 100)' in log and 'few' not in log  # one vocabulary
     checkpoint = tmp_path / 'run/epoch_10.pth'
     assert torch.load(checkpoint, weights_only=True)['state_dict']
     cfg.dump(tmp_path / 'cfg.py')

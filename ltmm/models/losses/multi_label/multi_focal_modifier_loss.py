@@ -143,6 +143,7 @@ class MultiFocalModifierLoss(MultiLabelPriorLoss):
         self.constants = dict(gamma_neg=gamma_neg, gamma_pos=gamma_pos, clip=clip, eps=eps, detach_focus=detach_focus)
         self.weight_exponent = FORMS[form] if weight_exponent is None else weight_exponent
         self._given_co_occurrence = co_occurrence
+        self.needs_co_occurrence = form == 'prior' and co_occurrence is None
         super().__init__(reduction=reduction, **kwargs)
 
     def init_class_distribution(self, *args: Any) -> None:
