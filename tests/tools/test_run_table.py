@@ -83,6 +83,17 @@ def test_table_and_record(tool, config, tmp_path):
     assert record['hardware'] == 'CPU, 2 cores, commit abc1234, def5678' and record['command'] == 'python ...'
 
 
+def test_runs_of_other_classes_are_not_ranked(tool, config, tmp_path):
+    runs = plan(tool, config, write_config(tmp_path / 'plain.py'), '--seeds', 0, '--work-dir', tmp_path / 'work')
+    for run, name in zip(runs, ('bus', 'dog')):
+        complete(run, 50.0)
+        text = f'label,name,train_images,shot,test_images,recall,precision,f1\n0,{name},9,few,2,50.0,50.0,50.0\n'
+        (run.folder / 'per_class.csv').write_text(text)
+    with pytest.raises(ValueError, match='only in balanced: bus; only in plain: dog'):
+        tool.check_classes(runs)
+    tool.check_classes(runs[:1])
+
+
 @pytest.mark.parametrize(
     'evaluator, titles',
     [

@@ -122,12 +122,11 @@ def detect(checkpoint: Path, paths: dict[int, Path], ids: dict[str, int], device
         raise InputError(f'Expected a detector in {checkpoint}, but got {cfg.model.type}.')
     model = init_detector(cfg, str(checkpoint), palette='random', device=device)
     classes = model.dataset_meta['classes']
-    unknown = [name for name in classes if name not in ids]
-    if unknown:
-        raise InputError(f'{checkpoint} has the class {unknown[0]!r}, but the annotation file does not.')
+    categories = [dict(id=category_id, name=name) for name, category_id in ids.items()]
+    ids = category_ids(dict(categories=categories), f'the annotation file, for {checkpoint},', classes)
     found = [inference_detector(model, str(path)).cpu().pred_instances for path in paths.values()]
     samples = [dict(img_id=image_id, pred_instances=pred) for image_id, pred in zip(paths, found)]
-    return samples, np.array([ids[name] for name in classes])
+    return samples, np.array(list(ids.values()))
 
 
 if __name__ == '__main__':

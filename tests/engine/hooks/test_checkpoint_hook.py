@@ -22,6 +22,13 @@ def test_checkpoint_loads_with_weights_only(tmp_path):
     assert history.shape == (16,)
 
 
+def test_best_by_a_figure_that_is_left_out(tmp_path):
+    metric = dict(type='ltmm.LongTailMetric', class_counts=[200, 50, 30], topk=1)  # no few-shot class
+    best = {'default_hooks.checkpoint.save_best': 'long_tail/few', 'default_hooks.checkpoint.rule': 'greater'}
+    with pytest.raises(ValueError, match="'long_tail/few' is none.*without tested classes"):
+        Runner.from_cfg(toy_config(tmp_path, val_evaluator=metric, **best, **{'train_cfg.max_epochs': 1})).train()
+
+
 def test_log_history_survives_a_resume(tmp_path):
     Runner.from_cfg(toy_config(tmp_path, **{'train_cfg.max_epochs': 2})).train()
     runner = Runner.from_cfg(toy_config(tmp_path, **{'train_cfg.max_epochs': 3}, resume=True, experiment_name='more'))

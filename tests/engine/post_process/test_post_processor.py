@@ -9,6 +9,7 @@ from toy import toy_config
 from toy_multi_label import toy_comic_config
 
 from ltmm import ClassDistribution
+from ltmm.class_distribution import ClassDistributionError
 from ltmm.engine.post_process import SplitOutputs, build_post_processor, post_process
 from ltmm.evaluation import PerClassReport
 
@@ -119,6 +120,34 @@ def test_search_on_held_out_images(trained):
     curve = search(processor, grid=(0, 2, 5), val_images=12)
     assert list(curve) == [0, 0.5, 1, 1.5, 2]
     assert processor.step.tau == max(curve, key=curve.get)
+
+
+@pytest.mark.parametrize('loader', ['test', 'val', 'train'])
+def test_data_of_other_classes(trained, loader):
+    cfg, checkpoint = trained('ours')
+    cfg = Config(cfg.to_dict())
+    dataset = cfg[f'{loader}_dataloader'].dataset
+    (dataset.dataset if loader == 'train' else dataset).metainfo = dict(classes=('class 1', 'class 0', 'class 2'))
+    if loader == 'val':
+        dataset.counts = (3, 3, 3)
+    processor = build_post_processor(cfg, checkpoint, dict(type='ltmm.TauNorm'))
+    use = dict(
+        test=processor.evaluate, val=processor.val_split('val', 1).outputs, train=processor.train_split().outputs
+    )
+    with pytest.raises(ClassDistributionError, match="class 0 is 'class 0' in training and 'class 1' in the dataset"):
+        use[loader]()
+
+
+def test_counts_by_name_in_a_file(trained, tmp_path):
+    (tmp_path / 'counts.json').write_text('{"class 2": 6, "class 0": 48, "class 1": 16}')
+    cfg, checkpoint = trained('ours')
+    processor = build_post_processor(cfg, checkpoint, STEPS[0], str(tmp_path / 'counts.json'))
+    assert processor.step.get_class_distribution() == ClassDistribution([48, 16, 6])
+    content = torch.load(checkpoint, weights_only=True)
+    del content['meta']['dataset_meta']
+    torch.save(content, tmp_path / 'nameless.pth')
+    with pytest.raises(ClassDistributionError, match='class names in .*nameless.pth'):
+        build_post_processor(cfg, str(tmp_path / 'nameless.pth'), STEPS[0], str(tmp_path / 'counts.json'))
 
 
 def test_grid_and_objective_are_those_of_the_correction_by_default(trained):

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,8 +63,18 @@ def test_csv_of_two_runs():
 
 def test_csv_of_different_classes():
     other = make_run('other', (1, 1), counts=(5, 5))
-    with pytest.raises(ValueError, match='runs of the same classes, but ce has 3 and other has 2'):
-        per_class_csv([RUNS[0], other])
+    renamed = Run('renamed', replace(RUNS[1].report, names=('class 0', 'class 1', 'yak')))
+    for run, message in (
+        (other, 'runs of the same classes, but ce has 3 and other has 2; only in ce: class 2;'),
+        (renamed, 'only in ce: class 2; only in renamed: yak'),
+    ):
+        for compare in (comparison_table, per_class_csv):
+            with pytest.raises(ValueError, match=message):
+                compare([RUNS[0], run])
+    shuffled = Run('shuffled', replace(RUNS[1].report, names=('class 1', 'class 0', 'class 2')))
+    assert 'shuffled' in comparison_table([RUNS[0], shuffled])
+    with pytest.raises(ValueError, match="class 0 is 'class 0' in ce and 'class 1' in shuffled"):
+        per_class_csv([RUNS[0], shuffled])
 
 
 def test_read_run_takes_the_latest_evaluation(tmp_path):
