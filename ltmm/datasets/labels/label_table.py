@@ -194,6 +194,7 @@ class LabelTable:
             pairs = np.repeat(classes[rows], partners) * self.num_classes + others
             pairs, times = np.unique(pairs, return_counts=True)  # few of all C^2
             counts[pairs] += times
+        counts.setflags(write=False)
         return counts.reshape(self.num_classes, self.num_classes)
 
     def class_distribution(self, co_occurrence: bool = False) -> ClassDistribution:
