@@ -1,13 +1,14 @@
 """CIFAR-100 mosaics: a long-tailed multi-label benchmark without label noise."""
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from ltmm.datasets.labels.label_states import POSITIVE
 from ltmm.registry import DATASETS
 from ltmm.utils.checks import check
+from ltmm.utils.data_files import read_arrays
+from ltmm.utils.errors import InputError
 
 from .files import find_folder
 from .multi_label import MultiLabelDataset
@@ -55,11 +56,10 @@ class CIFAR100Mosaics(MultiLabelDataset):
             raise FileNotFoundError(
                 f'{path.absolute()} does not exist. Make it with python tools/dataset_tools/cifar100_mosaics.py'
             )
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                tiles, mosaics, labels, classes = (file[key] for key in ('tiles', 'mosaics', 'labels', 'classes'))
-        except (ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise OSError(f'{path.absolute()} is damaged ({error}). Delete it and make it again.') from None
+        tiles, mosaics, labels, classes = read_arrays(path, ('tiles', 'mosaics', 'labels', 'classes'), 'Make it again.')
         self._metainfo['classes'] = tuple(classes.tolist())
-        states = mosaic_states(labels[mosaics], len(classes))
+        try:
+            states = mosaic_states(labels[mosaics], len(classes))
+        except IndexError as e:
+            raise InputError(f'{path.absolute()} contradicts itself ({e}). Make it again.') from None
         return [dict(img=assemble(tiles[rows]), gt_score=row) for rows, row in zip(mosaics, states)]

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ltmm.datasets.labels.detection_labels import read_image_ids, read_json_labels, read_voc_labels
+from ltmm.datasets.labels.detection_labels import read_json_labels, read_voc_labels
 from ltmm.datasets.labels.label_states import POSITIVE, STATES, ImageLabels
+from ltmm.datasets.labels.voc_annotations import read_image_ids
 from ltmm.registry import DATASETS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
@@ -23,10 +24,12 @@ class DetectionAsMultiLabel(MultiLabelDataset):
     image: those listed in ``neg_category_ids`` are negative, all others unknown (see ``unlisted_as``).
 
     Args:
-        ann_file: A ``.json`` file, or a ``.txt`` file with one image id per line as in VOC's ``ImageSets/Main``.
+        ann_file: A ``.json`` file, or a ``.txt`` file with one image id or file name per line as in VOC's
+            ``ImageSets/Main``.
         data_root: Root of the paths.
-        data_prefix: Folder of the images, for VOC ``dict(img_path='JPEGImages', ann_path='Annotations')``. Images are
-            found by ``file_name``, in LVIS by the path in ``coco_url``, ``train2017/000000391895.jpg``.
+        data_prefix: Folder of the images, for VOC ``dict(img_path='JPEGImages', ann_path='Annotations')``. Images of
+            VOC may have any suffix; others are found by ``file_name``, in LVIS by the path in ``coco_url``,
+            ``train2017/000000391895.jpg``.
         difficult_as: ``'positive'``, ``'negative'`` or ``'unknown'``: state of a class that has only crowd regions
             (``iscrowd``) or difficult objects in the image.
         unlisted_as: ``'unknown'`` (default) or ``'negative'``, for LVIS only.
@@ -61,8 +64,9 @@ class DetectionAsMultiLabel(MultiLabelDataset):
         """See :mod:`ltmm.datasets.labels.detection_labels`."""
         classes = self._metainfo.get('classes')
         if self.is_voc:
-            ids = read_image_ids(Path(self.ann_file))
-            labels = read_voc_labels(ids, Path(self.data_prefix['ann_path']), classes, self.difficult_as)
+            folder = Path(self.data_prefix['ann_path'])
+            ids = read_image_ids(Path(self.ann_file), lambda name: (folder / f'{name}.xml').is_file())
+            labels = read_voc_labels(ids, folder, Path(self.img_prefix), classes, self.difficult_as)
         else:
             labels = read_json_labels(self.ann_file, classes, self.difficult_as, self.unlisted_as)
         if not self.keep_empty:

@@ -1,6 +1,5 @@
 """Datasets of image features that a frozen backbone has extracted."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATASETS, FUNCTIONS
+from ltmm.utils.data_files import read_array, read_json
 from ltmm.utils.errors import InputError
 
 from .files import find_folder
@@ -62,15 +62,25 @@ class FeatureDataset:
                     f'{path} does not exist. Run python tools/extract_features.py CONFIG [CHECKPOINT] --out '
                     f'{self.data_root}'
                 )
-        self.info = json.loads(files['info'].read_text(encoding='utf-8'))
-        features = _read_array(files['features'], None if self.in_memory else 'r')
-        labels = _read_array(files['labels'], None)
-        if features.ndim != 2 or len(features) != len(labels):
+        self.info = read_json(files['info'])
+        classes = self.info.get('classes') if isinstance(self.info, dict) else None
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise InputError(f'Expected {files["info"]} to be a dictionary with a list of names as `classes`.')
+        remedy = 'Run python tools/extract_features.py again.'
+        features = read_array(files['features'], None if self.in_memory else 'r', remedy)
+        labels = read_array(files['labels'], remedy=remedy)
+        if features.ndim != 2 or labels.shape != features.shape[:1] or features.dtype.kind not in 'fiu':
             raise InputError(
-                f'Expected {files["features"]} of shape ({len(labels)}, D) like the labels, but got {features.shape}.'
+                f'Expected {files["features"]} to hold numbers of shape (N, D) and {files["labels"]} N labels, but got '
+                f'{features.dtype} {features.shape} and {labels.shape}.'
             )
-        classes = self.info['classes']
-        self._table = LabelTable.from_labels(labels, len(classes), tuple(classes))
+        invalid = np.flatnonzero(~np.isfinite(features).all(axis=1)) if self.in_memory else ()
+        if len(invalid):
+            raise InputError(f'{files["features"]}: {len(invalid)} rows are not finite, row {invalid[0]} first.')
+        try:
+            self._table = LabelTable.from_labels(labels, len(classes), tuple(classes))
+        except InputError as e:
+            raise InputError(f'{files["labels"]}: {e}') from None
         self._features = torch.from_numpy(features) if self.in_memory else features
         self._labels = torch.from_numpy(self._table.labels)
         self._fully_initialized = True
@@ -132,16 +142,6 @@ def collate_features(batch: dict | Sequence[dict]) -> dict[str, Any]:
         return batch
     samples = [sample for part in batch for sample in part['data_samples']]
     return dict(inputs=torch.cat([part['inputs'] for part in batch]), data_samples=samples)
-
-
-def _read_array(path: Path, mmap_mode: str | None) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    except (EOFError, ValueError) as e:
-        raise InputError(
-            f'{path} is truncated or not a .npy file ({path.stat().st_size:,} bytes). Delete it and run '
-            'python tools/extract_features.py again.'
-        ) from e
 
 
 def _sample(indices: list[int], labels: Tensor) -> DataSample:

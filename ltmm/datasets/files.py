@@ -12,8 +12,14 @@ from mmengine.dist import broadcast_object_list, is_main_process
 
 __all__ = ['DownloadMixin', 'check_images', 'data_roots', 'file_or_gz', 'find_folder', 'install', 'on_main_process']
 
+IMAGE_SOURCE = 'Set `data_root` and `data_prefix`.'
 DATA_ROOT_VARIABLE = 'LTMM_DATA_ROOT'
 TIMEOUT = 30  # seconds
+# suffixes of images that OpenCV reads
+IMAGE_SUFFIXES = (
+    *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.bmp', '.dib', '.tif', '.tiff', '.ppm', '.pgm', '.pbm'),
+    *('.pnm', '.jp2', '.gif', '.avif'),
+)
 
 
 def data_roots() -> list[Path]:

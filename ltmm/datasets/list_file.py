@@ -1,7 +1,5 @@
 """ImageNet-LT, Places-LT and iNaturalist 2018, whose images are listed in text files."""
 
-import gzip
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +9,7 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
 from ltmm.registry import DATASETS
 from ltmm.utils.checks import check
+from ltmm.utils.data_files import read_text
 from ltmm.utils.errors import InputError
 
 from .files import DATA_ROOT_VARIABLE, check_images, data_roots, file_or_gz, find_folder
@@ -29,13 +28,8 @@ class Split(NamedTuple):
 
 def read_list_file(path: Path, num_classes: int) -> tuple[list[str], np.ndarray]:
     """Read image names and labels (N,) from a list file with lines ``<path> <label>``, plain or gzip."""
-    try:
-        data = path.read_bytes()
-        lines = (gzip.decompress(data) if path.suffix == '.gz' else data).decode().splitlines()
-    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        raise InputError(f'{path} is damaged ({error}). Download it again.') from None
     names, labels, seen = [], [], {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         name, _, label = line.rstrip().rpartition(' ')
         if not name or not label.isdecimal() or int(label) >= num_classes:
             raise InputError(f"{path}, line {number}: expected '<path> <label below {num_classes}>', got {line!r}.")

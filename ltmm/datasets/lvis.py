@@ -1,12 +1,14 @@
 """LVIS, and other datasets in its format."""
 
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmdet.datasets import LVISV1Dataset
 from mmdet.datasets.transforms import LoadAnnotations
+from mmengine.logging import print_log
 
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.datasets.labels.lvis_annotations import (
@@ -14,22 +16,26 @@ from ltmm.datasets.labels.lvis_annotations import (
     category_ids,
     image_file_name,
     read_lvis_annotations,
+    why_dropped,
 )
 from ltmm.registry import DATASETS
 
-from .files import check_images
+from .files import IMAGE_SOURCE, check_images
 
 __all__ = ['LVISDataset']
+
+LVIS_SIZES = (1203, 1230)  # categories of v1 and v0.5
 
 
 @DATASETS.register_module()
 class LVISDataset(LVISV1Dataset):
-    """mmdet's LVISV1Dataset for any file in the format of LVIS, with checks and a label table.
+    """mmdet's LVISV1Dataset for any file in the format of LVIS or COCO, with checks and a label table.
 
     The classes are the categories of the annotation file in the order of their ids, or those of
-    ``metainfo=dict(classes=[...])`` in that order. Boxes narrower or lower than a pixel or outside their image are
-    dropped; images without annotations are kept, unless ``filter_cfg=dict(filter_empty_gt=True)``. An image is found
-    under ``data_prefix['img']`` by the path of its ``coco_url``, or else its ``file_name``. Masks are checked if the
+    ``metainfo=dict(classes=[...])`` in that order. Boxes narrower or lower than a pixel, outside their image or of area
+    0 are dropped with a warning; an ``area`` that is 0 or missing is that of the box where there is no mask. Images
+    without annotations are kept, unless ``filter_cfg=dict(filter_empty_gt=True)``. An image is found under
+    ``data_prefix['img']`` by its ``file_name``, in LVIS by the path of its ``coco_url``. Masks are checked if the
     pipeline loads them. For LVIS v1, the samples are those of LVISV1Dataset.
 
     Args:
@@ -60,7 +66,9 @@ class LVISDataset(LVISV1Dataset):
         super().full_init()
         if self.check_files and not self.backend_args:
             paths = [record['img_path'] for record in self.data_list if '://' not in record['img_path']]
-            check_images(Path(), paths, 'LVIS v1 needs train2017 and val2017 of COCO under `data_root`.')
+            is_lvis = len(self.metainfo['classes']) in LVIS_SIZES
+            source = 'LVIS needs train2017 and val2017 of COCO under `data_root`.' if is_lvis else IMAGE_SOURCE
+            check_images(Path(), paths, source)
         self._label_table = LabelTable.from_records(self)
         self.serialize_data = serialize_data
         if serialize_data:
@@ -90,7 +98,26 @@ class LVISDataset(LVISV1Dataset):
             for image in content['images']
         ]
         self.cat_ids = list(self.cat2label)
+        if not self.test_mode:
+            self._report_dropped(content)
         return data_list
+
+    def _report_dropped(self, content: dict) -> None:
+        """Log how many objects are dropped, and why."""
+        images = {image['id']: image for image in content['images']}
+        objects = [
+            ann for ann in content['annotations'] if ann['category_id'] in self.cat2label and not ann.get('ignore')
+        ]
+        reasons = Counter(why_dropped(ann, images[ann['image_id']]) for ann in objects)
+        del reasons[None]
+        if reasons:
+            listed = ', '.join(f'{count} {reason}' for reason, count in reasons.most_common())
+            print_log(
+                f'{self.ann_file}: {reasons.total()} of {len(objects)} objects are dropped from training and class '
+                f'counts ({listed}). Metrics still ask for them: correct or remove them.',
+                'current',
+                logging.WARNING,
+            )
 
     def filter_data(self) -> list[dict]:
         """Filter the images by ``filter_cfg`` as mmdet does."""

@@ -8,7 +8,7 @@ from mmpretrain.datasets import BaseDataset
 
 from ltmm.datasets.labels.label_states import POSITIVE, ImageLabels, states_of
 
-from .files import check_images
+from .files import IMAGE_SOURCE, check_images
 
 __all__ = ['MultiLabelDataset']
 
@@ -35,7 +35,7 @@ class MultiLabelDataset(BaseDataset):
 
     def image_source(self) -> str:
         """Return where to get the images, a sentence for error messages."""
-        return 'Set `data_root` and `data_prefix`.'
+        return IMAGE_SOURCE
 
     def load_data_list(self) -> list[dict]:
         """Load one record per image: ``img_path``, ``gt_score``."""

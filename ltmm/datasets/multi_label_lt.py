@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from mmpretrain.datasets.categories import VOC2007_CATEGORIES
 
-from ltmm.datasets.labels.detection_labels import read_image_ids, read_json_labels, read_voc_labels
+from ltmm.datasets.labels.detection_labels import read_json_labels, read_voc_labels
 from ltmm.datasets.labels.label_states import POSITIVE, STATES, ImageLabels
 from ltmm.datasets.labels.lvis_annotations import AnnotationFileError
+from ltmm.datasets.labels.voc_annotations import read_image_ids
 from ltmm.registry import DATASETS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
@@ -200,4 +201,4 @@ class VOCMLT(MultiLabelLT):
 
     def _read(self, path: Path, image_ids: list[str] | None) -> ImageLabels:
         image_ids = read_image_ids(path.parent / 'ImageSets/Main/test.txt') if image_ids is None else image_ids
-        return read_voc_labels(image_ids, path, self._metainfo['classes'], self.difficult_as)
+        return read_voc_labels(image_ids, path, Path(self.img_prefix), self._metainfo['classes'], self.difficult_as)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .data_files import read_array, read_text
 from .errors import InputError
 
 __all__ = [
@@ -98,9 +99,9 @@ def read_counts(source: Any) -> Any:
         raise FileNotFoundError(f'Class counts {path} do not exist.')
     try:
         if path.suffix == '.npy':
-            return np.load(path, allow_pickle=False)
+            return read_array(path)
         if path.suffix == '.json':
-            return json.loads(path.read_text(encoding='utf-8-sig'), object_pairs_hook=_distinct)
+            return json.loads(read_text(path), object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as e:
         raise ClassDistributionError(f'Cannot read class counts from {path}: {e}') from None
     raise ClassDistributionError(f'Expected a .json or .npy file of class counts, but got {path}.')

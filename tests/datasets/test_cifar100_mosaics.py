@@ -4,6 +4,7 @@ from toy import ROOT
 
 from ltmm.datasets import CIFAR100Mosaics, class_distribution_of
 from ltmm.datasets.cifar100_mosaics import assemble, mosaic_states
+from ltmm.utils.errors import InputError
 
 CLASSES = ['ant', 'bee', 'cow']
 
@@ -49,7 +50,7 @@ def test_damaged_file(tmp_path):
     write(tmp_path)
     path = tmp_path / 'train.npz'
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(OSError, match='train.npz is damaged'):
+    with pytest.raises(InputError, match='train.npz is truncated .* Make it again'):
         CIFAR100Mosaics(data_root=str(tmp_path))
 
 

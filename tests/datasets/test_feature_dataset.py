@@ -106,9 +106,11 @@ def test_missing_files(tmp_path):
 @pytest.mark.parametrize(
     'content, message',
     [
-        (dict(features=FEATURES[:5]), r'shape \(7, D\).* got \(5, 4\)'),
-        (dict(features=FEATURES[:, 0]), r'shape \(7, D\).* got \(7,\)'),
-        (dict(classes=('a', 'b')), 'sample 6 has label 2'),
+        (dict(features=FEATURES[:5]), r'shape \(N, D\).* \(5, 4\) and \(7,\)'),
+        (dict(features=FEATURES[:, 0]), r'shape \(N, D\).* \(7,\) and \(7,\)'),
+        (dict(classes=('a', 'b')), 'train_labels.npy: .*sample 6 has label 2'),
+        (dict(labels=LABELS + 0.5), r'train_labels.npy: .*whole numbers.* sample 0 has label \d.5'),
+        (dict(features=np.where(np.arange(7)[:, None] == 3, np.nan, FEATURES)), '1 rows are not finite, row 3 first'),
     ],
 )
 def test_inconsistent_files(tmp_path, content, message):

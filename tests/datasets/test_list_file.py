@@ -95,7 +95,7 @@ def test_invalid_lists(lines, message):
 
 def test_truncated_gzip():
     Path('list.txt.gz').write_bytes(gzip.compress('\n'.join(LINES).encode())[:-10])
-    with pytest.raises(ValueError, match='list.txt.gz is damaged'):
+    with pytest.raises(ValueError, match='list.txt.gz is truncated'):
         read_list_file(Path('list.txt.gz'), 2)
 
 

@@ -2,6 +2,7 @@ import json
 import pickle
 
 import pytest
+import torch
 from mmdet.datasets import LVISV1Dataset
 from mmengine.dataset import ClassBalancedDataset
 from mmengine.registry import DefaultScope
@@ -12,7 +13,9 @@ from ltmm.class_distribution import ClassDistributionError
 from ltmm.datasets import LabelTable, class_distribution_of
 from ltmm.datasets.labels.lvis_annotations import RENAMED, AnnotationFileError
 from ltmm.datasets.lvis import LVISDataset
+from ltmm.evaluation.metrics.lvis_metric import LVISMetric
 from ltmm.registry import DATASETS
+from ltmm.utils.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -165,14 +168,14 @@ def test_empty_classes_and_images(tmp_path, content):
 
 
 def test_missing_annotation_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'annotations.json does not exist.*lvisdataset.org.*LTMM_DATA_ROOT'):
+    with pytest.raises(FileNotFoundError, match='annotations.json does not exist. Set LTMM_DATA_ROOT'):
         build(tmp_path)
 
 
 @pytest.mark.parametrize('text', ['{"images": [{"id": 1, "wid', '<html>not found</html>', '', '\x00\xff', '[]'])
 def test_other_files(tmp_path, text):
     (tmp_path / 'annotations.json').write_bytes(text.encode('latin-1'))
-    with pytest.raises(AnnotationFileError, match='annotations.json'):
+    with pytest.raises(InputError, match='annotations.json'):
         build(tmp_path)
 
 
@@ -242,3 +245,87 @@ def test_missing_images(tmp_path, content):
         build(tmp_path)
     assert len(build(tmp_path, check_files=False)) == 8
     assert len(build(tmp_path, indices=2)) == 2
+
+
+# ------------------------------------------------------------------ files of others
+
+
+def own_coco(content) -> dict:
+    """Make it a COCO file as a subset of COCO: not federated, no areas, no masks, images in one folder."""
+    for image in content['images']:
+        del image['neg_category_ids'], image['not_exhaustive_category_ids']
+        image['file_name'] = image['coco_url'].rsplit('/', 1)[1]
+    for annotation in content['annotations']:
+        annotation.update(area=0, segmentation=[])
+    return content
+
+
+def test_area_of_boxes_without_mask(tmp_path, content):
+    expected = labels_of(build(tmp_path / 'a', content))
+    content['annotations'][0].update(area=0, segmentation=[])
+    del content['annotations'][1]['area'], content['annotations'][1]['segmentation']
+    assert labels_of(build(tmp_path / 'b', content)) == expected
+
+
+def test_perfect_detector_on_boxes_of_area_0(tmp_path, content):
+    write_lvis(tmp_path, own_coco(content))
+    dataset = build(tmp_path, data_prefix=dict(img='train2017'))
+    metric = LVISMetric(str(tmp_path / 'annotations.json'), csv_name=None)
+    metric.dataset_meta = dataset.metainfo
+    metric.set_class_distribution(class_distribution_of(dataset))
+    for i in range(len(dataset)):
+        record = dataset.get_data_info(i)
+        boxes = torch.tensor([instance['bbox'] for instance in record['instances']], dtype=torch.float64)
+        labels = torch.tensor([instance['bbox_label'] for instance in record['instances']])
+        prediction = dict(bboxes=boxes, labels=labels, scores=torch.ones(len(labels)))
+        metric.process(None, [dict(img_id=record['img_id'], pred_instances=prediction)])
+    assert metric.evaluate(len(dataset))['lvis/bbox_AP'] == pytest.approx(1)
+
+
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_dropped_boxes_are_counted(tmp_path, content, test_mode, monkeypatch):
+    lines = []
+    monkeypatch.setattr('ltmm.datasets.lvis.print_log', lambda text, *_: lines.append(text))
+    a, b, c, d = content['annotations'][:4]
+    a['bbox'][2], b['area'], c['area'], d['bbox'][:2] = 0.5, 0, 0, [500, 10]
+    build(tmp_path, content, test_mode=test_mode)
+    assert len(lines) == (not test_mode)
+    if lines:
+        assert '4 of ' in lines[0] and '2 of area 0, 1 narrower or lower than a pixel, 1 outside their' in lines[0]
+
+
+def test_subset_of_coco_in_one_folder(tmp_path, content):
+    write_lvis(tmp_path, own_coco(content))
+    dataset = build(tmp_path, data_prefix=dict(img='train2017'))
+    assert dataset.get_data_info(0)['img_path'] == str(tmp_path / 'train2017/000000000010.png')
+    (tmp_path / 'train2017/000000000010.png').unlink()
+    with pytest.raises(FileNotFoundError, match='1 of 8 images are missing') as error:
+        build(tmp_path, data_prefix=dict(img='train2017'))
+    assert 'LVIS' not in str(error.value)
+
+
+def test_hint_for_lvis_only(tmp_path):
+    for name, is_lvis in (('lvis_v1_train.json', True), ('instances_train.json', False), ('lvis_own.json', False)):
+        with pytest.raises(FileNotFoundError) as error:
+            build(tmp_path, ann_file=name)
+        assert ('LVIS is found at' in str(error.value)) == is_lvis
+
+
+HUGE = 10**400
+INVALID_NUMBERS = [
+    (lambda c: c['images'][1].update(id=10**30), '1 images whose id is not a number'),
+    (lambda c: c['images'][1].update(id=[1]), '1 images whose id is not a number'),
+    (lambda c: c['annotations'][1].update(image_id=[1]), "1 annotations whose 'image_id' is not in"),
+    (lambda c: c['annotations'][1].update(bbox=[1, 2, 3, HUGE]), '1 annotations whose bbox'),
+    (lambda c: c['annotations'][1].update(area=HUGE), '1 annotations whose area'),
+    (lambda c: c['images'][1].update(width=0), '1 images whose height or width'),
+    (lambda c: c['images'][1].update(width=HUGE), '1 images whose height or width'),
+    (lambda c: c['images'][1].update(height='64'), '1 images whose height or width'),
+    (lambda c: c['categories'][1].update(name=['mug']), '1 categories whose name is not a text'),
+    (lambda c: c['images'][1].update(coco_url=5), "1 images without the field 'coco_url'"),
+]
+
+
+@pytest.mark.parametrize('change, message', INVALID_NUMBERS)
+def test_hostile_content(tmp_path, content, change, message):
+    test_invalid_content(tmp_path, content, change, message)

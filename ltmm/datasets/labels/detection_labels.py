@@ -1,7 +1,5 @@
 """Multi-label annotations from detection annotations: json files of COCO and LVIS, xml files of Pascal VOC."""
 
-import xml.etree.ElementTree as ElementTree
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +7,9 @@ import numpy as np
 
 from .label_states import NEGATIVE, POSITIVE, STATES, UNKNOWN, ImageLabels
 from .lvis_annotations import AnnotationFileError, category_ids, image_file_name, read_lvis_annotations
+from .voc_annotations import find_images, read_voc_annotations
 
-__all__ = ['read_image_ids', 'read_json_labels', 'read_voc_labels']
+__all__ = ['read_json_labels', 'read_voc_labels']
 
 
 def read_json_labels(
@@ -67,56 +66,34 @@ def read_json_labels(
             pairs[bool(ann.get('iscrowd'))].append((row[ann['image_id']], label[ann['category_id']]))
     _assign(states, pairs[1], STATES[difficult_as])
     _assign(states, pairs[0], POSITIVE)
-    # the coco_url of LVIS tells the folder; its file_name is that of COCO 2014 in some files
-    names = [
-        image_file_name(image) if federated else image.get('file_name') or image_file_name(image) for image in images
-    ]
-    return ImageLabels(names, tuple(ids), states)
+    return ImageLabels(list(map(image_file_name, images)), tuple(ids), states)
 
 
 def read_voc_labels(
-    image_ids: Sequence[str], folder: Path, classes: Sequence[str] | None = None, difficult_as: str = 'positive'
+    image_ids: Sequence[str],
+    folder: Path,
+    images: Path,
+    classes: Sequence[str] | None = None,
+    difficult_as: str = 'positive',
 ) -> ImageLabels:
     """Read the classes of each image from the xml files of Pascal VOC.
 
     Args:
         image_ids: Names of the images, without suffix.
         folder: Folder of the files ``<id>.xml``.
+        images: Folder of the images ``<id>.jpg``, or of any other suffix.
         classes: Names of the classes to keep, in label order. Default: all that occur, in alphabetical order.
         difficult_as: ``'positive'``, ``'negative'`` or ``'unknown'``: state of a class with difficult objects only.
     """
-    missing = [name for name in image_ids if not (folder / f'{name}.xml').is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f'{len(missing)} of {len(image_ids)} annotation files are not in {folder.absolute()}, {missing[0]}.xml '
-            'first.'
-        )
-    objects = []  # (image, class name, whether difficult)
-    for i, name in enumerate(image_ids):
-        try:
-            for item in ElementTree.parse(folder / f'{name}.xml').getroot().findall('object'):
-                objects.append((i, item.findtext('name').strip(), bool(int(item.findtext('difficult') or 0))))
-        except (ElementTree.ParseError, AttributeError, ValueError) as error:
-            raise AnnotationFileError(f'{folder / name}.xml is not a Pascal VOC annotation ({error}).') from None
+    annotations = read_voc_annotations(image_ids, folder)
+    objects = [(i, item.name, item.is_difficult) for i, image in enumerate(annotations) for item in image.objects]
     classes = tuple(sorted({name for _, name, _ in objects}) if classes is None else classes)
     label = {name: index for index, name in enumerate(classes)}
     states = np.full((len(image_ids), len(classes)), NEGATIVE, dtype=np.int8)
     for difficult, state in ((True, STATES[difficult_as]), (False, POSITIVE)):
         pairs = [(i, label[name]) for i, name, is_difficult in objects if name in label and is_difficult == difficult]
         _assign(states, pairs, state)
-    return ImageLabels([f'{name}.jpg' for name in image_ids], classes, states)
-
-
-def read_image_ids(path: Path) -> list[str]:
-    """Read the image ids of a text file, the first word of each line, as in VOC's ImageSets."""
-    try:
-        ids = [line.split()[0] for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise AnnotationFileError(f'{path} is not a text file with one image id per line.') from None
-    repeated = [name for name, count in Counter(ids).items() if count > 1]
-    if repeated or not ids:
-        raise AnnotationFileError(f'{path} ' + (f'lists {repeated[0]} more than once.' if repeated else 'is empty.'))
-    return ids
+    return ImageLabels(find_images(image_ids, images), classes, states)
 
 
 def _assign(states: np.ndarray, pairs: list[tuple[int, int]], state: int) -> None:

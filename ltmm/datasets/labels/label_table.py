@@ -1,7 +1,7 @@
 """Labels of all samples of a dataset, read once for class counts, samplers and reports."""
 
 import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -61,32 +61,32 @@ class LabelTable:
     unknown: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        bad = np.flatnonzero((self.labels < 0) | (self.labels >= self.num_classes))
-        if len(bad):
-            sample = int(np.searchsorted(self.offsets, bad[0], side='right')) - 1
-            raise InputError(
-                f'Expected labels in [0, {self.num_classes}), but sample {sample} has label {self.labels[bad[0]]}.'
-            )
+        _check_labels(self.labels, self.offsets, self.num_classes, 'sample {}'.format)
 
     @classmethod
     def from_labels(
         cls, labels: Sequence[int], num_classes: int, class_names: Sequence[str] | None = None
     ) -> 'LabelTable':
         """Build a table from one label per sample, (N,)."""
-        labels = np.asarray(labels, dtype=np.int64)
-        return cls(labels, np.arange(len(labels) + 1), num_classes, class_names)
+        return cls(_as_labels(labels), np.arange(len(labels) + 1), num_classes, class_names)
 
     @classmethod
     def from_lists(
-        cls, labels: Iterable[Sequence[int]], num_classes: int, class_names: Sequence[str] | None = None
+        cls,
+        labels: Iterable[Sequence[int]],
+        num_classes: int,
+        class_names: Sequence[str] | None = None,
+        name_of: Callable[[int], str] = 'sample {}'.format,
     ) -> 'LabelTable':
-        """Build a table from a list of labels per sample."""
+        """Build a table from a list of labels per sample; ``name_of`` names the sample of an invalid label."""
         flat: list[int] = []
         ends = [0]
         for sample in labels:
             flat.extend(sample)
             ends.append(len(flat))
-        return cls(np.array(flat, dtype=np.int64), np.array(ends, dtype=np.int64), num_classes, class_names)
+        flat, ends = _as_labels(flat), np.array(ends, dtype=np.int64)
+        _check_labels(flat, ends, num_classes, name_of)
+        return cls(flat, ends, num_classes, class_names)
 
     @classmethod
     def from_dataset(cls, dataset: Any, unrepeated: bool = False) -> 'LabelTable':
@@ -122,7 +122,11 @@ class LabelTable:
                 yield _labels_of(record)
                 unknown.append('gt_score' in record and UNKNOWN in record['gt_score'])
 
-        table = cls.from_lists(labels(), len(names), names)
+        def name_of(sample: int) -> str:
+            record = dataset.get_data_info(sample)
+            return record.get('img_path') or f'sample {record.get("img_id", sample)}'
+
+        table = cls.from_lists(labels(), len(names), names, name_of)
         is_multi_label = False if 'instances' in first else True if 'gt_score' in first else None
         return replace(table, is_multi_label=is_multi_label, unknown=np.array(unknown, dtype=bool))
 
@@ -212,6 +216,29 @@ class LabelTable:
         num_images = len(self) if is_multi_label else int((np.diff(self.offsets) > 0).sum())
         together = self.co_occurrence() if co_occurrence and is_multi_label else None
         return ClassDistribution(instances, images, num_images, self.class_names, together)
+
+
+def _as_labels(labels: Sequence[float]) -> np.ndarray:
+    """Convert labels to int64, unless some are not whole numbers."""
+    array = np.asarray(labels)
+    return array.astype(np.int64) if _is_whole(array).all() else array
+
+
+def _is_whole(labels: np.ndarray) -> np.ndarray:
+    """Whether each label is a whole number, also one stored as float; text and integers beyond int64 are not."""
+    if labels.dtype.kind in 'fbiu':
+        return labels == np.rint(labels) if labels.dtype.kind == 'f' else np.ones(labels.shape, dtype=bool)
+    return np.array([isinstance(label, int) and abs(label) < 2**63 for label in labels], dtype=bool)
+
+
+def _check_labels(labels: np.ndarray, offsets: np.ndarray, num_classes: int, name_of: Callable[[int], str]) -> None:
+    bad, expected = ~_is_whole(labels), 'that are whole numbers'
+    if not bad.any():
+        bad, expected = (labels < 0) | (labels >= num_classes), f'in [0, {num_classes})'
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        sample = int(np.searchsorted(offsets, first, side='right')) - 1
+        raise InputError(f'Expected labels {expected}, but {name_of(sample)} has label {labels[first]}.')
 
 
 # ------------------------------------------------------------------ datasets of MMEngine, mmpretrain, mmdet and torch

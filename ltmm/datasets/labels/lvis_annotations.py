@@ -1,19 +1,27 @@
 """Reader of LVIS annotation files that checks their content."""
 
-import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from mmengine.fileio import get_local_path
-
+from ltmm.utils.data_files import read_json
 from ltmm.utils.errors import InputError, did_you_mean
 
 from .lvis_masks import find_invalid_mask
 
-__all__ = ['RENAMED', 'AnnotationFileError', 'category_ids', 'image_file_name', 'is_box', 'read_lvis_annotations']
+__all__ = [
+    'RENAMED',
+    'AnnotationFileError',
+    'category_ids',
+    'image_file_name',
+    'is_box',
+    'read_lvis_annotations',
+    'why_dropped',
+]
 
 FIELDS = dict(
     images=('id', 'width', 'height'),
@@ -23,6 +31,8 @@ FIELDS = dict(
 # category names in mmdet: in the files of LVIS
 RENAMED = {'speaker_(stereo_equipment)': 'speaker_(stero_equipment)'}
 FEDERATED_FIELDS = ('neg_category_ids', 'not_exhaustive_category_ids')
+MAX_ID = 2**63 - 1
+MAX_SIZE = 10**6  # pixels per side
 
 
 class AnnotationFileError(InputError):
@@ -32,35 +42,53 @@ class AnnotationFileError(InputError):
 def read_lvis_annotations(
     ann_file: str, backend_args: dict | None = None, masks: bool = False, boxes: bool = True
 ) -> dict:
-    """Read and check an annotation file in the format of LVIS v0.5 or v1.
+    """Read and check an annotation file in the format of COCO, LVIS v0.5 or LVIS v1.
+
+    An object without mask whose ``area`` is 0 or missing gets that of its box.
 
     Args:
         ann_file: Path of the json file.
         backend_args: Arguments of MMEngine's file backend, for remote files.
         masks: Require a valid ``segmentation`` of each annotation: polygons or run-length code.
-        boxes: Require ``bbox`` and ``area`` of each annotation.
+        boxes: Require ``bbox`` of each annotation, ``area`` of those with a mask, and the size of each image.
 
     Raises:
         FileNotFoundError: The file does not exist.
-        AnnotationFileError: The file is damaged or inconsistent.
+        InputError: The file is damaged or inconsistent.
     """
     try:
-        with get_local_path(ann_file, backend_args=backend_args) as path, open(path, encoding='utf-8') as file:
-            content = json.load(file)
+        content = read_json(ann_file, backend_args)
     except (FileNotFoundError, NotADirectoryError):
+        is_lvis = re.fullmatch(r'lvis_v(0\.5|1)_\w+\.json', Path(ann_file).name)
+        source = ' LVIS is found at https://www.lvisdataset.org/dataset.' if is_lvis else ''
         raise FileNotFoundError(
-            f'Annotation file {ann_file} does not exist. Download LVIS from https://www.lvisdataset.org/dataset, or set'
-            ' LTMM_DATA_ROOT, or `data_root` and `ann_file` of dataloaders and evaluators by --cfg-options.'
+            f'Annotation file {ann_file} does not exist. Set LTMM_DATA_ROOT, or `data_root` and `ann_file` of '
+            f'dataloaders and evaluators by --cfg-options.{source}'
         ) from None
-    except ValueError as e:  # JSONDecodeError, UnicodeDecodeError
-        raise AnnotationFileError(f'{ann_file} is not a complete JSON file ({e}). Download it again.') from None
     _validate(content, ann_file, masks, boxes)
     return content
 
 
 def image_file_name(image: dict) -> str:
-    """Return the path of an image relative to the image folder, from its ``coco_url`` or else its ``file_name``."""
-    return urlparse(image['coco_url']).path.lstrip('/') if image.get('coco_url') else image['file_name']
+    """Return the path of an image relative to the image folder: its ``file_name``; in LVIS, the path in ``coco_url``.
+
+    The images of LVIS are federated (``neg_category_ids``); their ``file_name`` is missing or that of COCO 2014.
+    """
+    if image.get('coco_url') and ('neg_category_ids' in image or not image.get('file_name')):
+        return urlparse(image['coco_url']).path.lstrip('/')
+    return image['file_name']
+
+
+def why_dropped(annotation: Mapping, image: Mapping) -> str | None:
+    """Return why mmdet does not train on an object, or None."""
+    x, y, w, h = annotation['bbox']
+    if annotation['area'] <= 0:
+        return 'of area 0'
+    if w < 1 or h < 1:
+        return 'narrower or lower than a pixel'
+    if min(x + w, image['width']) <= max(x, 0) or min(y + h, image['height']) <= max(y, 0):
+        return 'outside their image'
+    return None
 
 
 def category_ids(content: Mapping, ann_file: str, classes: Sequence[str] | None = None) -> dict[str, int]:
@@ -92,7 +120,7 @@ def is_box(value: Any) -> bool:
     """Whether ``value`` holds four finite numbers."""
     try:
         return len(value) == 4 and math.isfinite(sum(value))
-    except TypeError:  # not a list, or not of numbers
+    except (TypeError, OverflowError):  # not a list, or not of numbers; an integer of hundreds of digits
         return False
 
 
@@ -119,19 +147,22 @@ def _validate(content: Any, ann_file: str, masks: bool, boxes: bool) -> None:
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             raise AnnotationFileError(f'{ann_file}: `{part}` is missing or not a list of dictionaries.')
         require(part, *fields)
+        refuse((record for record in records if not _is_id(record['id'])), f'{part} whose id is not a number or a text')
         refuse_duplicates((record['id'] for record in records), f'ids of {part}')
     images, annotations, categories = (content[part] for part in FIELDS)
     if not categories:
         raise AnnotationFileError(f'{ann_file} has no categories.')
+    refuse((cat for cat in categories if not isinstance(cat['name'], str)), 'categories whose name is not a text')
     refuse_duplicates((cat['name'] for cat in categories), 'names of categories')
     refuse(
-        (image for image in images if not (image.get('coco_url') or image.get('file_name'))),
+        (image for image in images if not isinstance(image.get('coco_url') or image.get('file_name'), str)),
         "images without the field 'coco_url' or 'file_name'",
     )
     for field, part in (('image_id', 'images'), ('category_id', 'categories')):
         known = {record['id'] for record in content[part]}
         refuse(
-            (ann for ann in annotations if ann[field] not in known), f'annotations whose {field!r} is not in `{part}`'
+            (ann for ann in annotations if not _is_id(ann[field]) or ann[field] not in known),
+            f'annotations whose {field!r} is not in `{part}`',
         )
     known = {cat['id'] for cat in categories}
     for field in FEDERATED_FIELDS:
@@ -142,23 +173,29 @@ def _validate(content: Any, ann_file: str, masks: bool, boxes: bool) -> None:
             f'images whose {field!r} lists an id that is not in `categories`',
         )
     if boxes:
-        require('annotations', 'bbox', 'area')
+        require('annotations', 'bbox')
         refuse(
             (ann for ann in annotations if not is_box(ann['bbox'])),
             'annotations whose bbox is not four finite numbers [x, y, w, h]',
         )
+        for ann in annotations:
+            if not ann.get('segmentation') and not ann.get('area'):
+                ann['area'] = max(ann['bbox'][2], 0) * max(ann['bbox'][3], 0)
+        require('annotations', 'area')
         refuse(
-            (a for a in annotations if not isinstance(a['area'], (int, float)) or not 0 <= a['area'] < math.inf),
+            (a for a in annotations if not isinstance(a['area'], (int, float)) or not 0 <= a['area'] <= MAX_ID),
             'annotations whose area is not a finite number >= 0',
+        )
+    if boxes or masks:
+        kind, numbers = ('an integer', int) if masks else ('a number', (int, float))
+        refuse(
+            (image for image in images if not all(_is_side(image[key], numbers) for key in ('height', 'width'))),
+            f'images whose height or width is not {kind} from 1 to {MAX_SIZE}',
         )
     if masks:
         refuse(
             (ann for ann in annotations if not ann.get('segmentation')),
             "annotations without the field 'segmentation' (remove the mask head to train on boxes)",
-        )
-        refuse(
-            (image for image in images if not _is_int_list((image['height'], image['width']), low=1)),
-            'images whose height or width is not a positive integer',
         )
         sizes = {image['id']: [image['height'], image['width']] for image in images}
         invalid = find_invalid_mask(
@@ -170,6 +207,13 @@ def _validate(content: Any, ann_file: str, masks: bool, boxes: bool) -> None:
             )
 
 
-def _is_int_list(values: Any, low: float = -math.inf) -> bool:
-    """Whether ``values`` is a list of integers >= ``low``."""
-    return isinstance(values, (list, tuple)) and all(isinstance(value, int) and value >= low for value in values)
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, int) and abs(value) <= MAX_ID)
+
+
+def _is_side(value: Any, numbers: type | tuple[type, ...]) -> bool:
+    return isinstance(value, numbers) and 1 <= value <= MAX_SIZE
+
+
+def _is_int_list(values: Any) -> bool:
+    return isinstance(values, (list, tuple)) and all(isinstance(value, int) for value in values)

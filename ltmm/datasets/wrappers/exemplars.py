@@ -10,6 +10,7 @@ import numpy as np
 from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.utils.atomic_backend import AtomicLocalBackend
+from ltmm.utils.data_files import read_json
 from ltmm.utils.errors import InputError
 
 __all__ = ['BoxTable', 'ExemplarFileError', 'Exemplars', 'choose_exemplars']
@@ -124,7 +125,7 @@ class Exemplars:
     def read(cls, path: str | Path) -> 'Exemplars':
         """Read a file written by :meth:`write`."""
         try:
-            content = json.loads(Path(path).read_text(encoding='utf-8'))
+            content = read_json(path)
             categories = {category['id']: category for category in content['categories']}
             ids = {cat_id: category['annotation_ids'] for cat_id, category in categories.items()}
             scores = {cat_id: category['scores'] for cat_id, category in categories.items()}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ltmm.utils.data_files import read_text
 from ltmm.utils.errors import InputError
 
 __all__ = [
@@ -83,7 +84,7 @@ class CalibrationBins:
     @classmethod
     def read(cls, path: str | Path) -> 'CalibrationBins':
         """Read the file that :meth:`to_csv` describes."""
-        header, *rows = Path(path).read_text().splitlines() or ['']
+        header, *rows = read_text(path).splitlines() or ['']
         if header != CSV_HEADER:
             raise InputError(f'Expected {path} to be a CSV of CalibrationMetric, with the columns {CSV_HEADER}.')
         count, hits, confidence_sum = np.loadtxt(rows, delimiter=',', ndmin=2).T[2:]

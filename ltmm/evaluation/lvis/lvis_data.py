@@ -13,6 +13,7 @@ from pycocotools import mask as mask_utils
 from ltmm.datasets.labels.lvis_annotations import is_box
 from ltmm.datasets.labels.lvis_masks import find_invalid_mask
 from ltmm.utils.atomic_backend import AtomicLocalBackend
+from ltmm.utils.data_files import read_json
 from ltmm.utils.errors import InputError
 
 __all__ = ['Detections', 'GroundTruth', 'encode_masks', 'packed_masks']
@@ -156,10 +157,7 @@ class Detections:
             ground_truth: The objects in the same images.
             masks: Read the masks; detections without a bbox get that of their mask.
         """
-        try:
-            records = json.loads(Path(path).read_text(encoding='utf-8'))
-        except ValueError as e:
-            raise InputError(f'{path} is truncated or not a JSON file ({e}).') from None
+        records = read_json(path)
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             raise InputError(f'Expected {path} to be a list of dictionaries, one per detection.')
         size = dict(zip(ground_truth.image_ids.tolist(), ground_truth.sizes.tolist()))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ltmm.class_distribution import SHOT_NAMES, Shots
+from ltmm.utils.data_files import read_text
 from ltmm.utils.errors import InputError
 
 __all__ = ['ClassReport']
@@ -31,8 +32,7 @@ class ClassReport:
     @classmethod
     def read(cls, path: str | Path) -> 'ClassReport':
         """Read the file that :meth:`to_csv` describes."""
-        with open(path, newline='', encoding='utf-8') as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(io.StringIO(read_text(path), newline='')))
         if not rows or tuple(rows[0]) != cls._columns():
             raise InputError(
                 f'Expected {path} to be a per-class CSV of {cls.metric}, with the columns {", ".join(cls._columns())}.'

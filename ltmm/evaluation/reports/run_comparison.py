@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ltmm.utils.data_files import read_text
 from ltmm.utils.errors import InputError
 
 from .class_report import ClassReport
@@ -152,7 +153,6 @@ def _latest_evaluation(path: Path, csv_name: str) -> list[Path]:
 
 
 def _read_report(path: Path) -> ClassReport:
-    with open(path, encoding='utf-8') as file:
-        columns = file.readline().strip().split(',')
+    columns = read_text(path).partition('\n')[0].strip().split(',')
     kind = DetectionReport if 'ap_fixed' in columns else MultiLabelReport if 'ap' in columns else PerClassReport
     return kind.read(path)

@@ -9,6 +9,7 @@ from torch.utils.data import Subset
 from ltmm.datasets import class_distribution_of
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATASETS
+from ltmm.utils.errors import InputError
 
 
 class Records(BaseDataset):
@@ -244,3 +245,19 @@ def test_invalid_datasets(make, error, message):
     dataset = make()
     with pytest.raises(error, match=message):
         LabelTable.from_dataset(dataset)
+
+
+@pytest.mark.parametrize('labels, got', [([0, 0.5], '0.5'), ([0.0, float('nan')], 'nan'), ([0, 10**30], '1e30|10{30}')])
+def test_labels_that_are_not_whole_numbers(labels, got):
+    with pytest.raises(InputError, match=f'whole numbers, but sample 1 has label ({got})'):
+        LabelTable.from_labels(labels, 2)
+    with pytest.raises(InputError, match=f'whole numbers, but sample 1 has label ({got})'):
+        LabelTable.from_lists([[label] for label in labels], 2)
+    assert LabelTable.from_labels([0.0, 1.0], 2).labels.dtype == np.int64
+
+
+@pytest.mark.parametrize('label, message', [(1.2, 'whole numbers, but b.jpg has label 1.2'), (2, 'b.jpg has label 2')])
+def test_an_invalid_label_names_its_image(label, message):
+    records = [dict(img_path='a.jpg', gt_label=1), dict(img_path='b.jpg', gt_label=label)]
+    with pytest.raises(InputError, match=message):
+        LabelTable.from_dataset(Records(records, classes=('a', 'b')))

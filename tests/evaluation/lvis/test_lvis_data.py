@@ -66,7 +66,7 @@ def test_invalid_masks_of_annotations(tmp_path, change, message):
     path.write_text(json.dumps(content))
     with pytest.raises(AnnotationFileError, match=message):
         read_lvis_annotations(str(path), masks=True)
-    read_lvis_annotations(str(path))  # boxes alone
+    read_lvis_annotations(str(path), boxes=False)
 
 
 def test_polygons_with_fewer_than_three_points_are_dropped():
