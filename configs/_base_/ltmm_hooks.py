@@ -1,6 +1,7 @@
 # Hooks of long-tailed training, for configs that inherit a complete config of mmdet or mmpretrain
 custom_hooks = [
     dict(type='ltmm.ClassDistributionHook'),
+    dict(type='ltmm.DataCheckHook'),
     dict(type='ltmm.EpochSeedHook'),
     dict(type='ltmm.InvalidLossHook'),
     dict(type='ltmm.CheckpointCompatibilityHook'),

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ltmm.registry import DATASETS
 
 from .files import IMAGE_SOURCE, check_images
 
-__all__ = ['LVISDataset']
+__all__ = ['LVISDataset', 'report_dropped_boxes']
 
 LVIS_SIZES = (1203, 1230)  # categories of v1 and v0.5
 
@@ -99,25 +99,8 @@ class LVISDataset(LVISV1Dataset):
         ]
         self.cat_ids = list(self.cat2label)
         if not self.test_mode:
-            self._report_dropped(content)
+            report_dropped_boxes(content, self.ann_file, self.cat2label)
         return data_list
-
-    def _report_dropped(self, content: dict) -> None:
-        """Log how many objects are dropped, and why."""
-        images = {image['id']: image for image in content['images']}
-        objects = [
-            ann for ann in content['annotations'] if ann['category_id'] in self.cat2label and not ann.get('ignore')
-        ]
-        reasons = Counter(why_dropped(ann, images[ann['image_id']]) for ann in objects)
-        del reasons[None]
-        if reasons:
-            listed = ', '.join(f'{count} {reason}' for reason, count in reasons.most_common())
-            print_log(
-                f'{self.ann_file}: {reasons.total()} of {len(objects)} objects are dropped from training and class '
-                f'counts ({listed}). Metrics still ask for them: correct or remove them.',
-                'current',
-                logging.WARNING,
-            )
 
     def filter_data(self) -> list[dict]:
         """Filter the images by ``filter_cfg`` as mmdet does."""
@@ -149,3 +132,19 @@ class LVISDataset(LVISV1Dataset):
         subset = super().get_subset(indices)
         subset._label_table = None
         return subset
+
+
+def report_dropped_boxes(content: Mapping, ann_file: str, category_ids: Container[int]) -> None:
+    """Log how many objects of these categories mmdet drops from training, and why."""
+    images = {image['id']: image for image in content['images']}
+    objects = [ann for ann in content['annotations'] if ann['category_id'] in category_ids and not ann.get('ignore')]
+    reasons = Counter(why_dropped(ann, images[ann['image_id']]) for ann in objects)
+    del reasons[None]
+    if reasons:
+        listed = ', '.join(f'{count} {reason}' for reason, count in reasons.most_common())
+        print_log(
+            f'{ann_file}: {reasons.total()} of {len(objects)} objects are dropped from training and class counts '
+            f'({listed}). Metrics still ask for them: correct or remove them.',
+            'current',
+            logging.WARNING,
+        )

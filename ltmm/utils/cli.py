@@ -43,9 +43,12 @@ def one_line_errors(if_interrupted: str = '') -> Iterator[None]:
 
 def _with_owner(error: Exception) -> str:
     """Prefix the message with the ltmm class that raised the error, as in ``'SeesawLoss: Expected ...'``."""
+    text = str(error)
+    if text.startswith('Caught ') and 'Original Traceback' in text:  # PyTorch's text for an error in a worker
+        return re.split(rf'\n(?:\w+\.)*{type(error).__name__}: ', text)[-1].rstrip()
     selves = [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
     owners = [''] + [type(self).__name__ for self in selves if type(self).__module__.startswith('ltmm.')]
-    return str(error) if owners[-1] in str(error) else f'{owners[-1]}: {error}'
+    return text if owners[-1] in text else f'{owners[-1]}: {text}'
 
 
 def _reworded(error: Exception) -> str | None:

@@ -35,6 +35,12 @@ def common_parser(description: str) -> argparse.ArgumentParser:
         action=DictAction,
         help='override settings of the config: key=value, dots for nested keys, key="[a,b]" for lists',
     )
+    parser.add_argument(
+        '--skip-broken',
+        type=int,
+        metavar='N',
+        help='skip at most N images per dataset that cannot be read; all images are loaded once to find them',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
@@ -74,6 +80,10 @@ def load_config(args: argparse.Namespace) -> Config:
         folder = config.resolve().parent.name  # ce_r32.py is in several benchmarks
         cfg.work_dir = str(Path('work_dirs', folder, config.stem))
     check_environment(detection=cfg.get('default_scope') == 'mmdet')
+    if args.skip_broken is not None:
+        from ltmm.datasets.images import skip_broken_images  # needs all packages
+
+        skip_broken_images(cfg, args.skip_broken)
     _check_writable(Path(cfg.work_dir))
     return cfg
 

@@ -1,6 +1,7 @@
 from .checkpoint_compatibility_hook import CheckpointCompatibilityHook
 from .checkpoint_hook import SafeCheckpointHook
 from .class_distribution_hook import ClassDistributionHook
+from .data_check_hook import DataCheckHook
 from .epoch_seed_hook import EpochSeedHook
 from .freeze_hook import FreezeHook
 from .invalid_loss_hook import InvalidLossHook
@@ -14,6 +15,7 @@ from .train_features_hook import TrainFeaturesHook
 __all__ = [
     'CheckpointCompatibilityHook',
     'ClassDistributionHook',
+    'DataCheckHook',
     'EpochSeedHook',
     'FreezeHook',
     'InvalidLossHook',

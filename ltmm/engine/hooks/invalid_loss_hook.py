@@ -39,10 +39,21 @@ class InvalidLossHook(Hook):
         if torch.stack([value.float().sum() for value in losses.values()]).isfinite().all():
             return
         bad = {name: value.item() for name, value in losses.items() if not value.isfinite().all()}
+        place = f'epoch {runner.epoch + 1}, iteration {runner.iter + 1}'
         raise FloatingPointError(
-            f'Loss is not finite at epoch {runner.epoch + 1}, iteration {runner.iter + 1}: {bad}. Images of the batch: '
-            f'{_ids(data_batch)}. Check these images and labels, lower the learning rate, or clip gradients.'
+            f'Loss is not finite at {place}: {bad}. {_images(data_batch)}. Check these images and labels, lower the '
+            'learning rate, or clip gradients.'
         )
+
+
+def _images(data_batch: dict) -> str:
+    """Name the images that are not finite, or else all images of the batch."""
+    ids, inputs = _ids(data_batch), data_batch.get('inputs') if isinstance(data_batch, dict) else None
+    if isinstance(inputs, (list, torch.Tensor)) and len(inputs) == len(ids):  # not of several views
+        ids_of_bad = [i for i, image in zip(ids, inputs) if not image.isfinite().all()]
+        if ids_of_bad:
+            return f'Images that are not finite: {ids_of_bad}'
+    return f'Images of the batch: {ids}'
 
 
 def _ids(data_batch: dict) -> list:

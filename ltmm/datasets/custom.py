@@ -1,0 +1,167 @@
+"""Images of one's own, in a folder per class or listed in a text file."""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+from mmengine.logging import print_log
+from mmpretrain.datasets import CustomDataset as MMPretrainCustomDataset
+from PIL import Image
+
+from ltmm.registry import DATASETS
+from ltmm.utils.data_files import read_text
+from ltmm.utils.errors import InputError, did_you_mean
+
+from .files import IMAGE_SOURCE, IMAGE_SUFFIXES, check_images
+
+__all__ = ['CustomDataset', 'check_custom_dataset']
+
+NO_CLASSES = ('__MACOSX', '__pycache__')  # folders that tools leave behind
+
+
+@DATASETS.register_module()
+class CustomDataset(MMPretrainCustomDataset):
+    """mmpretrain's CustomDataset that reads every image, ignores hidden files and folders, and says what it skips.
+
+    Without ``ann_file``, each sub-folder of ``data_prefix`` is a class. ``metainfo=dict(classes=[...])`` selects and
+    orders them by name; if no name is that of a folder, the names belong to the folders in alphabetical order. With
+    ``ann_file``, each line is ``<path> <label>``.
+
+    Args:
+        *args: See :class:`mmpretrain.datasets.CustomDataset`.
+        extensions: Suffixes of images. Default: every file that OpenCV or Pillow reads.
+        check_files: Check that the images of ``ann_file`` exist.
+        **kwargs: See :class:`mmpretrain.datasets.CustomDataset`.
+    """
+
+    def __init__(self, *args, extensions: Sequence[str] = (), check_files: bool = True, **kwargs) -> None:
+        self.check_files = check_files
+        super().__init__(*args, extensions=extensions, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Load one record per image: ``img_path``, ``gt_label``."""
+        if '://' in self.img_prefix:
+            return super().load_data_list()
+        samples = self._read_list() if self.ann_file else self._find_samples()
+        if not self.with_label:
+            return [dict(img_path=os.path.join(self.img_prefix, name)) for name in samples]
+        return [dict(img_path=os.path.join(self.img_prefix, name), gt_label=label) for name, label in samples]
+
+    def is_valid_file(self, filename: str) -> bool:
+        """Whether the file is an image; ``filename`` is a path."""
+        return filename.lower().endswith(self.extensions) if self.extensions else is_image(filename)
+
+    def _read_list(self) -> list:
+        lines = [(n, line) for n, line in enumerate(read_text(self.ann_file).splitlines(), 1) if line.strip()]
+        samples = [line.strip() for _, line in lines]
+        if self.with_label:
+            samples = [tuple(line.rsplit(maxsplit=1)) for line in samples]
+            for (number, line), sample in zip(lines, samples):
+                if len(sample) < 2 or not sample[1].isdecimal():
+                    raise InputError(f"{self.ann_file}, line {number}: expected '<path> <label>', got {line!r}.")
+            samples = [(name, int(label)) for name, label in samples]
+        if self.check_files:
+            names = [sample[0] for sample in samples] if self.with_label else samples
+            check_images(Path(self.img_prefix), names, IMAGE_SOURCE)
+        return samples
+
+    def _find_samples(self) -> list:
+        root, skipped = Path(self.img_prefix), Counter()
+        if not root.is_dir():
+            raise FileNotFoundError(f'Image folder {root.absolute()} does not exist. {IMAGE_SOURCE}')
+        if not self.with_label:
+            samples = list(self._images(root, skipped))
+        else:
+            entries = sorted(root.iterdir())
+            self._metainfo['classes'], folders = self._classes([path.name for path in entries if path.is_dir()])
+            for path in entries:
+                if is_hidden(path.name):
+                    skipped['hidden'] += len(list(_files(path))) if path.is_dir() else 1
+                elif path.is_file() and is_image(str(path)):
+                    skipped['outside the folders of classes'] += 1
+            self.folder_to_idx = {folder: label for label, folder in enumerate(folders)}
+            found = {folder: list(self._images(root / folder, skipped)) for folder in sorted(folders)}
+            samples = [
+                (f'{folder}/{name}', self.folder_to_idx[folder]) for folder, names in found.items() for name in names
+            ]
+        if skipped:
+            listed = ', '.join(f'{count} {kind}' for kind, count in skipped.most_common())
+            total = skipped.total() + len(samples)
+            print_log(f'{root}: {skipped.total()} of {total} files are skipped: {listed}.', 'current', logging.WARNING)
+        if not samples:
+            raise InputError(f'{root.absolute()} has no images' + ' in folders of classes.' * self.with_label)
+        return samples
+
+    def _images(self, folder: Path, skipped: Counter) -> Iterator[str]:
+        """Yield the images under ``folder``, and count the other files by their suffix."""
+        for name in sorted(_files(folder)):
+            if is_hidden(name):
+                skipped['hidden'] += 1
+            elif self.is_valid_file(str(folder / name)):
+                yield name
+            else:
+                skipped[os.path.splitext(name)[1].lower() or 'without suffix'] += 1
+
+    def _classes(self, folders: list[str]) -> tuple[tuple[str, ...], list[str]]:
+        """Return the names of the classes and their folders, in label order."""
+        folders = [folder for folder in folders if not is_hidden(folder)]
+        classes = self.CLASSES
+        if classes is None:
+            return tuple(folders), folders
+        missing = [name for name in classes if name not in folders]
+        if not missing:
+            return tuple(classes), list(classes)
+        if len(missing) == len(classes) == len(folders):
+            return tuple(classes), folders
+        raise InputError(
+            f'Expected the {len(classes)} classes of `metainfo` to be folders of {self.img_prefix}, but there is no '
+            f'{missing[0]!r}.{did_you_mean(missing[0], folders)} It has {len(folders)} folders: '
+            f'{", ".join(folders[:5])}{", ..." * (len(folders) > 5)}.'
+        )
+
+
+def check_custom_dataset(dataset: MMPretrainCustomDataset) -> None:
+    """Refuse hidden folders and classes in another order than the folders; warn of images that mmpretrain skips."""
+    if dataset.ann_file or '://' in dataset.img_prefix or isinstance(dataset, CustomDataset):
+        return
+    root, remedy = Path(dataset.img_prefix), "Use type='ltmm.CustomDataset'"
+    folders = list(dataset.folder_to_idx) if dataset.with_label else []
+    hidden = next(filter(is_hidden, folders), None)
+    if hidden:
+        raise InputError(f'{root / hidden} is class {folders.index(hidden)}. {remedy}, or remove the folder.')
+    classes = list(dataset.CLASSES or folders)
+    if classes != folders and set(classes) == set(folders):
+        raise InputError(f'The order of classes in `metainfo` is not that of the folders in {root}. {remedy}.')
+    names = [name for name in _files(root) if not is_hidden(name) and not dataset.is_valid_file(name)]
+    skipped = Counter(os.path.splitext(name)[1].lower() for name in names if is_image(str(root / name)))
+    if skipped:
+        listed = ', '.join(f'{count} {suffix}' for suffix, count in skipped.most_common())
+        print_log(f'{root}: images are skipped: {listed}. {remedy}, which reads them.', 'current', logging.WARNING)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder, relative to the image folder, is hidden or in a hidden folder."""
+    return any(part.startswith('.') or part in NO_CLASSES for part in name.split('/'))
+
+
+def is_image(path: str) -> bool:
+    """Whether OpenCV or Pillow reads the file, by its suffix or else its first bytes."""
+    if path.lower().endswith(IMAGE_SUFFIXES) or cv2.haveImageReader(path):
+        return True
+    try:
+        with Image.open(path):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except OSError:
+        return False
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Yield the paths of all files under ``folder``, relative to it."""
+    for parent, _, files in os.walk(folder, followlinks=True):
+        relative = os.path.relpath(parent, folder)
+        yield from (file if relative == '.' else f'{relative}/{file}' for file in files)

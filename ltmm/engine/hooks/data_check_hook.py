@@ -1,0 +1,47 @@
+"""Check the datasets of training, validation and test."""
+
+from mmengine.dataset import BaseDataset
+from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop, Runner
+from mmpretrain.datasets import CustomDataset
+
+from ltmm.datasets.custom import check_custom_dataset
+from ltmm.datasets.images import base_datasets, check_loaded_images
+from ltmm.registry import HOOKS
+from ltmm.utils.environment import mmdet_is_usable
+
+__all__ = ['DataCheckHook']
+
+
+@HOOKS.register_module()
+class DataCheckHook(Hook):
+    """Names what mmpretrain and mmdet pass over in silence, in any dataset.
+
+    - An image that cannot be read, or is of another size than its annotation says, stops the run with its name.
+    - Files and boxes that the datasets skip are counted in a warning; a hidden folder must not be a class.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_run(self, runner: Runner) -> None:
+        """Check all datasets."""
+        loops = (runner._train_loop, runner._val_loop, runner._test_loop)
+        for loop in [loop for loop in loops if isinstance(loop, BaseLoop)]:
+            for dataset in base_datasets(loop.dataloader.dataset):
+                if isinstance(dataset, CustomDataset):
+                    check_custom_dataset(dataset)
+                if mmdet_is_usable():
+                    _check_boxes(dataset)
+                if isinstance(dataset, BaseDataset):
+                    check_loaded_images(dataset)
+
+
+def _check_boxes(dataset: BaseDataset) -> None:
+    """Report the boxes that mmdet drops from a training set in COCO format."""
+    from mmdet.datasets import CocoDataset
+
+    from ltmm.datasets.lvis import LVISDataset, report_dropped_boxes
+    from ltmm.utils.data_files import read_json
+
+    if isinstance(dataset, CocoDataset) and not isinstance(dataset, LVISDataset) and not dataset.test_mode:
+        report_dropped_boxes(read_json(dataset.ann_file, dataset.backend_args), dataset.ann_file, dataset.cat2label)
