@@ -13,7 +13,7 @@ from ltmm.models.losses.multi_label.base import MultiLabelLoss
 from ltmm.utils.environment import mmdet_is_usable
 from ltmm.utils.errors import InputTypeError
 
-__all__ = ['check_losses', 'detection_head_classes']
+__all__ = ['check_losses', 'detection_head_classes', 'heads_with_losses']
 
 
 @cache
@@ -45,6 +45,11 @@ def foreign_heads() -> dict[type, tuple[str, tuple[type, ...]]]:
 def detection_head_classes() -> tuple[type, ...]:
     """Return the classes of mmdet's heads with a classifier; none without mmdet."""
     return tuple(cls for cls, (attribute, _) in foreign_heads().items() if attribute == 'loss_cls')
+
+
+def heads_with_losses() -> tuple[type, ...]:
+    """Return the classes of mmpretrain's and mmdet's heads with a classifier."""
+    return tuple(foreign_heads())
 
 
 def check_losses(model: nn.Module) -> None:

@@ -52,7 +52,10 @@ def test_missing_config_is_one_line():
         (['--cfg-options', 'load_from=absent.pth'], ['absent.pth']),
         (['--cfg-options', 'model.head.loss.type=ltmm.BalancedSoftMaxLoss'], ['Did you mean', 'BalancedSoftmaxLoss']),
         (['--cfg-options', 'model.head.los.type=A'], ["LongTailClsHead has no argument 'los'. Did you mean loss?"]),
-        (['--cfg-options', 'model.head.num_classes=4'], ['expected the training data to have 4 entries, but got 3']),
+        (
+            ['--cfg-options', 'model.head.num_classes=4'],
+            ['3 classes (class 0,', 'model.head.num_classes is 4'],
+        ),
         (['--cfg-options', 'model.head.loss.class_counts=[1,-1,1]'], ['got -1 for class 1']),
     ],
 )

@@ -12,7 +12,7 @@ from torch import nn
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets.labels import class_distribution_of
 from ltmm.datasets.labels.label_table import LabelTable
-from ltmm.models.accepts import check_losses, detection_head_classes
+from ltmm.models.accepts import check_losses, detection_head_classes, heads_with_losses
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES, MultiLabelLoss
 from ltmm.models.losses.objective import Objective
 from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution
@@ -23,6 +23,8 @@ from ltmm.utils.errors import InputError
 from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['ClassDistributionHook']
+
+MAX_NAMES = 10  # in a message
 
 
 @HOOKS.register_module()
@@ -63,11 +65,13 @@ class ClassDistributionHook(Hook):
         if not isinstance(runner._train_loop, BaseLoop):  # a test: the checkpoint brings the distribution
             return
         self.distribution = self._of_training_data(runner)
-        _check_num_classes(model, len(self.distribution))
+        _check_num_classes(model, self.distribution)
         _check_unknown_labels(model, runner.train_dataloader.dataset)
         self._hand_out(runner)
         if self.max_table_rows:
             runner.logger.info(f'Training data: {self.distribution.table(self.max_table_rows, _groups(model))}')
+        if len(self.distribution.empty_classes):
+            runner.logger.warning(_without_samples(self.distribution))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep the class names of the training data, to compare those of the test set."""
@@ -153,15 +157,34 @@ def _groups(model: nn.Module) -> str:
     return 'lvis' if any(isinstance(module, detection_head_classes()) for module in model.modules()) else 'shots'
 
 
-def _check_num_classes(model: nn.Module, num_classes: int) -> None:
-    """Refuse a detection head with other classes than the training data; proposals have no classes."""
+def _check_num_classes(model: nn.Module, distribution: ClassDistribution) -> None:
+    """Refuse a head with other classes than the training data; proposals have no classes."""
+    expected, names = len(distribution), distribution.class_names or ()
     for name, head in model.named_modules():
-        if isinstance(head, detection_head_classes()) and 'rpn_head' not in name and head.num_classes != num_classes:
+        if not isinstance(head, heads_with_losses()) or 'rpn_head' in name:
+            continue
+        num_classes = getattr(head, 'num_classes', expected)  # some heads of mmpretrain have none
+        if num_classes != expected:
+            is_detector = isinstance(head, detection_head_classes())
+            hint = ' It does not count background.' if is_detector and num_classes == expected + 1 else ''
             raise ClassDistributionError(
-                f'Expected `{name}.num_classes` to be {num_classes}, the number of classes in the training data, but '
-                f'got {head.num_classes}. Set it in the config, or name the classes by '
+                f'The training data have {expected} classes{_listed(names)}, but model.{name}.num_classes is '
+                f'{num_classes}.{hint} Set it in the config, or name the classes by '
                 'train_dataloader.dataset.metainfo=dict(classes=[...]).'
             )
+
+
+def _without_samples(distribution: ClassDistribution) -> str:
+    """Name the classes without training samples."""
+    empty, names = distribution.empty_classes, distribution.class_names
+    listed = _listed([names[label] for label in empty] if names else empty)
+    return f'{len(empty)} of {len(distribution)} classes have no training samples{listed}; the model cannot learn them.'
+
+
+def _listed(names: Sequence) -> str:
+    """Return the first names in brackets."""
+    shown = ', '.join(map(str, names[:MAX_NAMES])) + ', ...' * (len(names) > MAX_NAMES)
+    return f' ({shown})' if shown else ''
 
 
 def _check_unknown_labels(model: nn.Module, dataset: Any) -> None:

@@ -47,7 +47,7 @@ def check_loss(
         if isinstance(part, UsesClassDistribution) and num_classes is not None:
             expected = part.expected_num_classes()
             if expected not in (None, num_classes):
-                hint = ' Counts leave the background class out.' if expected == num_classes + 1 else ''
+                hint = part.background_hint if expected == num_classes + 1 else ''
                 raise ClassDistributionError(
                     f'{name} has num_classes={num_classes}, but its {type(part).__name__} has counts of {expected} '
                     f'classes.{hint}'

@@ -64,9 +64,11 @@ class UsesClassDistribution:
 
     Attributes:
         needs_co_occurrence: Whether the hook counts the co-occurrence of the classes too.
+        background_hint: Sentence for one count too many, in box heads.
     """
 
     needs_co_occurrence = False
+    background_hint = ''
 
     def init_class_distribution(
         self,
@@ -146,10 +148,9 @@ class UsesClassDistribution:
     def _check_num_classes(self, distribution: ClassDistribution, source: str) -> None:
         expected, got = self.expected_num_classes(), distribution.num_classes
         if expected is not None and got != expected:
-            hint = ' Leave the background class out: counts are of the foreground classes only.'
+            hint = self.background_hint if got == expected + 1 else ''
             raise ClassDistributionError(
-                f'{type(self).__name__}: expected {source} to have {expected} entries, but got {got}.'
-                + (hint if got == expected + 1 else '')
+                f'{type(self).__name__}: expected {source} to have {expected} entries, but got {got}.{hint}'
             )
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:

@@ -59,6 +59,8 @@ class EQLLoss(UsesClassDistribution, DenseHeadLoss):
         num_classes: C, to check the counts against; heads of ltmm fill it in.
     """
 
+    background_hint = ' Leave the background class out: counts are of the foreground classes only.'
+
     def __init__(
         self,
         *,

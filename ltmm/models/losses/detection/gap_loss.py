@@ -160,8 +160,8 @@ class GAPLoss(InnerLoss):
     assigned, as errors that are passed on: with :math:`c_m = w_m / (|P_m| |K|)` for |K| classes in the batch, s_i is
     pushed up by :math:`c_m F_i / R_i`, and each x in N down by :math:`c_m H(x - s_i) / R_i`, in sum as much. The
     weights :math:`w_c \propto n_c^{-\gamma}`, mean 1, with the running counts n of the proposals of each class, are in
-    the gradient alone, and so is ``loss_weight``: the value that is logged is the plain error, as in [1]. The counts are
-    added up over all ranks and saved. The batch is that of all ranks; in [1] each rank counts and ranks its own, as
+    the gradient alone, and so is ``loss_weight``: the value, which is logged, is the plain error, as in [1]. The counts
+    are added up over all ranks and saved. The batch is that of all ranks; in [1] each rank counts and ranks its own, as
     ``per_rank`` does with the ranking.
 
     [0] Zhang et al., Reconciling Object-Level and Global-Level Objectives for Long-Tail Detection, ICCV 2023.

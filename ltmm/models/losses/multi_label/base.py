@@ -65,7 +65,8 @@ class MultiLabelLoss(LogitLoss):
     Args:
         loss_weight: Weight of the loss.
         reduction: ``'mean'`` over all N C labels, ``'batchmean'``: sum over the classes and mean over the images,
-            ``'sum'``, of all ranks, or ``'none'``. The default of each loss is its authors', which their learning rate goes with.
+            ``'sum'``, of all ranks, or ``'none'``. The default of each loss is its authors', which their learning rate
+            goes with.
     """
 
     accepts_unknown = False
