@@ -15,4 +15,5 @@ from .wrappers import *
 
 if mmdet_is_usable():
     from .lvis import *
+    from .voc import *
     from .wrappers.smooth_tail import *

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -125,9 +126,13 @@ class CustomDataset(MMPretrainCustomDataset):
 
 def check_custom_dataset(dataset: MMPretrainCustomDataset) -> None:
     """Refuse hidden folders and classes in another order than the folders; warn of images that mmpretrain skips."""
-    if dataset.ann_file or '://' in dataset.img_prefix or isinstance(dataset, CustomDataset):
+    if '://' in dataset.img_prefix or isinstance(dataset, CustomDataset):
         return
     root, remedy = Path(dataset.img_prefix), "Use type='ltmm.CustomDataset'"
+    if dataset.ann_file:
+        if Path(dataset.ann_file).read_bytes().startswith(BOM_UTF8):
+            raise InputError(f'{dataset.ann_file} begins with a byte order mark. {remedy}, or remove it.')
+        return
     folders = list(dataset.folder_to_idx) if dataset.with_label else []
     hidden = next(filter(is_hidden, folders), None)
     if hidden:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch.distributed as dist
+from mmengine.dataset import BaseDataset
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from toy import free_port
@@ -53,3 +54,19 @@ def test_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setenv('LTMM_TRACEBACK', '1')
     with pytest.raises(InputError), one_line_errors():
         raise InputError
+
+
+@pytest.mark.parametrize(
+    'data, words',
+    [
+        ('{"metainfo": {}, "data_list": []}'.encode('utf-8-sig'), 'without byte order mark'),
+        ('{"metainfo": {"classes": ["狗"]}, "data_list": []}'.encode('gbk'), 'GBK'),
+        (b'{"metainfo": ' + b'[' * 10**5, 'nested too deeply'),
+        (b'{"metainfo"', 'truncated'),
+    ],
+)
+def test_annotation_file_that_mmengine_cannot_read(tmp_path, data, words):
+    (tmp_path / 'a.json').write_bytes(data)
+    with pytest.raises(SystemExit) as end, one_line_errors():
+        BaseDataset(str(tmp_path / 'a.json'))
+    assert 'a.json' in end.value.code and words in end.value.code and '\n' not in end.value.code

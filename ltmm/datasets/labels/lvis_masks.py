@@ -36,7 +36,7 @@ def _problem_of_polygons(polygons: list) -> str | None:
         try:
             is_valid = math.isfinite(sum(polygon)) and -MAX_COORDINATE < min(polygon, default=0)
             is_valid = is_valid and max(polygon, default=0) < MAX_COORDINATE
-        except TypeError:  # not a list, or not of numbers
+        except (TypeError, OverflowError):  # not a list, or not of numbers; an integer of hundreds of digits
             is_valid = False
         if not is_valid:
             return f'has a polygon that is not a list of finite numbers below {MAX_COORDINATE:.0f}'
