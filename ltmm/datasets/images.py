@@ -8,14 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mmcv.transforms import BaseTransform, LoadImageFromFile
-from mmengine.config import ConfigDict
 from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.logging import print_log
 from PIL import ExifTags, Image
 
 from ltmm.registry import DATASETS
-from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
 __all__ = [
@@ -23,7 +21,6 @@ __all__ = [
     'ImageError',
     'base_datasets',
     'check_loaded_images',
-    'skip_broken_images',
     'without_broken_images',
 ]
 
@@ -110,8 +107,10 @@ def base_datasets(dataset: Any) -> Iterator[Any]:
         yield dataset
 
 
-def check_loaded_images(dataset: BaseDataset) -> None:
+def check_loaded_images(dataset: Any) -> None:
     """Let the pipeline of a dataset name images that are broken or of another size than their annotation says."""
+    if not isinstance(dataset, BaseDataset):
+        return
     steps = dataset.pipeline.transforms
     steps[:] = [CheckedLoad(step) if isinstance(step, LoadImageFromFile) else step for step in steps]
 
@@ -154,19 +153,3 @@ def without_broken_images(of: str | type, max_broken: int, **options: Any) -> Ba
         print_log(f'{skipped}. {names}', 'current', logging.WARNING)
         dataset.get_subset_([i for i in range(len(dataset)) if i not in broken])
     return dataset
-
-
-def skip_broken_images(cfg: ConfigDict, max_broken: int) -> None:
-    """Let each dataset of a config skip at most ``max_broken`` broken images."""
-    check(skip_broken=(max_broken, 'int >= 0'))
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if cfg.get(name):
-            _skip_broken(cfg[name].dataset, max_broken)
-
-
-def _skip_broken(dataset: ConfigDict, max_broken: int) -> None:
-    inner = [*dataset.get('datasets', ()), *([dataset.dataset] if 'dataset' in dataset else [])]
-    for part in inner:
-        _skip_broken(part, max_broken)
-    if not inner:
-        dataset.update(of=dataset.type, type='ltmm.without_broken_images', max_broken=max_broken)

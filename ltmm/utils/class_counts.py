@@ -24,6 +24,9 @@ __all__ = [
 BLOCK = 256  # classes
 
 
+MAX_COUNT = 2**53  # the whole numbers of float64
+
+
 class ClassDistributionError(InputError):
     """Invalid class counts."""
 
@@ -32,11 +35,11 @@ def checked_counts(counts: Any, name: str) -> np.ndarray:
     """Convert class counts to a read-only int64 array (C,)."""
     try:
         array = np.asarray(counts, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ClassDistributionError(f'Expected `{name}` to be a list of numbers, but got {counts!r}.') from None
     if array.ndim != 1 or not len(array):
         raise ClassDistributionError(f'Expected `{name}` of shape (C,), but got shape {array.shape}.')
-    bad = np.flatnonzero(~np.isfinite(array) | (array < 0) | (array != np.round(array)))
+    bad = np.flatnonzero(~(array < MAX_COUNT) | (array < 0) | (array != np.round(array)))
     if len(bad):
         raise ClassDistributionError(f'Expected `{name}` to be int >= 0, but got {array[bad[0]]:g} for class {bad[0]}.')
     if not array.sum():

@@ -12,11 +12,12 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from .checks import check
 from .environment import EnvironmentProblem, check_environment
 from .errors import InputError, did_you_mean
 from .schedules import check_warm_up
 
-__all__ = ['build_runner', 'check_checkpoint', 'common_parser', 'load_config', 'use_amp']
+__all__ = ['build_runner', 'check_checkpoint', 'common_parser', 'load_config', 'skip_broken_images', 'use_amp']
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -81,11 +82,19 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = str(Path('work_dirs', folder, config.stem))
     check_environment(detection=cfg.get('default_scope') == 'mmdet')
     if args.skip_broken is not None:
-        from ltmm.datasets.images import skip_broken_images  # needs all packages
-
         skip_broken_images(cfg, args.skip_broken)
     _check_writable(Path(cfg.work_dir))
     return cfg
+
+
+def skip_broken_images(cfg: Config, max_broken: int) -> None:
+    """Let each dataset of a config skip at most ``max_broken`` broken images."""
+    from ltmm.engine.runner.model_outputs import underlying_datasets  # needs all packages
+
+    check(skip_broken=(max_broken, 'int >= 0'))
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for dataset in underlying_datasets(cfg[name].dataset) if cfg.get(name) else ():
+            dataset.update(of=dataset.type, type='ltmm.without_broken_images', max_broken=max_broken)
 
 
 def build_runner(cfg: Config) -> Runner:

@@ -14,11 +14,11 @@ from ltmm.datasets.images import (
     ImageError,
     base_datasets,
     check_loaded_images,
-    skip_broken_images,
     without_broken_images,
 )
 from ltmm.registry import DATASETS
 from ltmm.utils.cli import _with_owner
+from ltmm.utils.launch import skip_broken_images
 
 
 def bomb() -> bytes:

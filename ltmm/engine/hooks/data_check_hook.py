@@ -1,5 +1,7 @@
 """Check the datasets of training, validation and test."""
 
+from typing import Any
+
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
@@ -9,6 +11,7 @@ from ltmm.datasets.custom import check_custom_dataset
 from ltmm.datasets.images import base_datasets, check_loaded_images
 from ltmm.registry import HOOKS
 from ltmm.utils.environment import mmdet_is_usable
+from ltmm.utils.errors import InputError
 
 __all__ = ['DataCheckHook']
 
@@ -32,8 +35,17 @@ class DataCheckHook(Hook):
                     check_custom_dataset(dataset)
                 if mmdet_is_usable():
                     _check_boxes(dataset)
-                if isinstance(dataset, BaseDataset):
-                    check_loaded_images(dataset)
+                _check_class_names(dataset)
+                check_loaded_images(dataset)
+
+
+def _check_class_names(dataset: Any) -> None:
+    """Refuse the byte order mark that MMEngine reads as a part of the first name in a file of classes."""
+    names = dataset.metainfo.get('classes') if isinstance(dataset, BaseDataset) else None
+    if names and str(names[0]).startswith('\ufeff'):
+        raise InputError(
+            f'Class {names[0][1:]!r} begins with a byte order mark. Save the file of class names in UTF-8 without it.'
+        )
 
 
 def _check_boxes(dataset: BaseDataset) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ltmm.class_distribution import ClassDistribution
+from ltmm.datasets.images import base_datasets, check_loaded_images
 from ltmm.models.post_process.base import classification_head
 from ltmm.utils.errors import InputError
 from ltmm.utils.launch import build_runner
@@ -116,6 +117,8 @@ def build_test_loader(
     loader = Runner.build_dataloader(loader)
     if distribution is not None:
         distribution.check_classes(getattr(loader.dataset, 'metainfo', {}).get('classes'), 'the dataset')
+    for leaf in base_datasets(loader.dataset):
+        check_loaded_images(leaf)
     return loader
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,7 +254,7 @@ def _check_records(path: str | Path, records: Sequence[dict], is_wrong: Sequence
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float))
+    return isinstance(value, (int, float)) and not abs(value) > sys.float_info.max
 
 
 def _pairs(images: list[dict], field: str) -> np.ndarray:

@@ -51,6 +51,14 @@ def test_hidden_folder_of_mmpretrain(tmp_path):
         Runner.from_cfg(cfg).train()
 
 
+def test_class_names_in_a_file_with_byte_order_mark(tmp_path):
+    folder = write_images(tmp_path / 'images')
+    (tmp_path / 'names.txt').write_bytes('ant\nbee\ncow\n'.encode('utf-8-sig'))
+    cfg = config(tmp_path / 'run', folder, 'CustomDataset', classes=str(tmp_path / 'names.txt'))
+    with pytest.raises(InputError, match="'ant' begins with a byte order mark"):
+        Runner.from_cfg(cfg).train()
+
+
 def test_classes_without_images_are_named(tmp_path, caplog):
     folder = write_images(tmp_path / 'images')
     for path in (tmp_path / 'images').glob('bee/*'):

@@ -171,6 +171,8 @@ def test_read_an_empty_list(tmp_path):
         (dict(category_id=None), 'category_id'),
         (dict(score=float('nan')), 'a score that is not a finite number'),
         (dict(score=None), 'score'),
+        (dict(score=10**400), 'a score that is not a finite number'),
+        (dict(bbox=[1, 2, 3, 10**400]), 'a bbox that is not four finite numbers'),
         (dict(score='0.5'), 'score'),
         (dict(bbox=[1, 2, float('nan'), 4]), r'a bbox that is not four finite numbers \[x, y, w, h\]'),
         (dict(bbox=[1, 2, 3]), r'number 1, .*\[1, 2, 3\]'),
