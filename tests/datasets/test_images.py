@@ -1,5 +1,6 @@
 import struct
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -125,6 +126,17 @@ def test_broken_images_are_skipped_and_named(folder, test_mode, monkeypatch):
 def test_too_many_broken_images(folder):
     with pytest.raises(ImageError, match=r'3 of 10 images are broken, but --skip-broken allows 2. .*ant/1.jpg .*bee/7'):
         without_broken_images(of=CustomDataset, max_broken=2, data_prefix=str(folder), pipeline=PIPELINE)
+
+
+def test_ranks_share_the_images(folder, monkeypatch):
+    found = {}
+    for rank in (0, 1):
+        seen = []
+        monkeypatch.setattr('ltmm.datasets.images.get_dist_info', partial(tuple, (rank, 2)))
+        monkeypatch.setattr('ltmm.datasets.images.all_gather_object', lambda own, seen=seen: seen.append(own) or seen)
+        without_broken_images(of=CustomDataset, max_broken=3, data_prefix=str(folder), pipeline=PIPELINE)
+        found[rank] = seen[0]
+    assert [list(own) for own in found.values()] == [[4], [1, 7]]
 
 
 def test_config(folder):

@@ -294,6 +294,16 @@ def test_dropped_boxes_are_counted(tmp_path, content, test_mode, monkeypatch):
         assert '4 of ' in lines[0] and '2 of area 0, 1 narrower or lower than a pixel, 1 outside their' in lines[0]
 
 
+def test_broken_images_are_skipped(tmp_path, content):
+    write_lvis(tmp_path, content)
+    (tmp_path / 'train2017/000000000010.png').write_bytes(b'')  # the only oar
+    options = dataset_config(tmp_path, type='ltmm.without_broken_images', of='ltmm.LVISDataset', max_broken=1)
+    options['pipeline'] = [dict(type='LoadImageFromFile')]
+    dataset = DATASETS.build(options)
+    assert len(dataset) == 7 and class_distribution_of(dataset).instance_counts[3] == 0
+    assert len(DATASETS.build(dict(options, test_mode=True))) == 7
+
+
 def test_subset_of_coco_in_one_folder(tmp_path, content):
     write_lvis(tmp_path, own_coco(content))
     dataset = build(tmp_path, data_prefix=dict(img='train2017'))

@@ -53,11 +53,9 @@ def test_valid_masks(monkeypatch):
     assert find_invalid_mask([], []) is None
 
 
-@pytest.mark.parametrize(
-    'mask', [[[10**400, 1, 2, 3]], dict(size=SIZE, counts=[10**400]), dict(GOOD, size=[10**400, 7])]
-)
-def test_huge_numbers(mask):
-    assert find_invalid_mask([mask], [SIZE])[0] == 0
+def test_huge_numbers():
+    for mask in ([[10**400, 1, 2, 3]], dict(size=SIZE, counts=[10**400]), dict(GOOD, size=[10**400, 7])):
+        assert find_invalid_mask([mask], [SIZE])[0] == 0
 
 
 def test_damaged_codes():
