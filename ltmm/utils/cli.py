@@ -8,13 +8,11 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from json import JSONDecodeError
 
 import torch.distributed as dist
-from mmengine.dataset import BaseDataset
 from mmengine.registry import Registry, root
 
-from .data_files import DataFileError, read_json, read_text
+from .data_files import why_unreadable
 from .environment import EnvironmentProblem
 from .errors import InputError, did_you_mean
 
@@ -38,7 +36,7 @@ def one_line_errors(if_interrupted: str = '') -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(f'\nInterrupted. {if_interrupted}'.rstrip())
     except Exception as e:
-        message = _reworded(e) or _of_data_file(e) or (_with_owner(e) if isinstance(e, EXPECTED) else None)
+        message = _reworded(e) or why_unreadable(e) or (_with_owner(e) if isinstance(e, EXPECTED) else None)
         if message is None or os.environ.get('LTMM_TRACEBACK'):
             raise
         sys.exit(f'{type(e).__name__}: {message}')
@@ -52,22 +50,6 @@ def _with_owner(error: Exception) -> str:
     selves = [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
     owners = [''] + [type(self).__name__ for self in selves if type(self).__module__.startswith('ltmm.')]
     return text if owners[-1] in text else f'{owners[-1]}: {text}'
-
-
-def _of_data_file(error: Exception) -> str | None:
-    """Return what is wrong with the annotation file that a dataset of OpenMMLab could not decode."""
-    if not isinstance(error, (JSONDecodeError, UnicodeDecodeError, RecursionError)):
-        return None
-    selves = [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
-    datasets = [self for self in selves if isinstance(self, BaseDataset) and self.ann_file]
-    if not datasets:
-        return None
-    path, name = datasets[-1].ann_file, type(datasets[-1]).__name__
-    try:
-        (read_json if path.endswith('.json') else read_text)(path)
-    except DataFileError as e:
-        return str(e)
-    return f'{path}: {name} cannot read it ({error}). Save it in UTF-8 without byte order mark.'
 
 
 def _reworded(error: Exception) -> str | None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import traceback
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ['DataFileError', 'decode_text', 'read_array', 'read_arrays', 'read_json', 'read_text']
+__all__ = ['DataFileError', 'decode_text', 'read_array', 'read_arrays', 'read_json', 'read_text', 'why_unreadable']
 
 # a lying header asks for more memory than there is, or for more bytes than an integer holds
 ARRAY_ERRORS = (ValueError, KeyError, EOFError, BadZipFile, zlib.error, MemoryError, OverflowError, RecursionError)
@@ -117,6 +118,24 @@ def read_arrays(path: str | Path, names: Sequence[str], remedy: str = '') -> lis
             return [file[name] for name in names]
     except (*ARRAY_ERRORS, TypeError, AttributeError) as e:  # TypeError, AttributeError: a .npy file
         raise _array_error(path, e, remedy) from None
+
+
+def why_unreadable(error: Exception) -> str | None:
+    """Return what is wrong with the annotation file that a dataset of OpenMMLab could not decode; None otherwise."""
+    from mmengine.dataset import BaseDataset
+
+    if not isinstance(error, (json.JSONDecodeError, UnicodeDecodeError, RecursionError)):
+        return None
+    selves = [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
+    dataset = next((owner for owner in selves[::-1] if isinstance(owner, BaseDataset) and owner.ann_file), None)
+    if dataset is None:
+        return None
+    try:
+        (read_json if dataset.ann_file.endswith('.json') else read_text)(dataset.ann_file)
+    except DataFileError as e:
+        return str(e)
+    name = type(dataset).__name__
+    return f'{dataset.ann_file}: {name} cannot read it ({error}). Save it in UTF-8 without byte order mark.'
 
 
 def _array_error(path: str | Path, error: Exception, remedy: str) -> DataFileError:

@@ -18,7 +18,7 @@ from ltmm.datasets.images import (
     without_broken_images,
 )
 from ltmm.registry import DATASETS
-from ltmm.utils.cli import _with_owner
+from ltmm.utils.cli import one_line_errors
 from ltmm.utils.launch import skip_broken_images
 
 
@@ -173,7 +173,6 @@ def test_broken_image_in_one_line(folder, num_workers):
     )
     for dataset in base_datasets(loader.dataset):
         check_loaded_images(dataset)
-    with pytest.raises(ImageError) as error:
+    with pytest.raises(SystemExit) as end, one_line_errors():
         list(loader)
-    message = _with_owner(error.value)
-    assert f'{folder}/ant/1.jpg cannot be read' in message and '\n' not in message
+    assert f'{folder}/ant/1.jpg cannot be read' in end.value.code and '\n' not in end.value.code
