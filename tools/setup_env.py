@@ -1,13 +1,16 @@
 """Set up .venv with the tested versions of constraints.txt; ``make install`` runs it with a bare Python >= 3.10.
 
-The compiled ops of mmcv take minutes to build. They are built once per machine and cached in LTMM_CACHE (default:
-``~/.cache/ltmm``), one folder per combination of mmcv, torch, Python, platform and GPU.
+Nothing is compiled by default: ltmm provides the ops of mmcv that detection needs on torchvision's kernels. With
+``OPS=compiled``, mmcv is built with its own ops, once per machine; the cache LTMM_CACHE (default: ``~/.cache/ltmm``)
+has one folder per combination of mmcv, torch, Python, platform and GPU.
 """
 
 from __future__ import annotations  # so that an older Python reaches the version check
 
+import argparse
 import hashlib
 import importlib.util
+import json
 import os
 import platform
 import re
@@ -17,6 +20,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,40 +28,44 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / '.venv'
 PYTHON = VENV / 'bin' / 'python'
-STATE = VENV / 'ltmm-setup'  # path, Python and digest of the inputs of the environment, or 'unfinished'
+STATE = VENV / 'ltmm-setup'  # what the environment was made from, or nothing if it is unfinished
 LOG = ROOT / 'build' / 'setup.log'
 CACHE = Path(os.environ.get('LTMM_CACHE') or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache', 'ltmm')).expanduser()
 INPUTS = ('constraints.txt', 'setup.cfg', 'setup.py', 'pyproject.toml', 'tools/setup_env.py')
 PLATFORM = '_'.join([sys.implementation.cache_tag, sysconfig.get_platform(), *platform.libc_ver()])
-GIGABYTES = 8
+CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
+GIGABYTES = dict(cpu=4, cuda=8)
 STEPS = 5
 
 
 def main() -> None:
     if sys.version_info < (3, 10):  # noqa: UP036 (this is the check)
         sys.exit(f'ltmm needs Python >= 3.10, but {sys.executable} is {platform.python_version()}: use make PYTHON=...')
-    place, digest = f'{ROOT} Python {platform.python_version()}', digest_of_inputs()
-    old_place, _, old_digest = STATE.read_text().partition('\n') if STATE.exists() else ('', '', '')
-    if (place, digest) == (old_place, old_digest) and PYTHON.exists():
+    old = read_state()
+    args = parse_args(old)
+    new = dict(place=f'{ROOT} Python {platform.python_version()}', digest=digest_of_inputs(), **vars(args))
+    if new == old and PYTHON.exists():
         return
-    check_machine()
+    check_machine(args)
     start = time.monotonic()
     LOG.parent.mkdir(exist_ok=True)
     LOG.write_bytes(b'')
-    print(f'Setting up {VENV}: about 8 minutes on 2 idle cores the first time on a machine, 2 after that. Log: {LOG}')
-    if place != old_place or not PYTHON.exists():
+    duration = '3 minutes' if args.ops == 'torchvision' else '10 minutes the first time on a machine, 3 after that,'
+    print(f'Setting up {VENV}: about {duration} on 2 idle cores, without the download of torch. Log: {LOG}')
+    if not PYTHON.exists() or any(new[key] != old.get(key) for key in ('place', 'torch')):
         shutil.rmtree(VENV, ignore_errors=True)
         VENV.mkdir()
-    STATE.write_text('unfinished')
+    STATE.write_text('')
 
     with step(1, 'virtual environment and build tools, seconds'):
         run(sys.executable, '-m', 'venv', VENV)
-        pip('install', 'setuptools', 'wheel', 'packaging', 'ninja', 'psutil')
-    with step(2, 'torch and torchvision, 1 to 2 minutes, 5 GB'):
-        pip('install', 'torch', 'torchvision')
-    wheel = mmcv_wheel()
-    with step(4, 'MMEngine, mmcv, mmpretrain, mmdet, development tools and ltmm, 1 minute'):
-        pip('install', '--force-reinstall', '--no-deps', wheel)
+        pip('install', 'setuptools', 'wheel', 'packaging')
+    index = cpu_index() if args.torch == 'cpu' else ()
+    size = "CPU build, 1 GB (TORCH=cuda for PyPI's)" if index else '1 to 2 minutes, 5 GB'
+    with step(2, f'torch and torchvision, {size}'):
+        pip('install', *index, 'torch', 'torchvision')
+    install_mmcv(compiled=args.ops == 'compiled')
+    with step(4, 'MMEngine, mmpretrain, mmdet, development tools and ltmm, 1 minute'):
         # compat: by its path, or a clone that is called ltmm hides the package from its parent folder
         compat = ('--config-settings', 'editable_mode=compat')
         pip('install', '--no-build-isolation', *compat, '--editable', '.[mminstall,det,dev]')
@@ -66,29 +74,83 @@ def main() -> None:
             pip('install', '--force-reinstall', '--no-deps', 'opencv-python-headless')
     with step(5, 'import everything, seconds'):
         run(PYTHON, '-c', 'from ltmm.utils.environment import check_environment; check_environment(detection=True)')
-    STATE.write_text(f'{place}\n{digest}')
+    STATE.write_text(json.dumps(new))
     print(f'Ready in {elapsed(start)}. Use .venv/bin/python, or: . .venv/bin/activate')
+
+
+def read_state() -> dict[str, str]:
+    """Return what the environment was made from; nothing if it is unfinished or of an older version of this file."""
+    try:
+        return json.loads(STATE.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def parse_args(old: dict[str, str]) -> argparse.Namespace:
+    """Read the command line; an option that is not given stays as it is in the environment."""
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument(
+        '--ops',
+        choices=['torchvision', 'compiled'],
+        default=old.get('ops', 'torchvision'),
+        help="kernels of mmcv's ops: those of torchvision, or mmcv's own, which takes a compiler and minutes",
+    )
+    parser.add_argument(
+        '--torch',
+        choices=['cpu', 'cuda'],
+        default=old.get('torch', 'cuda' if has_nvidia_gpu() else 'cpu'),
+        help="build of torch: PyTorch's small one for CPUs, where it can be had, or that of PyPI",
+    )
+    return parser.parse_args()
+
+
+def has_nvidia_gpu() -> bool:
+    return Path('/proc/driver/nvidia/version').exists() or shutil.which('nvidia-smi') is not None
 
 
 def digest_of_inputs() -> str:
     return hashlib.sha256(b''.join((ROOT / name).read_bytes() for name in INPUTS)).hexdigest()
 
 
-def check_machine() -> None:
+def check_machine(args: argparse.Namespace) -> None:
     """Exit with one line if something is missing that pip cannot install."""
     if VENV.exists() and not STATE.exists():
         sys.exit(f'{VENV} exists, but `make install` did not make it: move it away and try again.')
     if importlib.util.find_spec('ensurepip') is None:
         sys.exit("Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv")
-    free = shutil.disk_usage(ROOT).free / 1e9
-    if not VENV.exists() and free < GIGABYTES:
-        sys.exit(f'{ROOT} has {free:.1f} GB of free disk space, and {GIGABYTES} GB are needed.')
-    if any(CACHE.glob(f'{ops_name(tested("torch") + "*", "*")}/*.whl')):
+    free, needed = shutil.disk_usage(ROOT).free / 1e9, GIGABYTES[args.torch]
+    if not VENV.exists() and free < needed:
+        sys.exit(f'{ROOT} has {free:.1f} GB of free disk space, and {needed} GB are needed.')
+    if args.ops == 'torchvision' or any(CACHE.glob(f'{ops_name(tested("torch") + "*", "*")}/*.whl')):
         return
     if shutil.which(os.environ.get('CXX', 'g++')) is None:
         sys.exit('g++ is missing; it builds the compiled ops of mmcv. On Debian and Ubuntu: apt install g++')
     if not Path(sysconfig.get_path('include'), 'Python.h').exists():
         sys.exit("Python's headers (Python.h) are missing. On Debian and Ubuntu: apt install python3-dev")
+
+
+def cpu_index() -> tuple[str, ...]:
+    """Return the pip options for PyTorch's CPU builds; none if the tested versions cannot be had there."""
+    tag = rf'-{sys.implementation.cache_tag.replace("cpython-", "cp")}-\S+_{platform.machine()}\.whl'
+    try:
+        for package in ('torch', 'torchvision'):
+            with urllib.request.urlopen(f'{CPU_INDEX}/{package}/', timeout=10) as page:
+                if not re.search(rf'{package}-{re.escape(tested(package))}(\+|%2B)cpu{tag}', page.read().decode()):
+                    return ()
+    except OSError:
+        return ()
+    return '--extra-index-url', CPU_INDEX
+
+
+def install_mmcv(compiled: bool) -> None:
+    """Install mmcv, with or without compiled ops, in place of the other one."""
+    if compiled:
+        wheel = mmcv_wheel()
+        pip('install', '--force-reinstall', '--no-deps', wheel)
+    else:
+        with step(3, 'mmcv without compiled ops, seconds'):
+            # pip builds it apart from the environment: without torch in sight, mmcv's setup.py compiles nothing
+            pip('install', '--force-reinstall', '--no-deps', '--no-cache-dir', 'onedl-mmcv')
 
 
 def mmcv_wheel() -> Path:
@@ -106,6 +168,7 @@ def mmcv_wheel() -> Path:
     duration = '4 to 7 minutes on 2 idle cores' if device == 'cpu' else '10 minutes on 16 idle cores'
     with step(3, f'compiled ops of mmcv ({device}), once for this machine, {duration}, {jobs} jobs at a time'):
         with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+            pip('install', 'ninja', 'psutil')
             pip('wheel', '--no-build-isolation', '--no-deps', '--no-cache-dir', '-w', unfinished, 'onedl-mmcv', **env)
             (wheel,) = Path(unfinished).glob('*.whl')
             return wheel.replace(folder / wheel.name)  # atomic

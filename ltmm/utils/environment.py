@@ -1,20 +1,31 @@
-"""Check that the installed packages are present and compatible.
+"""Check that the installed packages are present and compatible, and provide what they lack.
 
 This module imports neither torch nor OpenMMLab at the top, so that it can report a broken installation.
 """
 
+import os
 import sys
+import tempfile
 from collections.abc import Iterable
 from configparser import ConfigParser
+from contextlib import suppress
 from functools import cache
 from importlib import import_module, metadata
-from importlib.machinery import PathFinder
-from importlib.util import find_spec
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
-__all__ = ['EnvironmentProblem', 'check_environment', 'check_installed', 'mmdet_is_usable']
+__all__ = [
+    'EnvironmentProblem',
+    'check_environment',
+    'check_installed',
+    'has_compiled_ops',
+    'mmdet_is_usable',
+    'provide_cache_folder',
+    'provide_mmcv_ops',
+]
 
 DISTRIBUTIONS = dict(
     mmengine='onedl-mmengine', mmcv='onedl-mmcv', mmpretrain='onedl-mmpretrain', mmdet='onedl-mmdetection'
@@ -50,13 +61,57 @@ def check_installed(*modules: str) -> None:
             raise EnvironmentProblem(f'{module} is not installed. Install it: {_pip_install(module)}')
 
 
+def provide_cache_folder() -> None:
+    """Give numba (a dependency of mmdet), Matplotlib and torch a private folder where the home is not writable.
+
+    Without one, numba refuses to be imported, and Matplotlib warns and reads all fonts in each process.
+    """
+    home = os.path.expanduser('~')  # '~' itself for a user without a home
+    folder = Path(os.environ.get('XDG_CACHE_HOME') or Path(home, '.cache'))
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if folder.is_absolute() and os.access(existing, os.W_OK | os.X_OK):
+        return
+    folder = Path(tempfile.gettempdir(), f'ltmm-cache-{os.getuid()}')
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:  # numba executes what its cache holds
+        folder = Path(tempfile.mkdtemp(prefix='ltmm-cache-'))
+    os.environ['XDG_CACHE_HOME'] = str(folder)
+    os.environ.setdefault('MPLCONFIGDIR', str(folder))
+
+
+class _OpsFinder:
+    """Finds :mod:`ltmm.utils.mmcv_ops` for ``mmcv._ext``."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name == 'mmcv._ext':
+            return spec_from_file_location(name, Path(__file__).with_name('mmcv_ops.py'))
+
+
+def provide_mmcv_ops() -> None:
+    """Let ``mmcv.ops`` use torchvision's kernels where mmcv is installed without compiled ops.
+
+    The finder is the last one that Python asks, so it never hides the compiled extension.
+    """
+    if _OpsFinder not in sys.meta_path:
+        sys.meta_path.append(_OpsFinder)
+
+
+def has_compiled_ops() -> bool:
+    """Whether mmcv has its own extension module; does not import mmcv."""
+    spec = find_spec('mmcv')
+    return spec is not None and PathFinder.find_spec('mmcv._ext', spec.submodule_search_locations) is not None
+
+
 @cache
 def mmdet_is_usable() -> bool:
-    """Whether mmdet and mmcv's compiled ops can be imported.
+    """Whether mmdet can be imported.
 
     Importing mmdet costs nothing extra: mmpretrain imports it where it is installed.
     """
-    if find_spec('mmdet') is None or not _has_compiled_ops():
+    if find_spec('mmdet') is None:
         return False
     try:
         import_module('mmdet.models')
@@ -93,22 +148,15 @@ def _check(module: str, imports: str | None = None, together_with: tuple[str, ..
 
 
 def _check_compiled_ops() -> None:
-    rebuild = (
-        'Build them for the installed torch: MMCV_WITH_OPS=1 pip install --no-build-isolation --no-deps --no-cache-dir '
-        f"--force-reinstall '{_requirement('mmcv')}' (takes minutes, needs g++), or run `make install` in the checkout."
-    )
-    if not _has_compiled_ops():
-        raise EnvironmentProblem(f'mmcv is installed without its compiled ops, which detection needs. {rebuild}')
+    if not has_compiled_ops():
+        return
     try:
         import_module('mmcv._ext')
     except Exception as e:
-        raise EnvironmentProblem(f"mmcv's ops were compiled for another torch ({_one_line(e)}). {rebuild}") from e
-
-
-def _has_compiled_ops() -> bool:
-    """Whether mmcv has its extension module; does not import mmcv."""
-    spec = find_spec('mmcv')
-    return spec is not None and PathFinder.find_spec('mmcv._ext', spec.submodule_search_locations) is not None
+        raise EnvironmentProblem(
+            f"mmcv's ops were compiled for another torch ({_one_line(e)}). Install mmcv without them: "
+            f"pip install --no-cache-dir --force-reinstall --no-deps '{_requirement('mmcv')}'"
+        ) from e
 
 
 def _requirement(module: str) -> Requirement:
