@@ -32,7 +32,7 @@ CONFIGS = sorted((ROOT / 'configs').glob('[!_]*/*.py'))
 
 def needs_mmdet(path: Path) -> pytest.MarkDecorator:
     unusable = path.parent.name in DETECTION and not mmdet_is_usable()
-    return pytest.mark.skipif(unusable, reason='needs mmdet and the compiled ops of mmcv')
+    return pytest.mark.skipif(unusable, reason='needs mmdet')
 
 
 def each(paths: list[Path]) -> list:

@@ -1,4 +1,7 @@
 import configparser
+import io
+import json
+import platform
 import re
 import runpy
 import shutil
@@ -166,29 +169,75 @@ def test_failed_command_shows_its_last_lines_and_the_log(setup_env, capsys):
     assert capsys.readouterr().out.endswith('the reason\n')
 
 
+def arguments(setup_env, monkeypatch, *args, old=None):
+    monkeypatch.setattr(sys, 'argv', ['setup_env.py', *args])
+    return setup_env['parse_args'](old or {})
+
+
 @pytest.mark.parametrize(
     'break_it, message',
     [
         (lambda scope: scope['VENV'].mkdir(), '`make install` did not make it: move it away'),
-        (lambda scope: scope.update(GIGABYTES=10**9), 'GB of free disk space, and 1000000000 GB are needed'),
-        (lambda scope: scope['os'].environ.update(CXX='no-such-compiler'), r'g\+\+ is missing.*apt install g\+\+'),
+        (lambda scope: scope.update(GIGABYTES=dict(cpu=10**9)), 'GB of free disk space, and 1000000000 GB are needed'),
+        (lambda scope: None, r'g\+\+ is missing.*apt install g\+\+'),
     ],
 )
 def test_machine_that_lacks_something(setup_env, monkeypatch, break_it, message):
-    monkeypatch.setenv('CXX', 'g++')  # put back after the test
+    monkeypatch.setenv('CXX', 'no-such-compiler')
     break_it(setup_env)
     with pytest.raises(SystemExit, match=message):
-        setup_env['check_machine']()
+        setup_env['check_machine'](arguments(setup_env, monkeypatch, '--ops', 'compiled', '--torch', 'cpu'))
 
 
-@pytest.mark.parametrize('changed', [False, True])
-def test_second_set_up_does_nothing_unless_its_inputs_changed(setup_env, monkeypatch, capsys, changed):
-    monkeypatch.setitem(setup_env, 'check_machine', lambda: pytest.fail('it started over'))
+def test_default_set_up_needs_no_compiler(setup_env, monkeypatch):
+    monkeypatch.setenv('CXX', 'no-such-compiler')
+    setup_env['check_machine'](arguments(setup_env, monkeypatch))
+    commands = []
+    setup_env['pip'] = lambda *args, **env: commands.append(args)
+    setup_env['install_mmcv'](compiled=False)
+    assert commands == [('install', '--force-reinstall', '--no-deps', '--no-cache-dir', 'onedl-mmcv')]
+
+
+def test_environment_keeps_its_ops_and_torch(setup_env, monkeypatch):
+    monkeypatch.setitem(setup_env, 'has_nvidia_gpu', lambda: False)
+    assert vars(arguments(setup_env, monkeypatch)) == dict(ops='torchvision', torch='cpu')
+    old = dict(ops='compiled', torch='cuda')
+    assert vars(arguments(setup_env, monkeypatch, old=old)) == old
+    assert arguments(setup_env, monkeypatch, '--ops', 'torchvision', old=old).ops == 'torchvision'
+    with pytest.raises(SystemExit):
+        arguments(setup_env, monkeypatch, '--ops', 'complied')
+
+
+@pytest.mark.parametrize(
+    'version, found',
+    [(PINS['torchvision'], True), ('0.0.1', False), (None, False)],
+    ids=['tested version', 'another version', 'no connection'],
+)
+def test_cpu_build_of_torch_needs_its_torchvision(setup_env, monkeypatch, version, found):
+    def urlopen(url, timeout):
+        if version is None:
+            raise OSError('no route to host')
+        package = url.split('/')[-2]
+        tag = f'cp{sys.version_info.major}{sys.version_info.minor}'
+        number = version if package == 'torchvision' else PINS[package]
+        return io.BytesIO(f'<a>{package}-{number}%2Bcpu-{tag}-{tag}-linux_{platform.machine()}.whl</a>'.encode())
+
+    monkeypatch.setattr(setup_env['urllib'].request, 'urlopen', urlopen)
+    expected = ('--extra-index-url', 'https://download.pytorch.org/whl/cpu') if found else ()
+    assert setup_env['cpu_index']() == expected
+
+
+@pytest.mark.parametrize('changed', [None, 'inputs', 'ops', 'unfinished', 'older format'])
+def test_second_set_up_does_nothing_unless_something_changed(setup_env, monkeypatch, capsys, changed):
+    monkeypatch.setitem(setup_env, 'check_machine', lambda args: pytest.fail('it started over'))
+    monkeypatch.setattr(sys, 'argv', ['setup_env.py'] + ['--ops', 'compiled'] * (changed == 'ops'))
     setup_env['VENV'].mkdir()
-    python = setup_env['platform'].python_version()
-    setup_env['STATE'].write_text(f'{ROOT} Python {python}\n{setup_env["digest_of_inputs"]()}')
-    if changed:
+    place, digest = f'{ROOT} Python {platform.python_version()}', setup_env['digest_of_inputs']()
+    state = json.dumps(dict(place=place, digest=digest, ops='torchvision', torch='cpu'))
+    setup_env['STATE'].write_text({'unfinished': '', 'older format': f'{place}\n{digest}'}.get(changed, state))
+    if changed == 'inputs':
         monkeypatch.setitem(setup_env, 'INPUTS', ('setup.cfg',))
+    if changed:
         with pytest.raises(pytest.fail.Exception, match='it started over'):
             setup_env['main']()
     else:

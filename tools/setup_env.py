@@ -145,6 +145,7 @@ def cpu_index() -> tuple[str, ...]:
 def install_mmcv(compiled: bool) -> None:
     """Install mmcv, with or without compiled ops, in place of the other one."""
     if compiled:
+        pip('install', 'ninja', 'psutil')
         wheel = mmcv_wheel()
         pip('install', '--force-reinstall', '--no-deps', wheel)
     else:
@@ -168,7 +169,6 @@ def mmcv_wheel() -> Path:
     duration = '4 to 7 minutes on 2 idle cores' if device == 'cpu' else '10 minutes on 16 idle cores'
     with step(3, f'compiled ops of mmcv ({device}), once for this machine, {duration}, {jobs} jobs at a time'):
         with tempfile.TemporaryDirectory(dir=folder) as unfinished:
-            pip('install', 'ninja', 'psutil')
             pip('wheel', '--no-build-isolation', '--no-deps', '--no-cache-dir', '-w', unfinished, 'onedl-mmcv', **env)
             (wheel,) = Path(unfinished).glob('*.whl')
             return wheel.replace(folder / wheel.name)  # atomic

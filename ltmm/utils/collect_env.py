@@ -6,7 +6,7 @@ from importlib import metadata
 
 import ltmm
 
-from .environment import EnvironmentProblem, check_environment
+from .environment import EnvironmentProblem, check_environment, has_compiled_ops
 from .provenance import commit
 
 __all__ = ['collect_env']
@@ -28,6 +28,7 @@ def collect_env() -> dict[str, str]:
     for module in MODULES:
         found = [f'{name} {metadata.version(name)}' for name in sorted(set(distributions.get(module, [])))]
         info[module] = ', '.join(found) or 'not installed'
+    info['ops of mmcv'] = 'compiled' if has_compiled_ops() else 'of torchvision'
     info['ltmm'] = f'{ltmm.__version__} ({commit()})'
     for task in ('classification', 'detection'):
         info[f'{task} works'] = _verdict(detection=task == 'detection')

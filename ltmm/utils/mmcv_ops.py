@@ -34,7 +34,7 @@ def get_compiler_version() -> str:
 
 
 def get_compiling_cuda_version() -> str:
-    return torch.version.cuda or 'not available'
+    return 'not available'
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
@@ -73,8 +73,8 @@ def softnms(
         width = np.minimum(x2[i], x2[rest]) - np.maximum(x1[i], x1[rest]) + offset
         height = np.minimum(y2[i], y2[rest]) - np.maximum(y1[i], y1[rest]) + offset
         overlap = width.clip(0) * height.clip(0)
-        with np.errstate(divide='ignore', invalid='ignore'):  # boxes without area
-            iou = overlap / (areas[i] + areas[rest] - overlap)
+        with np.errstate(invalid='ignore'):
+            iou = np.nan_to_num(overlap / (areas[i] + areas[rest] - overlap))  # 0 / 0 for boxes without area
         if method == 2:
             decay = np.exp(-(iou * iou) / np.float32(sigma))
         else:
@@ -143,12 +143,12 @@ def _weight_of(target: Tensor, weight: Tensor) -> Tensor | float:
 
 def deform_conv_forward(*tensors: Tensor, im2col_step: int, **geometry: int) -> None:
     input, weight, offset, output, *_ = tensors
-    output.copy_(KERNELS.deform_conv2d(input, weight, offset, *_deform_conv_constants(weight, **geometry)))
+    output.copy_(KERNELS.deform_conv2d(input, weight, offset, *_deform_conv_constants(input, weight, **geometry)))
 
 
 def deform_conv_backward_input(*tensors: Tensor, im2col_step: int, **geometry: int) -> None:
     input, offset, grad_output, grad_input, grad_offset, weight, _ = tensors
-    constants = _deform_conv_constants(weight, **geometry)
+    constants = _deform_conv_constants(input, weight, **geometry)
     grads = KERNELS._deform_conv2d_backward(grad_output, input, weight, offset, *constants)
     grad_input.copy_(grads[0])
     grad_offset.copy_(grads[2])
@@ -156,12 +156,13 @@ def deform_conv_backward_input(*tensors: Tensor, im2col_step: int, **geometry: i
 
 def deform_conv_backward_parameters(*tensors: Tensor, scale: float, im2col_step: int, **geometry: int) -> None:
     input, offset, grad_output, grad_weight, *_ = tensors
-    constants = _deform_conv_constants(grad_weight, **geometry)  # the gradient does not depend on the weight
+    constants = _deform_conv_constants(input, grad_weight, **geometry)  # the gradient does not depend on the weight
     grads = KERNELS._deform_conv2d_backward(grad_output, input, grad_weight, offset, *constants)
     grad_weight.copy_(scale * grads[1])
 
 
 def _deform_conv_constants(
+    input: Tensor,
     weight: Tensor,
     kW: int,
     kH: int,
@@ -175,7 +176,7 @@ def _deform_conv_constants(
     deformable_group: int,
 ) -> tuple[Tensor | int, ...]:
     """Return mask and bias of torchvision's kernels, which are not used, and the geometry."""
-    mask, bias = weight.new_zeros(1, 1), weight.new_zeros(len(weight))
+    mask, bias = input.new_zeros(len(input), 1), weight.new_zeros(len(weight))
     return mask, bias, dH, dW, padH, padW, dilationH, dilationW, group, deformable_group, False
 
 

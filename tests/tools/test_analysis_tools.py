@@ -42,7 +42,7 @@ def test_class_distribution_takes_overrides(config, capsys):
     assert '3 classes, 12 images' in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not mmdet_is_usable(), reason='needs mmdet and the compiled ops of mmcv')
+@pytest.mark.skipif(not mmdet_is_usable(), reason='needs mmdet')
 def test_class_distribution_of_a_detection_config(tmp_path, capsys):
     boxes = [(1, 1), (1, 1), (1, 2), (2, 1)]  # image, category
     annotations = dict(

@@ -1,14 +1,19 @@
+import importlib.util
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import mmcv
 import pytest
 
 from ltmm.utils import environment
 from ltmm.utils.collect_env import collect_env
-from ltmm.utils.environment import EnvironmentProblem, check_environment, mmdet_is_usable
+from ltmm.utils.environment import EnvironmentProblem, check_environment, mmdet_is_usable, provide_cache_folder
 
-needs_mmdet = pytest.mark.skipif(not mmdet_is_usable(), reason='mmdet, or mmcv with compiled ops, is not installed')
+STAND_IN = Path(environment.__file__).with_name('mmcv_ops.py')
+needs_mmdet = pytest.mark.skipif(not mmdet_is_usable(), reason='mmdet is not installed')
 
 
 @pytest.fixture
@@ -87,13 +92,6 @@ def test_torch_with_a_local_version_is_in_range(monkeypatch):
             r"--upgrade 'torch[<>=.,\d]+' 'torchvision[<>=.,\d]+'$",
         ),
         pytest.param(
-            'mmcv._ext',
-            ImportError('_ext.so: undefined symbol: _ZN3c10'),
-            True,
-            r"mmcv's ops were compiled for another torch \(ImportError: _ext.so: undefined",
-            marks=needs_mmdet,
-        ),
-        pytest.param(
             'mmdet',
             AssertionError('MMCV==2.3.6 is used but incompatible.'),
             True,
@@ -107,11 +105,99 @@ def test_package_that_cannot_be_imported(broken_module, module, error, detection
     assert re.match(message, problem(detection))
 
 
-def test_mmcv_without_compiled_ops(monkeypatch):
-    monkeypatch.setattr(environment.PathFinder, 'find_spec', lambda *args: None)
+def test_ops_that_were_compiled_for_another_torch(monkeypatch, broken_module):
+    monkeypatch.setattr(environment, 'has_compiled_ops', lambda: True)
+    broken_module('mmcv._ext', ImportError('_ext.so: undefined symbol: _ZN3c10'))
     check_environment(detection=False)
-    assert re.match('mmcv is installed without its compiled ops.* MMCV_WITH_OPS=1', problem(detection=True))
-    assert not mmdet_is_usable.__wrapped__()
+    pattern = r"mmcv's ops were compiled for another torch \(ImportError: _ext.so: undef.* pip install .* 'onedl-mmcv"
+    assert re.match(pattern, problem(detection=True))
+
+
+def test_compiled_ops_go_before_the_stand_in(monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, 'mmcv._ext', raising=False)
+    monkeypatch.setattr(mmcv, '__path__', [str(tmp_path)])
+    monkeypatch.setattr(mmcv.__spec__, 'submodule_search_locations', mmcv.__path__)
+    assert Path(importlib.util.find_spec('mmcv._ext').origin) == STAND_IN
+    assert not environment.has_compiled_ops()
+    (tmp_path / '_ext.py').touch()
+    importlib.invalidate_caches()
+    assert Path(importlib.util.find_spec('mmcv._ext').origin) == tmp_path / '_ext.py'
+    assert environment.has_compiled_ops()
+
+
+WORKERS = """
+import ltmm
+from mmcv.ops import nms  # ltmm comes first
+from torch.utils.data import DataLoader, Dataset
+
+class Ops(Dataset):
+    def __len__(self):
+        return 1
+    def __getitem__(self, i):
+        import mmcv._ext
+        return mmcv._ext.__file__
+
+if __name__ == '__main__':
+    for context in ('fork', 'spawn'):
+        print(*DataLoader(Ops(), num_workers=1, multiprocessing_context=context))
+"""
+
+
+@pytest.mark.slow
+def test_workers_have_the_ops(tmp_path):
+    (tmp_path / 'script.py').write_text(WORKERS)
+    result = subprocess.run([sys.executable, tmp_path / 'script.py'], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-2:] == [str([importlib.util.find_spec('mmcv._ext').origin])] * 2
+
+
+@pytest.fixture
+def unwritable_home(tmp_path, monkeypatch):
+    """A user whose home is not writable, also not for root; returns the folder for temporary files."""
+    (tmp_path / 'file').touch()
+    (tmp_path / 'tmp').mkdir()
+    monkeypatch.setattr(environment.tempfile, 'tempdir', str(tmp_path / 'tmp'))
+    for name in ('XDG_CACHE_HOME', 'MPLCONFIGDIR'):
+        monkeypatch.setenv(name, '')  # so that it is put back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv('HOME', str(tmp_path / 'file' / 'home'))
+    return tmp_path / 'tmp'
+
+
+def test_caches_move_where_the_home_is_not_writable(unwritable_home, monkeypatch):
+    provide_cache_folder()
+    own = unwritable_home / f'ltmm-cache-{os.getuid()}'
+    assert os.environ['XDG_CACHE_HOME'] == os.environ['MPLCONFIGDIR'] == str(own)
+    assert own.stat().st_mode & 0o777 == 0o700
+    monkeypatch.delenv('XDG_CACHE_HOME')
+    provide_cache_folder()
+    assert os.environ['XDG_CACHE_HOME'] == str(own)
+
+
+@pytest.mark.parametrize('taken_by', ['folder', 'link', 'file'])
+def test_cache_of_somebody_else_is_not_used(unwritable_home, taken_by):
+    own = unwritable_home / f'ltmm-cache-{os.getuid()}'
+    if taken_by == 'folder':
+        own.mkdir(), own.chmod(0o777)
+    elif taken_by == 'link':
+        own.symlink_to(unwritable_home)
+    else:
+        own.touch()
+    provide_cache_folder()
+    assert Path(os.environ['XDG_CACHE_HOME']).stat().st_mode & 0o777 == 0o700
+    assert os.environ['XDG_CACHE_HOME'] != str(own)
+
+
+def test_user_without_a_home_gets_no_folder_called_tilde(unwritable_home, monkeypatch):
+    monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
+    provide_cache_folder()
+    assert os.environ['XDG_CACHE_HOME'].startswith(str(unwritable_home))
+
+
+def test_caches_stay_in_a_writable_home(unwritable_home, monkeypatch):
+    monkeypatch.setenv('HOME', str(unwritable_home))
+    provide_cache_folder()
+    assert 'XDG_CACHE_HOME' not in os.environ and list(unwritable_home.iterdir()) == []
 
 
 def test_mmdet_is_not_usable_where_it_is_missing_or_breaks(no_module, broken_module):
