@@ -6,7 +6,7 @@ from mmengine.dist import get_world_size
 from mmpretrain.models import heads as mmpretrain_heads
 from torch import nn
 
-from ltmm.models.heads.base import ChecksLosses, check_loss
+from ltmm.models.heads.base import ChecksLosses, check_cosine_scale, check_loss
 from ltmm.models.losses.base import ClassificationLoss
 from ltmm.models.losses.detection.base import BoxHeadLoss, MMDetSeesawLoss
 from ltmm.models.losses.multi_label.base import MultiLabelLoss
@@ -74,6 +74,7 @@ def check_losses(model: nn.Module) -> None:
             continue
         name = f'{name or "the head"} ({type(head).__name__})'
         check_loss(head, loss, accepts, name=name)
+        check_cosine_scale(head, loss, name)
         if attribute == 'loss_cls' and isinstance(loss, BoxHeadLoss) and is_distributed:
             raise InputTypeError(
                 f'{name} of mmdet skips its loss on ranks without proposals; the other ranks would hang in all_reduce. '

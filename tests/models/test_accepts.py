@@ -88,7 +88,7 @@ REFUSED = {
     'single-label corrector': lambda: comic_head(corrector=LDAM),
     'balancer as corrector': lambda: comic_head(corrector=dict(BALANCER, loss=BCE)),
     'balancer as loss': lambda: comic_head(loss=dict(BALANCER, loss=BCE), balancer=None),
-    'single-label loss in the balancer': lambda: comic_head(balancer=dict(BALANCER, loss=LDAM)),
+    'single-label loss in the balancer': lambda: comic_head(balancer=dict(BALANCER, loss=BALANCED_SOFTMAX)),
     'classification loss in a box head': lambda: box(LDAM),
     'loss of one classifier in an expert box head': lambda: box(EQL, 'ltmm.MultiExpertBBoxHead'),
     'Seesaw in RetinaNet': lambda: box(SEESAW, 'ltmm.RetinaHead', in_channels=8),
@@ -136,10 +136,27 @@ WRONG_SETTINGS = {
     'RIDE of scale 1': (lambda: ride_head(1.0, dict(COSINE, scale=30)), r'\(scale=1.0\), but got scale=30'),
     'proposals trained as class 0': (lambda: detr(EQLV2, as_two_stage=True), 'EQLv2Loss does not support as_two_stage'),
 }
+UNSCALED = {
+    'linear head': lambda: cls_head(BALANCED_SOFTMAX, classifier=COSINE),
+    'default loss': lambda: MODELS.build(
+        dict(type='ltmm.LongTailClsHead', num_classes=3, in_channels=4, classifier=COSINE)
+    ),
+    'nested loss': lambda: cls_head(dict(DEFERRED_LDAM, loss=BALANCED_SOFTMAX), classifier=COSINE),
+    'loss of scale 1': lambda: cls_head(dict(LDAM, scale=1.0), classifier=COSINE),
+    'expert head': lambda: expert_head(BALPOE, classifier=COSINE),
+    'multi-label head': lambda: multi_label_head(BCE, classifier=COSINE),
+    'COMIC': lambda: comic_head(classifier=dict(type='ltmm.CausalCosine', scale=1.0)),
+    'OLTR': lambda: cls_head(CE, classifier=dict(type='ltmm.MetaEmbedding', scale=1.0)),
+    'box head': lambda: box(CE, cls_predictor_cfg=COSINE),
+    'box head of mmdet': lambda: foreign(box(None, 'mmdet.Shared2FCBBoxHead', cls_predictor_cfg=COSINE), SEESAW),
+}
 FITS = {
     'plain cosines': lambda: cls_head(LDAM, classifier=COSINE),
     'cosines scaled by the layer': lambda: cls_head(dict(LDAM, scale=1.0), classifier=dict(COSINE, scale=30)),
     'scaled cosines under a loss of logits': lambda: cls_head(BALANCED_SOFTMAX, classifier=dict(COSINE, scale=30)),
+    'objective of features': lambda: cls_head(
+        dict(type='ltmm.BalancedContrastiveLoss', in_channels=4), classifier=COSINE
+    ),
     'RIDE': lambda: ride_head(30.0, dict(COSINE, scale=30)),
     'COMIC with other losses': lambda: comic_head(corrector=BCE, balancer=dict(BALANCER, loss=BCE)),
     'COMIC without balancer': lambda: comic_head(loss=BCE, balancer=None),
@@ -156,6 +173,12 @@ def test_loss_that_does_not_fit(build):
 @pytest.mark.parametrize('build, message', WRONG_SETTINGS.values(), ids=WRONG_SETTINGS)
 def test_wrong_settings(build, message):
     with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.parametrize('build', UNSCALED.values(), ids=UNSCALED)
+def test_cosines_that_nobody_scales(build):
+    with pytest.raises(ValueError, match=r'the logits of \w+\(scale=1.*stay within \[-1, 1\].*scale=30'):
         build()
 
 

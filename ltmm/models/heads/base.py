@@ -16,7 +16,7 @@ from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError
 
-__all__ = ['ChecksLosses', 'LongTailHeadMixin', 'check_loss']
+__all__ = ['ChecksLosses', 'LongTailHeadMixin', 'check_cosine_scale', 'check_loss', 'cosine_scale']
 
 KINDS = (LogitLoss, BoxHeadLoss, Objective, InnerLoss)
 
@@ -68,6 +68,26 @@ def _check_cosine(name: str, head: nn.Module, loss: CosineLoss) -> None:
             )
 
 
+def cosine_scale(loss: nn.Module) -> float:
+    """Return the factor by which a loss multiplies the cosines of its head; 1 for all but losses of plain cosines."""
+    parts = (part for part in loss.modules() if isinstance(part, CosineLoss) and not part.scaled_by_layer)
+    return next((part.scale for part in parts), 1.0)
+
+
+def check_cosine_scale(head: nn.Module, loss: nn.Module, name: str | None = None) -> None:
+    """Refuse a main loss of cosines that nobody scales: of logits in [-1, 1] no class gets a probability near 1."""
+    if isinstance(loss, Objective) and not {'cls_score', 'expert_logits'} & set(loss.requires):
+        return
+    for layer in head.modules():
+        if isinstance(layer, CosineLayer) and layer.scale * cosine_scale(loss) <= 1:
+            kind, name = type(layer).__name__, name or type(head).__name__
+            raise InputError(
+                f'{name}: the logits of {kind}(scale={layer.scale}) stay within [-1, 1], and {type(loss).__name__} '
+                'does not scale them, so that no class gets a probability near 1. Use '
+                f"classifier=dict(type='ltmm.{kind}', scale=30), or ltmm.Linear."
+            )
+
+
 class ChecksLosses:
     """Mixin of heads that check their losses when they are built.
 
@@ -88,6 +108,7 @@ class ChecksLosses:
         """
         self.aux_losses = nn.ModuleList(map(AuxLoss, aux_losses))
         check_loss(self, main_loss, self.accepts, [name for name in self.provides if name != 'loss'])
+        check_cosine_scale(self, main_loss)
         for aux_loss in self.aux_losses:
             check_loss(self, aux_loss.objective, (Objective,), self.provides)
 

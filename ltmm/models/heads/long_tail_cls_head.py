@@ -8,14 +8,14 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ltmm.models.losses.base import ClassificationLoss, CosineLoss
+from ltmm.models.losses.base import ClassificationLoss
 from ltmm.models.losses.objective import LossInputs, Objective
 from ltmm.models.state.sample_table import sample_indices
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
-from .base import LongTailHeadMixin
+from .base import LongTailHeadMixin, cosine_scale
 
 __all__ = ['LongTailClsHead']
 
@@ -66,10 +66,8 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
         self.init_losses(num_classes, class_counts, aux_losses)
         if cls_views is not None and isinstance(self.loss_module, Objective):
             raise InputError(f'{type(self.loss_module).__name__} sees all views: leave cls_views out.')
-        parts = list(self.loss_module.modules())
-        self.cosine_scale = next(
-            (part.scale for part in parts if isinstance(part, CosineLoss) and not part.scaled_by_layer), 1.0
-        )
+        self.cosine_scale = cosine_scale(self.loss_module)
+        parts = self.loss_module.modules()
         self.use_sigmoid = any(getattr(part, 'use_sigmoid', False) for part in parts)  # as mmpretrain's losses say it
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:

@@ -10,6 +10,8 @@ from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
+from .normed_linear import CosineLayer
+
 __all__ = ['CausalCosine', 'RunningDirection', 'causal_cosine']
 
 MODES = ('balanced', 'head', 'tail')
@@ -66,7 +68,7 @@ class RunningDirection(TrainingState):
 
 
 @MODELS.register_module()
-class CausalCosine(nn.Module):
+class CausalCosine(CosineLayer, nn.Module):
     r"""Cosine classifier that can also return the logits of features moved along the mean direction.
 
     .. math:: z_c = \tau \, \frac{w_c^\top x}{(\lVert w_c \rVert + \gamma) \lVert x \rVert}

@@ -9,6 +9,8 @@ from ltmm.models.state.train_features import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
+from .normed_linear import CosineLayer
+
 __all__ = ['MetaEmbedding', 'memory_feature', 'meta_embedding', 'reachability', 'squashed_cosine']
 
 
@@ -55,7 +57,7 @@ def squashed_cosine(x: Tensor, weight: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class MetaEmbedding(UsesTrainFeatures, nn.Module):
+class MetaEmbedding(CosineLayer, UsesTrainFeatures, nn.Module):
     r"""Classifier of OLTR: a memory of class centroids lends features of rare classes what frequent ones have learned.
 
     .. math::

@@ -130,9 +130,8 @@ def test_checkpoint_without_class_distribution(tmp_path, trained):
 
 def test_wrong_head_is_refused_before_the_test(tmp_path, trained):
     _, checkpoint = trained
-    head = ConfigDict(
-        type='ltmm.LongTailClsHead', num_classes=3, in_channels=8, classifier=dict(type='ltmm.NormedLinear')
-    )
+    classifier = dict(type='ltmm.NormedLinear', scale=16)
+    head = ConfigDict(type='ltmm.LongTailClsHead', num_classes=3, in_channels=8, classifier=classifier)
     cfg = toy_config(tmp_path, load_from=checkpoint)
     cfg.model.head = head
     cfg.custom_hooks.append(dict(type='ltmm.PostProcessHook', steps=[dict(type='ltmm.TauNorm')]))

@@ -4,11 +4,10 @@ from mmengine.runner import Runner
 from toy import toy_config
 
 
-@pytest.mark.parametrize('classifier', ['ltmm.Linear', 'ltmm.NormedLinear'])
+@pytest.mark.parametrize('classifier', [dict(type='ltmm.Linear'), dict(type='ltmm.NormedLinear', scale=16)])
 def test_training_in_bfloat16(tmp_path, classifier):
-    cfg = toy_config(
-        tmp_path, **{'optim_wrapper.type': 'ltmm.CPUAmpOptimWrapper', 'model.head.classifier': dict(type=classifier)}
-    )
+    options = {'optim_wrapper.type': 'ltmm.CPUAmpOptimWrapper', 'model.head.classifier': classifier}
+    cfg = toy_config(tmp_path, **options)
     runner = Runner.from_cfg(cfg)
     dtypes = []
     runner.model.head.fc.register_forward_hook(lambda module, args, out: dtypes.append(out.dtype))

@@ -14,9 +14,12 @@ def test_linear_layer_of_any_head(head):
     assert linear_layer(stacked := StackedLinearClsHead(4, 6, [5])) is stacked.layers[-1].fc
 
 
-@pytest.mark.parametrize('classifier', ['ltmm.NormedLinear', 'ltmm.ScaledLinear', 'ltmm.NearestMean'])
+@pytest.mark.parametrize(
+    'classifier',
+    [dict(type='ltmm.NormedLinear', scale=16), dict(type='ltmm.ScaledLinear'), dict(type='ltmm.NearestMean')],
+)
 def test_linear_layer_ignores_other_classifiers(classifier):
-    assert linear_layer(LongTailClsHead(4, 6, classifier=dict(type=classifier))) is None
+    assert linear_layer(LongTailClsHead(4, 6, classifier=classifier)) is None
 
 
 def test_linear_layer_must_be_unique():

@@ -38,7 +38,7 @@ INVALID = {
 
 def head_with(classifier):
     name, *without_bias = classifier.split(' ', 1)
-    options = dict(bias=False) if without_bias else {}
+    options = dict(bias=False) if without_bias else dict(scale=16) if name == 'NormedLinear' else {}
     head = LongTailClsHead(4, 6, classifier=dict(type=f'ltmm.{name}', **options)).eval()
     torch.nn.init.normal_(head.fc.weight)
     return head

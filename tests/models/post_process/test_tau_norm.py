@@ -29,9 +29,12 @@ def test_bias_is_ignored(head, features):
     torch.testing.assert_close(TauNorm(0.5)(head.fc(features), features, head), before)
 
 
-@pytest.mark.parametrize('classifier', ['NormedLinear', 'NearestMean', 'ScaledLinear'])
+@pytest.mark.parametrize(
+    'classifier',
+    [dict(type='ltmm.NormedLinear', scale=16), dict(type='ltmm.NearestMean'), dict(type='ltmm.ScaledLinear')],
+)
 def test_head_without_linear_layer_is_refused(classifier):
-    head = LongTailClsHead(4, 6, classifier=dict(type=f'ltmm.{classifier}'))
+    head = LongTailClsHead(4, 6, classifier=classifier)
     with pytest.raises(TypeError, match=r'got LongTailClsHead.* \(LWS\) and several experts use ltmm.LogitAdjustment'):
         TauNorm().check(head)
 
