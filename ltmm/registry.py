@@ -73,7 +73,7 @@ DATA_SAMPLERS = PluginRegistry(
 TRANSFORMS = PluginRegistry('transform', parent=mmengine_registry.TRANSFORMS, locations=['ltmm.datasets'])
 FUNCTIONS = PluginRegistry('function', parent=mmengine_registry.FUNCTIONS, locations=['ltmm.datasets'])
 MODELS = PluginRegistry('model', parent=mmengine_registry.MODELS, locations=MODEL_PACKAGES)
-OPTIM_WRAPPERS = PluginRegistry('optimizer_wrapper', parent=mmengine_registry.OPTIM_WRAPPERS, locations=['ltmm.engine'])
+OPTIM_WRAPPERS = PluginRegistry('optim_wrapper', parent=mmengine_registry.OPTIM_WRAPPERS, locations=['ltmm.engine'])
 PARAM_SCHEDULERS = PluginRegistry(
     'parameter scheduler', parent=mmengine_registry.PARAM_SCHEDULERS, locations=['ltmm.engine']
 )

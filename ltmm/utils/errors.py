@@ -20,6 +20,8 @@ class MissingInputError(InputError, RuntimeError):
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return ``' Did you mean a or b?'`` for the candidates similar to ``name``; an empty string if there are none."""
-    lower = {candidate.lower(): candidate for candidate in candidates}
-    similar = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.75)]
+    name, lower = name.lower(), {candidate.lower(): candidate for candidate in candidates}
+    swapped = [other for other in lower if sorted(other) == sorted(name)]  # difflib finds tua unlike tau
+    matches = dict.fromkeys([*swapped, *difflib.get_close_matches(name, lower, n=3, cutoff=0.75)])
+    similar = [lower[match] for match in matches][:3]
     return f' Did you mean {" or ".join(similar)}?' if similar else ''

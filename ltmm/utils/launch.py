@@ -1,18 +1,23 @@
 """Code shared by the tools: command-line arguments, config, runner, checkpoints."""
 
 import argparse
+import difflib
+import inspect
 import os
 import tempfile
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS
+from mmengine.registry import MODEL_WRAPPERS, RUNNERS
 from mmengine.runner import Runner
+from torch.nn.parallel import DistributedDataParallel
 
 from .checks import check
+from .console import import_all, quiet_imports, quiet_runner
 from .environment import EnvironmentProblem, check_environment
 from .errors import InputError, did_you_mean
 from .schedules import check_warm_up
@@ -20,6 +25,17 @@ from .schedules import check_warm_up
 __all__ = ['build_runner', 'check_checkpoint', 'common_parser', 'load_config', 'skip_broken_images', 'use_amp']
 
 PACKAGE = Path(__file__).resolve().parents[1]
+KEYS = {*inspect.signature(Runner.__init__).parameters, 'model_wrapper_cfg', 'custom_imports', 'runner_type', 'compile'}
+
+
+class ConfigOptions(DictAction):
+    """MMEngine's action of ``--cfg-options``, with a usage error for what is not ``key=value``."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (ValueError, AssertionError):
+            parser.error(f'{option_string} takes key=value, with balanced brackets, but got {" ".join(values)}')
 
 
 def common_parser(description: str) -> argparse.ArgumentParser:
@@ -33,7 +49,7 @@ def common_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         help='override settings of the config: key=value, dots for nested keys, key="[a,b]" for lists',
     )
     parser.add_argument(
@@ -42,6 +58,7 @@ def common_parser(description: str) -> argparse.ArgumentParser:
         metavar='N',
         help='skip at most N images per dataset that cannot be read; all images are loaded once to find them',
     )
+    parser.add_argument('--verbose', action='store_true', help='show environment, config and hooks on the console too')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
@@ -54,12 +71,15 @@ def load_config(args: argparse.Namespace) -> Config:
         folder = config.parent if config.parent.is_dir() else config.parent.parent
         siblings = [str(path) for path in folder.glob('*' if folder == config.parent else f'*/{config.name}')]
         raise FileNotFoundError(f'There is no config {config}.{did_you_mean(str(config), siblings)}')
+    if args.verbose:
+        os.environ['LTMM_VERBOSE'] = '1'
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     data_root = os.environ.pop('LTMM_DATA_ROOT', '')  # configs read it: an empty one counts as unset
     if data_root:
         os.environ['LTMM_DATA_ROOT'] = str(Path(data_root).expanduser())
     try:
-        cfg = Config.fromfile(args.config)
+        with quiet_imports():
+            cfg = Config.fromfile(args.config)
     except ImportError:  # for example, a base in mmdet
         check_environment(detection=True)
         raise
@@ -73,6 +93,7 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
+    _check_keys(cfg)
     if 'model' not in cfg:
         raise InputError(f'{config} has no `model`. Is it a base? Run a config that lists its bases in `_base_`.')
     if args.work_dir:
@@ -80,7 +101,9 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         folder = config.resolve().parent.name  # ce_r32.py is in several benchmarks
         cfg.work_dir = str(Path('work_dirs', folder, config.stem))
-    check_environment(detection=cfg.get('default_scope') == 'mmdet')
+    with quiet_imports():
+        check_environment(detection=cfg.get('default_scope') == 'mmdet')
+        import_all()
     if args.skip_broken is not None:
         skip_broken_images(cfg, args.skip_broken)
     _check_writable(Path(cfg.work_dir))
@@ -110,13 +133,18 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.get('launcher') == 'pytorch' and not torch.cuda.is_available():
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group('gloo')  # MMEngine keeps an existing group
-        cfg.model_wrapper_cfg = dict(
-            type='MMDistributedDataParallel',
-            device_ids=None,
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        wrapper = cfg.setdefault(
+            'model_wrapper_cfg',
+            dict(
+                type='MMDistributedDataParallel',
+                broadcast_buffers=False,
+                find_unused_parameters=cfg.get('find_unused_parameters', False),
+            ),
         )
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        wrapper_class = MODEL_WRAPPERS.get(wrapper['type'])
+        if wrapper_class is not None and issubclass(wrapper_class, DistributedDataParallel):
+            wrapper['device_ids'] = None  # MMEngine would give it a GPU
+    return quiet_runner(RUNNERS.get(cfg.get('runner_type', 'Runner'))).from_cfg(cfg)
 
 
 def use_amp(cfg: Config) -> None:
@@ -147,6 +175,17 @@ def _is_intact(path: Path) -> bool:
             return archive.testzip() is None  # torch.load does not compare the checksums
     except (zipfile.BadZipFile, NotImplementedError, OSError, RuntimeError, ValueError, zlib.error):
         return False
+
+
+def _check_keys(cfg: Config) -> None:
+    """Refuse a top-level key that nothing reads and that looks like a misspelling of one that MMEngine reads."""
+    for key in cfg.keys() - KEYS:
+        similar = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.85)
+        if similar and not key.startswith(('_', f'{similar[0]}_')):
+            raise InputError(
+                f'The config has a key {key!r}, which nothing reads. Did you mean {similar[0]}? Begin the name of a '
+                'variable of your own with an underscore.'
+            )
 
 
 def _drop_scope(value: object) -> None:

@@ -10,7 +10,12 @@ def test_input_errors_are_builtin_errors_too(error, builtin):
 
 @pytest.mark.parametrize(
     'name, expected',
-    [('balancedsoftmaxlos', ' Did you mean BalancedSoftmaxLoss?'), ('RIDElos', ' Did you mean RIDELoss?'), ('x', '')],
+    [
+        ('balancedsoftmaxlos', ' Did you mean BalancedSoftmaxLoss?'),
+        ('RIDElos', ' Did you mean RIDELoss?'),
+        ('tua', ' Did you mean tau?'),
+        ('x', ''),
+    ],
 )
 def test_did_you_mean(name, expected):
-    assert did_you_mean(name, ['BalancedSoftmaxLoss', 'RIDELoss']) == expected
+    assert did_you_mean(name, ['BalancedSoftmaxLoss', 'RIDELoss', 'tau']) == expected

@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 
 from ltmm.registry import HOOKS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 __all__ = ['InvalidLossHook']
 
@@ -27,6 +28,15 @@ class InvalidLossHook(Hook):
     def __init__(self, interval: int = 1) -> None:
         check(interval=(interval, 'int >= 1'))
         self.interval = interval
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuse a training without a batch, which would end at once without a loss."""
+        loader = runner.train_dataloader
+        if not len(loader):
+            raise InputError(
+                f'train_dataloader has no batch: {len(loader.sampler)} samples, batch_size={loader.batch_size}, '
+                f'drop_last={loader.drop_last}.'
+            )
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
