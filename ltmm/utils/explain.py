@@ -122,7 +122,7 @@ def _of_config(error: Exception, frames: list) -> str | None:
             child, path, line = path if new != path else child, new, None
         elif frame.f_code is Config.merge_from_dict.__code__:
             return f'InputError: --cfg-options: {_one_line(error)}'
-        elif path is not None and frame.f_code.co_filename == path:
+        elif path is not None and os.path.normpath(frame.f_code.co_filename) == path:
             line = number
     if any(frame.f_code is Config.fromfile.__code__ for frame, _ in frames) and path is None:
         if isinstance(error, ImportError) and error.__cause__:  # MMEngine's, which lists sys.path

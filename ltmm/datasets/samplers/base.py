@@ -2,23 +2,41 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import DefaultSampler
 from mmengine.logging import print_log
 
 from ltmm.datasets.labels.label_table import LabelTable
+from ltmm.registry import DATA_SAMPLERS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
 from .class_members import ClassMembers
 
-__all__ = ['ClassSampler', 'LongTailSampler']
+__all__ = ['BalancingSampler', 'ClassSampler', 'LongTailSampler', 'sampler_balances_classes']
 
 
-class LongTailSampler(DefaultSampler, ABC):
+class BalancingSampler:
+    """Mixin of samplers that say whether they balance the classes, before they are built."""
+
+    @classmethod
+    def balances_classes(cls, **settings: Any) -> bool:
+        """Whether a sampler of these settings draws rare classes more often than their share."""
+        return True
+
+
+def sampler_balances_classes(cfg: Mapping[str, Any]) -> bool:
+    """Ask the class of a sampler's config."""
+    settings = dict(cfg)
+    sampler = DATA_SAMPLERS.get(settings.pop('type'))
+    return sampler is not None and issubclass(sampler, BalancingSampler) and sampler.balances_classes(**settings)
+
+
+class LongTailSampler(BalancingSampler, DefaultSampler, ABC):
     """Base class for samplers that draw some samples more often than others.
 
     The order of an epoch depends on ``seed`` and ``epoch`` only and is the same on all ranks; rank r of R takes the

@@ -1,6 +1,7 @@
 """Deferred re-sampling (DRS): learn features from the original data first, then re-sample."""
 
 from collections.abc import Iterator, Sized
+from typing import Any
 
 from mmengine.dist import sync_random_seed
 from torch.utils.data import Sampler
@@ -9,11 +10,13 @@ from ltmm.registry import DATA_SAMPLERS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
+from .base import BalancingSampler, sampler_balances_classes
+
 __all__ = ['DeferredSampler']
 
 
 @DATA_SAMPLERS.register_module()
-class DeferredSampler(Sampler):
+class DeferredSampler(BalancingSampler, Sampler):
     """Switches from one sampler to another at a given epoch.
 
     Both samplers count the epochs from the start of the training.
@@ -30,6 +33,10 @@ class DeferredSampler(Sampler):
         start_epoch: First epoch of ``after``, counted from 0.
         seed: Seed of both samplers, the same on all ranks. Default: the seed of the runner.
     """
+
+    @classmethod
+    def balances_classes(cls, after: dict, **settings: Any) -> bool:
+        return sampler_balances_classes(after)
 
     def __init__(self, dataset: Sized, before: dict, after: dict, start_epoch: int, seed: int | None = None) -> None:
         check(start_epoch=(start_epoch, 'int >= 0'))

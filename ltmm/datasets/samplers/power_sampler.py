@@ -1,6 +1,7 @@
 """Sampling by a power of the class counts: instance-balanced, square-root, class-balanced and reversed sampling."""
 
 from collections.abc import Sized
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,10 @@ class PowerSampler(ClassSampler):
         dataset, length, seed, round_up: See :class:`ClassSampler`.
         power: q, any finite number.
     """
+
+    @classmethod
+    def balances_classes(cls, power: float, **settings: Any) -> bool:
+        return power < 1
 
     def __init__(
         self, dataset: Sized, power: float, length: int | None = None, seed: int | None = None, round_up: bool = True

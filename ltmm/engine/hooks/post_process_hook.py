@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ltmm.class_distribution import ClassDistribution
+from ltmm.engine.post_process.balanced_models import warn_if_balanced
 from ltmm.engine.post_process.split_outputs import train_split, val_split
 from ltmm.models.post_process import PostProcess
 from ltmm.models.state.class_distribution import UsesClassDistribution
@@ -58,6 +59,7 @@ class PostProcessHook(Hook):
             return
         self.is_attached = True
         for step in self.steps:
+            warn_if_balanced(step, unwrap_model(runner.model), runner.cfg)
             for head in step.heads(unwrap_model(runner.model)).values():
                 step.check(head)
                 step.attach(head)

@@ -25,6 +25,8 @@ from ltmm.utils.errors import InputError, MissingInputError
 from ltmm.utils.launch import check_checkpoint
 from ltmm.utils.wrappers import unwrap_model
 
+from .balanced_models import warn_if_balanced
+
 __all__ = ['PostProcessor', 'build_post_processor', 'post_process']
 
 
@@ -56,6 +58,7 @@ class PostProcessor:
         heads = step.heads(self.model)
         for head in heads.values():
             step.check(head)
+        warn_if_balanced(step, self.model, cfg)
         self._meta = self.runner.load_checkpoint(checkpoint).get('meta', {})
         refuse_missing_parameters(self.runner, step.replaces)
         self.distribution = self._find_distribution()

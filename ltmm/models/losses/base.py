@@ -132,7 +132,12 @@ class LogitLoss(NeedsWholeBatch, nn.Module):
     Args:
         loss_weight: Weight of the loss.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+
+    Attributes:
+        balances_classes: Whether a trained model needs no correction of the class prior.
     """
+
+    balances_classes = False
 
     def __init__(self, *, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
         super().__init__()

@@ -36,6 +36,8 @@ class PostProcess(nn.Module):
     """Whether the logits are computed from the features, so that corrections before this one would have no effect."""
     replaces: ClassVar[tuple[str, ...]] = ()
     """Prefixes of parameters that the correction replaces; a checkpoint may lack them."""
+    corrects_prior: ClassVar[bool] = False
+    """Whether the correction assumes a model that is biased to frequent classes."""
     processor: ClassVar[str] = 'ltmm.ClassifierPostProcessor'
     """Class in ``POST_PROCESSORS`` that fits, evaluates and writes the correction."""
     enabled: bool = True

@@ -66,6 +66,7 @@ class LogitAdjustment(UsesClassDistribution, PostProcess):
     """
 
     strength = 'tau'
+    corrects_prior = True
 
     def __init__(
         self,

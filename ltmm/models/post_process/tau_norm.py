@@ -44,6 +44,7 @@ class TauNorm(PostProcess):
     """
 
     strength = 'tau'
+    corrects_prior = True
     replaces_logits = True
 
     def __init__(self, tau: float = 1.0) -> None:

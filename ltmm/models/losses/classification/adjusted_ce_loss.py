@@ -105,6 +105,7 @@ class AdjustedCrossEntropyLoss(ClassPriorLoss):
     """
 
     accepts_soft_labels = True
+    balances_classes = True
     scale = 1.0
 
     def adjustment(self, distribution: ClassDistribution) -> dict[str, np.ndarray]:

@@ -42,6 +42,8 @@ class LDAMLoss(CosineLoss, AdjustedCrossEntropyLoss):
         **kwargs: Arguments of :class:`ClassPriorLoss`.
     """
 
+    balances_classes = False  # its margins alone leave a bias, which DRW removes
+
     def __init__(self, *, max_margin: float = 0.5, scale: float = 30.0, **kwargs: Any) -> None:
         check(max_margin=(max_margin, '> 0'), scale=(scale, '> 0'))
         self.max_margin, self.scale = max_margin, scale

@@ -67,6 +67,8 @@ class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
         per_rank: See ``normalize='weight_sum'``.
     """
 
+    balances_classes = True
+
     def __init__(
         self,
         *,

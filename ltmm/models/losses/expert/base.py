@@ -59,6 +59,7 @@ class ExpertLoss(UsesClassDistribution, Objective):
     num_experts: int | None = None
     num_views = 1
     accepts_soft_labels = False
+    balances_classes = True
 
     def __init__(
         self,

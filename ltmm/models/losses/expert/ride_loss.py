@@ -91,6 +91,11 @@ class RIDELoss(CosineLoss, NeedsWholeBatch, UsesProgress, ExpertLoss):
     def needs_whole_batch(self) -> bool:
         return self.reweight_epoch is not None  # the weights are normalized to sum 1
 
+    @property
+    def balances_classes(self) -> bool:
+        """Whether the loss is re-weighted at some time; its margins alone leave a bias."""
+        return self.reweight_epoch is not None
+
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         self.register_derived('margin', self.scale * ldam_margins(distribution.instance_counts, self.max_margin))
         self.register_derived('class_weight', distribution.weights('effective_number', beta=self.beta))

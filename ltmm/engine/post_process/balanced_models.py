@@ -1,0 +1,46 @@
+"""Warn of a correction of the class prior for a model that has learned without it."""
+
+import logging
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmpretrain.models.losses import CrossEntropyLoss
+from torch import nn
+
+from ltmm.datasets.samplers.base import sampler_balances_classes
+from ltmm.models.losses.base import LogitLoss
+from ltmm.models.losses.objective import Objective
+from ltmm.models.post_process import PostProcess
+
+__all__ = ['warn_if_balanced']
+
+
+def warn_if_balanced(step: PostProcess, model: nn.Module, cfg: Config) -> None:
+    """Warn if loss or sampler of the training have balanced the classes, so that the step would do it twice.
+
+    Args:
+        step: Correction.
+        model: Trained model.
+        cfg: Its config.
+    """
+    if not step.corrects_prior:
+        return
+    modules = [module for head in step.heads(model).values() for module in head.modules()]
+    balancing = [type(module).__name__ for module in modules if _balances_classes(module)]
+    sampler = (cfg.get('train_dataloader') or {}).get('sampler')
+    if sampler and sampler_balances_classes(sampler):
+        balancing.append(sampler['type'].removeprefix('ltmm.'))
+    if balancing:
+        name = type(step).__name__
+        print_log(
+            f'{balancing[0]} has balanced the classes in training already; {name} on top of it can cost ten points of '
+            f'accuracy. {name} is for models that were trained without balancing.',
+            'current',
+            logging.WARNING,
+        )
+
+
+def _balances_classes(module: nn.Module) -> bool:
+    if isinstance(module, (LogitLoss, Objective)):
+        return module.balances_classes
+    return isinstance(module, CrossEntropyLoss) and module.class_weight is not None
