@@ -45,6 +45,12 @@ class UsesProgress:
         """Iterations of the whole training."""
         return self._get('max_iters')
 
+    def __dir__(self) -> list[str]:
+        """Leave out what is not set: torch.jit.trace reads all that is listed."""
+        properties = {name for name, value in vars(UsesProgress).items() if isinstance(value, property)}
+        unset = {name for name in properties if self._progress.get(name) is None}
+        return [name for name in super().__dir__() if name not in unset]
+
     def _get(self, name: str) -> int:
         if self._progress.get(name) is None:
             raise MissingInputError(

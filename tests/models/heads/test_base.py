@@ -163,3 +163,20 @@ def test_experts_train_by_an_objective_alone():
     model = head('experts', loss=TWO_TERMS)
     terms = model.loss((torch.randn(3, 4, D),), samples(0, 1, 2, 0))
     assert len(terms) == 2 and all('loss' in name for name in terms)
+
+
+@pytest.mark.parametrize(
+    'head',
+    [
+        dict(loss=dict(type='ltmm.DeferredReweighting', loss=CE, start_epoch=1, kind='inverse')),
+        dict(type='ltmm.MultiExpertClsHead', num_experts=3, loss=dict(type='ltmm.MDCSLoss')),
+        dict(type='ltmm.MultiLabelClsHead', loss=dict(type='ltmm.SPLCLoss')),
+    ],
+)
+@pytest.mark.parametrize('is_trained', [True, False])
+def test_trace(head, is_trained):
+    head = MODELS.build({'type': 'ltmm.LongTailClsHead', 'num_classes': 3, 'in_channels': 8, **head}).eval()
+    if is_trained:
+        prepare(head, [9, 4, 1])
+    feats = (torch.randn(3, 4, 8) if 'Expert' in type(head).__name__ else torch.randn(4, 8),)
+    torch.testing.assert_close(torch.jit.trace(head, (feats,))(feats), head(feats))
