@@ -8,6 +8,7 @@ from typing import Any
 
 from mmdet.datasets import LVISV1Dataset
 from mmdet.datasets.transforms import LoadAnnotations
+from mmengine.fileio import exists
 from mmengine.logging import print_log
 
 from ltmm.datasets.labels.label_table import LabelTable
@@ -53,8 +54,11 @@ class LVISDataset(LVISV1Dataset):
 
     @property
     def metainfo(self) -> dict:
-        """Meta information; loads the annotation file of a lazily built dataset if the class names are unknown."""
-        if 'classes' not in self._metainfo:
+        """Meta information; loads the annotation file of a lazily built dataset if the class names are unknown.
+
+        Where there is no such file, as where mmdet's DetInferencer asks for a palette, they stay unknown.
+        """
+        if 'classes' not in self._metainfo and exists(self.ann_file, self.backend_args):
             self.full_init()
         return super().metainfo
 

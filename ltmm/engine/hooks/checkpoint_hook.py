@@ -9,6 +9,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
+from ltmm.models.state.class_distribution import move_to_meta
 from ltmm.registry import HOOKS
 from ltmm.utils import atomic_backend  # noqa: F401  (registers 'ltmm.atomic')
 from ltmm.utils.errors import InputError, did_you_mean
@@ -35,6 +36,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Convert values that need pickle to tensors and plain values."""
+        move_to_meta(checkpoint)
         for key in ('meta', 'message_hub', 'param_schedulers', 'optimizer'):
             if key in checkpoint:
                 checkpoint[key] = _to_plain(checkpoint[key])

@@ -15,7 +15,7 @@ from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.models.accepts import check_losses, detection_head_classes, heads_with_losses
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES, MultiLabelLoss
 from ltmm.models.losses.objective import Objective
-from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution
+from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution, move_to_state_dict
 from ltmm.registry import HOOKS
 from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
 from ltmm.utils.class_names import check_class_names, class_names_of
@@ -75,6 +75,7 @@ class ClassDistributionHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep the class names of the training data, to compare those of the test set."""
+        move_to_state_dict(checkpoint, unwrap_model(runner.model))
         self._loaded_names = class_names_of(checkpoint.get('meta'))
 
     def before_train(self, runner: Runner) -> None:

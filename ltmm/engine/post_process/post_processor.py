@@ -16,7 +16,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.engine.hooks.checkpoint_compatibility_hook import refuse_missing_parameters
 from ltmm.engine.runner.model_outputs import build_test_runner
 from ltmm.models.post_process import PostProcess
-from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution
+from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution, move_to_meta
 from ltmm.registry import MODELS, POST_PROCESSORS
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
@@ -155,8 +155,10 @@ class PostProcessor:
         state = {name: value.cpu() for name, value in self._state.items() if not name.startswith(old_parts)}
         step = dict(type=type(self.step).__name__, **self.step.settings())
         meta = dict(dataset_meta=self._meta.get('dataset_meta'), post_process=step, source=str(self.checkpoint))
+        content = dict(meta=meta, state_dict=state | new)
+        move_to_meta(content)
         file = io.BytesIO()
-        torch.save(dict(meta=meta, state_dict=state | new), file)
+        torch.save(content, file)
         return file.getvalue()
 
     def _log(self, text: str) -> None:

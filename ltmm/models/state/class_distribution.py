@@ -11,7 +11,9 @@ from ltmm.class_distribution import ClassDistribution, ClassDistributionError, m
 from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
 from ltmm.utils.errors import InputError
 
-__all__ = ['ClassDistributionBuffer', 'UsesClassDistribution']
+__all__ = ['ClassDistributionBuffer', 'UsesClassDistribution', 'move_to_meta', 'move_to_state_dict']
+
+TOP_LEVEL = 'class_distribution.'  # of a model without a module that takes the distribution
 
 
 class ClassDistributionBuffer(nn.Module):
@@ -53,6 +55,21 @@ class ClassDistributionBuffer(nn.Module):
 
     def extra_repr(self) -> str:
         return repr(self.get())
+
+
+def move_to_meta(checkpoint: dict) -> None:
+    """Keep the distribution of the model itself in ``meta``: elsewhere, a model without the hook takes the weights."""
+    state = checkpoint['state_dict']
+    own = {name.removeprefix(TOP_LEVEL): state.pop(name) for name in list(state) if name.startswith(TOP_LEVEL)}
+    if own:
+        checkpoint['meta']['class_distribution'] = own
+
+
+def move_to_state_dict(checkpoint: dict, model: nn.Module) -> None:
+    """Undo :func:`move_to_meta` for a model that has its distribution itself."""
+    own = (checkpoint.get('meta') or {}).get('class_distribution')
+    if own is not None and isinstance(getattr(model, 'class_distribution', None), ClassDistributionBuffer):
+        checkpoint['state_dict'].update({TOP_LEVEL + name: value for name, value in own.items()})
 
 
 class UsesClassDistribution:

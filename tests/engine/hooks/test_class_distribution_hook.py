@@ -7,6 +7,7 @@ from toy import COUNTS, toy_config
 from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
 from ltmm.datasets.labels import label_table
+from ltmm.registry import MODELS
 
 
 def trained(tmp_path, **overrides) -> Runner:
@@ -41,7 +42,12 @@ def test_a_model_without_any_consumer_carries_the_distribution_too(tmp_path):
     runner = trained(tmp_path, **{'model.head': head})
     assert runner.model.class_distribution.get() == ClassDistribution(COUNTS)
     checkpoint = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
-    assert ClassDistribution.from_state_dict(checkpoint['state_dict']) == ClassDistribution(COUNTS)
+    built_elsewhere = MODELS.build(runner.cfg.model)
+    assert checkpoint['state_dict'].keys() == built_elsewhere.state_dict().keys()
+    options = {'model.head': head, 'load_from': str(tmp_path / 'epoch_1.pth'), 'experiment_name': 'test'}
+    tested = Runner.from_cfg(toy_config(tmp_path, **options))
+    tested.test()
+    assert tested.model.class_distribution.get() == ClassDistribution(COUNTS)
 
 
 def test_explicit_counts_by_class_name(tmp_path):

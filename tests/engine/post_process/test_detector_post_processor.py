@@ -76,7 +76,8 @@ def test_hook_search_and_written_model_agree(trained, tmp_path):
     assert path == tmp_path / 'new.pth'
     assert figures_of_test(trained, path, 'written') == pytest.approx(hooked)
     content = torch.load(path, weights_only=True)
-    assert ClassDistribution.from_state_dict(content['state_dict']) == processor.distribution
+    own = {f'class_distribution.{name}': x for name, x in content['meta'].get('class_distribution', {}).items()}
+    assert ClassDistribution.from_state_dict(content['state_dict'] | own) == processor.distribution
     old = torch.load(checkpoint, weights_only=True)['state_dict']
     changed = {name for name, value in content['state_dict'].items() if not torch.equal(value, old[name])}
     assert content['state_dict'].keys() == old.keys() and changed == BIASES[kind]
