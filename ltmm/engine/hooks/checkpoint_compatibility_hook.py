@@ -9,6 +9,7 @@ from torch import nn
 from ltmm.models.layers.per_expert import single_name
 from ltmm.registry import HOOKS
 from ltmm.utils.errors import InputError
+from ltmm.utils.pretrained import refuse_unmatched_pretrained
 from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['CheckpointCompatibilityHook', 'refuse_missing_parameters']
@@ -21,11 +22,17 @@ class CheckpointCompatibilityHook(Hook):
     MMEngine loads the parameters that fit and only logs the others, so a test could report the accuracy of random
     weights. For a test, for validation without training and for a resumed training, different shapes, NaN and missing
     parameters are errors. For ``load_from`` in training, different shapes are a warning. Empty buffers take their size
-    from the checkpoint. Parameters with a prefix in ``replaces`` of another hook may be missing.
+    from the checkpoint. A ``Pretrained`` checkpoint of ``init_cfg`` that holds no parameter of its module is an error.
+    Parameters with a prefix in ``replaces`` of another hook may be missing.
     """
 
     def __init__(self) -> None:
         self.missing: list[str] = []
+
+    def before_run(self, runner: Runner) -> None:
+        """Watch the pretrained weights that the initialization of a training loads."""
+        if not _is_test(runner):
+            refuse_unmatched_pretrained(unwrap_model(runner.model))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare names and shapes before the weights are copied."""

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ltmm.models.layers.per_expert import single_name
 from ltmm.registry import HOOKS
 from ltmm.utils.errors import InputError
+from ltmm.utils.pretrained import pretrained_cfg
 from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['FreezeHook']
@@ -70,7 +70,7 @@ class FreezeHook(Hook):
         model = unwrap_model(runner.model)
         state = self._checkpoint.get('state_dict', self._checkpoint)
         shapes = {name.removeprefix('module.'): tensor.shape for name, tensor in state.items()}
-        pretrained = [name for name, module in model.named_modules() if _is_pretrained(module)]
+        pretrained = [name for name, module in model.named_modules() if pretrained_cfg(module)]
         for name, parameter in model.named_parameters():
             shape = shapes.get(name, shapes.get(single_name(name)))
             if not self._freezes(name) or shape == parameter.shape:
@@ -99,8 +99,3 @@ class FreezeHook(Hook):
 def _contains(prefix: str, name: str) -> bool:
     """Whether a parameter or module is, or belongs to, the module ``prefix``; '' is the whole model."""
     return not prefix or name == prefix or name.startswith(prefix + '.')
-
-
-def _is_pretrained(module: nn.Module) -> bool:
-    cfg = getattr(module, 'init_cfg', None)
-    return any(c.get('type') == 'Pretrained' for c in (cfg if isinstance(cfg, list) else [cfg or {}]))
