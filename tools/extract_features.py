@@ -22,12 +22,13 @@ def main() -> None:
         choices=['train', 'val', 'test'],
         help='default: all in the config, without val if it is the test set',
     )
+    parser.add_argument('--allow-random', action='store_true', help='extract features of random weights too')
     args = parser.parse_args()
     cfg = load_config(args)
 
     from ltmm.engine.stages.feature_extraction import extract_splits
 
-    extract_splits(cfg, args.checkpoint, args.out, args.splits)
+    extract_splits(cfg, args.checkpoint, args.out, args.splits, args.allow_random)
 
 
 if __name__ == '__main__':

@@ -48,7 +48,7 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, ImportError):
         return _one_line(error)
     builds = [Build.of(frame) for frame, _ in frames if frame.f_code is build_from_cfg.__code__]
-    if text := _of_type(error, frames) or _of_argument(error, builds) or _of_value(builds):
+    if text := _of_type(error, frames) or _of_argument(error, builds) or _of_value(builds) or _of_width(error, frames):
         return f'InputError: {text}'
     owners = _metrics_and_transforms(frames) or [build.name for build in builds if build.cls]
     if not owners:
@@ -206,6 +206,18 @@ def _of_value(builds: list[Build]) -> str | None:
     if not builds or builds[-1].cls or (isinstance(builds[-1].cfg, (dict, Config)) and 'type' in builds[-1].cfg):
         return None
     return f'expected dict(type=...), but got {_short(builds[-1].cfg)}.{_asked_by(builds)}'
+
+
+def _of_width(error: Exception, frames: list) -> str | None:
+    """Features of another width than a linear layer of a head."""
+    match = re.match(r'mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)', str(error))
+    names = [type(frame.f_locals.get('self')).__name__ for frame, _ in frames]
+    heads = [name for name in names if name.endswith('Head')]
+    if not match or not heads:
+        return None
+    num, got, expected = match.groups()
+    hint = 'A backbone that pools already needs no pooling neck.' if got == '1' else 'Set in_channels, or the neck.'
+    return f'{heads[-1]}: expected features (N, {expected}), but got ({num}, {got}). {hint}'
 
 
 def _asked_by(builds: list[Build]) -> str:

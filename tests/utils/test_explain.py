@@ -45,6 +45,10 @@ CONFIGS = {
     'syntax of a base': ("_base_ = ['./bad.py']", 'bad.py, line 1: SyntaxError'),
     'name': ('\nx = undefined', "cfg.py, line 3: NameError: name 'undefined'"),
     'missing base': ("_base_ = ['./absent.py']", 'cfg.py: there is no base '),
+    'width of the features': (
+        "model = dict(head=dict(_delete_=True, type='LinearClsHead', num_classes=3, in_channels=9))",
+        'LinearClsHead: expected features (N, 9), but got (8, 8)',
+    ),
     'custom import': (
         "custom_imports = dict(imports=['toyy'])",
         "custom_imports: ModuleNotFoundError: No module named 'toyy'",

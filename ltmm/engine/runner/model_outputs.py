@@ -138,6 +138,11 @@ def features_and_labels(
         raise InputError(
             f'Expected features of shape (N, D), but got {got}. A neck such as GlobalAveragePooling is missing.'
         )
+    if features.size(1) == 1:
+        raise InputError(
+            f'Expected features of shape (N, D), but got {tuple(features.shape)}, one number per image. A backbone '
+            'that pools already, such as a ViT, needs no pooling neck.'
+        )
     label = torch.cat([sample.gt_label for sample in data_samples])
     if len(label) != len(features):
         raise InputError(f'Expected one label per sample, but got {len(label)} for {len(features)} samples.')
@@ -145,22 +150,25 @@ def features_and_labels(
 
 
 @torch.no_grad()
-def model_outputs(model: nn.Module, loader: DataLoader, with_logits: bool = True) -> Iterator[ModelOutputs]:
+def model_outputs(
+    model: nn.Module, loader: DataLoader, with_logits: bool = True, tries_head: bool = False
+) -> Iterator[ModelOutputs]:
     """Compute the outputs of a classifier batch by batch, float32 on the CPU, with a progress bar.
 
     Args:
         model: Classifier; it is put into evaluation mode.
         loader: See :func:`build_test_loader`.
         with_logits: Compute the logits too.
+        tries_head: Compute those of the first batch at least: a head of another width refuses the features.
     """
     head = classification_head(model, 'model_outputs()')
     model.eval()
     bar = ProgressBar(len(loader)) if get_rank() == 0 else None
-    for batch in loader:
+    for number, batch in enumerate(loader):
         data = model.data_preprocessor(batch, False)
         stages = model.extract_feat(data['inputs'])
         features, label = features_and_labels(head, stages, data['data_samples'])
-        logits = head(stages).float().cpu() if with_logits else None
+        logits = head(stages).float().cpu() if with_logits or (tries_head and not number) else None
         yield ModelOutputs(features.cpu(), logits, label.cpu())
         if bar is not None:
             bar.update()

@@ -22,6 +22,7 @@ from ltmm.registry import STAGES
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
+from ltmm.utils.pretrained import random_parameters, refuse_unmatched_pretrained
 from ltmm.utils.wrappers import unwrap_model
 
 from .base import Stage
@@ -41,9 +42,11 @@ class FeatureExtractionStage(Stage):
     Args:
         splits: ``'train'``, ``'val'`` and ``'test'``. Default: all of the config, ``'val'`` only if it is not the test
             set.
+        allow_random: Extract features of random weights too.
     """
 
     splits: Sequence[str] | None = None
+    allow_random: bool = False
 
     @property
     def result(self) -> Path:
@@ -58,7 +61,7 @@ class FeatureExtractionStage(Stage):
 
     def run(self, previous: Path | None) -> None:
         self.log(f'extracts the features of {previous or "init_cfg"}')
-        extract_splits(self.cfg, previous, self.result, self.splits)
+        extract_splits(self.cfg, previous, self.result, self.splits, self.allow_random)
 
 
 def splits_of(cfg: Config, splits: Sequence[str] | None = None) -> dict[str, dict]:
@@ -71,7 +74,13 @@ def splits_of(cfg: Config, splits: Sequence[str] | None = None) -> dict[str, dic
     return {split: datasets[split] for split in splits or datasets}
 
 
-def extract_splits(cfg: Config, checkpoint: Path | str | None, folder: Path, splits: Sequence[str] | None) -> None:
+def extract_splits(
+    cfg: Config,
+    checkpoint: Path | str | None,
+    folder: Path,
+    splits: Sequence[str] | None = None,
+    allow_random: bool = False,
+) -> None:
     """Write the features of all splits.
 
     Args:
@@ -79,17 +88,28 @@ def extract_splits(cfg: Config, checkpoint: Path | str | None, folder: Path, spl
         checkpoint: Its checkpoint; None takes the weights of ``init_cfg``.
         folder: Where to write.
         splits: See :class:`FeatureExtractionStage`.
+        allow_random: See :class:`FeatureExtractionStage`.
     """
     datasets = splits_of(cfg, splits)
     runner = build_test_runner(cfg)
+    origin = str(checkpoint or 'init_cfg')
     if checkpoint:
         runner.load_checkpoint(str(checkpoint))
     else:
+        model = unwrap_model(runner.model)
+        random = [name for name in random_parameters(model) if not name.startswith('head.')]
+        if random and not allow_random:
+            raise InputError(
+                f'Without a checkpoint, {len(random)} parameters of the features would be random, {random[0]} first. '
+                "Give a checkpoint, or init_cfg=dict(type='Pretrained', ...) in the config; --allow-random takes them."
+            )
+        origin = 'random weights' if random else origin
+        refuse_unmatched_pretrained(model)
         runner._init_model_weights()
     for split, dataset in datasets.items():
         loader = build_test_loader(cfg, dataset)
         runner.logger.info(f'{split}: {len(loader.dataset)} images')
-        source = dict(config=cfg.filename, checkpoint=str(checkpoint or 'init_cfg'))
+        source = dict(config=cfg.filename, checkpoint=origin)
         info = extract_features(unwrap_model(runner.model), loader, folder, split, source)
         if is_main_process():
             print(f'{folder}: {split}, {info["num_samples"]} x {info["width"]}, {len(info["classes"])} classes')
@@ -122,7 +142,7 @@ def extract_features(
     unfinished = files['features'].with_suffix('.npy.part')
     features, row = None, rank
     try:
-        for batch in model_outputs(model, loader, with_logits=False):
+        for batch in model_outputs(model, loader, with_logits=False, tries_head=True):
             if features is None:
                 features = _open(unfinished, (len(table), batch.features.size(1)), rank)
             features[row : row + num_ranks * len(batch.label) : num_ranks] = batch.features.numpy()

@@ -140,6 +140,19 @@ class LongTailHeadMixin(ChecksLosses, UsesClassDistribution):
         self.init_class_distribution(class_counts, num_classes)
         self.init_aux_losses(self.loss_module, aux_losses)
 
+    def checked_features(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """Return the input of the classifier, (N, D), if its width is ``in_channels``."""
+        features = self.pre_logits(feats)
+        if features.dim() == 2 and features.size(1) == self.in_channels > 1:
+            return features
+        hint = 'A neck is missing.' if features.dim() != 2 else f'Set in_channels={features.size(1)}.'
+        if features.dim() == 2 and features.size(1) == 1:
+            hint = 'A backbone that pools already, such as a ViT, needs no pooling neck.'
+        raise InputError(
+            f'{type(self).__name__}: expected features (N, in_channels={self.in_channels}), but got '
+            f'{tuple(features.shape)}. {hint}'
+        )
+
     def labels_of(self, data_samples: Sequence[DataSample]) -> Tensor:
         """Return class indices, (N,), or soft labels, (N, C)."""
         if 'gt_score' in data_samples[0]:

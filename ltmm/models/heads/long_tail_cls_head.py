@@ -109,14 +109,7 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
         return self.loss_module(cls_score, label, avg_factor=len(cls_score))
 
     def _logits(self, feats: tuple[Tensor, ...]) -> Tensor:
-        features = self.pre_logits(feats)
-        if features.dim() != 2 or features.size(1) != self.in_channels:
-            hint = f'Set in_channels={features.size(1)}.' if features.dim() == 2 else 'A neck is missing.'
-            raise InputError(
-                f'{type(self).__name__}: expected features (N, in_channels={self.in_channels}), but got '
-                f'{tuple(features.shape)}. {hint}'
-            )
-        return self.fc(features)
+        return self.fc(self.checked_features(feats))
 
     def _get_predictions(self, cls_score: Tensor, data_samples: list[DataSample | None] | None) -> list[DataSample]:
         predictions = super()._get_predictions(cls_score, data_samples)

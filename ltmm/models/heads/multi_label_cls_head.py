@@ -61,7 +61,7 @@ class MultiLabelClsHead(LongTailHeadMixin, MMPretrainMultiLabelClsHead):
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Return logits (N, C) of the last stage's features (N, D)."""
-        return self.fc(self.pre_logits(feats))
+        return self.fc(self.checked_features(feats))
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs: Tensor) -> dict[str, Tensor]:
         """Compute the losses.
@@ -71,7 +71,7 @@ class MultiLabelClsHead(LongTailHeadMixin, MMPretrainMultiLabelClsHead):
             data_samples: Labels of the N images.
             kwargs: Further fields of :class:`LossInputs`, such as ``teacher_logits``.
         """
-        features = self.pre_logits(feats)
+        features = self.checked_features(feats)
         inputs = LossInputs(
             label=self.labels_of(data_samples),
             cls_score=self.fc(features),
