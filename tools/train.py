@@ -21,9 +21,8 @@ def main() -> None:
     args = parser.parse_args()
     cfg = load_config(args)
     lock_work_dir(cfg.work_dir)
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
+    if args.resume and (checkpoint := latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume):
+        cfg.resume, cfg.load_from = True, checkpoint
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:

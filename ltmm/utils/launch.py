@@ -1,12 +1,10 @@
-"""Code shared by the tools: command-line arguments, config, runner, checkpoints."""
+"""Code shared by the tools: command-line arguments, config, runner."""
 
 import argparse
 import difflib
 import inspect
 import os
 import tempfile
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,15 @@ from mmengine.registry import MODEL_WRAPPERS, RUNNERS
 from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
 
+from .checkpoints import check_checkpoint, forbid_code, use_safe_loader
 from .checks import check
 from .console import import_all, quiet_imports, quiet_runner
 from .environment import EnvironmentProblem, check_environment
 from .errors import InputError, did_you_mean
 from .schedules import check_warm_up
+from .work_dir import latest_checkpoint
 
-__all__ = ['build_runner', 'check_checkpoint', 'common_parser', 'load_config', 'skip_broken_images', 'use_amp']
+__all__ = ['build_runner', 'common_parser', 'load_config', 'skip_broken_images', 'use_amp']
 
 PACKAGE = Path(__file__).resolve().parents[1]
 KEYS = {*inspect.signature(Runner.__init__).parameters, 'model_wrapper_cfg', 'custom_imports', 'runner_type', 'compile'}
@@ -60,12 +60,18 @@ def common_parser(description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument('--verbose', action='store_true', help='show environment, config and hooks on the console too')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='run the code in checkpoints and .pkl files; without it they are read as data only, see SECURITY.md',
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
 
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config with the overrides of the command line, and check the installation and the work directory."""
+    forbid_code(trust=args.trust)
     config = Path(args.config)
     if not config.is_file():
         folder = config.parent if config.parent.is_dir() else config.parent.parent
@@ -122,7 +128,11 @@ def skip_broken_images(cfg: Config, max_broken: int) -> None:
 
 def build_runner(cfg: Config) -> Runner:
     """Build the runner; distributed runs on CPUs use gloo, which MMEngine's launcher does not support."""
+    use_safe_loader()
     check_warm_up(cfg)
+    if cfg.get('resume') and not cfg.get('load_from'):
+        cfg.load_from = latest_checkpoint(cfg.work_dir)
+        cfg.resume = cfg.load_from is not None
     if cfg.get('load_from'):
         check_checkpoint(cfg.load_from)
     if cfg.get('launcher') in ('slurm', 'mpi') and not torch.cuda.is_available():
@@ -154,27 +164,6 @@ def use_amp(cfg: Config) -> None:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     else:
         cfg.optim_wrapper.type = 'ltmm.CPUAmpOptimWrapper'
-
-
-def check_checkpoint(path: str | Path) -> None:
-    """Raise an InputError if the file is truncated, altered or not a checkpoint."""
-    path = Path(path)
-    if not path.is_file():  # a URL, or missing: torch reports that
-        return
-    with path.open('rb') as file:
-        start = file.read(2)
-    if not (start == b'PK' and zipfile.is_zipfile(path)) and start[:1] != b'\x80':  # zip, or pickle before torch 1.6
-        raise InputError(f'{path} is truncated or not a checkpoint ({path.stat().st_size:,} bytes).')
-    if start == b'PK' and not _is_intact(path):
-        raise InputError(f'{path} is damaged: its content does not have the checksum it was written with.')
-
-
-def _is_intact(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None  # torch.load does not compare the checksums
-    except (zipfile.BadZipFile, NotImplementedError, OSError, RuntimeError, ValueError, zlib.error):
-        return False
 
 
 def _check_keys(cfg: Config) -> None:

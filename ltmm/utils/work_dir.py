@@ -8,8 +8,8 @@ from pathlib import Path
 import torch.distributed as dist
 from filelock import FileLock, Timeout
 
+from .checkpoints import check_checkpoint
 from .errors import InputError
-from .launch import check_checkpoint
 
 __all__ = ['latest_checkpoint', 'lock_work_dir']
 

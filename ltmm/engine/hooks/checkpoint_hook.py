@@ -1,5 +1,6 @@
 """Checkpoints that are written atomically and load with ``weights_only=True``."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,18 @@ class SafeCheckpointHook(CheckpointHook):
         for name, value in scalars.items():
             if isinstance(value, dict):
                 scalars[name] = HistoryBuffer(value['history'].tolist(), value['counts'].tolist())
+
+    def before_train(self, runner: Runner) -> None:
+        """Take over from a resumed checkpoint only names of files in the own folder, since the hook deletes them."""
+        info = runner.message_hub.runtime_info
+        if 'keep_ckpt_ids' in info:
+            info['keep_ckpt_ids'] = [step for step in info['keep_ckpt_ids'] if isinstance(step, int)]
+        super().before_train(runner)
+        if self.save_best:
+            several = len(self.key_indicators) > 1
+            paths = dict(self.best_ckpt_path_dict) if several else {None: self.best_ckpt_path}
+            own = {key: os.path.join(self.out_dir, os.path.basename(path or '')) for key, path in paths.items()}
+            self._set_best({key: path if self.file_backend.isfile(path) else None for key, path in own.items()})
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         stale, previous = None, self.last_ckpt

@@ -19,10 +19,10 @@ from ltmm.models.post_process import PostProcess
 from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution, move_to_meta
 from ltmm.registry import MODELS, POST_PROCESSORS
 from ltmm.utils.atomic_backend import AtomicLocalBackend
+from ltmm.utils.checkpoints import check_checkpoint
 from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
 from ltmm.utils.class_names import class_names_of
 from ltmm.utils.errors import InputError, MissingInputError
-from ltmm.utils.launch import check_checkpoint
 from ltmm.utils.wrappers import unwrap_model
 
 from .balanced_models import warn_if_balanced

@@ -13,8 +13,9 @@ from mmengine.dist import barrier, is_main_process
 
 from ltmm.registry import STAGES
 from ltmm.utils.atomic_backend import AtomicLocalBackend
+from ltmm.utils.checkpoints import check_checkpoint
 from ltmm.utils.errors import InputError, did_you_mean
-from ltmm.utils.launch import check_checkpoint, load_config, use_amp
+from ltmm.utils.launch import load_config, use_amp
 
 from .base import Stage
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from ltmm.utils.checkpoints import use_safe_loader
 from ltmm.utils.errors import InputError, MissingInputError
 
 __all__ = ['TeacherMixin']
@@ -67,6 +68,7 @@ class TeacherMixin:
 def _load(teacher: nn.Module, checkpoint: str) -> None:
     from mmengine.runner import load_checkpoint  # slow to import, and not needed to build a model
 
+    use_safe_loader()
     loaded = load_checkpoint(teacher, checkpoint, map_location='cpu')
     loaded = {name.removeprefix('module.'): tensor for name, tensor in loaded.get('state_dict', loaded).items()}
     for name, parameter in teacher.named_parameters():
