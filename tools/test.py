@@ -3,27 +3,30 @@
 from pathlib import Path
 
 import mmengine
-from mmengine.evaluator import DumpResults
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.utils.cli import one_line_errors
 from ltmm.utils.launch import build_runner, common_parser, load_config
+from ltmm.utils.predictions import DumpPredictions
 
 
 def main() -> None:
     parser = common_parser('Evaluate a checkpoint.')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', help='write the metrics to this .json file, or the predictions to this .pkl file')
+    parser.add_argument('--out', help='write the metrics to this .json file, or the predictions to this .npz file')
     args = parser.parse_args()
-    if args.out and Path(args.out).suffix not in ('.json', '.pkl'):
-        parser.error(f'--out takes a .json file (metrics) or a .pkl file (predictions), but got {args.out}')
+    if args.out and Path(args.out).suffix not in ('.json', '.npz'):
+        parser.error(
+            f'--out takes a .json file (metrics) or a .npz file (predictions), but got {args.out}. A .pkl file, which '
+            "runs code when it is read: test_evaluator=[..., dict(type='DumpDetResults', out_file_path='x.pkl')]"
+        )
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
     if args.amp:
         cfg.test_cfg.fp16 = True
     runner = build_runner(cfg)
-    if args.out and args.out.endswith('.pkl'):
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    if args.out and args.out.endswith('.npz'):
+        runner.test_evaluator.metrics.append(DumpPredictions(args.out))
     metrics = runner.test()
     if args.out and args.out.endswith('.json') and runner.rank == 0:
         mmengine.dump(metrics, args.out, indent=2)

@@ -1,13 +1,14 @@
 import json
 import runpy
 
-import mmengine
 import pytest
 import torch
 from mmengine.runner import Runner
 from PIL import Image
 from toy import ROOT
 from toy_lvis import detector_config, lvis_content, write_lvis
+
+from ltmm.utils.predictions import read_predictions, write_predictions
 
 
 def tool(*args):
@@ -22,14 +23,14 @@ def data(tmp_path):
 
 @pytest.fixture
 def results(tmp_path):
-    """A .pkl file of `tools/test.py --out`, and a .json file in COCO format."""
+    """A .npz file of `tools/test.py --out`, and a .json file in COCO format."""
     (oar,) = (a for a in lvis_content()['annotations'] if a['category_id'] == 9)
     record = dict(image_id=10, category_id=9, score=0.9, bbox=oar['bbox'])
     (tmp_path / 'after.json').write_text(json.dumps([record]))
     x, y, w, h = oar['bbox']
     pred = dict(bboxes=torch.tensor([[x, y, x + w, y + h]]), scores=torch.tensor([0.4]), labels=torch.tensor([3]))
-    mmengine.dump([dict(img_id=10, pred_instances=pred)], tmp_path / 'before.pkl')
-    return tmp_path / 'before.pkl', tmp_path / 'after.json'
+    write_predictions([dict(img_id=10, pred_instances=pred)], tmp_path / 'before.npz')
+    return tmp_path / 'before.npz', tmp_path / 'after.json'
 
 
 def test_two_file_formats(data, results, tmp_path, capsys):
@@ -45,8 +46,9 @@ def test_two_file_formats(data, results, tmp_path, capsys):
 def test_checkpoint(data, tmp_path):
     cfg = detector_config(tmp_path / 'run', data)
     Runner.from_cfg(cfg).train()
-    checkpoint = tmp_path / 'run/epoch_1.pth'
-    tool(data / 'annotations.json', data, 'kite', checkpoint, '--score-thr', 0, '--out', tmp_path / 'kite.png')
+    cfg.dump(tmp_path / 'cfg.py')
+    runs = [tmp_path / 'run/epoch_1.pth', '--configs', tmp_path / 'cfg.py']
+    tool(data / 'annotations.json', data, 'kite', *runs, '--score-thr', 0, '--out', tmp_path / 'kite.png')
     assert Image.open(tmp_path / 'kite.png').width > 700
 
 
@@ -56,18 +58,21 @@ def test_checkpoint(data, tmp_path):
         (dict(class_name='oars'), "has no class 'oars'. Did you mean oar"),
         (dict(options=['--names', 'one']), '2 different names, one per run'),
         (dict(options=['--image-ids', 99]), 'has no image 99'),
+        (dict(options=['--configs', 'cfg.py']), 'one config per checkpoint'),
+        (dict(runs=['after.pth']), 'one config per checkpoint, or one for all, but got 0 for after.pth'),
         (dict(folder='nowhere'), 'There is no image nowhere/train2017/000000000010.png'),
     ],
 )
 def test_invalid_arguments(data, results, change, message):
     folder, name = change.get('folder', data), change.get('class_name', 'oar')
+    runs = change.get('runs', results)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        tool(data / 'annotations.json', folder, name, *results, *change.get('options', ()))
+        tool(data / 'annotations.json', folder, name, *runs, *change.get('options', ()))
 
 
 def test_predictions_of_more_classes(data, results, tmp_path):
-    samples = mmengine.load(results[0])
+    samples = read_predictions(results[0])
     samples[0]['pred_instances']['labels'] += 3
-    mmengine.dump(samples, tmp_path / 'wide.pkl')
-    with pytest.raises(ValueError, match='wide.pkl has class 6, but the test set has 4 classes'):
-        tool(data / 'annotations.json', data, 'oar', tmp_path / 'wide.pkl')
+    write_predictions(samples, tmp_path / 'wide.npz')
+    with pytest.raises(ValueError, match='wide.npz has class 6, but the test set has 4 classes'):
+        tool(data / 'annotations.json', data, 'oar', tmp_path / 'wide.npz')

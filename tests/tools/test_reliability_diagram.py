@@ -1,6 +1,5 @@
 import runpy
 
-import mmengine
 import pytest
 import torch
 from mmengine.runner import Runner
@@ -8,6 +7,7 @@ from PIL import Image
 from toy import ROOT, toy_config
 
 from ltmm.evaluation.functional import calibration_bins
+from ltmm.utils.predictions import read_predictions, write_predictions
 
 
 def tool(*args):
@@ -20,12 +20,12 @@ def figures(text):
 
 @pytest.fixture
 def predictions(tmp_path):
-    """A .pkl file of `tools/test.py --out`."""
+    """A .npz file of `tools/test.py --out`."""
     generator = torch.Generator().manual_seed(0)
     score = torch.randn(60, 5, generator=generator).softmax(1)
     samples = [dict(gt_label=torch.tensor([i % 5]), pred_score=score[i]) for i in range(60)]
-    mmengine.dump(samples, tmp_path / 'predictions.pkl')
-    return tmp_path / 'predictions.pkl'
+    write_predictions(samples, tmp_path / 'predictions.npz')
+    return tmp_path / 'predictions.npz'
 
 
 def test_predictions(predictions, tmp_path, capsys):
@@ -50,11 +50,11 @@ def test_checkpoint(tmp_path, capsys):
     assert out.exists()
 
 
-@pytest.mark.parametrize('args', [['config.py'], ['predictions.pkl', 'epoch_1.pth']])
+@pytest.mark.parametrize('args', [['config.py'], ['predictions.npz', 'epoch_1.pth']])
 def test_wrong_number_of_files(args, capsys):
     with pytest.raises(SystemExit):
         tool(*args)
-    assert 'expected CONFIG and CHECKPOINT, or one .pkl or .csv file' in capsys.readouterr().err
+    assert 'expected CONFIG and CHECKPOINT, or one .npz or .csv file' in capsys.readouterr().err
 
 
 def test_bins_of_the_metric(tmp_path, capsys):
@@ -65,8 +65,8 @@ def test_bins_of_the_metric(tmp_path, capsys):
 
 
 def test_predictions_that_are_not_probabilities(predictions):
-    samples = mmengine.load(predictions)
+    samples = read_predictions(predictions)
     samples[3]['pred_score'] = samples[3]['pred_score'] - 1
-    mmengine.dump(samples, predictions)
+    write_predictions(samples, predictions)
     with pytest.raises(ValueError, match='Expected `pred_score` to be probabilities'):
         tool(predictions)

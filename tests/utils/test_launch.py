@@ -64,9 +64,9 @@ def test_invalid_input_is_one_line(config, tmp_path, error_line, options, words)
     assert not list((tmp_path / 'run').glob('*.pth'))
 
 
-def test_out_must_be_json_or_pkl(error_line, capsys):
+def test_out_must_be_json_or_npz(error_line, capsys):
     assert error_line('test.py', 'cfg.py', 'x.pth', '--out', 'metrics.txt') == '2'
-    assert '.json file (metrics) or a .pkl file' in capsys.readouterr().err
+    assert '.json file (metrics) or a .npz file' in capsys.readouterr().err
 
 
 def test_scope_of_an_external_base_is_dropped(config, tmp_path):

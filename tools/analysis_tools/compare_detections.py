@@ -1,9 +1,9 @@
 """Draw the objects of one class, such as a rare one, and the detections of several detectors.
 
-python tools/analysis_tools/compare_detections.py ANNOTATIONS IMAGE_FOLDER CLASS BEFORE.pth AFTER.pth --out mug.png
+python tools/analysis_tools/compare_detections.py ANNOTATIONS IMAGE_FOLDER CLASS BEFORE.npz AFTER.pth --configs AFTER.py
 
-Each run is a checkpoint that ltmm trained (it contains its config), the .pkl file of `tools/test.py --out`, or a .json
-file of results in COCO format.
+Each run is a checkpoint, the .npz file of `tools/test.py --out`, or a .json file of results in COCO format. Checkpoints
+need their configs: the config inside is code of whoever wrote the file, and not executed.
 """
 
 import argparse
@@ -12,10 +12,8 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import mmcv
-import mmengine
 import numpy as np
 import torch
-from mmengine.config import Config
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.datasets.labels.lvis_annotations import category_ids, read_lvis_annotations
@@ -23,7 +21,8 @@ from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
 from ltmm.utils.cli import one_line_errors
 from ltmm.utils.environment import check_environment
 from ltmm.utils.errors import InputError, did_you_mean
-from ltmm.utils.launch import check_checkpoint
+from ltmm.utils.launch import common_parser, load_config
+from ltmm.utils.predictions import read_predictions
 from ltmm.visualization.detection_comparison import plot_detections
 
 
@@ -32,7 +31,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('ann_file', help='annotation file of the test set, in LVIS or COCO format')
     parser.add_argument('image_folder', type=Path, help='folder to which the paths in the annotation file are relative')
     parser.add_argument('class_name', help='name of the class in the annotation file')
-    parser.add_argument('runs', nargs='+', type=Path, help='.pth, .pkl or .json files, one per column')
+    parser.add_argument('runs', nargs='+', type=Path, help='.pth, .npz or .json files, one per column')
+    parser.add_argument(
+        '--configs', nargs='+', type=Path, default=[], help='configs of the .pth files: one per file, or one for all'
+    )
     parser.add_argument('--names', nargs='+', help='names of the runs; default: folder and name of the files')
     parser.add_argument('--num-images', type=int, default=5, help='draw the first images with the class')
     parser.add_argument('--image-ids', nargs='+', type=int, help='draw these images instead')
@@ -40,6 +42,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='device for checkpoints'
     )
+    parser.add_argument('--trust', action='store_true', help='run the code in checkpoints')
     parser.add_argument('--out', type=Path, default=Path('detections.png'), help='image file (.png, .pdf, .svg)')
     return parser.parse_args(argv)
 
@@ -57,11 +60,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = chosen_images(args, ground_truth, ids[args.class_name])
     by_id = {image['id']: image for image in content['images']}
     paths = {image_id: image_path(by_id[image_id], args.image_folder) for image_id in chosen}
-    runs = {name: read_detections(run, paths, ids, ground_truth, args.device) for name, run in zip(names, args.runs)}
+    configs = configs_of(args)
+    runs = {
+        name: read_detections(run, configs.get(run), args, paths, ids, ground_truth)
+        for name, run in zip(names, args.runs)
+    }
     pixels = [(image_id, mmcv.imread(path, channel_order='rgb')) for image_id, path in paths.items()]
     title = f'{args.class_name}: score at least {args.score_thr:g}; green: IoU at least 0.5 with an object'
     path = plot_detections(ground_truth, runs, ids[args.class_name], pixels, args.out, args.score_thr, title)
     print(f'Wrote {path}')
+
+
+def configs_of(args: argparse.Namespace) -> dict[Path, Path]:
+    """Return the config of each checkpoint."""
+    checkpoints = [run for run in args.runs if run.suffix not in ('.json', '.npz')]
+    if len(args.configs) not in ({1, len(checkpoints)} if checkpoints else {0}):
+        raise InputError(
+            f'Expected --configs with one config per checkpoint, or one for all, but got {len(args.configs)} for '
+            f'{", ".join(map(str, checkpoints))}. Training writes the config beside the checkpoint.'
+        )
+    return dict(zip(checkpoints, args.configs * len(checkpoints) if len(args.configs) == 1 else args.configs))
 
 
 def chosen_images(args: argparse.Namespace, ground_truth: GroundTruth, category_id: int) -> list[int]:
@@ -88,16 +106,24 @@ def image_path(image: dict, folder: Path) -> Path:
 
 
 def read_detections(
-    run: Path, paths: dict[int, Path], ids: dict[str, int], ground_truth: GroundTruth, device: str
+    run: Path,
+    config: Path | None,
+    args: argparse.Namespace,
+    paths: dict[int, Path],
+    ids: dict[str, int],
+    ground_truth: GroundTruth,
 ) -> Detections:
     """Read or compute the detections of a run, at least in the chosen images."""
     if run.suffix == '.json':
         return Detections.read(run, ground_truth)
-    if run.suffix == '.pkl':
-        samples = mmengine.load(run)
-        category_of_label = np.array(list(ids.values()))
+    if config is not None:
+        samples, category_of_label = detect(run, config, args, paths, ids)
     else:
-        samples, category_of_label = detect(run, paths, ids, device)
+        samples, category_of_label = read_predictions(run), np.array(list(ids.values()))
+        if not all(
+            'img_id' in s and {'bboxes', 'scores', 'labels'} <= s.get('pred_instances', {}).keys() for s in samples
+        ):
+            raise InputError(f'Expected predictions of a detector in {run}, but they have no `pred_instances`.')
     results = [
         (s['img_id'], {key: s['pred_instances'][key].numpy() for key in ('bboxes', 'scores', 'labels')})
         for s in samples
@@ -108,19 +134,18 @@ def read_detections(
     return Detections.from_results(results, category_of_label)
 
 
-def detect(checkpoint: Path, paths: dict[int, Path], ids: dict[str, int], device: str) -> tuple[list[dict], np.ndarray]:
+def detect(
+    checkpoint: Path, config: Path, args: argparse.Namespace, paths: dict[int, Path], ids: dict[str, int]
+) -> tuple[list[dict], np.ndarray]:
     """Run the model of a checkpoint; return its predictions, and the category id per label."""
     check_environment(detection=True)
     from mmdet.apis import inference_detector, init_detector
 
-    check_checkpoint(checkpoint)
-    meta = torch.load(checkpoint, map_location='cpu', weights_only=False).get('meta', {})
-    if 'cfg' not in meta:
-        raise InputError(f'{checkpoint} does not contain its config. Give the .pkl of `tools/test.py --out` instead.')
-    cfg = Config.fromstring(meta['cfg'], '.py')
+    options = ['--work-dir', str(args.out.parent), *(['--trust'] if args.trust else [])]
+    cfg = load_config(common_parser('').parse_args([str(config), *options]))
     if cfg.get('default_scope') != 'mmdet':
-        raise InputError(f'Expected a detector in {checkpoint}, but got {cfg.model.type}.')
-    model = init_detector(cfg, str(checkpoint), palette='random', device=device)
+        raise InputError(f'Expected the config of a detector, but {config} has a model {cfg.model.type}.')
+    model = init_detector(cfg, str(checkpoint), palette='random', device=args.device)
     classes = model.dataset_meta['classes']
     categories = [dict(id=category_id, name=name) for name, category_id in ids.items()]
     ids = category_ids(dict(categories=categories), f'the annotation file, for {checkpoint},', classes)

@@ -1,7 +1,7 @@
 """Compute the calibration errors of a classifier and draw its reliability diagram.
 
 python tools/analysis_tools/reliability_diagram.py CONFIG CHECKPOINT
-python tools/analysis_tools/reliability_diagram.py PREDICTIONS      # the .pkl file of `tools/test.py --out`
+python tools/analysis_tools/reliability_diagram.py PREDICTIONS      # the .npz file of `tools/test.py --out`
 python tools/analysis_tools/reliability_diagram.py BINS             # calibration_bins.csv of ltmm.CalibrationMetric
 """
 
@@ -9,12 +9,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import mmengine
 from mmengine.dist import is_main_process
 
 from ltmm.evaluation import CalibrationBins, CalibrationMetric
 from ltmm.utils.cli import one_line_errors
 from ltmm.utils.launch import build_runner, common_parser, load_config
+from ltmm.utils.predictions import read_predictions
 from ltmm.visualization import plot_reliability_diagram
 
 BATCH_SIZE = 256
@@ -28,8 +28,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=Path('reliability.png'), help='image file (.png, .pdf, .svg)')
     args = parser.parse_args(argv)
     args.kind = Path(args.config).suffix
-    if (args.kind in ('.pkl', '.csv')) == bool(args.checkpoint):
-        parser.error('expected CONFIG and CHECKPOINT, or one .pkl or .csv file')
+    if (args.kind in ('.npz', '.csv')) == bool(args.checkpoint):
+        parser.error('expected CONFIG and CHECKPOINT, or one .npz or .csv file')
     return args
 
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.kind == '.csv':
         bins = CalibrationBins.read(args.config)
     else:
-        metric, figures = (evaluate_predictions if args.kind == '.pkl' else evaluate_checkpoint)(args)
+        metric, figures = (evaluate_predictions if args.kind == '.npz' else evaluate_checkpoint)(args)
         if not is_main_process():
             return
         print('\n'.join(f'{name.removeprefix("calibration/"):<14}{value:8.4g}' for name, value in figures.items()))
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def evaluate_predictions(args: argparse.Namespace) -> tuple[CalibrationMetric, dict[str, float]]:
-    samples = mmengine.load(args.config)
+    samples = read_predictions(args.config)
     metric = CalibrationMetric(args.num_bins)
     for start in range(0, len(samples), BATCH_SIZE):
         metric.process(None, samples[start : start + BATCH_SIZE])
