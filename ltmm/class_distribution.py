@@ -158,9 +158,13 @@ class ClassDistribution:
             class_names: The names in its ``meta``, see :func:`ltmm.utils.class_names.class_names_of`.
         """
         for key, value in state_dict.items():
-            if key.endswith('class_distribution.instance_counts') and len(value):
+            if key.endswith('class_distribution.instance_counts') and value.numel():
                 prefix = key.removesuffix('instance_counts')
-                images, num_images = state_dict[prefix + 'image_counts'], state_dict[prefix + 'num_images']
+                images, num_images = (state_dict.get(prefix + name) for name in ('image_counts', 'num_images'))
+                if value.dim() != 1 or images is None or num_images is None or num_images.numel() != 1:
+                    raise ClassDistributionError(
+                        f'Expected the class distribution of the checkpoint in {prefix}* whole.'
+                    )
                 names = class_names if class_names and len(class_names) == len(value) else None
                 return cls(value.cpu().numpy(), images.cpu().numpy(), int(num_images), names)
         return None

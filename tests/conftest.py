@@ -1,5 +1,6 @@
 """What all tests share: the options of this suite."""
 
+import os
 import random
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def fresh_start() -> None:
     """Start every test as a new process does: without a default scope, and from the same random seed."""
     DefaultScope._instance_dict.clear()
+    os.environ.pop('TORCH_FORCE_WEIGHTS_ONLY_LOAD', None)  # the tools set it
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)

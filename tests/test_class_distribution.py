@@ -93,7 +93,7 @@ CO_OCCURRENCE = dict(instance_counts=[3, 2], num_images=4)
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        (dict(instance_counts=[3, -1]), 'int >= 0, but got -1 for class 1'),
+        (dict(instance_counts=[3, -1]), 'got -1 for class 1'),
         (dict(instance_counts=[3, 0.5]), '0.5 for class 1'),
         (dict(instance_counts=[3, float('nan')]), 'nan for class 1'),
         (dict(instance_counts=[0, 0]), 'all 2 are zero'),

@@ -1,5 +1,6 @@
 """One-line checks of arguments."""
 
+import re
 from collections.abc import Container
 from math import inf
 from typing import Any
@@ -28,8 +29,8 @@ def check(**arguments: tuple[Any, str | Container]) -> None:
 
     Args:
         arguments: ``name=(value, condition)``. A condition is a key of ``CONDITIONS``, which has to hold for each
-            element of a sequence; the same after ``'int '``, for whole numbers; either followed by ``' or None'``; or
-            a container of the allowed values.
+            element of a sequence; the same after ``'int '``, for whole numbers; either followed by ``' or None'``;
+            ``'a file name'``, without a folder; or a container of the allowed values.
 
     Examples:
         >>> check(tau=(1.0, '>= 0'), stages=(3, 'int >= 1'), reduction=('mean', ('none', 'mean', 'sum')))
@@ -46,6 +47,8 @@ def check(**arguments: tuple[Any, str | Container]) -> None:
 def _holds(value: Any, condition: str | Container) -> bool:
     if not isinstance(condition, str):
         return value in condition
+    if condition == 'a file name':
+        return isinstance(value, str) and value not in ('', '.', '..') and not re.search(r'[/\0]', value)
     if value is None:
         return condition.endswith(' or None')
     condition = condition.removesuffix(' or None')

@@ -1,6 +1,7 @@
 """Conversion and validation of class counts: lists, matrices, mappings and files."""
 
 import json
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,7 @@ __all__ = [
 
 
 BLOCK = 256  # classes
-
-
-MAX_COUNT = 2**53  # the whole numbers of float64
+MAX_COUNT = 1e12  # sums of all counts fit into int64
 
 
 class ClassDistributionError(InputError):
@@ -36,12 +35,16 @@ def checked_counts(counts: Any, name: str) -> np.ndarray:
     try:
         array = np.asarray(counts, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise ClassDistributionError(f'Expected `{name}` to be a list of numbers, but got {counts!r}.') from None
+        raise ClassDistributionError(
+            f'Expected `{name}` to be a list of numbers, but got {reprlib.repr(counts)}.'
+        ) from None
     if array.ndim != 1 or not len(array):
         raise ClassDistributionError(f'Expected `{name}` of shape (C,), but got shape {array.shape}.')
-    bad = np.flatnonzero(~(array < MAX_COUNT) | (array < 0) | (array != np.round(array)))
+    bad = np.flatnonzero(~((array >= 0) & (array <= MAX_COUNT) & (array == np.round(array))))
     if len(bad):
-        raise ClassDistributionError(f'Expected `{name}` to be int >= 0, but got {array[bad[0]]:g} for class {bad[0]}.')
+        raise ClassDistributionError(
+            f'Expected `{name}` to be int in [0, 1e12], but got {array[bad[0]]:g} for class {bad[0]}.'
+        )
     if not array.sum():
         raise ClassDistributionError(f'Expected `{name}` with a positive count, but all {len(array)} are zero.')
     array = array.astype(np.int64)
@@ -51,7 +54,10 @@ def checked_counts(counts: Any, name: str) -> np.ndarray:
 
 def checked_co_occurrence(co_occurrence: Any, image_counts: np.ndarray) -> np.ndarray:
     """Convert co-occurrences to a read-only int64 array (C, C)."""
-    array = np.asarray(co_occurrence, dtype=np.int64)
+    try:
+        array = np.asarray(co_occurrence, dtype=np.int64)
+    except (TypeError, ValueError, OverflowError) as e:
+        raise ClassDistributionError(f'Expected `co_occurrence` to be a matrix of counts ({e}).') from None
     array = array.copy() if array.flags.writeable else array
     if array.shape != 2 * image_counts.shape:
         raise ClassDistributionError(

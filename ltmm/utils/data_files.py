@@ -68,19 +68,20 @@ def decode_text(data: bytes, path: str | Path) -> str:
     )
 
 
-def read_json(path: str | Path, backend_args: dict | None = None) -> Any:
+def read_json(path: str | Path, backend_args: dict | None = None, **kwargs: Any) -> Any:
     """Read a json file.
 
     Args:
         path: Path of the file.
         backend_args: Arguments of MMEngine's file backend, for remote files.
+        **kwargs: Arguments of ``json.loads``.
 
     Raises:
         DataFileError: The file is not complete json, or has another encoding.
     """
     text = read_text(path, backend_args)
     try:
-        return json.loads(text)
+        return json.loads(text, **kwargs)
     except RecursionError:
         raise DataFileError(f'{path} is nested too deeply to be an annotation file.') from None
     except ValueError as e:

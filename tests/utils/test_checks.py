@@ -15,6 +15,7 @@ from ltmm.utils.checks import check
         (3, 'int >= 0 or None'),
         ('mean', ('mean', 'sum')),
         (-3.0, 'finite'),
+        ('stage 1.x', 'a file name'),
     ],
 )
 def test_check_passes(value, condition):
@@ -36,6 +37,12 @@ def test_check_passes(value, condition):
         (None, '>= 0'),
         ('1', '>= 0'),
         ('avg', ('mean', 'sum')),
+        ('../up', 'a file name'),
+        ('a/b', 'a file name'),
+        ('..', 'a file name'),
+        ('', 'a file name'),
+        ('a\0b', 'a file name'),
+        (3, 'a file name'),
     ],
 )
 def test_check_names_the_argument(value, condition):

@@ -135,7 +135,7 @@ class Exemplars:
                 f'Exemplar file {path} does not exist. Run python tools/train_stages.py CONFIG, or set '
                 'train_dataloader.dataset.exemplar_file by --cfg-options.'
             ) from None
-        except (ValueError, KeyError, TypeError) as e:
+        except (ValueError, KeyError, TypeError, RecursionError) as e:
             raise ExemplarFileError(
                 f'{path} is not an exemplar file ({type(e).__name__}: {e}). Delete it and run tools/train_stages.py.'
             ) from None

@@ -14,6 +14,7 @@ from mmengine.dist import barrier, is_main_process
 from ltmm.registry import STAGES
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.checkpoints import check_checkpoint
+from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, did_you_mean
 from ltmm.utils.launch import load_config, use_amp
 
@@ -54,6 +55,7 @@ def read_stages(args: argparse.Namespace) -> list[Stage]:
         config = config if takes_over else item.pop('config', args.config)
         options = {**(options if takes_over else shared), **own_options}
         name = item.pop('name', _default_name(stage_type, config))
+        check(name=(name, 'a file name'))
         folder = Path(last.work_dir, f'stage{number}_{name}')
         stage_args = dict(config=str(config), work_dir=str(folder), cfg_options=options)
         cfg = load_config(argparse.Namespace(**{**vars(args), **stage_args}))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ltmm.utils.checks import check
 from ltmm.utils.data_files import read_text
 from ltmm.utils.errors import InputError
 
@@ -87,7 +88,11 @@ class CalibrationBins:
         header, *rows = read_text(path).splitlines() or ['']
         if header != CSV_HEADER:
             raise InputError(f'Expected {path} to be a CSV of CalibrationMetric, with the columns {CSV_HEADER}.')
-        count, hits, confidence_sum = np.loadtxt(rows, delimiter=',', ndmin=2).T[2:]
+        try:
+            count, hits, confidence_sum = np.loadtxt(rows, delimiter=',', ndmin=2).reshape(-1, 5).T[2:]
+            check(images=(count, '>= 0'), correct=(hits, '>= 0'), confidence_sum=(confidence_sum, '>= 0'))
+        except ValueError as e:
+            raise InputError(f'{path} is damaged: {e}') from None
         return cls(count.astype(int), hits, confidence_sum, int(count.sum()))
 
 

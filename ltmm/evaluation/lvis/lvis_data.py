@@ -158,7 +158,7 @@ class Detections:
             ground_truth: The objects in the same images.
             masks: Read the masks; detections without a bbox get that of their mask.
         """
-        records = read_json(path)
+        records = read_json(path, parse_int=_int64)
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             raise InputError(f'Expected {path} to be a list of dictionaries, one per detection.')
         size = dict(zip(ground_truth.image_ids.tolist(), ground_truth.sizes.tolist()))
@@ -251,6 +251,13 @@ def _check_records(path: str | Path, records: Sequence[dict], is_wrong: Sequence
     if len(wrong := np.flatnonzero(is_wrong)):
         first = {key: value for key, value in records[wrong[0]].items() if key in ('id', *RESULT_FIELDS)}
         raise InputError(f'{path}: {len(wrong)} {problem}. The first is number {wrong[0]}, {first}.')
+
+
+def _int64(text: str) -> int:
+    """Read a number that an array can hold."""
+    if len(text) > 18:
+        raise ValueError(f'a number of {len(text)} digits')
+    return int(text)
 
 
 def _is_number(value: Any) -> bool:

@@ -32,7 +32,15 @@ class ClassReport:
     @classmethod
     def read(cls, path: str | Path) -> 'ClassReport':
         """Read the file that :meth:`to_csv` describes."""
-        rows = list(csv.DictReader(io.StringIO(read_text(path), newline='')))
+        try:
+            return cls._parse(path, list(csv.DictReader(io.StringIO(read_text(path), newline=''))))
+        except InputError:
+            raise
+        except (ValueError, TypeError, OverflowError, csv.Error) as e:  # a cell is no number, too large or missing
+            raise InputError(f'{path} is damaged: {e}.') from None
+
+    @classmethod
+    def _parse(cls, path: str | Path, rows: list[dict[str, str]]) -> 'ClassReport':
         if not rows or tuple(rows[0]) != cls._columns():
             raise InputError(
                 f'Expected {path} to be a per-class CSV of {cls.metric}, with the columns {", ".join(cls._columns())}.'
