@@ -17,11 +17,12 @@ from urllib.parse import urlparse
 import numpy as np
 import torch
 from mmengine.fileio import PickleHandler, register_handler
+from torch import nn
 
 from .errors import InputError
 from .pickled_types import PickledArray, allowed_types
 
-__all__ = ['check_checkpoint', 'forbid_code', 'read_checkpoint', 'use_safe_loader']
+__all__ = ['check_checkpoint', 'forbid_code', 'load_whole', 'read_checkpoint', 'use_safe_loader']
 
 MAX_DEPTH, MAX_VALUES = 100, 10**6  # of nested containers; of all values
 FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'  # torch.load obeys it, whatever its arguments
@@ -79,6 +80,31 @@ def forbid_code(trust: bool = False) -> None:
         os.environ.pop(FORCE, None)
     else:
         os.environ[FORCE] = '1'
+
+
+def load_whole(model: nn.Module, path: str) -> dict:
+    """Load a checkpoint that has all parameters of a model, for use without a runner.
+
+    Args:
+        model: The model.
+        path: Path or URL.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        InputError: A parameter is missing or of another shape.
+    """
+    from mmengine.runner import load_checkpoint
+
+    use_safe_loader()
+    checkpoint = load_checkpoint(model, path, map_location='cpu')
+    loaded = {name.removeprefix('module.'): value for name, value in checkpoint.get('state_dict', checkpoint).items()}
+    for name, parameter in model.named_parameters():
+        got = tuple(loaded[name].shape) if name in loaded else 'missing'
+        if got != tuple(parameter.shape):
+            raise InputError(
+                f'Expected {path} to fit the model, with {name} of shape {tuple(parameter.shape)}, but it is {got}.'
+            )
+    return checkpoint
 
 
 def check_checkpoint(path: str | Path) -> None:
@@ -167,6 +193,9 @@ def _check_content(content: Any, name: str, size: int) -> None:
     state = content.get('state_dict', content)
     if not all(isinstance(key, str) for key in state):
         raise InputError(f'Expected the parameters in {name} to have names, but got {list(state)[:3]}.')
+    weights = [value for key, value in content.get('state_dict', {}).items() if not key.endswith('_extra_state')]
+    if not all(isinstance(value, torch.Tensor) for value in weights):
+        raise InputError(f'Expected tensors in the state_dict of {name}.')
     values, num_values = [(content, 0)], 0
     while values:
         value, depth = values.pop()

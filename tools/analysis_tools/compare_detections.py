@@ -18,6 +18,7 @@ import torch
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.datasets.labels.lvis_annotations import category_ids, read_lvis_annotations
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
+from ltmm.utils.checkpoints import load_whole
 from ltmm.utils.cli import one_line_errors
 from ltmm.utils.environment import check_environment
 from ltmm.utils.errors import InputError, did_you_mean
@@ -146,6 +147,7 @@ def detect(
     if cfg.get('default_scope') != 'mmdet':
         raise InputError(f'Expected the config of a detector, but {config} has a model {cfg.model.type}.')
     model = init_detector(cfg, str(checkpoint), palette='random', device=args.device)
+    load_whole(model, str(checkpoint))  # mmdet takes what fits
     classes = model.dataset_meta['classes']
     categories = [dict(id=category_id, name=name) for name, category_id in ids.items()]
     ids = category_ids(dict(categories=categories), f'the annotation file, for {checkpoint},', classes)

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from ltmm.utils.checkpoints import use_safe_loader
-from ltmm.utils.errors import InputError, MissingInputError
+from ltmm.utils.checkpoints import load_whole
+from ltmm.utils.errors import MissingInputError
 
 __all__ = ['TeacherMixin']
 
@@ -56,25 +56,10 @@ class TeacherMixin:
         """
         super().init_weights()
         for teacher, checkpoint in zip(self._teachers, self._teacher_checkpoints, strict=True):
-            _load(teacher, checkpoint)
+            load_whole(teacher, checkpoint)
         self._teachers_are_loaded = True
 
     def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
         for teacher in self._teachers:
             teacher._apply(*args, **kwargs)
         return super()._apply(*args, **kwargs)
-
-
-def _load(teacher: nn.Module, checkpoint: str) -> None:
-    from mmengine.runner import load_checkpoint  # slow to import, and not needed to build a model
-
-    use_safe_loader()
-    loaded = load_checkpoint(teacher, checkpoint, map_location='cpu')
-    loaded = {name.removeprefix('module.'): tensor for name, tensor in loaded.get('state_dict', loaded).items()}
-    for name, parameter in teacher.named_parameters():
-        got = tuple(loaded[name].shape) if name in loaded else 'missing'
-        if got != tuple(parameter.shape):
-            raise InputError(
-                f'Expected {checkpoint} to fit the teacher, with {name} of shape {tuple(parameter.shape)}, but it is '
-                f'{got}.'
-            )

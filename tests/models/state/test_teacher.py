@@ -75,7 +75,7 @@ def test_a_checkpoint_of_another_network_is_refused(checkpoints, layer, error):
     weights.pop(layer, None)
     torch.save(dict(state_dict=weights), checkpoints[0])
     student = Student(checkpoints, width=3 if layer else 4)
-    with pytest.raises(ValueError, match=f'one.pth to fit the teacher, with .*{error}'):
+    with pytest.raises(ValueError, match=f'one.pth to fit the model, with .*{error}'):
         student.init_weights()
     with pytest.raises(RuntimeError, match='no trained weights'):
         _ = student.teachers
