@@ -261,6 +261,8 @@ def test_nothing_is_executed_deleted_or_written_elsewhere(house, evil, hostile):
     assert run('test.py', evil / 'cfg.py', hostile, '--work-dir', work_dir, '--out', work_dir / 'p.npz') == ''
     assert files_outside(evil) == before
     assert [path.name for path in work_dir.glob('epoch_*')] == ['epoch_2.pth']
+    resumed = torch.load(work_dir / 'epoch_2.pth', weights_only=True)
+    assert 'open(' not in resumed['message_hub']['runtime_info']['cfg'] + resumed['meta']['cfg']
     assert list(work_dir.glob('best_*')) and list(work_dir.glob('drawn/up.png*'))
 
 

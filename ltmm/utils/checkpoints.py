@@ -50,7 +50,9 @@ def read_checkpoint(file: str | Path | BytesIO, map_location: Any = 'cpu') -> di
     with _one_line(name):
         content = _load(file, name, map_location)
     _check_content(content, name, size)
-    content.get('meta', {}).pop('config', None)  # MMEngine would execute it in Runner.resume
+    for holder in (content.get('meta', {}), content.get('message_hub', {}).get('runtime_info', {})):
+        for key in ('cfg', 'config'):
+            holder.pop(key, None)  # MMEngine executes them on resume and in its inferencers
     return content
 
 
@@ -187,9 +189,12 @@ def _check_content(content: Any, name: str, size: int) -> None:
     """Raise an InputError for what MMEngine could not handle: other types, too much of it, tensors that do not end."""
     if not isinstance(content, dict):
         raise InputError(f'Expected {name} to hold a dictionary, but got {type(content).__name__}.')
-    for key in ('state_dict', 'meta', 'message_hub'):
-        if not isinstance(content.get(key, {}), dict):
-            raise InputError(f'Expected {key!r} in {name} to be a dictionary, but got {type(content[key]).__name__}.')
+    parts = {key: content.get(key, {}) for key in ('state_dict', 'meta', 'message_hub')}
+    if isinstance(parts['message_hub'], dict):
+        parts |= {key: parts['message_hub'].get(key, {}) for key in ('runtime_info', 'log_scalars')}
+    for key, part in parts.items():
+        if not isinstance(part, dict):
+            raise InputError(f'Expected {key!r} in {name} to be a dictionary, but got {type(part).__name__}.')
     state = content.get('state_dict', content)
     if not all(isinstance(key, str) for key in state):
         raise InputError(f'Expected the parameters in {name} to have names, but got {list(state)[:3]}.')

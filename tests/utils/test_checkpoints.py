@@ -57,7 +57,8 @@ def test_values_of_older_checkpoints(tmp_path, zipped):
         names=np.array(['bee', 'cow']),
         config='print(1)',
     )
-    content = dict(state_dict=dict(weight=torch.ones(2)), meta=meta, message_hub=dict(log_scalars=dict(loss=log)))
+    hub = dict(log_scalars=dict(loss=log), runtime_info=dict(cfg='print(1)', best_score=np.float32(0.5)))
+    content = dict(state_dict=dict(weight=torch.ones(2)), meta=meta, message_hub=hub)
     torch.save(content, tmp_path / 'old.pth', _use_new_zipfile_serialization=zipped)
     read = read_checkpoint(tmp_path / 'old.pth')
     assert (read['meta']['top1'], read['meta']['seed'], read['meta']['done']) == (0.1, 7, True)
@@ -68,6 +69,7 @@ def test_values_of_older_checkpoints(tmp_path, zipped):
     assert isinstance(loss, HistoryBuffer)
     assert loss.statistics('mean', 2) == 4
     assert 'config' not in read['meta']
+    assert read['message_hub']['runtime_info'] == dict(best_score=0.5)
     with pytest.raises(pickle.UnpicklingError):  # torch alone refuses them still
         torch.load(tmp_path / 'old.pth', weights_only=True)
 
@@ -99,6 +101,7 @@ def test_hostile_values(path, value, reason, monkeypatch):
         ([torch.ones(1)], 'hold a dictionary, but got list'),
         (dict(state_dict=3), "'state_dict' in .* to be a dictionary, but got int"),
         (dict(state_dict={}, meta='x'), "'meta' in"),
+        (dict(state_dict={}, message_hub=dict(runtime_info=3)), "'runtime_info' in"),
         (dict(state_dict={3: torch.ones(1)}), 'to have names'),
         (dict(state_dict=dict(a=1)), 'Expected tensors'),
     ],

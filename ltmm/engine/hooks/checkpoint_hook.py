@@ -44,21 +44,31 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Convert the log history back, for resuming."""
-        scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
+        meta, message_hub = checkpoint.get('meta', {}), checkpoint.get('message_hub', {})
+        if runner._resume and not (
+            all(isinstance(meta.get(key), int) for key in ('epoch', 'iter'))
+            and {'log_scalars', 'runtime_info', 'resumed_keys'} <= message_hub.keys()
+        ):
+            raise InputError(
+                'Expected the checkpoint of a training, with epoch and iteration, but it has only weights. Start from them '
+                'by --cfg-options load_from=CHECKPOINT, without --resume.'
+            )
+        scalars = message_hub.get('log_scalars', {})
         for name, value in scalars.items():
             if isinstance(value, dict):
-                scalars[name] = HistoryBuffer(value['history'].tolist(), value['counts'].tolist())
+                scalars[name] = _history(name, value)
 
     def before_train(self, runner: Runner) -> None:
         """Take over from a resumed checkpoint only names of files in the own folder, since the hook deletes them."""
         info = runner.message_hub.runtime_info
         if 'keep_ckpt_ids' in info:
-            info['keep_ckpt_ids'] = [step for step in info['keep_ckpt_ids'] if isinstance(step, int)]
+            steps = info['keep_ckpt_ids']
+            info['keep_ckpt_ids'] = steps if _is_list_of_int(steps) else []
         super().before_train(runner)
         if self.save_best:
             several = len(self.key_indicators) > 1
             paths = dict(self.best_ckpt_path_dict) if several else {None: self.best_ckpt_path}
-            own = {key: os.path.join(self.out_dir, os.path.basename(path or '')) for key, path in paths.items()}
+            own = {key: os.path.join(self.out_dir, os.path.basename(str(path or ''))) for key, path in paths.items()}
             self._set_best({key: path if self.file_backend.isfile(path) else None for key, path in own.items()})
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
@@ -108,6 +118,17 @@ class SafeCheckpointHook(CheckpointHook):
     def _write_error(self, error: OSError, what: str, previous: str | None) -> OSError:
         rest = f'The previous one is {previous}. Free some space and resume.' if previous else ''
         return OSError(error.errno, f'Cannot write the checkpoint {what}: {error.strerror}. {rest}', self.out_dir)
+
+
+def _history(name: str, value: dict) -> HistoryBuffer:
+    try:
+        return HistoryBuffer(value['history'].tolist(), value['counts'].tolist())
+    except (KeyError, AttributeError, TypeError, AssertionError):
+        raise InputError(f'The log of {name} in the checkpoint is damaged.') from None
+
+
+def _is_list_of_int(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, int) for item in value)
 
 
 def _to_plain(value: Any) -> Any:

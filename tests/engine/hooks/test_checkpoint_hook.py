@@ -1,10 +1,16 @@
 import errno
 import os
+import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.runner import Runner
 from toy import toy_config
+
+from ltmm.engine.hooks import SafeCheckpointHook
+
+HUB = dict(log_scalars={}, runtime_info={}, resumed_keys={})
 
 
 def with_scores(runner, scores) -> Runner:
@@ -88,3 +94,28 @@ def test_old_best_checkpoint_is_removed_after_the_new_one(tmp_path):
     cfg = toy_config(tmp_path, **{'default_hooks.checkpoint.save_best': 'accuracy/top1'})
     with_scores(Runner.from_cfg(cfg), [1.0, 3.0, 2.0, 4.0]).train()
     assert [path.name for path in tmp_path.glob('best_*')] == ['best_accuracy_top1_epoch_4.pth']
+
+
+def test_copied_run_keeps_the_best_checkpoint_of_the_original(tmp_path):
+    options = {'default_hooks.checkpoint.save_best': 'accuracy/top1', 'train_cfg.max_epochs': 1}
+    cfg = toy_config(tmp_path / 'run', **options)
+    with_scores(Runner.from_cfg(cfg), [1.0]).train()
+    copy = shutil.copytree(tmp_path / 'run', tmp_path / 'copy')
+    options |= {'train_cfg.max_epochs': 2, 'load_from': str(copy / 'epoch_1.pth')}
+    cfg = toy_config(copy, **options, resume=True, experiment_name='copy')
+    with_scores(Runner.from_cfg(cfg), [2.0]).train()
+    assert [path.name for path in (tmp_path / 'run').glob('best_*')] == ['best_accuracy_top1_epoch_1.pth']
+    assert [path.name for path in copy.glob('best_*')] == ['best_accuracy_top1_epoch_2.pth']
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (dict(meta={}), 'it has only weights. .*load_from'),
+        (dict(meta=dict(epoch='1', iter=1), message_hub=HUB), 'it has only weights'),
+        (dict(meta=dict(epoch=1, iter=1), message_hub=HUB | dict(log_scalars=dict(loss={}))), 'log of loss'),
+    ],
+)
+def test_resume_from_what_is_no_training(content, message):
+    with pytest.raises(ValueError, match=message):
+        SafeCheckpointHook().after_load_checkpoint(SimpleNamespace(_resume=True), content)
