@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
+from mmengine.registry import DefaultScope
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
@@ -375,21 +375,6 @@ def test_missing_labels_are_one_option(path):
     assert dataset.missing_rate == (0.4 if path.stem in ('comic_r50', 'partial_asl_r50') else 0)
     assert dataset.dataset.type.upper() == f'LTMM.{path.parent.name.replace("_", "").upper()}'
     assert dataset.dataset.split == 'train' and dataset.dataset.pipeline[-1].type == 'PackInputs'
-
-
-def test_warm_up_of_mmcv():
-    """It is at the full rate at iteration 500, not 499."""
-    model = nn.Linear(1, 1)
-    cfg = read_config(ROOT / 'configs/coco_mlt/db_r50.py')
-    optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
-    warm_up = PARAM_SCHEDULERS.build(dict(cfg.param_scheduler[0], optimizer=optimizer))
-    rates = []
-    for _ in range(502):
-        rates += optimizer.get_lr()['lr']
-        optimizer.optimizer.step()
-        warm_up.step()
-    expected = [0.02 * (1 - (1 - min(k / 500, 1)) * (1 - 1 / 3)) for k in range(502)]
-    assert rates == pytest.approx(expected)
 
 
 @pytest.mark.parametrize('folder', ['coco_mlt', 'voc_mlt'])

@@ -50,8 +50,8 @@ class SafeCheckpointHook(CheckpointHook):
             and {'log_scalars', 'runtime_info', 'resumed_keys'} <= message_hub.keys()
         ):
             raise InputError(
-                'Expected the checkpoint of a training, with epoch and iteration, but it has only weights. Start from them '
-                'by --cfg-options load_from=CHECKPOINT, without --resume.'
+                'Expected the checkpoint of a training, with epoch and iteration, but it has only weights. Start from '
+                'them by --cfg-options load_from=CHECKPOINT, without --resume.'
             )
         scalars = message_hub.get('log_scalars', {})
         for name, value in scalars.items():
