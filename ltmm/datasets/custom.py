@@ -16,7 +16,7 @@ from ltmm.registry import DATASETS
 from ltmm.utils.data_files import read_text
 from ltmm.utils.errors import InputError, did_you_mean
 
-from .files import IMAGE_SOURCE, IMAGE_SUFFIXES, check_images
+from .files import IMAGE_SOURCE, IMAGE_SUFFIXES, MAX_DIGITS, check_images
 
 __all__ = ['CustomDataset', 'check_custom_dataset']
 
@@ -61,9 +61,11 @@ class CustomDataset(MMPretrainCustomDataset):
         if self.with_label:
             samples = [tuple(line.rsplit(maxsplit=1)) for line in samples]
             for (number, line), sample in zip(lines, samples):
-                if len(sample) < 2 or not sample[1].isdecimal():
+                if len(sample) < 2 or not sample[1].isdecimal() or len(sample[1]) > MAX_DIGITS:
                     raise InputError(f"{self.ann_file}, line {number}: expected '<path> <label>', got {line!r}.")
             samples = [(name, int(label)) for name, label in samples]
+        if not samples:
+            raise InputError(f'{self.ann_file} lists no images.')
         if self.check_files:
             names = [sample[0] for sample in samples] if self.with_label else samples
             check_images(Path(self.img_prefix), names, IMAGE_SOURCE)

@@ -12,7 +12,7 @@ from ltmm.utils.checks import check
 from ltmm.utils.data_files import read_text
 from ltmm.utils.errors import InputError
 
-from .files import DATA_ROOT_VARIABLE, check_images, data_roots, file_or_gz, find_folder
+from .files import DATA_ROOT_VARIABLE, MAX_DIGITS, check_images, data_roots, file_or_gz, find_folder
 
 __all__ = ['INaturalist2018', 'ImageNetLT', 'ListFileDataset', 'PlacesLT', 'Split', 'read_list_file']
 
@@ -31,7 +31,8 @@ def read_list_file(path: Path, num_classes: int) -> tuple[list[str], np.ndarray]
     names, labels, seen = [], [], {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
         name, _, label = line.rstrip().rpartition(' ')
-        if not name or not label.isdecimal() or int(label) >= num_classes:
+        is_label = label.isdecimal() and len(label) <= MAX_DIGITS and int(label) < num_classes
+        if not name or not is_label:
             raise InputError(f"{path}, line {number}: expected '<path> <label below {num_classes}>', got {line!r}.")
         if seen.setdefault(name, number) != number:
             raise InputError(f'{path}, line {number}: {name} is already in line {seen[name]}.')

@@ -96,6 +96,8 @@ def test_list_of_images(root):
     for line, error, message in (
         ('ant/1.jpg 1.2', InputError, r"line 1: expected '<path> <label>', got 'ant/1.jpg 1.2'"),
         ('ant/1.jpg', InputError, 'line 1'),
+        ('ant/1.jpg ' + '9' * 5000, InputError, 'line 1'),
+        ('\n', InputError, 'lists no images'),
         ('ant/9.jpg 0', FileNotFoundError, 'ant/9.jpg first'),
     ):
         (root / 'list.txt').write_text(line)

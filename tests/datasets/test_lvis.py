@@ -333,6 +333,7 @@ INVALID_NUMBERS = [
     (lambda c: c['images'][1].update(height='64'), '1 images whose height or width'),
     (lambda c: c['categories'][1].update(name=['mug']), '1 categories whose name is not a text'),
     (lambda c: c['images'][1].update(coco_url=5), "1 images without the field 'coco_url'"),
+    (lambda c: c['images'][1].update(coco_url='http://[bad'), 'Image 11 has the invalid coco_url'),
 ]
 
 

@@ -220,7 +220,13 @@ class LabelTable:
 
 def _as_labels(labels: Sequence[float]) -> np.ndarray:
     """Convert labels to int64, unless some are not whole numbers."""
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except ValueError:  # lists of different lengths
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in 'fbiu':  # each as it is, to name the first that is no number
+        array = np.empty(len(labels), dtype=object)
+        array[:] = labels
     return array.astype(np.int64) if _is_whole(array).all() else array
 
 

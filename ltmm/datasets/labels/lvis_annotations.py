@@ -75,7 +75,10 @@ def image_file_name(image: dict) -> str:
     The images of LVIS are federated (``neg_category_ids``); their ``file_name`` is missing or that of COCO 2014.
     """
     if image.get('coco_url') and ('neg_category_ids' in image or not image.get('file_name')):
-        return urlparse(image['coco_url']).path.lstrip('/')
+        try:
+            return urlparse(image['coco_url']).path.lstrip('/')
+        except ValueError:
+            raise AnnotationFileError(f'Image {image["id"]} has the invalid coco_url {image["coco_url"]!r}.') from None
     return image['file_name']
 
 

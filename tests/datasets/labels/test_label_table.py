@@ -256,7 +256,15 @@ def test_labels_that_are_not_whole_numbers(labels, got):
     assert LabelTable.from_labels([0.0, 1.0], 2).labels.dtype == np.int64
 
 
-@pytest.mark.parametrize('label, message', [(1.2, 'whole numbers, but b.jpg has label 1.2'), (2, 'b.jpg has label 2')])
+@pytest.mark.parametrize(
+    'label, message',
+    [
+        (1.2, 'whole numbers, but b.jpg has label 1.2'),
+        ('cat', 'whole numbers, but b.jpg has label cat'),
+        ([[0]], r'whole numbers, but b.jpg has label \[0\]'),
+        (2, 'b.jpg has label 2'),
+    ],
+)
 def test_an_invalid_label_names_its_image(label, message):
     records = [dict(img_path='a.jpg', gt_label=1), dict(img_path='b.jpg', gt_label=label)]
     with pytest.raises(InputError, match=message):
