@@ -1,17 +1,20 @@
 """Check the datasets of training, validation and test."""
 
+from contextlib import suppress
 from typing import Any
 
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
+from mmpretrain.datasets import BaseDataset as ClassificationDataset
 from mmpretrain.datasets import CustomDataset
 
 from ltmm.datasets.custom import check_custom_dataset
 from ltmm.datasets.images import base_datasets, check_loaded_images
+from ltmm.datasets.labels import LabelTable
 from ltmm.registry import HOOKS
 from ltmm.utils.environment import mmdet_is_usable
-from ltmm.utils.errors import InputError
+from ltmm.utils.errors import InputError, InputTypeError
 
 __all__ = ['DataCheckHook']
 
@@ -20,7 +23,8 @@ __all__ = ['DataCheckHook']
 class DataCheckHook(Hook):
     """Names what mmpretrain and mmdet pass over in silence, in any dataset.
 
-    - An image that cannot be read, or is of another size than its annotation says, stops the run with its name.
+    - An image that cannot be read, or is of another size than its annotation says, stops the run with its name, and
+      so does an invalid label.
     - Files and boxes that the datasets skip are counted in a warning; a hidden folder must not be a class.
     """
 
@@ -36,6 +40,7 @@ class DataCheckHook(Hook):
                 if mmdet_is_usable():
                     _check_boxes(dataset)
                 _check_class_names(dataset)
+                _check_labels(dataset)
                 check_loaded_images(dataset)
 
 
@@ -46,6 +51,13 @@ def _check_class_names(dataset: Any) -> None:
         raise InputError(
             f'Class {names[0][1:]!r} begins with a byte order mark. Save the file of class names in UTF-8 without it.'
         )
+
+
+def _check_labels(dataset: Any) -> None:
+    """Refuse invalid labels of a classification dataset before a run, not at its first validation."""
+    if isinstance(dataset, ClassificationDataset):
+        with suppress(InputTypeError):  # without labels or class names
+            LabelTable.from_dataset(dataset)
 
 
 def _check_boxes(dataset: BaseDataset) -> None:

@@ -51,6 +51,15 @@ def test_hidden_folder_of_mmpretrain(tmp_path):
         Runner.from_cfg(cfg).train()
 
 
+def test_label_of_the_validation_set(tmp_path):
+    folder = write_images(tmp_path / 'images')
+    (tmp_path / 'list.txt').write_text('ant/0.png 0\nbee/0.png 5\n')
+    cfg = config(tmp_path / 'run', folder)
+    cfg.val_dataloader.dataset.update(ann_file=str(tmp_path / 'list.txt'), metainfo=dict(classes=('ant', 'bee', 'cow')))
+    with pytest.raises(InputError, match=r'in \[0, 3\), but .*bee/0.png has label 5'):
+        Runner.from_cfg(cfg).train()
+
+
 def test_class_names_in_a_file_with_byte_order_mark(tmp_path):
     folder = write_images(tmp_path / 'images')
     (tmp_path / 'names.txt').write_bytes('ant\nbee\ncow\n'.encode('utf-8-sig'))
