@@ -143,17 +143,15 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.get('launcher') == 'pytorch' and not torch.cuda.is_available():
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group('gloo')  # MMEngine keeps an existing group
-        wrapper = cfg.setdefault(
-            'model_wrapper_cfg',
-            dict(
+        if cfg.get('model_wrapper_cfg') is None:
+            cfg.model_wrapper_cfg = dict(
                 type='MMDistributedDataParallel',
                 broadcast_buffers=False,
                 find_unused_parameters=cfg.get('find_unused_parameters', False),
-            ),
-        )
-        wrapper_class = MODEL_WRAPPERS.get(wrapper['type'])
+            )
+        wrapper_class = MODEL_WRAPPERS.get(cfg.model_wrapper_cfg.type)
         if wrapper_class is not None and issubclass(wrapper_class, DistributedDataParallel):
-            wrapper['device_ids'] = None  # MMEngine would give it a GPU
+            cfg.model_wrapper_cfg.device_ids = None  # MMEngine would give it a GPU
     return quiet_runner(RUNNERS.get(cfg.get('runner_type', 'Runner'))).from_cfg(cfg)
 
 

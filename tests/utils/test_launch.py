@@ -2,10 +2,11 @@ import runpy
 import sys
 
 import pytest
-from toy import ROOT, run_tool, toy_config
+import torch.distributed as dist
+from toy import ROOT, free_port, run_tool, toy_config
 
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import common_parser, load_config
+from ltmm.utils.launch import build_runner, common_parser, load_config
 
 
 @pytest.fixture
@@ -89,3 +90,26 @@ def test_config_that_cannot_be_run(tmp_path, name, message):
     (tmp_path / 'lt' / 'ce.py').touch()
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         load_config(common_parser('').parse_args([str(tmp_path / name)]))
+
+
+@pytest.fixture
+def gloo(monkeypatch):
+    """A process group of one process."""
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    dist.init_process_group('gloo', f'tcp://127.0.0.1:{free_port()}', rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    'options, unused, buffers',
+    [
+        ({}, False, False),
+        (dict(find_unused_parameters=True), True, False),
+        (dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', broadcast_buffers=True)), False, True),
+    ],
+)
+def test_model_wrapper_on_cpus(tmp_path, gloo, options, unused, buffers):
+    wrapped = build_runner(toy_config(tmp_path, launcher='pytorch', **options)).model
+    assert (wrapped.find_unused_parameters, wrapped.broadcast_buffers) == (unused, buffers)
+    assert wrapped.device_ids is None
