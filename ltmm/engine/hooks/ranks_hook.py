@@ -53,12 +53,12 @@ class RanksHook(Hook):
             return
         changed = f'The checkpoint is of {before} process(es) with {images_before} images per update; this run has '
         changed += f'{get_world_size()} with {images}. '
-        if images == images_before:
+        if images is not None and images == images_before:
             changed += 'Samples, iterations and schedules go on as before; random augmentations and dropout differ.'
         else:
             changed += (
                 'Iterations, schedules and learning rate are those of the checkpoint. To go on as before choose '
-                f'train_dataloader.batch_size so that there are {images_before} images per update.'
+                'train_dataloader.batch_size so that the images per update stay the same.'
             )
         runner.logger.warning(changed)
 

@@ -223,6 +223,7 @@ CASES = {
     'query_shared_kd': lambda: Case(dict(type='ltmm.QuerySharedKDLoss'), distill),
     'masked_feature': lambda: Case(dict(type='ltmm.MaskedFeatureLoss'), distill_maps),
     'comic': lambda: Case(COMIC, train_comic, 3 * D),
+    'comic_irm': lambda: Case(dict(COMIC, attention=None, balancer=None, irm_weight=1.0), train_comic, 3 * D),
 }
 PER_RANK = {  # on each rank alone: as the mean of the losses of both halves
     'reweighted': lambda: Case(dict(CLASSIFICATION['reweighted'], per_rank=True), classify, C, ROWS[1:2]),
