@@ -20,7 +20,7 @@ __all__ = ['RanksHook']
 class RanksHook(Hook):
     """Refuses gradient accumulation that changes the objective, and warns of a resume at another number of processes.
 
-    A checkpoint holds the number of processes and of images per update. Where the latter stays the same, samplers,
+    A checkpoint holds the number of processes and of images per iteration. Where the latter stays the same, samplers,
     iteration counters and schedules go on as they were, whatever the number of processes.
     """
 
@@ -42,23 +42,23 @@ class RanksHook(Hook):
                 )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Note the number of processes and of images per update."""
-        checkpoint['meta'].update(world_size=get_world_size(), images_per_update=images_per_update(runner))
+        """Note the number of processes and of images per iteration."""
+        checkpoint['meta'].update(world_size=get_world_size(), images_per_iteration=images_per_iteration(runner))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare them with those of the checkpoint to resume from."""
-        meta, images = checkpoint.get('meta', {}), images_per_update(runner)
-        before, images_before = meta.get('world_size'), meta.get('images_per_update')
+        meta, images = checkpoint.get('meta', {}), images_per_iteration(runner)
+        before, images_before = meta.get('world_size'), meta.get('images_per_iteration')
         if not runner._resume or before is None or (before, images_before) == (get_world_size(), images):
             return
-        changed = f'The checkpoint is of {before} process(es) with {images_before} images per update; this run has '
+        changed = f'The checkpoint is of {before} process(es) with {images_before} images per iteration; this run has '
         changed += f'{get_world_size()} with {images}. '
         if images is not None and images == images_before:
             changed += 'Samples, iterations and schedules go on as before; random augmentations and dropout differ.'
         else:
             changed += (
                 'Iterations, schedules and learning rate are those of the checkpoint. To go on as before choose '
-                'train_dataloader.batch_size so that the images per update stay the same.'
+                'train_dataloader.batch_size so that the images per iteration stay the same.'
             )
         runner.logger.warning(changed)
 
@@ -70,7 +70,7 @@ def accumulative_counts(runner: Runner) -> int:
     return max(wrapper._accumulative_counts for wrapper in wrappers)
 
 
-def images_per_update(runner: Runner) -> int | None:
-    """Return the number of images per update of the weights, of all processes; None for batches of unknown size."""
+def images_per_iteration(runner: Runner) -> int | None:
+    """Return the number of images per iteration, of all processes; None for batches of unknown size."""
     batch_size: Any = getattr(runner.train_dataloader.batch_sampler, 'batch_size', None)  # custom ones may have none
-    return None if batch_size is None else batch_size * get_world_size() * accumulative_counts(runner)
+    return None if batch_size is None else batch_size * get_world_size()
