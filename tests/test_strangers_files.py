@@ -77,6 +77,7 @@ def evil(tmp_path, monkeypatch):
         torch.save(dict(state_dict={}, meta=dict(epoch=1, iter=1, note=touch)), folder / name)
     (folder / 'last_checkpoint').write_text(str(folder / 'epoch_1.pth'))
     (folder / 'p.pkl').write_bytes(pickle.dumps([touch]))
+    (folder / 'p.yaml').write_text(f'!!python/object/apply:io.open [{touch.path}, w]')
     np.save(folder / 'counts.npy', np.array([touch, 1]), allow_pickle=True)
     for part in ('features', 'labels'):
         np.save(folder / f'train_{part}.npy', np.array([touch, 1]), allow_pickle=True)
@@ -152,9 +153,12 @@ def another_package(house, evil):
     torch.load(evil / 'epoch_1.pth', weights_only=False)
 
 
-def annotations(house, evil):
-    forbid_code()
-    mmengine.load(evil / 'p.pkl')
+def annotations(suffix):
+    def call(house, evil):
+        forbid_code()
+        mmengine.load(evil / f'p.{suffix}')
+
+    return call
 
 
 TAU_NORM = ('--method', 'tau_norm', '--strength', '1')
@@ -182,7 +186,8 @@ WAYS = {
     'compare_detections': of_detector('{evil}/epoch_1.pth', '--configs', '{house}/detector.py'),
     'exemplars': mine,
     'another package': another_package,
-    'annotations': annotations,
+    'annotations in .pkl': annotations('pkl'),
+    'annotations in .yaml': annotations('yaml'),
 }
 OTHER_FORMATS = {
     'class counts': with_config(

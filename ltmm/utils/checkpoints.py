@@ -16,7 +16,8 @@ from urllib.parse import urlparse
 
 import numpy as np
 import torch
-from mmengine.fileio import PickleHandler, register_handler
+import yaml
+from mmengine.fileio import PickleHandler, YamlHandler, register_handler
 from torch import nn
 
 from .errors import InputError
@@ -69,7 +70,7 @@ def use_safe_loader() -> None:
 
 
 def forbid_code(trust: bool = False) -> None:
-    """Forbid code in checkpoints and .pkl files in the whole process, whichever package reads them.
+    """Forbid code in checkpoints, .pkl and .yaml files in the whole process, whichever package reads them.
 
     Args:
         trust: Run it all the same, and say so for each file.
@@ -78,6 +79,7 @@ def forbid_code(trust: bool = False) -> None:
     _trusted = trust
     use_safe_loader()
     register_handler(['pkl', 'pickle'])(_PickleHandler)
+    register_handler(['yaml', 'yml'])(_YamlHandler)
     if trust:
         os.environ.pop(FORCE, None)
     else:
@@ -245,3 +247,15 @@ class _PickleHandler(PickleHandler):
             )
         _warn_loudly(name, 'is a pickle')
         return super().load_from_fileobj(file, **kwargs)
+
+
+class _YamlHandler(YamlHandler):
+    """MMEngine's handler of .yaml files, whose loader creates any Python object, for plain values."""
+
+    def load_from_fileobj(self, file: IO, **kwargs: Any) -> Any:
+        name = getattr(file, 'name', 'The .yaml file')
+        try:
+            return super().load_from_fileobj(file, **({} if _trusted else dict(Loader=yaml.SafeLoader)) | kwargs)
+        except yaml.YAMLError as e:
+            reason = ' '.join(str(e).split())[:200]
+            raise InputError(f'{name} is not YAML of plain values ({reason}). Nothing was run.') from None
