@@ -2,6 +2,7 @@
 
 import os
 import re
+import reprlib
 import sys
 import tarfile
 import warnings
@@ -50,7 +51,7 @@ def read_checkpoint(file: str | Path | BytesIO, map_location: Any = 'cpu') -> di
         size = file.stat().st_size
     with _one_line(name):
         content = _load(file, name, map_location)
-    _check_content(content, name, size)
+        _check_content(content, name, size)
     for holder in (content.get('meta', {}), content.get('message_hub', {}).get('runtime_info', {})):
         for key in ('cfg', 'config'):
             holder.pop(key, None)  # MMEngine executes them on resume and in its inferencers
@@ -194,15 +195,21 @@ def _check_content(content: Any, name: str, size: int) -> None:
     parts = {key: content.get(key, {}) for key in ('state_dict', 'meta', 'message_hub')}
     if isinstance(parts['message_hub'], dict):
         parts |= {key: parts['message_hub'].get(key, {}) for key in ('runtime_info', 'log_scalars')}
+    if isinstance(parts['meta'], dict):
+        parts |= {key: parts['meta'].get(key) or {} for key in ('dataset_meta', 'class_distribution')}
     for key, part in parts.items():
         if not isinstance(part, dict):
             raise InputError(f'Expected {key!r} in {name} to be a dictionary, but got {type(part).__name__}.')
+    classes = parts['dataset_meta'].get('classes')
+    if not (classes is None or all(isinstance(item, (str, int)) for item in classes)):
+        raise InputError(f'Expected the class names in {name} to be text, but got {reprlib.repr(classes)}.')
     state = content.get('state_dict', content)
     if not all(isinstance(key, str) for key in state):
         raise InputError(f'Expected the parameters in {name} to have names, but got {list(state)[:3]}.')
     weights = [value for key, value in content.get('state_dict', {}).items() if not key.endswith('_extra_state')]
+    weights += parts['class_distribution'].values()
     if not all(isinstance(value, torch.Tensor) for value in weights):
-        raise InputError(f'Expected tensors in the state_dict of {name}.')
+        raise InputError(f'Expected tensors in the state_dict and class_distribution of {name}.')
     values, num_values = [(content, 0)], 0
     while values:
         value, depth = values.pop()

@@ -104,6 +104,10 @@ def test_hostile_values(path, value, reason, monkeypatch):
         (dict(state_dict={}, message_hub=dict(runtime_info=3)), "'runtime_info' in"),
         (dict(state_dict={3: torch.ones(1)}), 'to have names'),
         (dict(state_dict=dict(a=1)), 'Expected tensors'),
+        (dict(state_dict={}, meta=dict(class_distribution=dict(instance_counts=[3]))), 'Expected tensors'),
+        (dict(state_dict={}, meta=dict(dataset_meta=[3])), "'dataset_meta' in"),
+        (dict(state_dict={}, meta=dict(dataset_meta=dict(classes=[['a']]))), 'class names'),
+        (dict(state_dict={}, meta=dict(dataset_meta=dict(classes=3))), 'cannot be read'),
     ],
 )
 def test_other_content(path, content, reason):
