@@ -23,8 +23,10 @@ __all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'missing_dist
 
 SHOT_NAMES = ('many', 'medium', 'few')
 FREQUENCIES = dict(f='frequent', c='common', r='rare')  # of LVIS
-GROUPS = dict(  # column of the table, bounds of the groups
-    shots=('shot', (' (> 100)', '', ' (< 20)')), lvis=('frequency', (' (> 100)', '', ' (<= 10)'))
+GROUPS = dict(  # column of the table; names of the groups and their bounds
+    shots=('shot', dict(many=' (> 100)', medium='', few=' (< 20)')),
+    multi_label=('shot', dict(head=' (>= 100)', medium='', tail=' (< 20)')),
+    lvis=('frequency', dict(frequent=' (> 100)', common='', rare=' (<= 10)')),
 )
 
 
@@ -369,13 +371,14 @@ class ClassDistribution:
         """Return the names and masks (C,) of the groups of classes by training images, most frequent first.
 
         Args:
-            of: ``'shots'`` for many (> 100), medium, few (< 20); ``'lvis'`` for frequent (> 100), common, rare
-                (<= 10).
+            of: ``'shots'`` for many (> 100), medium, few (< 20); ``'multi_label'`` for head (>= 100), medium, tail
+                (< 20); ``'lvis'`` for frequent (> 100), common, rare (<= 10).
         """
         check(of=(of, GROUPS))
-        if of == 'shots':
-            return self.shots().items()
-        return [(word, self.lvis_frequency == letter) for letter, word in FREQUENCIES.items()]
+        if of == 'lvis':
+            return [(word, self.lvis_frequency == letter) for letter, word in FREQUENCIES.items()]
+        shots = self.shots() if of == 'shots' else self.shots(many=99)
+        return list(zip(GROUPS[of][1], (shots.many, shots.medium, shots.few)))
 
     def rows(self, groups: str = 'shots') -> list[dict]:
         """Return a dictionary per class, most frequent first: label, name, images, instances, share, shot.
@@ -420,7 +423,7 @@ class ClassDistribution:
         Args:
             groups: See :meth:`groups`.
         """
-        bounds = dict(zip((name for name, _ in self.groups(groups)), GROUPS[groups][1]))
+        bounds = GROUPS[groups][1]
         sizes = ', '.join(f'{mask.sum()} {name}{bounds[name]}' for name, mask in self.groups(groups))
         return (
             f'{self.num_classes} classes, {self.num_images} images, {self.instance_counts.sum()} instances, '

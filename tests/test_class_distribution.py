@@ -200,6 +200,7 @@ def test_one_vocabulary_per_table():
     for word in ('many', 'medium', 'few', 'shot'):
         assert word in shots and word not in lvis
     assert '1 frequent (> 100), 1 common, 1 rare (<= 10)' in lvis
+    assert '1 head (>= 100), 0 medium, 2 tail (< 20)' in distribution.summary('multi_label')
     assert [row['frequency'] for row in distribution.rows('lvis')] == ['frequent', 'common', 'rare']
 
 

@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     cfg = read_config(args.config, args.cfg_options)
     distribution = class_distribution_of(cfg.train_dataloader.dataset, args.co_occurrence)
-    groups = 'lvis' if cfg.get('default_scope') == 'mmdet' else 'shots'
+    groups = 'multi_label' if 'MultiLabelMetric' in str(cfg.get('test_evaluator')) else 'shots'
+    groups = 'lvis' if cfg.get('default_scope') == 'mmdet' else groups
     print(distribution.table(args.max_rows, groups))
     if args.out:
         path = plot_class_distribution(distribution, args.out, title=Path(args.config).stem, groups=groups)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.models.heads import MultiLabelClsHead
@@ -11,6 +11,7 @@ from torch import nn
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets.labels import class_distribution_of
+from ltmm.datasets.labels.coco_names import check_coco_names
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.models.accepts import check_losses, detection_head_classes, heads_with_losses
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES, MultiLabelLoss
@@ -64,6 +65,8 @@ class ClassDistributionHook(Hook):
             model.add_module('class_distribution', ClassDistributionBuffer())
         if not isinstance(runner._train_loop, BaseLoop):  # a test: the checkpoint brings the distribution
             return
+        for dataset in (runner.train_dataloader.dataset, *_test_datasets(runner)):
+            check_coco_names(dataset)
         self.distribution = self._of_training_data(runner)
         _check_num_classes(model, self.distribution)
         _check_unknown_labels(model, runner.train_dataloader.dataset)
@@ -113,6 +116,8 @@ class ClassDistributionHook(Hook):
     def _hand_out_from_checkpoint(self, runner: Runner) -> None:
         if self.distribution is not None:
             return
+        for dataset in _test_datasets(runner):
+            check_coco_names(dataset)
         names = self._loaded_names
         self.distribution = ClassDistribution.from_state_dict(unwrap_model(runner.model).state_dict(), names)
         if self.distribution is not None:
@@ -136,26 +141,33 @@ class ClassDistributionHook(Hook):
                 metric.set_class_distribution(self.distribution)
 
 
-def _evaluators(runner: Runner) -> dict[str, Evaluator]:
-    """Return the evaluators of validation and test, as far as they are built."""
+def _loops(runner: Runner) -> dict[str, BaseLoop]:
+    """Return the loops of validation and test, as far as they are built."""
     loops = {'the validation set': runner._val_loop, 'the test set': runner._test_loop}
-    return {where: loop.evaluator for where, loop in loops.items() if isinstance(loop, BaseLoop)}
+    return {where: loop for where, loop in loops.items() if isinstance(loop, BaseLoop)}
 
 
 def _metrics(runner: Runner) -> list[BaseMetric]:
     """Return all metrics of validation and test."""
-    return [metric for evaluator in _evaluators(runner).values() for metric in evaluator.metrics]
+    return [metric for loop in _loops(runner).values() for metric in loop.evaluator.metrics]
+
+
+def _test_datasets(runner: Runner) -> list[Any]:
+    """Return the datasets for validation and test."""
+    return [loop.dataloader.dataset for loop in _loops(runner).values()]
 
 
 def _class_names(runner: Runner) -> dict[str, Sequence[str]]:
     """Return the known class names of the datasets for validation and test."""
-    names = {where: (e.dataset_meta or {}).get('classes') for where, e in _evaluators(runner).items()}
+    names = {where: (loop.evaluator.dataset_meta or {}).get('classes') for where, loop in _loops(runner).items()}
     return {where: classes for where, classes in names.items() if classes}
 
 
 def _groups(model: nn.Module) -> str:
-    """Return the groups of classes in the log: those of LVIS for a detector, as in its metric."""
-    return 'lvis' if any(isinstance(module, detection_head_classes()) for module in model.modules()) else 'shots'
+    """Return the groups of classes in the log, see :meth:`ltmm.ClassDistribution.groups`: those of the metric."""
+    if any(isinstance(module, detection_head_classes()) for module in model.modules()):
+        return 'lvis'
+    return 'multi_label' if any(isinstance(module, MultiLabelClsHead) for module in model.modules()) else 'shots'
 
 
 def _check_num_classes(model: nn.Module, distribution: ClassDistribution) -> None:
