@@ -101,7 +101,7 @@ CO_OCCURRENCE = dict(instance_counts=[3, 2], num_images=4)
         (dict(instance_counts=[[1, 2]]), r'shape \(1, 2\)'),
         (dict(instance_counts=['many']), 'list of numbers'),
         (dict(instance_counts=[10**400, 1]), 'list of numbers'),
-        (dict(instance_counts=[1e30, 1]), 'int >= 0, but got 1e\\+30 for class 0'),
+        (dict(instance_counts=[1e30, 1]), r'int in \[0, 1e12\], but got 1e\+30 for class 0'),
         (dict(instance_counts=[3, 2], image_counts=[3]), 'as `instance_counts`, 2, but got 1 and 2'),
         (dict(instance_counts=[3, 2], class_names=['a']), 'as `instance_counts`, 2, but got 2 and 1'),
         (dict(instance_counts=[9, 1], num_images=8), '`num_images` to be >= 9'),

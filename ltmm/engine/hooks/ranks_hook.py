@@ -47,9 +47,12 @@ class RanksHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare them with those of the checkpoint to resume from."""
-        meta, images = checkpoint.get('meta', {}), images_per_iteration(runner)
+        meta = checkpoint.get('meta', {})
         before, images_before = meta.get('world_size'), meta.get('images_per_iteration')
-        if not runner._resume or before is None or (before, images_before) == (get_world_size(), images):
+        if not runner._resume or before is None:  # a test has no training set
+            return
+        images = images_per_iteration(runner)
+        if (before, images_before) == (get_world_size(), images):
             return
         changed = f'The checkpoint is of {before} process(es) with {images_before} images per iteration; this run has '
         changed += f'{get_world_size()} with {images}. '
