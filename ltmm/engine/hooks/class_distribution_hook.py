@@ -114,7 +114,7 @@ class ClassDistributionHook(Hook):
         return ClassDistribution.build(counts, names)
 
     def _hand_out_from_checkpoint(self, runner: Runner) -> None:
-        if self.distribution is not None:
+        if isinstance(runner._train_loop, BaseLoop):
             return
         for dataset in _test_datasets(runner):
             check_coco_names(dataset)

@@ -86,6 +86,18 @@ def test_test_set_of_other_classes(tmp_path):
             checkpoint['state_dict'].pop(key, None)
 
 
+def test_test_set_of_other_classes_after_a_validation(tmp_path):
+    trained(tmp_path / 'trained')
+    cfg = toy_config(tmp_path / 'both', load_from=str(tmp_path / 'trained' / 'epoch_1.pth'))
+    cfg.test_dataloader.dataset.metainfo = SLID
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+        cfg.pop(key)
+    runner = Runner.from_cfg(cfg)
+    runner.val()
+    with pytest.raises(ClassDistributionError, match="'class 1' in training and 'class 2' in the test set"):
+        runner.test()
+
+
 def test_resume_with_other_classes(tmp_path):
     trained(tmp_path)
     other = {'train_dataloader.dataset.metainfo': dict(classes=('class 1', 'class 0', 'class 2'))}
