@@ -36,7 +36,7 @@ def test_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        (('--method', 'tau_norm', '--val-split', 'val'), 'other images than test_dataloader, but they are the same'),
+        (('--method', 'tau_norm', '--val-split', 'val'), 'val_dataloader is the test set. Use val_split='),
         (('--method', 'tau_norm', '--strength', '-1'), 'Expected `tau` to be >= 0, but got -1.0'),
         (('--method', 'ncm', '--strength', '1'), '--strength needs a method with a strength, and no --grid'),
         (('--method', 'tau_norm', '--transform', 'un'), '--transform belongs to --method ncm'),

@@ -269,7 +269,10 @@ def test_failed_and_complete_runs(config, tmp_path):
     assert first.returncode == 1
     assert '3 runs: 0 complete, 3 to go' in first.stdout
     assert '2 runs failed:' in first.stderr
-    assert '- broken, seed 0: ClassDistributionError: LongTailClsHead: expected' in first.stderr
+    assert (
+        '- broken, seed 0: ClassDistributionError: ClassDistributionHook: The training data have 3 classes'
+        in first.stderr
+    )
     assert '- killed, seed 0: killed by signal 9' in first.stderr
     table = [row for row in rows_of(first.stdout) if row[0] in ('broken', 'killed', 'balanced') and len(row) > 5]
     assert [row[1] for row in table[:2]] == ['failed', 'failed']

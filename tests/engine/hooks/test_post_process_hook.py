@@ -119,6 +119,7 @@ def test_checkpoint_without_class_distribution(tmp_path, trained):
     overrides, checkpoint = trained
     content = torch.load(checkpoint, weights_only=True)
     content['state_dict'] = {k: v for k, v in content['state_dict'].items() if 'class_distribution' not in k}
+    content['meta'].pop('class_distribution', None)
     torch.save(content, tmp_path / 'bare.pth')
     bare = overrides, str(tmp_path / 'bare.pth')
     with pytest.raises(RuntimeError, match=r'LogitAdjustment needs the class distribution.*class_counts=\[...\]'):

@@ -107,7 +107,7 @@ def test_search_takes_the_best_of_the_grid(trained, tmp_path):
     assert processor.step.gamma == [0, 0.5, 1][values.index(max(values))]
     with pytest.raises(ValueError, match="Expected `objective` to be one of .*'bbox_APr'.*, but got 'top1'"):
         processor.fit(grid=(0, 1, 2), objective='top1')
-    with pytest.raises(ValueError, match='Expected val_dataloader to have other images'):
+    with pytest.raises(ValueError, match='val_dataloader is the test set'):
         processor.fit(val_split='val')
 
 
