@@ -59,8 +59,9 @@ class InvalidLossHook(Hook):
 def _images(data_batch: dict) -> str:
     """Name the images that are not finite, or else all images of the batch."""
     ids, inputs = _ids(data_batch), data_batch.get('inputs') if isinstance(data_batch, dict) else None
-    if isinstance(inputs, (list, torch.Tensor)) and len(inputs) == len(ids):  # not of several views
-        ids_of_bad = [i for i, image in zip(ids, inputs) if not image.isfinite().all()]
+    images = inputs if isinstance(inputs, (list, torch.Tensor)) else []  # a dict has several views
+    if len(images) == len(ids) and all(isinstance(image, torch.Tensor) for image in images):
+        ids_of_bad = [i for i, image in zip(ids, images) if not image.isfinite().all()]
         if ids_of_bad:
             return f'Images that are not finite: {ids_of_bad}'
     return f'Images of the batch: {ids}'

@@ -1,9 +1,11 @@
 import pytest
 import torch
 from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
 from toy import toy_config
 
 from ltmm.engine import InvalidLossHook
+from ltmm.engine.hooks.invalid_loss_hook import _images
 
 
 def test_nan_loss_stops_training(tmp_path):
@@ -21,6 +23,13 @@ def test_nan_loss_stops_training(tmp_path):
         runner.train()
     state = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['state_dict']
     assert all(value.isfinite().all() for value in state.values())
+
+
+def test_images_that_are_not_finite_are_named():
+    samples = [DataSample(metainfo=dict(img_path=f'{name}.tif')) for name in 'abc']
+    inputs = [torch.zeros(3, 2, 2, dtype=torch.uint8), torch.full((3, 2, 2), torch.nan), torch.zeros(3, 2, 2)]
+    assert _images(dict(inputs=inputs, data_samples=samples)) == "Images that are not finite: ['b.tif']"
+    assert _images(dict(inputs=[inputs] * 3, data_samples=samples)).startswith('Images of the batch')
 
 
 def test_invalid_interval():
