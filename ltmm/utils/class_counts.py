@@ -1,6 +1,5 @@
 """Conversion and validation of class counts: lists, matrices, mappings and files."""
 
-import json
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .data_files import read_array, read_text
+from .data_files import DataFileError, read_array, read_json
 from .errors import InputError
 
 __all__ = [
@@ -110,9 +109,9 @@ def read_counts(source: Any) -> Any:
         if path.suffix == '.npy':
             return read_array(path)
         if path.suffix == '.json':
-            return json.loads(read_text(path), object_pairs_hook=_distinct)
-    except (ValueError, RecursionError) as e:
-        raise ClassDistributionError(f'Cannot read class counts from {path}: {e}') from None
+            return read_json(path, object_pairs_hook=_distinct)
+    except DataFileError as e:
+        raise ClassDistributionError(f'Cannot read class counts: {e}') from None
     raise ClassDistributionError(f'Expected a .json or .npy file of class counts, but got {path}.')
 
 
@@ -121,5 +120,5 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f'{next(name for name in content if names.count(name) > 1)!r} occurs twice')
+        raise InputError(f'{next(name for name in content if names.count(name) > 1)!r} occurs twice')
     return content

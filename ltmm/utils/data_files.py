@@ -82,6 +82,8 @@ def read_json(path: str | Path, backend_args: dict | None = None, **kwargs: Any)
     text = read_text(path, backend_args)
     try:
         return json.loads(text, **kwargs)
+    except InputError as e:  # of a hook in `kwargs`
+        raise DataFileError(f'{path}: {e}') from None
     except RecursionError:
         raise DataFileError(f'{path} is nested too deeply to be an annotation file.') from None
     except ValueError as e:
