@@ -47,15 +47,14 @@ class RanksHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare them with those of the checkpoint to resume from."""
-        meta = checkpoint.get('meta', {})
+        if not runner._resume:  # a test, which has no training data, or a start from weights
+            return
+        meta, images = checkpoint.get('meta', {}), images_per_iteration(runner)
         before, images_before = meta.get('world_size'), meta.get('images_per_iteration')
-        if not runner._resume or before is None:  # a test has no training set
+        if before is None or (before, images_before) == (get_world_size(), images):
             return
-        images = images_per_iteration(runner)
-        if (before, images_before) == (get_world_size(), images):
-            return
-        changed = f'The checkpoint is of {before} process(es) with {images_before} images per iteration; this run has '
-        changed += f'{get_world_size()} with {images}. '
+        changed = f'The checkpoint was written by {before} process(es) with {images_before} images per iteration; '
+        changed += f'this run has {get_world_size()} with {images}. '
         if images is not None and images == images_before:
             changed += 'Samples, iterations and schedules go on as before; random augmentations and dropout differ.'
         else:

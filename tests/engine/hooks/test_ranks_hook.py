@@ -104,6 +104,13 @@ def test_resume_at_another_world_size(world_size, options, message, monkeypatch,
     assert message is None or re.search(message, caplog.text)
 
 
+def test_of_a_checkpoint_without_training_data(caplog):
+    tested = runner(resume=False)
+    tested.train_dataloader = None
+    RanksHook().after_load_checkpoint(tested, dict(meta=dict(world_size=2, images_per_iteration=16)))
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize('meta', [{}, dict(epoch=3)])
 def test_resume_of_an_older_checkpoint(meta, caplog):
     RanksHook().after_load_checkpoint(runner(), dict(meta=meta))
