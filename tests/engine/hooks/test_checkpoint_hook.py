@@ -1,6 +1,7 @@
 import errno
 import os
 import shutil
+from pickle import UnpicklingError
 from types import SimpleNamespace
 
 import pytest
@@ -119,3 +120,15 @@ def test_copied_run_keeps_the_best_checkpoint_of_the_original(tmp_path):
 def test_resume_from_what_is_no_training(content, message):
     with pytest.raises(ValueError, match=message):
         SafeCheckpointHook().after_load_checkpoint(SimpleNamespace(_resume=True), content)
+
+
+def test_resume_from_a_checkpoint_of_mmengines_hook(tmp_path):
+    """It holds numpy numbers and HistoryBuffers, as those of older versions do."""
+    first = {'default_hooks.checkpoint.type': 'CheckpointHook', 'train_cfg.max_epochs': 1}
+    Runner.from_cfg(toy_config(tmp_path, **first)).train()
+    with pytest.raises(UnpicklingError):
+        torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
+    runner = Runner.from_cfg(toy_config(tmp_path, **{'train_cfg.max_epochs': 2}, resume=True, experiment_name='more'))
+    runner.train()
+    assert len(runner.message_hub.get_scalar('train/loss').data[0]) == 16
+    assert torch.load(tmp_path / 'epoch_2.pth', weights_only=True)['meta']['iter'] == 16
