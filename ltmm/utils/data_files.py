@@ -7,6 +7,7 @@ import traceback
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -17,7 +18,17 @@ from .errors import InputError
 __all__ = ['DataFileError', 'decode_text', 'read_array', 'read_arrays', 'read_json', 'read_text', 'why_unreadable']
 
 # a lying header asks for more memory than there is, or for more bytes than an integer holds
-ARRAY_ERRORS = (ValueError, KeyError, EOFError, BadZipFile, zlib.error, MemoryError, OverflowError, RecursionError)
+ARRAY_ERRORS = (
+    ValueError,
+    KeyError,
+    EOFError,
+    BadZipFile,
+    zlib.error,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+    TokenError,
+)
 
 
 REMOTE = ('http://', 'https://', 's3://', 'petrel://')
