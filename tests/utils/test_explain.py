@@ -62,11 +62,10 @@ CONFIGS = {
         "model = dict(head=dict(loss=dict(type='ltmm.LogitAdjustmentLoss', tua=2)))",
         "LogitAdjustmentLoss has no argument 'tua'. Did you mean tau?",
     ),
-    'absent package': ("visualizer = dict(vis_backends=[dict(type='ltmm.AbsentBackend')])", 'no vis_backend'),
     'top-level key': ('optim_wraper = dict(type="AmpOptimWrapper")', "'optim_wraper', which nothing reads"),
     'transform': (
         "train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile')]))",
-        'LoadImageFromFile: KeyError: img_path',
+        'CheckedLoad: KeyError: img_path',
     ),
     'list as model': ('model = []', 'build_model: TypeError: model should be'),
 }
