@@ -2,11 +2,13 @@
 
 :func:`ltmm.utils.environment.provide_mmcv_ops` makes this file the module ``mmcv._ext`` where mmcv is installed without
 compiled ops, so the functions have the names and arguments with which ``mmcv.ops`` calls the extension, and write into
-the tensors that they get. Results equal those of the compiled ops, on the CPU and on GPUs. All other ops raise an
-EnvironmentProblem when they are called.
+the tensors that they get. The kernels exist for the CPU, where results equal those of the compiled ops, and for GPUs.
+All other ops raise an EnvironmentProblem when they are called.
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -22,11 +24,11 @@ def __getattr__(name: str) -> Callable:
     """Return a function that raises, for ``mmcv.ops`` asks for all ops when it is imported."""
     if name.startswith('__'):
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return partial(_refuse, name)
 
-    def missing(*args: object, **kwargs: object) -> None:
-        raise EnvironmentProblem(f"mmcv's op {name} needs mmcv's compiled ops: make install OPS=compiled")
 
-    return missing
+def _refuse(op: str, *args: object, **kwargs: object) -> NoReturn:
+    raise EnvironmentProblem(f"mmcv's op {op} needs mmcv's compiled ops: make install OPS=compiled")
 
 
 def get_compiler_version() -> str:
@@ -94,7 +96,7 @@ def roi_align_forward(
     input: Tensor, rois: Tensor, output: Tensor, *argmax: Tensor, pool_mode: int, **geometry: float
 ) -> None:
     if pool_mode == 0:
-        __getattr__('roi_align with pool_mode="max"')()
+        _refuse('roi_align with pool_mode="max"')
     output.copy_(KERNELS.roi_align(input, rois, *_roi_align_geometry(**geometry)))
 
 
