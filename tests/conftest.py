@@ -9,6 +9,8 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
+import ltmm  # noqa: F401  (before any test imports mmcv.ops)
+
 # As in the processes that toy.run_tool starts: runs are equal bit by bit only on as many threads.
 torch.set_num_threads(1)
 
