@@ -26,7 +26,9 @@ def compiled_ops() -> ModuleType:
     if not (path := os.environ.get('LTMM_COMPILED_OPS')):
         pytest.skip('needs compiled ops of mmcv: make install OPS=compiled, or LTMM_COMPILED_OPS=.../mmcv/_ext*.so')
     spec = spec_from_file_location('mmcv._ext', path)
-    return module_from_spec(spec)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @contextmanager
