@@ -6,7 +6,7 @@ ENV_PYTHON := .venv/bin/python
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
 
-install: ## set up .venv with the tested versions: 3 minutes and the download of torch; OPS=compiled for mmcv's own ops
+install: ## set up .venv with the tested versions: 2 minutes and the download of torch; OPS=compiled for mmcv's own ops
 	@$(PYTHON) tools/setup_env.py $(addprefix --ops ,$(OPS)) $(addprefix --torch ,$(TORCH))
 
 test: install ## run all tests; ARGS="..." goes to pytest

@@ -50,7 +50,7 @@ def main() -> None:
     start = time.monotonic()
     LOG.parent.mkdir(exist_ok=True)
     LOG.write_bytes(b'')
-    duration = '3 minutes' if args.ops == 'torchvision' else '10 minutes the first time on a machine, 3 after that,'
+    duration = '2 minutes' if args.ops == 'torchvision' else '9 minutes the first time on a machine, 2 after that,'
     print(f'Setting up {VENV}: about {duration} on 2 idle cores, without the download of torch. Log: {LOG}')
     if not PYTHON.exists() or any(new[key] != old.get(key) for key in ('place', 'torch')):
         shutil.rmtree(VENV, ignore_errors=True)
