@@ -27,9 +27,12 @@ RUNS = {
 }
 PROGRESS = re.compile(r'INFO - (Epoch\((?:train|val)\).*)')
 # Threads that spin while they wait for each other cost a busy machine most of its time; more than four do not help.
-THREADS = dict(OMP_WAIT_POLICY='PASSIVE', OMP_NUM_THREADS=str(min(4, len(os.sched_getaffinity(0)))))
+IS_LINUX = sys.platform == 'linux'
+NUM_CORES = len(os.sched_getaffinity(0)) if IS_LINUX else os.cpu_count()
+THREADS = dict(OMP_WAIT_POLICY='PASSIVE', OMP_NUM_THREADS=str(min(4, NUM_CORES)))
 SECONDS_TO_STOP = 20
 PR_SET_PDEATHSIG = 1  # from Linux' prctl.h
+DIE_WITH_PARENT = partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGTERM) if IS_LINUX else None
 
 
 def main() -> None:
@@ -76,7 +79,7 @@ def run(*command: str | Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,  # Ctrl-C reaches it once, from here
-        preexec_fn=partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGTERM),
+        preexec_fn=DIE_WITH_PARENT,
     )
     lines = []
     try:

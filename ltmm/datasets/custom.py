@@ -83,6 +83,8 @@ class CustomDataset(MMPretrainCustomDataset):
             for path in entries:
                 if is_hidden(path.name):
                     skipped['hidden'] += len(list(_files(path))) if path.is_dir() else 1
+                elif path.is_dir() and path.name not in folders:
+                    skipped['in folders that are no class'] += len(list(_files(path)))
                 elif path.is_file() and is_image(str(path)):
                     skipped['outside the folders of classes'] += 1
             self.folder_to_idx = {folder: label for label, folder in enumerate(folders)}
@@ -117,7 +119,11 @@ class CustomDataset(MMPretrainCustomDataset):
         missing = [name for name in classes if name not in folders]
         if not missing:
             return tuple(classes), list(classes)
-        if len(missing) == len(classes) == len(folders):
+        is_near = {name.lower() for name in classes} & {folder.lower() for folder in folders}
+        if len(missing) == len(classes) == len(folders) and not is_near:
+            pairs = [f'{folder} is {name}' for folder, name in zip(folders, classes)]
+            listed = ', '.join(pairs[:5]) + ', ...' * (len(pairs) > 5)
+            print_log(f'{self.img_prefix}: the classes of `metainfo` name the folders in order: {listed}.', 'current')
             return tuple(classes), folders
         raise InputError(
             f'Expected the {len(classes)} classes of `metainfo` to be folders of {self.img_prefix}, but there is no '

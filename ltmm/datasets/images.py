@@ -49,7 +49,7 @@ class CheckedLoad(BaseTransform):
         Raises:
             ImageError: The image is broken, or of another size.
         """
-        path = results['img_path']
+        path = results.get('img_path', 'from an array')
         try:
             loaded = self.load(results)
         except FileNotFoundError:

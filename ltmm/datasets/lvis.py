@@ -141,7 +141,11 @@ class LVISDataset(LVISV1Dataset):
 def report_dropped_boxes(content: Mapping, ann_file: str, category_ids: Container[int]) -> None:
     """Log how many objects of these categories mmdet drops from training, and why."""
     images = {image['id']: image for image in content['images']}
-    objects = [ann for ann in content['annotations'] if ann['category_id'] in category_ids and not ann.get('ignore')]
+    objects = [
+        ann
+        for ann in content['annotations']
+        if ann.get('category_id') in category_ids and ann.get('image_id') in images and not ann.get('ignore')
+    ]
     reasons = Counter(why_dropped(ann, images[ann['image_id']]) for ann in objects)
     del reasons[None]
     if reasons:

@@ -38,8 +38,11 @@ class VOCDataset(MMDetVOCDataset):
 
     @property
     def metainfo(self) -> dict:
-        """Meta information; loads the annotations of a lazily built dataset if the class names are unknown."""
-        if 'classes' not in self._metainfo:
+        """Meta information; loads the annotations of a lazily built dataset if the class names are unknown.
+
+        Where there are none, as where mmdet's DetInferencer asks for a palette, the names stay unknown.
+        """
+        if 'classes' not in self._metainfo and Path(self.ann_file).is_file():
             self.full_init()
         return super().metainfo
 

@@ -52,7 +52,8 @@ def read_checkpoint(file: str | Path | BytesIO, map_location: Any = 'cpu') -> di
     with _one_line(name):
         content = _load(file, name, map_location)
         _check_content(content, name, size)
-    for holder in (content.get('meta', {}), content.get('message_hub', {}).get('runtime_info', {})):
+    message_hub = content.get('message_hub') or {}
+    for holder in (content.get('meta') or {}, message_hub.get('runtime_info') or {}):
         for key in ('cfg', 'config'):
             holder.pop(key, None)  # MMEngine executes them on resume and in its inferencers
     return content
@@ -192,7 +193,7 @@ def _check_content(content: Any, name: str, size: int) -> None:
     """Raise an InputError for what MMEngine could not handle: other types, too much of it, tensors that do not end."""
     if not isinstance(content, dict):
         raise InputError(f'Expected {name} to hold a dictionary, but got {type(content).__name__}.')
-    parts = {key: content.get(key, {}) for key in ('state_dict', 'meta', 'message_hub')}
+    parts = {key: content.get(key) or {} for key in ('state_dict', 'meta', 'message_hub')}
     if isinstance(parts['message_hub'], dict):
         parts |= {key: parts['message_hub'].get(key, {}) for key in ('runtime_info', 'log_scalars')}
     if isinstance(parts['meta'], dict):

@@ -54,7 +54,10 @@ def checked_counts(counts: Any, name: str) -> np.ndarray:
 def checked_co_occurrence(co_occurrence: Any, image_counts: np.ndarray) -> np.ndarray:
     """Convert co-occurrences to a read-only int64 array (C, C)."""
     try:
-        array = np.asarray(co_occurrence, dtype=np.int64)
+        array = np.asarray(co_occurrence)
+        if array.dtype.kind == 'f' and (array % 1).any():
+            raise ValueError('it has fractions')
+        array = array.astype(np.int64, copy=False)
     except (TypeError, ValueError, OverflowError) as e:
         raise ClassDistributionError(f'Expected `co_occurrence` to be a matrix of counts ({e}).') from None
     array = array.copy() if array.flags.writeable else array
@@ -73,11 +76,11 @@ def checked_co_occurrence(co_occurrence: Any, image_counts: np.ndarray) -> np.nd
 
 
 def refuse_labels(values: Any) -> None:
-    """Raise if the values look like the labels of samples: 0, 1, ..., C - 1, at least twice each on average."""
+    """Raise if the values look like the labels of samples: 0, 1, ..., C - 1, at least ten times each on average."""
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in 'iu' or not len(array) or array.min() != 0:
         return
-    if array.max() < len(array) // 2 and np.bincount(array).all():
+    if array.max() < len(array) // 10 and np.bincount(array).all():
         raise ClassDistributionError(
             f'Expected counts per class, but got {len(array)} values from 0 to {array.max()}, which look like the '
             'labels of the samples. Use ClassDistribution.from_labels(labels); pass counts that look so with their '

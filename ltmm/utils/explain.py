@@ -39,8 +39,10 @@ def explain(error: Exception) -> str | None:
         return original
     if text := why_unreadable(error):
         return f'DataFileError: {text}'
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    if isinstance(error, torch.cuda.OutOfMemoryError):
         return f'{_one_line(error)} Lower train_dataloader.batch_size.'
+    if isinstance(error, MemoryError):
+        return _one_line(error)
     if not isinstance(error, (InputError, EnvironmentProblem)) and (text := _of_config(error, frames)):
         return text
     if isinstance(error, EXPECTED):

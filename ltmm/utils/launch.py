@@ -63,7 +63,7 @@ def common_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         '--trust',
         action='store_true',
-        help='run the code in checkpoints and .pkl files; without it they are read as data only, see SECURITY.md',
+        help='run the code in checkpoints, .pkl and .yaml files; without it they are read as data, see SECURITY.md',
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
@@ -149,10 +149,16 @@ def build_runner(cfg: Config) -> Runner:
                 broadcast_buffers=False,
                 find_unused_parameters=cfg.get('find_unused_parameters', False),
             )
-        wrapper_class = MODEL_WRAPPERS.get(cfg.model_wrapper_cfg.type)
+        wrapper_class = cfg.model_wrapper_cfg.get('type', 'MMDistributedDataParallel')
+        if isinstance(wrapper_class, str):
+            wrapper_class = MODEL_WRAPPERS.get(wrapper_class)
         if wrapper_class is not None and issubclass(wrapper_class, DistributedDataParallel):
             cfg.model_wrapper_cfg.device_ids = None  # MMEngine would give it a GPU
-    return quiet_runner(RUNNERS.get(cfg.get('runner_type', 'Runner'))).from_cfg(cfg)
+    name = cfg.get('runner_type', 'Runner')
+    runner_class = RUNNERS.get(name)
+    if runner_class is None:
+        raise InputError(f'There is no runner called {name!r}.{did_you_mean(name, RUNNERS.module_dict)}')
+    return quiet_runner(runner_class).from_cfg(cfg)
 
 
 def use_amp(cfg: Config) -> None:
@@ -168,7 +174,8 @@ def _check_keys(cfg: Config) -> None:
     """Refuse a top-level key that nothing reads and that looks like a misspelling of one that MMEngine reads."""
     for key in cfg.keys() - KEYS:
         similar = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.85)
-        if similar and not key.startswith(('_', f'{similar[0]}_')):
+        is_variant = similar and key.rstrip('s0123456789') == similar[0]  # models, val_dataloader2
+        if similar and not is_variant and not key.startswith(('_', f'{similar[0]}_')):
             raise InputError(
                 f'The config has a key {key!r}, which nothing reads. Did you mean {similar[0]}? Begin the name of a '
                 'variable of your own with an underscore.'

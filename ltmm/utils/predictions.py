@@ -114,7 +114,7 @@ def _flat(sample: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f'{prefix}{key}.')
         elif isinstance(value, Tensor):
-            flat[prefix + key] = (value.float() if value.is_floating_point() else value).numpy()
+            flat[prefix + key] = (value.float() if value.dtype in (torch.float16, torch.bfloat16) else value).numpy()
         else:
             flat[prefix + key] = np.asarray(value) if isinstance(value, (int, float)) else value
     return flat

@@ -31,7 +31,11 @@ def lock_work_dir(work_dir: str | Path) -> None:
     work_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work_dir / LOCK)
     try:
-        lock.acquire(timeout=SECONDS)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f'{work_dir} is locked by another run; waiting up to {SECONDS} s.', flush=True)
+            lock.acquire(timeout=SECONDS)
     except Timeout:
         raise InputError(
             f'Another run is training in {work_dir}. Wait until it ends, or choose another --work-dir.'
@@ -39,9 +43,8 @@ def lock_work_dir(work_dir: str | Path) -> None:
     except NotImplementedError:
         print(f'{work_dir}: its file system has no locks; do not start two runs here.', flush=True)
     _locks[work_dir] = lock
-    for pattern in ('.*.part', '*/.*.part'):
-        for path in work_dir.glob(pattern):
-            path.unlink(missing_ok=True)
+    for path in work_dir.rglob('.*.part'):
+        path.unlink(missing_ok=True)
 
 
 def latest_checkpoint(work_dir: str | Path) -> str | None:
@@ -77,9 +80,12 @@ def _candidates(work_dir: Path) -> Iterator[Path]:
         if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))
     }
     others = sorted(numbered.keys() - {here}, key=numbered.get, reverse=True)
-    if named.suffix == '.pth':  # else empty, or cut by a kill
-        yield here if here.is_file() or not named.is_file() else named
+    is_whole = named.suffix == '.pth'  # else empty, or cut by a kill
+    if is_whole and (here.is_file() or not named.is_file()):
+        yield here
     yield from others
+    if is_whole and not here.is_file() and named.is_file():  # out_dir of CheckpointHook
+        yield named
 
 
 def _is_first_rank() -> bool:

@@ -84,9 +84,18 @@ def test_classes_are_folders_by_name(root, classes, expected):
     assert dataset.metainfo['classes'] == classes
 
 
-def test_unknown_class(root):
+@pytest.mark.parametrize('classes', [('ant', 'Bee', 'cow'), ('Bee', 'Cow', 'Ant')])
+def test_unknown_class(root, classes):
     with pytest.raises(InputError, match="no 'Bee'. Did you mean bee"):
-        CustomDataset(data_prefix=str(root), metainfo=dict(classes=('ant', 'Bee', 'cow')))
+        CustomDataset(data_prefix=str(root), metainfo=dict(classes=classes))
+
+
+def test_folders_that_are_no_class_are_counted(root, monkeypatch):
+    lines = []
+    monkeypatch.setattr('ltmm.datasets.custom.print_log', lambda text, *_: lines.append(text))
+    files = sum(path.is_file() for path in (root / 'bee').rglob('*'))
+    CustomDataset(data_prefix=str(root), metainfo=dict(classes=('cow', 'ant')))
+    assert f'{files} in folders that are no class' in lines[-1]
 
 
 def test_list_of_images(root):

@@ -52,6 +52,9 @@ def test_copied_run_resumes_from_its_own_checkpoint(run, tmp_path):
     outside.parent.mkdir()
     shutil.copy(run / 'epoch_2.pth', outside)
     (run / 'last_checkpoint').write_text(str(outside))
+    assert latest_checkpoint(run) == str(run / 'epoch_10.pth')
+    for path in run.glob('epoch_*.pth'):
+        path.unlink()
     assert latest_checkpoint(run) == str(outside)
 
 

@@ -10,6 +10,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from ltmm.datasets import class_distribution_of
+from ltmm.utils.checkpoints import forbid_code
 from ltmm.utils.cli import one_line_errors
 from ltmm.utils.environment import check_environment
 from ltmm.utils.errors import InputError
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def read_config(config: str, cfg_options: dict | None) -> Config:
     """Read a config file with a training set, and set its scope."""
+    forbid_code()
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(cfg_options or {})
     check_environment(detection=cfg.get('default_scope') == 'mmdet')

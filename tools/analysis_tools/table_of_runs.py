@@ -17,6 +17,7 @@ import yaml
 from mmengine.config import Config
 
 from ltmm.utils.atomic_backend import AtomicLocalBackend
+from ltmm.utils.errors import InputError
 from ltmm.utils.work_dir import latest_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,7 +104,10 @@ class Run:
 
     @property
     def last_checkpoint(self) -> Path:
-        return Path(latest_checkpoint(self.folder))
+        checkpoint = latest_checkpoint(self.folder)
+        if checkpoint is None:
+            raise InputError(f'{self.folder} has no checkpoint. Delete its run.json to train {self} again.')
+        return Path(checkpoint)
 
     @property
     def command(self) -> list[str]:

@@ -4,6 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 from mmengine.dataset import BaseDataset
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.datasets import BaseDataset as ClassificationDataset
@@ -21,7 +22,7 @@ __all__ = ['DataCheckHook']
 
 @HOOKS.register_module()
 class DataCheckHook(Hook):
-    """Names what mmpretrain and mmdet pass over in silence, in any dataset.
+    """Check datasets for problems that mmpretrain and mmdet ignore.
 
     - An image that cannot be read, or is of another size than its annotation says, stops the run with its name, and
       so does an invalid label.
@@ -62,10 +63,11 @@ def _check_labels(dataset: Any) -> None:
 
 def _check_boxes(dataset: BaseDataset) -> None:
     """Report the boxes that mmdet drops from a training set in COCO format."""
-    from mmdet.datasets import CocoDataset
+    from mmdet.datasets import CocoDataset, CocoPanopticDataset
 
     from ltmm.datasets.lvis import LVISDataset, report_dropped_boxes
     from ltmm.utils.data_files import read_json
 
-    if isinstance(dataset, CocoDataset) and not isinstance(dataset, LVISDataset) and not dataset.test_mode:
+    is_other = isinstance(dataset, (LVISDataset, CocoPanopticDataset))
+    if isinstance(dataset, CocoDataset) and not is_other and not dataset.test_mode and is_main_process():
         report_dropped_boxes(read_json(dataset.ann_file, dataset.backend_args), dataset.ann_file, dataset.cat2label)

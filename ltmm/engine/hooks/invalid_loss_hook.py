@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch.utils.data import IterableDataset
 
 from ltmm.registry import HOOKS
 from ltmm.utils.checks import check
@@ -32,10 +33,12 @@ class InvalidLossHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Refuse a training without a batch, which would end at once without a loss."""
         loader = runner.train_dataloader
+        if isinstance(loader.dataset, IterableDataset):  # has no length
+            return
         if not len(loader):
             raise InputError(
                 f'train_dataloader has no batch: {len(loader.sampler)} samples, batch_size={loader.batch_size}, '
-                f'drop_last={loader.drop_last}.'
+                f'drop_last={loader.drop_last}. Lower batch_size, or set drop_last=False.'
             )
 
     def after_train_iter(

@@ -96,6 +96,7 @@ def test_dropped_boxes_of_mmdet(tmp_path, monkeypatch):
     for image in content['images']:
         image['file_name'] = image['coco_url'].rsplit('/', 1)[1]
     content['annotations'][0]['area'] = 0
+    content['annotations'].append(dict(content['annotations'][1], id=999, image_id=10**6))  # of a file of more images
     write_lvis(tmp_path, content)
     options = dataset_config(tmp_path, type='mmdet.CocoDataset', data_prefix=dict(img='train2017'))
     options['metainfo'] = dict(classes=('kite', 'ladder', 'mug', 'oar'))

@@ -218,4 +218,5 @@ class GAPLoss(InnerLoss):
             return gap_loss(score, label, class_weight, self.delta, self.per_rank)
 
     def extra_repr(self) -> str:
-        return f'num_classes={self.num_classes}, gamma={self.gamma}, delta={self.delta}, loss_weight={self.loss_weight}'
+        names = ('num_classes', 'gamma', 'delta', 'loss_weight', 'per_rank')
+        return ', '.join(f'{name}={getattr(self, name)}' for name in names)

@@ -32,7 +32,6 @@ class RIDEDistillLoss(RIDELoss):
         (tests/conformance, ``ride`` and ``trajectory_ride_distill``).
 
     Args:
-        *args: Arguments of :class:`RIDELoss`.
         distill_temperature: T.
         distill_weight: alpha.
         **kwargs: Arguments of :class:`RIDELoss`.
