@@ -165,7 +165,7 @@ class ClassDistribution:
                 images, num_images = (state_dict.get(prefix + name) for name in ('image_counts', 'num_images'))
                 if value.dim() != 1 or images is None or num_images is None or num_images.numel() != 1:
                     raise ClassDistributionError(
-                        f'Expected the class distribution of the checkpoint in {prefix}* whole.'
+                        f'The class distribution in the checkpoint ({prefix}*) is damaged. Train or download it again.'
                     )
                 names = class_names if class_names and len(class_names) == len(value) else None
                 return cls(value.cpu().numpy(), images.cpu().numpy(), int(num_images), names)

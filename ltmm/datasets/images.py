@@ -75,7 +75,7 @@ class CheckedLoad(BaseTransform):
         return f'{type(self).__name__}({self.load!r})'
 
 
-_REMEDY = 'Mend or remove it, or skip up to N such images by --skip-broken N.'
+_REMEDY = 'Repair or remove it, or skip up to N such images by --skip-broken N.'
 
 
 def _wrong_size(path: str, expected: tuple, got: tuple) -> str:

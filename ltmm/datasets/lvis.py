@@ -33,7 +33,7 @@ class LVISDataset(LVISV1Dataset):
     """mmdet's LVISV1Dataset for any file in the format of LVIS or COCO, with checks and a label table.
 
     The classes are the categories of the annotation file in the order of their ids, or those of
-    ``metainfo=dict(classes=[...])`` in that order. Boxes narrower or lower than a pixel, outside their image or of area
+    ``metainfo=dict(classes=[...])`` in that order. Boxes less than a pixel wide or high, outside their image or of area
     0 are dropped with a warning; an ``area`` that is 0 or missing is that of the box where there is no mask. Images
     without annotations are kept, unless ``filter_cfg=dict(filter_empty_gt=True)``. An image is found under
     ``data_prefix['img']`` by its ``file_name``, in LVIS by the path of its ``coco_url``. Masks are checked if the

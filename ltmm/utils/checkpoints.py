@@ -127,7 +127,7 @@ def check_checkpoint(path: str | Path) -> None:
     except Exception as e:  # of zipfile, for lying headers: of many types
         damage = f'is truncated or damaged ({_first_line(e)})'
     if damage:
-        raise InputError(f'{path} {damage}, {path.stat().st_size:,} bytes.')
+        raise InputError(f'{path} {damage}, {path.stat().st_size:,} bytes. Restore it.')
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict:

@@ -1,4 +1,4 @@
-"""What the tools show on the console: progress and results; what OpenMMLab tells beside goes to the log file only."""
+"""What the tools show on the console: progress and results; other messages of OpenMMLab go to the log file only."""
 
 import contextlib
 import io

@@ -108,7 +108,7 @@ def _with_owner(error: Exception, frames: list) -> str:
 
 
 def _of_worker(error: Exception) -> str | None:
-    """Last line of the traceback that PyTorch writes into an error of a data worker."""
+    """Return the last line of the traceback that PyTorch writes into an error of a data worker."""
     if not re.match(r'Caught \w+ in DataLoader worker', str(error)):
         return None
     last = str(error).strip().splitlines()[-1]
@@ -153,7 +153,7 @@ def _registries() -> Iterator[Registry]:
 
 
 def _of_type(error: Exception, frames: list) -> str | None:
-    """An unknown type: with the names that are similar, or the same in another scope."""
+    """Explain an unknown type, with similar names and the same name in other scopes."""
     match = re.match(r'(\S+) is not in the \S*::(.+?) registry', str(error.args[0]) if error.args else '')
     if isinstance(error, KeyError) and match:
         name, kind = match.groups()
@@ -174,7 +174,7 @@ def _of_type(error: Exception, frames: list) -> str | None:
 
 
 def _of_argument(error: Exception, builds: list[Build]) -> str | None:
-    """An unknown argument: of the class that the config names, with the similar ones of this class."""
+    """Explain an unknown argument of the class that the config names, with the similar ones of this class."""
     match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if not isinstance(error, TypeError) or not match:
         return None
@@ -204,14 +204,14 @@ def _arguments(cls: type) -> list[str]:
 
 
 def _of_value(builds: list[Build]) -> str | None:
-    """A value of the config that ought to be a dict."""
+    """Explain a value of the config that ought to be a dict."""
     if not builds or builds[-1].cls or (isinstance(builds[-1].cfg, (dict, Config)) and 'type' in builds[-1].cfg):
         return None
     return f'expected dict(type=...), but got {_short(builds[-1].cfg)}.{_asked_by(builds)}'
 
 
 def _of_width(error: Exception, frames: list) -> str | None:
-    """Features of another width than a linear layer of a head."""
+    """Explain features of another width than a linear layer of a head takes."""
     match = re.match(r'mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)', str(error))
     names = [type(frame.f_locals.get('self')).__name__ for frame, _ in frames]
     heads = [name for name in names if name.endswith('Head')]

@@ -57,7 +57,7 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     for path in _candidates(Path(work_dir)):
         try:
             if not path.is_file():
-                raise FileNotFoundError(f'{path.parent.name}: its checkpoint {path} is gone.')
+                raise FileNotFoundError(f'{path.parent.name}: its checkpoint {path} is gone. Restore it.')
             check_checkpoint(path)
         except (InputError, FileNotFoundError) as e:
             problems.append(e)
@@ -66,7 +66,7 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
             print(*problems, f'Resuming from {path}.', flush=True)
         return str(path)
     if problems:
-        raise type(problems[0])(f'{problems[0]} Restore it, or delete {work_dir} to train again.')
+        raise type(problems[0])(f'{problems[0]} Or delete {work_dir} to train again.')
     return None
 
 

@@ -291,7 +291,7 @@ def test_dropped_boxes_are_counted(tmp_path, content, test_mode, monkeypatch):
     build(tmp_path, content, test_mode=test_mode)
     assert len(lines) == (not test_mode)
     if lines:
-        assert '4 of ' in lines[0] and '2 of area 0, 1 narrower or lower than a pixel, 1 outside their' in lines[0]
+        assert '4 of ' in lines[0] and '2 of area 0, 1 less than a pixel wide or high, 1 outside their' in lines[0]
 
 
 def test_broken_images_are_skipped(tmp_path, content):

@@ -88,7 +88,7 @@ def why_dropped(annotation: Mapping, image: Mapping) -> str | None:
     if annotation['area'] <= 0:
         return 'of area 0'
     if w < 1 or h < 1:
-        return 'narrower or lower than a pixel'
+        return 'less than a pixel wide or high'
     if min(x + w, image['width']) <= max(x, 0) or min(y + h, image['height']) <= max(y, 0):
         return 'outside their image'
     return None

@@ -75,7 +75,7 @@ def cosine_scale(loss: nn.Module) -> float:
 
 
 def check_cosine_scale(head: nn.Module, loss: nn.Module, name: str | None = None) -> None:
-    """Refuse a main loss of cosines that nobody scales: of logits in [-1, 1] no class gets a probability near 1."""
+    """Refuse unscaled cosine logits: with logits in [-1, 1], the softmax cannot come near 1."""
     if isinstance(loss, Objective) and not {'cls_score', 'expert_logits'} & set(loss.requires):
         return
     for layer in head.modules():
@@ -83,7 +83,7 @@ def check_cosine_scale(head: nn.Module, loss: nn.Module, name: str | None = None
             kind, name = type(layer).__name__, name or type(head).__name__
             raise InputError(
                 f'{name}: the logits of {kind}(scale={layer.scale}) stay within [-1, 1], and {type(loss).__name__} '
-                'does not scale them, so that no class gets a probability near 1. Use '
+                'does not scale them, so that no class can reach a probability near 1. Use '
                 f"classifier=dict(type='ltmm.{kind}', scale=30), or ltmm.Linear."
             )
 

@@ -1,9 +1,9 @@
 """Base classes of losses that are functions of logits and labels, and how the ranks share a loss.
 
-Several ranks learn as one process from all their batches. DDP averages the gradients of the ranks, so that a sum counts
-R times on each of R ranks, and a mean divides by the average number of rows per rank (:func:`divisor`). Any other
-function of sums or means takes them from :func:`mean_over_ranks`. So every rank has to call a loss equally often. One
-process computes nothing of this.
+Several ranks learn as one process would from all their batches. DDP averages the gradients of the ranks, so a sum is
+multiplied by the number of ranks, and a mean divides by the average number of rows per rank (:func:`divisor`). Any
+other function of sums or means takes them from :func:`mean_over_ranks`. Every rank has to call a loss equally often.
+With one process, these functions do nothing.
 """
 
 from collections.abc import Sequence

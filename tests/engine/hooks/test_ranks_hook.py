@@ -87,7 +87,7 @@ def test_accumulation_of_one_of_several_optimizers():
     'world_size, options, message',
     [
         (1, dict(batch_size=16), None),
-        (2, dict(batch_size=8), 'of 1 process.* 16 images per iteration; this run has 2 with 16. .*go on as before'),
+        (2, dict(batch_size=8), 'by 1 process.* 16 images per iteration; this run has 2 with 16. .*go on as before'),
         (2, dict(batch_size=4, counts=2), 'this run has 2 with 8. .*are those of the checkpoint'),
         (2, dict(batch_size=16), 'this run has 2 with 32. .*learning rate are those of the checkpoint'),
         (2, dict(batch_size=None), 'this run has 2 with None. .*are those of the checkpoint'),
