@@ -36,7 +36,8 @@ def run(config, work_dir, first=None):
 
 
 def state(path) -> dict:
-    return torch.load(path, weights_only=False)['state_dict']
+    checkpoint = torch.load(path, weights_only=True)
+    return checkpoint['state_dict'] | checkpoint['meta'].get('class_distribution', {})
 
 
 def changed(before, after) -> set[str]:
