@@ -22,7 +22,7 @@ def test_two_gloo_processes_equal_one_with_the_doubled_batch(tmp_path):
     assert run.returncode == 0, run.stderr[-3000:]
     configs['resumed'].merge_from_dict(dict(resume=True, load_from=str(tmp_path / 'two/epoch_1.pth')))
     Runner.from_cfg(configs['resumed']).train()
-    assert 'of 2 process' in ''.join(path.read_text() for path in (tmp_path / 'resumed').rglob('*.log'))
+    assert 'by 2 process' in ''.join(path.read_text() for path in (tmp_path / 'resumed').rglob('*.log'))
     one, two, resumed = (torch.load(tmp_path / name / 'epoch_2.pth', weights_only=True) for name in configs)
     for other in (two, resumed):
         torch.testing.assert_close(one['state_dict'], other['state_dict'], rtol=1e-4, atol=1e-6)

@@ -44,14 +44,19 @@ def test_ctrl_c_ends_the_training_once_and_waits_for_it(quickstart, tmp_path):
     code = f"""
 import os, pathlib, signal, time
 try:
+    time.sleep(0.5)  # until the parent reads
     os.kill(os.getppid(), signal.SIGINT)  # only the parent, as an IDE does
     time.sleep(60)
 except KeyboardInterrupt:
     time.sleep(0.2)
     pathlib.Path({str(tmp_path)!r}, 'stopped').touch()
 """
-    with pytest.raises(KeyboardInterrupt):
-        quickstart['run']('-c', code)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            quickstart['run']('-c', code)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (tmp_path / 'stopped').exists()
 
 
