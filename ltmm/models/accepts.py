@@ -1,19 +1,23 @@
 """Losses that heads of mmpretrain and mmdet accept; the heads of ltmm check theirs at build."""
 
+from collections.abc import Mapping
 from functools import cache
 
 from mmengine.dist import get_world_size
 from mmpretrain.models import heads as mmpretrain_heads
+from mmpretrain.models.losses import CrossEntropyLoss
 from torch import nn
 
+from ltmm.class_distribution import ClassDistribution
 from ltmm.models.heads.base import ChecksLosses, check_cosine_scale, check_loss
 from ltmm.models.losses.base import ClassificationLoss
+from ltmm.models.losses.class_weights import check_class_weight, class_weights
 from ltmm.models.losses.detection.base import BoxHeadLoss, MMDetSeesawLoss
 from ltmm.models.losses.multi_label.base import MultiLabelLoss
 from ltmm.utils.environment import mmdet_is_usable
-from ltmm.utils.errors import InputTypeError
+from ltmm.utils.errors import InputError, InputTypeError
 
-__all__ = ['check_losses', 'detection_head_classes', 'heads_with_losses']
+__all__ = ['ForeignClassWeights', 'check_losses', 'detection_head_classes', 'heads_with_losses']
 
 
 @cache
@@ -80,3 +84,38 @@ def check_losses(model: nn.Module) -> None:
                 f'{name} of mmdet skips its loss on ranks without proposals; the other ranks would hang in all_reduce. '
                 "Use ltmm's box heads, such as ltmm.Shared2FCBBoxHead, or one process."
             )
+
+
+class ForeignClassWeights:
+    """``class_weight='auto'`` or by name in the cross entropies of mmpretrain and mmdet, which take lists only.
+
+    In mmdet's softmax the background comes last, with weight 1.
+
+    Args:
+        model: Any model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        types = [CrossEntropyLoss]
+        if mmdet_is_usable():
+            from mmdet.models.losses import CrossEntropyLoss as DetectionCrossEntropyLoss
+
+            types.append(DetectionCrossEntropyLoss)
+        self.given = []
+        for name, loss in model.named_modules():
+            if not isinstance(loss, tuple(types)) or not isinstance(loss.class_weight, (str, Mapping)):
+                continue
+            name = f'{name} ({type(loss).__name__})'
+            check_class_weight(loss.class_weight, name)
+            background = [] if isinstance(loss, CrossEntropyLoss) else [1.0]
+            if background and (loss.use_sigmoid or loss.use_mask):
+                raise InputError(
+                    f'{name}: expected `class_weight` to be a list, which mmdet multiplies only the positives of a '
+                    f'sigmoid by, but got {loss.class_weight!r}: use a loss of ltmm, or the softmax.'
+                )
+            self.given.append((name, loss, loss.class_weight, background))
+
+    def set_class_distribution(self, distribution: ClassDistribution) -> None:
+        """Give each loss its list."""
+        for name, loss, class_weight, background in self.given:
+            loss.class_weight = [*class_weights(class_weight, distribution, name).tolist(), *background]

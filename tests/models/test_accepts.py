@@ -112,6 +112,18 @@ WRONG_SETTINGS = {
     'counts of the loss': (lambda: cls_head(dict(BALANCED_SOFTMAX, class_counts=[4, 3, 2, 1])), 'BalancedSoftmaxLoss'),
     'counts of an expert loss': (lambda: expert_head(dict(BALPOE, class_counts=[2, 1])), 'BalPoELoss has counts of 2'),
     'counts of a box head loss': (lambda: box(dict(EQL, class_counts=[4, 3, 2, 1])), 'EQLLoss has counts of 4'),
+    'class weights': (
+        lambda: cls_head(dict(BALANCED_SOFTMAX, class_weight=[1.0] * 4)),
+        'num_classes=3, but its BalancedSoftmaxLoss has a `class_weight` of 4 classes.$',
+    ),
+    'class weights with background': (
+        lambda: box(dict(SIGMOID, class_weight=[1.0] * 4)),
+        'its SigmoidCrossEntropyLoss has a `class_weight` of 4 classes. Leave the background class out',
+    ),
+    'class weights of a wrapped loss': (
+        lambda: box(dict(type='ltmm.ROGLoss', loss=dict(EQLV2, class_weight=[1.0, 2.0]))),
+        'its EQLv2Loss has a `class_weight` of 2 classes',
+    ),
     'counts of an inner loss': (
         lambda: cls_head(dict(DEFERRED_LDAM, loss=dict(LDAM, num_classes=2)), classifier=COSINE),
         'num_classes=3, but its LDAMLoss has counts of 2',

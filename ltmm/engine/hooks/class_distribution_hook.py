@@ -13,7 +13,7 @@ from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets.labels import class_distribution_of
 from ltmm.datasets.labels.coco_names import check_coco_names
 from ltmm.datasets.labels.label_table import LabelTable
-from ltmm.models.accepts import check_losses, detection_head_classes, heads_with_losses
+from ltmm.models.accepts import ForeignClassWeights, check_losses, detection_head_classes, heads_with_losses
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES, MultiLabelLoss
 from ltmm.models.losses.objective import Objective
 from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution, move_to_state_dict
@@ -53,6 +53,7 @@ class ClassDistributionHook(Hook):
         self.max_table_rows = max_table_rows
         self.distribution: ClassDistribution | None = None
         self._loaded_names: Sequence[str] | None = None
+        self._foreign_class_weights: ForeignClassWeights | None = None
 
     def before_run(self, runner: Runner) -> None:
         """Count the training set before weights are loaded."""
@@ -67,6 +68,7 @@ class ClassDistributionHook(Hook):
             return
         for dataset in (runner.train_dataloader.dataset, *_test_datasets(runner)):
             check_coco_names(dataset)
+        self._foreign_class_weights = ForeignClassWeights(model)
         self.distribution = self._of_training_data(runner)
         _check_num_classes(model, self.distribution)
         _check_unknown_labels(model, runner.train_dataloader.dataset)
@@ -131,6 +133,8 @@ class ClassDistributionHook(Hook):
         for module in unwrap_model(runner.model).modules():
             if hasattr(module, 'set_class_distribution'):
                 module.set_class_distribution(self.distribution)
+        if self._foreign_class_weights is not None:
+            self._foreign_class_weights.set_class_distribution(self.distribution)
         top = getattr(unwrap_model(runner.model), 'class_distribution', None)
         if isinstance(top, ClassDistributionBuffer) and not top.pinned:
             top.set(self.distribution)

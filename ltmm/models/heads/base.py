@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ltmm.class_distribution import ClassDistributionError
 from ltmm.models.layers.normed_linear import CosineLayer
 from ltmm.models.losses.base import CosineLoss, InnerLoss, LogitLoss
+from ltmm.models.losses.class_weights import ClassWeights
 from ltmm.models.losses.detection.base import BoxHeadLoss
 from ltmm.models.losses.objective import AuxLoss, LossInputs, Objective, merge_terms
 from ltmm.models.state.class_distribution import UsesClassDistribution
@@ -49,9 +50,15 @@ def check_loss(
             if expected not in (None, num_classes):
                 hint = part.background_hint if expected == num_classes + 1 else ''
                 raise ClassDistributionError(
-                    f'{name} has num_classes={num_classes}, but its {type(part).__name__} has counts of {expected} '
-                    f'classes.{hint}'
+                    f'{name} has num_classes={num_classes}, but its {_counts_of(part)} of {expected} classes.{hint}'
                 )
+
+
+def _counts_of(part: UsesClassDistribution) -> str:
+    """Name counts or weights of a loss, for messages."""
+    if isinstance(part, ClassWeights):
+        return f'{part.name} has a `class_weight`'
+    return f'{type(part).__name__} has counts'
 
 
 def _check_cosine(name: str, head: nn.Module, loss: CosineLoss) -> None:

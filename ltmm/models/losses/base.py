@@ -19,18 +19,22 @@ from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
+from .class_weights import ClassWeight, ClassWeights, sample_weights
+
 __all__ = [
     'ClassPriorLoss',
     'ClassificationLoss',
     'CosineLoss',
     'InnerLoss',
     'LogitLoss',
+    'UsesClassPrior',
     'at_least_float32',
     'check_soft_labels',
     'divisor',
     'gather_features',
     'mean_over_ranks',
     'reduce_loss',
+    'weighted_loss',
 ]
 
 REDUCTIONS = ('none', 'mean', 'sum')
@@ -100,6 +104,18 @@ def gather_features(features: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Te
     return _GatherFeatures.apply(features, label)
 
 
+def weighted_loss(loss: Tensor, weight: Tensor | None) -> Tensor:
+    """Multiply element-wise losses by a weight.
+
+    Args:
+        loss: (N,) or (N, C).
+        weight: Factor of each element, (N,) or of the shape of ``loss``.
+    """
+    if weight is None:
+        return loss
+    return loss * (weight if weight.dim() == loss.dim() else weight.unsqueeze(-1))
+
+
 def reduce_loss(
     loss: Tensor, weight: Tensor | None = None, reduction: str = 'mean', avg_factor: float | None = None
 ) -> Tensor:
@@ -107,13 +123,12 @@ def reduce_loss(
 
     Args:
         loss: (N,) or (N, C).
-        weight: Factor of each element, (N,) or of the shape of ``loss``.
+        weight: See :func:`weighted_loss`.
         reduction: ``'none'``, ``'sum'``, or ``'mean'``: the sum divided by N.
         avg_factor: Divisor of the mean, in place of N.
     """
     check(reduction=(reduction, REDUCTIONS))
-    if weight is not None:
-        loss = loss * (weight if weight.dim() == loss.dim() else weight.unsqueeze(-1))
+    loss = weighted_loss(loss, weight)
     if reduction == 'none':
         return loss
     if reduction == 'sum':
@@ -132,18 +147,30 @@ class LogitLoss(NeedsWholeBatch, nn.Module):
     Args:
         loss_weight: Weight of the loss.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        class_weight: Weight of each class. None: 1. ``'auto'``: inverse to the number of training samples, with mean 1
+            over the classes that have any, and 0 for the others. A list: in label order, (C,). ``{class name:
+            weight}``: 1 for the classes left out. The loss of a sample is multiplied by the weight of its class, that
+            of soft labels by their expected weight; the mean still divides by the number of samples, as in mmpretrain.
 
     Attributes:
         balances_classes: Whether a trained model needs no correction of the class prior.
+        background_hint: Sentence for one weight or count too many, in box heads.
     """
 
     balances_classes = False
+    background_hint = ''
 
-    def __init__(self, *, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+    def __init__(
+        self, *, loss_weight: float = 1.0, reduction: str = 'mean', class_weight: ClassWeight | None = None
+    ) -> None:
         super().__init__()
         check(loss_weight=(loss_weight, '>= 0'), reduction=(reduction, REDUCTIONS))
         self.loss_weight = loss_weight
         self.reduction = reduction
+        self.class_weighting: ClassWeights | None = None
+        if class_weight is not None:
+            self.class_weighting = ClassWeights(class_weight, type(self).__name__, self.background_hint)
+            self.balances_classes = True
 
     @property
     def needs_whole_batch(self) -> bool:
@@ -153,9 +180,17 @@ class LogitLoss(NeedsWholeBatch, nn.Module):
         """Return the loss of each sample, (N,), from float32 or float64 logits."""
         raise NotImplementedError(f'{type(self).__name__} must define unreduced(cls_score, label).')
 
-    def reduce(self, loss: Tensor, weight: Tensor | None, reduction: str, avg_factor: float | None) -> Tensor:
-        """Weight and reduce the loss, see :func:`reduce_loss`."""
-        return reduce_loss(loss, weight, reduction, avg_factor)
+    def weighted(self, loss: Tensor, weight: Tensor | None) -> Tensor:
+        """Multiply the loss by the weight of each sample, see :func:`weighted_loss`."""
+        return weighted_loss(loss, weight)
+
+    def class_factor(self, cls_score: Tensor, label: Tensor) -> Tensor:
+        """Return the factor of the loss that ``class_weight`` gives to each sample, (N,)."""
+        return sample_weights(label, self.class_weighting(cls_score, cls_score.size(1)))
+
+    def reduce(self, loss: Tensor, reduction: str, avg_factor: float | None) -> Tensor:
+        """Reduce the weighted loss, see :func:`reduce_loss`."""
+        return reduce_loss(loss, None, reduction, avg_factor)
 
     def forward(
         self,
@@ -183,7 +218,21 @@ class LogitLoss(NeedsWholeBatch, nn.Module):
                 f'{type(self).__name__}.unreduced: expected one loss per row, for {len(cls_score)} rows, but '
                 f"got shape {tuple(loss.shape)}: use reduction='none' in it."
             )
-        return self.loss_weight * self.reduce(loss, weight, reduction_override or self.reduction, avg_factor)
+        return self._weighted_and_reduced(loss, cls_score, label, weight, avg_factor, reduction_override)
+
+    def _weighted_and_reduced(
+        self,
+        loss: Tensor,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None,
+        avg_factor: float | None,
+        reduction_override: str | None,
+    ) -> Tensor:
+        loss = self.weighted(loss, weight)
+        if self.class_weighting is not None:
+            loss = loss * self.class_factor(cls_score, label)
+        return self.loss_weight * self.reduce(loss, reduction_override or self.reduction, avg_factor)
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:
         if cls_score.dim() != 2:
@@ -212,7 +261,18 @@ def check_soft_labels(loss: nn.Module, label: Tensor) -> None:
         )
 
 
-class ClassPriorLoss(UsesClassDistribution, ClassificationLoss):
+class UsesClassPrior(UsesClassDistribution):
+    """Mixin of losses that depend on the class distribution; ``class_weight='auto'`` follows their ``class_counts``."""
+
+    def init_class_distribution(
+        self, class_counts: Sequence[int] | dict | str | None = None, num_classes: int | None = None
+    ) -> None:
+        super().init_class_distribution(class_counts, num_classes)
+        if self.class_weighting is not None:
+            self.class_weighting.init_class_distribution(class_counts, num_classes)
+
+
+class ClassPriorLoss(UsesClassPrior, ClassificationLoss):
     """Base class of classification losses that depend on the class distribution.
 
     A subclass writes :meth:`unreduced`, and derives its tensors in :meth:`on_class_distribution`.
@@ -220,6 +280,7 @@ class ClassPriorLoss(UsesClassDistribution, ClassificationLoss):
     Args:
         loss_weight: Weight of the loss.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        class_weight: See :class:`LogitLoss`.
         class_counts: Training images per class, a list or ``{class name: count}``. Default: taken from the training
             data.
         num_classes: C, to check the counts against.
@@ -230,10 +291,11 @@ class ClassPriorLoss(UsesClassDistribution, ClassificationLoss):
         *,
         loss_weight: float = 1.0,
         reduction: str = 'mean',
+        class_weight: ClassWeight | None = None,
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
         num_classes: int | None = None,
     ) -> None:
-        super().__init__(loss_weight=loss_weight, reduction=reduction)
+        super().__init__(loss_weight=loss_weight, reduction=reduction, class_weight=class_weight)
         self.init_class_distribution(class_counts, num_classes)
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:

@@ -25,6 +25,20 @@ def test_counts_flow_from_the_data_into_head_loss_and_checkpoint(tmp_path):
     assert ClassDistribution.from_state_dict(checkpoint['state_dict']) == expected
 
 
+def test_class_weights_of_losses_of_ltmm_and_mmpretrain(tmp_path):
+    weights = {'auto': ClassDistribution(COUNTS).weights('inverse').tolist(), 'names': [1.0, 2.5, 1.0]}
+    for name, class_weight in {'auto': 'auto', 'names': {'class 1': 2.5}}.items():
+        for loss in ('CrossEntropyLoss', 'ltmm.LogitAdjustmentLoss'):
+            options = {'model.head.loss': dict(type=loss, class_weight=class_weight, _delete_=True)}
+            loss_module = trained(tmp_path / name / loss, **options).model.head.loss_module
+            is_ours = loss != 'CrossEntropyLoss'
+            values = loss_module.class_weighting.values.tolist() if is_ours else loss_module.class_weight
+            assert values == pytest.approx(weights[name])
+    with pytest.raises(ClassDistributionError, match="LogitAdjustmentLoss: .*'clas 1' is none. Did you mean class 1"):
+        options['model.head.loss']['class_weight'] = {'clas 1': 2.0}
+        trained(tmp_path / 'wrong', **options)
+
+
 def test_a_test_takes_the_distribution_from_the_checkpoint_without_a_training_set(tmp_path):
     trained(tmp_path)
     cfg = toy_config(tmp_path, load_from=str(tmp_path / 'epoch_1.pth'), experiment_name='test')

@@ -28,6 +28,7 @@ CLASSIFICATION = [
     dict(type='SigmoidFocalLoss', gamma=2.0),
     dict(type='SoftmaxFocalLoss', gamma=1.0),
     dict(type='VSLoss', gamma=0.2, tau=1.2),
+    dict(type='VSLoss', gamma=0.2, tau=1.2, class_weight='auto'),
 ]
 MULTI_LABEL = [
     dict(type='ASLLoss'),
@@ -66,6 +67,7 @@ DETECTION = [
     dict(type='RoIExpertLoss', loss=dict(type='ltmm.SADELoss'), num_experts=3),
     dict(type='RoILossPerExpert', losses=[SIGMOID, dict(type='ltmm.EQLv2Loss')]),
     dict(type='SeesawLoss'),
+    dict(type='SigmoidCrossEntropyLoss', class_weight='auto'),
     dict(type='SigmoidCrossEntropyLoss'),
 ]
 

@@ -40,6 +40,7 @@ CLASSIFICATION = {
     'sigmoid_focal': dict(type='ltmm.SigmoidFocalLoss', gamma=2.0),
     'softmax_focal': dict(type='ltmm.SoftmaxFocalLoss', gamma=1.0),
     'vs': dict(type='ltmm.VSLoss', gamma=0.2, tau=1.2),
+    'class_weight': dict(type='ltmm.SoftmaxFocalLoss', gamma=1.0, class_weight='auto'),
 }
 MULTI_LABEL = {
     'asl': dict(type='ltmm.ASLLoss'),
@@ -56,6 +57,7 @@ MULTI_LABEL = {
     'partial_normalize': dict(type='ltmm.PartialASLLoss', mode='ignore_normalize'),
     'partial_selective': dict(type='ltmm.PartialASLLoss', mode='selective', topk=1),
     'corrector': dict(type='ltmm.ReflectiveLabelCorrectorLoss', start_epoch=0, threshold=0.5),
+    'bce_class_weight': dict(type='ltmm.MultiLabelBCELoss', class_weight='auto'),
     'splc': dict(type='ltmm.SPLCLoss', start_epoch=0),
 }
 EXPERT = {
@@ -75,6 +77,8 @@ DETECTION = {
     'roi_per_expert': dict(type='ltmm.RoILossPerExpert', losses=[SIGMOID, dict(type='ltmm.EQLv2Loss')]),
     'seesaw': dict(type='ltmm.SeesawLoss'),
     'sigmoid': SIGMOID,
+    'sigmoid_class_weight': dict(SIGMOID, class_weight='auto'),
+    'seesaw_class_weight': dict(type='ltmm.SeesawLoss', class_weight=[0.5, 1.0, 2.0, 0.0]),
 }
 COMIC = dict(
     type='ltmm.COMICHead',

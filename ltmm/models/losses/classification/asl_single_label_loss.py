@@ -1,5 +1,7 @@
 """Asymmetric loss for images with one label."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -44,8 +46,7 @@ class ASLSingleLabelLoss(ClassificationLoss):
         gamma_pos: Focusing of the label.
         gamma_neg: Focusing of the other classes.
         smoothing: Share of the label that is spread over all C classes.
-        loss_weight: Weight of the loss.
-        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        **kwargs: Arguments of :class:`ClassificationLoss`.
     """
 
     def __init__(
@@ -54,10 +55,9 @@ class ASLSingleLabelLoss(ClassificationLoss):
         gamma_pos: float = 0.0,
         gamma_neg: float = 4.0,
         smoothing: float = 0.1,
-        loss_weight: float = 1.0,
-        reduction: str = 'mean',
+        **kwargs: Any,
     ) -> None:
-        super().__init__(loss_weight=loss_weight, reduction=reduction)
+        super().__init__(**kwargs)
         check(gamma_pos=(gamma_pos, '>= 0'), gamma_neg=(gamma_neg, '>= 0'), smoothing=(smoothing, 'in [0, 1)'))
         self.gamma_pos, self.gamma_neg, self.smoothing = gamma_pos, gamma_neg, smoothing
 

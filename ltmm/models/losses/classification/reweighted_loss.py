@@ -14,20 +14,11 @@ from ltmm.utils.checks import check
 from ltmm.utils.errors import InputTypeError
 
 from ..base import ClassificationLoss, LogitLoss, divisor, mean_over_ranks
+from ..class_weights import sample_weights
 
-__all__ = ['ReweightedLoss', 'sample_weights']
+__all__ = ['ReweightedLoss']
 
 NORMALIZATIONS = ('batch_size', 'weight_sum')
-
-
-def sample_weights(label: Tensor, class_weight: Tensor) -> Tensor:
-    """Return the weight of each sample, (N,).
-
-    Args:
-        label: Class indices, (N,), or soft labels, (N, C), which average the weights of their classes.
-        class_weight: (C,).
-    """
-    return class_weight[label] if label.dim() == 1 else label.to(class_weight) @ class_weight
 
 
 @MODELS.register_module()

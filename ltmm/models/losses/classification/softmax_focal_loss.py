@@ -9,7 +9,7 @@ from torch import Tensor
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
-from ..base import ClassificationLoss, reduce_loss
+from ..base import ClassificationLoss
 
 __all__ = ['SoftmaxFocalLoss', 'focal_modulation']
 
@@ -28,7 +28,8 @@ class SoftmaxFocalLoss(ClassificationLoss):
 
     The weight w of a sample is inside the exponent, as in [1]: with ``ltmm.ReweightedLoss`` or
     ``ltmm.DeferredReweighting`` rare classes are also down-weighted less. [1] divides by the batch size
-    (``normalize='batch_size'``). With soft labels, CE is their cross entropy.
+    (``normalize='batch_size'``). ``class_weight`` is a plain factor outside. With soft labels, CE is their cross
+    entropy.
 
     [0] Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002, for sigmoids; see
         ``ltmm.SigmoidFocalLoss``.
@@ -50,9 +51,8 @@ class SoftmaxFocalLoss(ClassificationLoss):
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
         return F.cross_entropy(cls_score, label, reduction='none')
 
-    def reduce(self, loss: Tensor, weight: Tensor | None, reduction: str, avg_factor: float | None) -> Tensor:
-        loss = focal_modulation(loss if weight is None else weight * loss, self.gamma)
-        return reduce_loss(loss, None, reduction, avg_factor)
+    def weighted(self, loss: Tensor, weight: Tensor | None) -> Tensor:
+        return focal_modulation(super().weighted(loss, weight), self.gamma)
 
     def extra_repr(self) -> str:
         return f'gamma={self.gamma}, {super().extra_repr()}'

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltmm.registry import MODELS
@@ -60,6 +61,9 @@ class DetectionLoss(BoxHeadLoss, LogitLoss):
     The defaults are right for one sigmoid per class, with or without a column for background. On several GPUs only
     ltmm's heads take it: it divides by the proposals of all ranks, and mmdet's heads skip it on ranks without any.
 
+    ``class_weight`` has C entries: the loss of a proposal is multiplied by the weight of its class, that of background
+    by 1.
+
     Attributes:
         num_background_columns: Columns of the classifier beside those of the C classes.
         num_columns: Columns that the logits must have; None until a head has said how many classes it has.
@@ -69,6 +73,7 @@ class DetectionLoss(BoxHeadLoss, LogitLoss):
     num_background_columns = 0
     prior_prob = 0.001
     num_columns: int | None = None
+    background_hint = ' Leave the background class out.'
 
     def on_num_classes(self, num_classes: int) -> None:
         """Take C from the head when it is built; nothing by default."""
@@ -89,6 +94,16 @@ class DetectionLoss(BoxHeadLoss, LogitLoss):
     def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the accuracy among the objects, see :func:`foreground_accuracy`."""
         return foreground_accuracy(cls_score[:, : cls_score.size(1) - self.num_background_columns], labels)
+
+    def class_factor(self, cls_score: Tensor, label: Tensor) -> Tensor:
+        return F.pad(self.class_weighting(cls_score), (0, 1), value=1.0)[label]
+
+    def row_weight(self, cls_score: Tensor, label: Tensor, weight: Tensor | None) -> Tensor | None:
+        """Return the weight of each proposal with that of its class, (N,)."""
+        if self.class_weighting is None:
+            return weight
+        factor = self.class_factor(cls_score, label)
+        return factor if weight is None else factor * weight
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:
         super()._check(cls_score, label)

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
-from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
+from ..base import UsesClassPrior
+from ..class_weights import ClassWeight
 from .base import DenseHeadLoss
 from .sigmoid_ce_loss import sigmoid_cross_entropy
 
@@ -32,7 +33,7 @@ def eql_loss(cls_score: Tensor, label: Tensor, is_tail: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class EQLLoss(UsesClassDistribution, DenseHeadLoss):
+class EQLLoss(UsesClassPrior, DenseHeadLoss):
     r"""Ignores the negative gradients that objects of other classes give to tail classes; head classes are unchanged.
 
     .. math::
@@ -55,6 +56,7 @@ class EQLLoss(UsesClassDistribution, DenseHeadLoss):
             lambda_ = 1652 for OpenImages.
         loss_weight: Weight of the loss.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        class_weight: See :class:`DetectionLoss`.
         class_counts: Training images per class. Default: taken from the training data.
         num_classes: C, to check the counts against; heads of ltmm fill it in.
     """
@@ -68,12 +70,13 @@ class EQLLoss(UsesClassDistribution, DenseHeadLoss):
         by: str = 'image_frequency',
         loss_weight: float = 1.0,
         reduction: str = 'mean',
+        class_weight: ClassWeight | None = None,
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
         num_classes: int | None = None,
     ) -> None:
         check(lambda_=(lambda_, '> 0'), by=(by, FREQUENCIES))
         self.lambda_, self.by = lambda_, by
-        super().__init__(loss_weight=loss_weight, reduction=reduction)
+        super().__init__(loss_weight=loss_weight, reduction=reduction, class_weight=class_weight)
         self.init_class_distribution(class_counts, num_classes)
 
     def on_num_classes(self, num_classes: int) -> None:

@@ -82,7 +82,7 @@ class EQLv2Loss(DenseHeadLoss):
         mu: Ratio P / Q at which u is 1/2; 0.8 in [0].
         alpha: Largest increase of the weight of the positives; 4 in [0].
         test_with_obj: Multiply the scores of a box head by 1 - sigma(z_C).
-        **kwargs: ``loss_weight`` and ``reduction`` of :class:`DetectionLoss`.
+        **kwargs: ``loss_weight``, ``reduction`` and ``class_weight`` of :class:`DetectionLoss`.
     """
 
     num_background_columns = 1
@@ -136,6 +136,7 @@ class EQLv2Loss(DenseHeadLoss):
         score = at_least_float32(cls_score)
         with torch.autocast(score.device.type, enabled=False):
             weights = (each.to(score) for each in self.weights())
+            weight = self.row_weight(score, label, weight)
             positive, negative = gathered_gradients(score, label, weight, *weights)
         num_classes = len(self.gradients.positive)
         self.gradients.update(positive[:num_classes], negative[:num_classes])

@@ -66,7 +66,7 @@ class SeesawLoss(DetectionLoss, ClassificationLoss):
         q: Strength of F; 2 in [0].
         eps: Lower bound of s_y in F; 0.01 in [1].
         num_classes: C, needed in classification heads; box heads fill it in.
-        **kwargs: ``loss_weight`` and ``reduction`` of :class:`DetectionLoss`.
+        **kwargs: ``loss_weight``, ``reduction`` and ``class_weight`` of :class:`DetectionLoss`.
     """
 
     use_sigmoid = False
@@ -126,7 +126,7 @@ class SeesawLoss(DetectionLoss, ClassificationLoss):
             classes = score.new_zeros(len(label)).index_add(0, objects, of_objects)  # (N,)
             is_background = (label == self.num_classes).long()
             objectness = F.cross_entropy(objectness, is_background, reduction='none')  # (N,)
-        how = (weight, reduction_override or self.reduction, avg_factor)
+        how = (self.row_weight(score, label, weight), reduction_override or self.reduction, avg_factor)
         return dict(
             loss_cls_objectness=self.loss_weight * reduce_loss(objectness, *how),
             loss_cls_classes=self.loss_weight * reduce_loss(classes, *how),

@@ -54,6 +54,7 @@ class SigmoidCrossEntropyLoss(DetectionLoss):
     Args:
         loss_weight: Weight of the loss.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        class_weight: See :class:`DetectionLoss`.
     """
 
     num_background_columns = 1

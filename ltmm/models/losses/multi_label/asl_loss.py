@@ -1,5 +1,7 @@
 """Asymmetric loss: focusing and a margin for negatives only."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -70,8 +72,8 @@ class ASLLoss(MultiLabelLoss):
         clip: m; 0.05 in [1].
         detach_focus: Stop the gradient through the powers, as the training of [1] does.
         eps: Lower bound of p and q in the logarithms; no gradient below it.
-        loss_weight: Weight of the loss.
         reduction: See :class:`MultiLabelLoss`; ``'sum'`` in [1].
+        **kwargs: ``loss_weight`` and ``class_weight`` of :class:`MultiLabelLoss`.
     """
 
     accepts_unknown = True
@@ -84,10 +86,10 @@ class ASLLoss(MultiLabelLoss):
         clip: float = 0.05,
         detach_focus: bool = True,
         eps: float = 1e-8,
-        loss_weight: float = 1.0,
         reduction: str = 'sum',
+        **kwargs: Any,
     ) -> None:
-        super().__init__(loss_weight=loss_weight, reduction=reduction)
+        super().__init__(reduction=reduction, **kwargs)
         check(gamma_neg=(gamma_neg, '>= 0'), gamma_pos=(gamma_pos, '>= 0'))
         check(clip=(clip, 'in [0, 1)'), eps=(eps, 'in (0, 1)'))
         self.constants = dict(gamma_pos=gamma_pos, gamma_neg=gamma_neg, clip=clip, eps=eps, detach_focus=detach_focus)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
-from ..base import LogitLoss, at_least_float32, reduce_loss
+from ..base import LogitLoss, UsesClassPrior, at_least_float32, reduce_loss
+from ..class_weights import ClassWeight
 
 __all__ = ['MultiLabelLoss', 'MultiLabelPriorLoss', 'check_targets', 'reduce_multi_label_loss']
 
@@ -20,22 +20,19 @@ UNKNOWN_REMEDIES = (
 )
 
 
-def reduce_multi_label_loss(
-    loss: Tensor, weight: Tensor | None, reduction: str, avg_factor: float | None = None
-) -> Tensor:
-    """Weight and reduce the losses of all labels.
+def reduce_multi_label_loss(loss: Tensor, reduction: str, avg_factor: float | None = None) -> Tensor:
+    """Reduce the losses of all labels.
 
     Args:
         loss: (N, C).
-        weight: Weight of each image, (N,), or of each label, (N, C).
         reduction: ``'mean'`` over all N C labels, ``'batchmean'``: sum over the classes and mean over the images,
             ``'sum'`` or ``'none'``.
         avg_factor: Divisor of ``'batchmean'``, in place of N; ignored by the others.
     """
     check(reduction=(reduction, REDUCTIONS))
     if reduction == 'batchmean':
-        return reduce_loss(loss, weight, 'mean', avg_factor)
-    return reduce_loss(loss, weight, reduction, loss.numel() if reduction == 'mean' else None)
+        return reduce_loss(loss, None, 'mean', avg_factor)
+    return reduce_loss(loss, None, reduction, loss.numel() if reduction == 'mean' else None)
 
 
 def check_targets(target: Tensor, accepts_unknown: bool, name: str) -> bool:
@@ -67,12 +64,16 @@ class MultiLabelLoss(LogitLoss):
         reduction: ``'mean'`` over all N C labels, ``'batchmean'``: sum over the classes and mean over the images,
             ``'sum'``, of all ranks, or ``'none'``. The default of each loss is its authors', which their learning rate
             goes with.
+        class_weight: See :class:`~ltmm.models.losses.base.LogitLoss`; here it multiplies the losses of a class, of
+            positives and negatives alike.
     """
 
     accepts_unknown = False
 
-    def __init__(self, *, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
-        super().__init__(loss_weight=loss_weight)
+    def __init__(
+        self, *, loss_weight: float = 1.0, reduction: str = 'mean', class_weight: ClassWeight | None = None
+    ) -> None:
+        super().__init__(loss_weight=loss_weight, class_weight=class_weight)
         check(reduction=(reduction, REDUCTIONS))
         self.reduction = reduction
 
@@ -120,10 +121,14 @@ class MultiLabelLoss(LogitLoss):
                 loss = self.unreduced_partial(cls_score, target.clamp(min=0), 1 + target.clamp(max=0))
             else:
                 loss = self.unreduced(cls_score, target)
-        return self.loss_weight * self.reduce(loss, weight, reduction_override or self.reduction, avg_factor)
+        return self._weighted_and_reduced(loss, cls_score, target, weight, avg_factor, reduction_override)
 
-    def reduce(self, loss: Tensor, weight: Tensor | None, reduction: str, avg_factor: float | None) -> Tensor:
-        return reduce_multi_label_loss(loss, weight, reduction, avg_factor)
+    def class_factor(self, cls_score: Tensor, label: Tensor) -> Tensor:
+        """Return the factor of the loss of each class, (C,)."""
+        return self.class_weighting(cls_score, cls_score.size(1))
+
+    def reduce(self, loss: Tensor, reduction: str, avg_factor: float | None) -> Tensor:
+        return reduce_multi_label_loss(loss, reduction, avg_factor)
 
     def _any_unknown(self, target: Tensor) -> bool:
         if torch.compiler.is_compiling():  # values are not known then
@@ -139,7 +144,7 @@ class MultiLabelLoss(LogitLoss):
             )
 
 
-class MultiLabelPriorLoss(UsesClassDistribution, MultiLabelLoss):
+class MultiLabelPriorLoss(UsesClassPrior, MultiLabelLoss):
     """Base class of multi-label losses that depend on the class distribution.
 
     A subclass writes :meth:`unreduced`, and derives its tensors in :meth:`on_class_distribution`.
@@ -147,6 +152,7 @@ class MultiLabelPriorLoss(UsesClassDistribution, MultiLabelLoss):
     Args:
         loss_weight: Weight of the loss.
         reduction: See :class:`MultiLabelLoss`.
+        class_weight: See :class:`MultiLabelLoss`.
         class_counts: Training images per class and their total number, see :meth:`ltmm.ClassDistribution.build`.
             Default: taken from the training data.
         num_classes: C, to check the counts against.
@@ -157,10 +163,11 @@ class MultiLabelPriorLoss(UsesClassDistribution, MultiLabelLoss):
         *,
         loss_weight: float = 1.0,
         reduction: str = 'mean',
+        class_weight: ClassWeight | None = None,
         class_counts: Sequence[int] | dict | str | None = None,
         num_classes: int | None = None,
     ) -> None:
-        super().__init__(loss_weight=loss_weight, reduction=reduction)
+        super().__init__(loss_weight=loss_weight, reduction=reduction, class_weight=class_weight)
         self.init_class_distribution(class_counts, num_classes)
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:

@@ -23,6 +23,7 @@ class MultiLabelBCELoss(MultiLabelLoss):
 
     Args:
         loss_weight: Weight of the loss.
+        class_weight: See :class:`MultiLabelLoss`.
         reduction: See :class:`MultiLabelLoss`; ``'mean'`` in [1].
     """
 

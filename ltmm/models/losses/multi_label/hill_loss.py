@@ -1,5 +1,7 @@
 """Hill loss: less weight for negatives with a high score, which may be missing labels."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -44,8 +46,8 @@ class HillLoss(MultiLabelLoss):
         lambda_: At least 1, so that no loss is negative; with 1.5 the gradient of confident negatives vanishes.
         margin: m.
         gamma: Focusing of positives.
-        loss_weight: Weight of the loss.
         reduction: See :class:`MultiLabelLoss`; ``'sum'`` in [1].
+        **kwargs: ``loss_weight`` and ``class_weight`` of :class:`MultiLabelLoss`.
     """
 
     accepts_unknown = True
@@ -56,10 +58,10 @@ class HillLoss(MultiLabelLoss):
         lambda_: float = 1.5,
         margin: float = 1.0,
         gamma: float = 2.0,
-        loss_weight: float = 1.0,
         reduction: str = 'sum',
+        **kwargs: Any,
     ) -> None:
-        super().__init__(loss_weight=loss_weight, reduction=reduction)
+        super().__init__(reduction=reduction, **kwargs)
         check(lambda_=(lambda_, '>= 1'), margin=(margin, '>= 0'), gamma=(gamma, '>= 0'))
         self.lambda_, self.margin, self.gamma = lambda_, margin, gamma
 

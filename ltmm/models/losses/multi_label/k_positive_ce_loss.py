@@ -35,6 +35,7 @@ class KPositiveCELoss(MultiLabelLoss):
 
     Args:
         loss_weight: Weight of the loss.
+        class_weight: See :class:`MultiLabelLoss`.
         reduction: See :class:`MultiLabelLoss`; ``'mean'`` in [1], C times smaller than the mean over images.
     """
 

@@ -1,6 +1,7 @@
 """Self-paced loss correction: confident predictions become positive labels."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,8 +47,8 @@ class SPLCLoss(UsesProgress, MultiLabelLoss):
         start_epoch: First epoch with corrected labels, counted from 0.
         margin: m.
         gamma: Focusing strength.
-        loss_weight: Weight of the loss.
         reduction: See :class:`MultiLabelLoss`.
+        **kwargs: ``loss_weight`` and ``class_weight`` of :class:`MultiLabelLoss`.
     """
 
     accepts_unknown = True
@@ -59,10 +60,10 @@ class SPLCLoss(UsesProgress, MultiLabelLoss):
         start_epoch: int = 1,
         margin: float = 1.0,
         gamma: float = 2.0,
-        loss_weight: float = 1.0,
         reduction: str = 'sum',
+        **kwargs: Any,
     ) -> None:
-        super().__init__(loss_weight=loss_weight, reduction=reduction)
+        super().__init__(reduction=reduction, **kwargs)
         check(tau=(tau, 'in (0, 1)'), start_epoch=(start_epoch, '>= 0'), margin=(margin, '>= 0'), gamma=(gamma, '>= 0'))
         self.tau, self.start_epoch, self.margin, self.gamma = tau, start_epoch, margin, gamma
 
