@@ -3,5 +3,6 @@
 from .average_precision import *
 from .calibration import *
 from .class_scores import *
+from .manifolds import *
 from .open_set import *
 from .shots import *
