@@ -40,6 +40,7 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('EQLv2Loss', dict(), dict(BAD_WEIGHTS, gamma=[0, NAN], mu=[NAN], alpha=[-1, NAN])),
     ('SeesawLoss', dict(), dict(BAD_WEIGHTS, p=[-1, NAN], q=[INF, -0.5], eps=[0])),
     ('GAPLoss', dict(num_classes=3), dict(BAD_WEIGHTS, num_classes=[0], delta=[0], gamma=[-1])),
+    ('CurvatureLoss', dict(in_channels=6), dict(k=[0, 1.5], dim=[1], per_class=[0], tau=[1, NAN, INF], eps=[0])),
     ('MaskedFeatureLoss', dict(loss_weight=1), BAD_WEIGHTS),
     ('QuerySharedKDLoss', dict(loss_weight=1), BAD_WEIGHTS),
     ('MultiLabelBCELoss', dict(), dict(BAD_WEIGHTS, reduction=['avg'])),

@@ -14,6 +14,7 @@ from toy_ranks import on_ranks
 import ltmm.models.losses as losses
 from ltmm.models.layers import MetaEmbedding
 from ltmm.models.losses import LossInputs
+from ltmm.models.losses.base import divisor
 from ltmm.registry import MODELS
 
 C, D, EXPERTS, VIEWS, STEPS = 4, 6, 3, 2, 10
@@ -88,6 +89,9 @@ COMIC = dict(
     attention=dict(type='ltmm.AdditiveAttention', hidden_features=3, dropout=0.0),
 )
 BALANCER = dict(type='ltmm.HeadTailBalancerLoss', loss=dict(type='ltmm.MultiFocalModifierLoss'))
+
+
+CURVATURE = dict(type='ltmm.CurvatureLoss', in_channels=D, queue_size=60, k=3, dim=3, per_class=8)
 
 
 @dataclass
@@ -180,6 +184,13 @@ def contrast(case: Case, batch: Batch) -> dict:
     return case.loss(LossInputs(batch.label, features=features, classifier=case.classifier))
 
 
+def curve(case: Case, batch: Batch) -> dict:
+    features = case.model(batch.x[0])
+    main = features.square().sum() / divisor(len(features), features)
+    scores = dict(cls_score=features[:, :C], loss=main)
+    return dict(main=main, **case.loss(LossInputs(batch.label, features=features, **scores)))
+
+
 def distill(case: Case, batch: Batch) -> torch.Tensor:
     return case.loss(case.model(batch.x[0]), batch.x[1, :, :C])
 
@@ -223,6 +234,7 @@ CASES = {
     'gap': lambda: Case(dict(type='ltmm.GAPLoss', num_classes=C, loss_weight=1.0), rank_boxes, C, PROPOSALS),
     'balancer': lambda: Case(BALANCER, balance, 3 * C),
     'balanced_contrastive': balanced_contrast,
+    'curvature': lambda: Case(CURVATURE, curve, D),
     'disc_centroids': pull_to_centroids,
     'query_shared_kd': lambda: Case(dict(type='ltmm.QuerySharedKDLoss'), distill),
     'masked_feature': lambda: Case(dict(type='ltmm.MaskedFeatureLoss'), distill_maps),
