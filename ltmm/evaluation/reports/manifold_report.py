@@ -1,0 +1,110 @@
+"""Volume, density and curvature of the features of each class."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from ltmm.class_distribution import ClassDistribution
+from ltmm.evaluation.functional.manifolds import manifold_volume, subspace_angle_curvature
+from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
+
+__all__ = ['MANIFOLD_MEASURES', 'manifold_csv', 'manifold_rows', 'manifold_summary']
+
+MANIFOLD_MEASURES = ('volume', 'density', 'curvature')
+
+
+def manifold_rows(
+    features: np.ndarray,
+    label: np.ndarray,
+    distribution: ClassDistribution,
+    k: int = 10,
+    max_features: int = 500,
+    normalize: bool = True,
+) -> list[dict]:
+    """Return the measures of each class, most frequent first; those of classes with too few features are NaN.
+
+    See :mod:`ltmm.evaluation.functional.manifolds`. A volume and a density need two features, a curvature k + 1.
+
+    Args:
+        features: (N, D).
+        label: Class indices, (N,).
+        distribution: Of the training data.
+        k: Neighbors of the curvature.
+        max_features: Features of a class at most, evenly spaced over its rows.
+        normalize: Scale all features to a mean variance of 1. The measures depend on the scale: networks can be
+            compared then, and the curvature is seldom cut off at 0.
+    """
+    check(k=(k, 'int >= 1'), max_features=(max_features, 'int >= 2'))
+    if len(features) != len(label) or label.min() < 0 or label.max() >= len(distribution):
+        raise InputError(
+            f'Expected a label in [0, {len(distribution)}) for each of {len(features)} features, but got '
+            f'{len(label)} from {label.min()} to {label.max()}.'
+        )
+    features = features.astype(np.float64)
+    if normalize:
+        features = features - features.mean(axis=0)
+        scale = np.sqrt((features**2).mean())
+        features = features / (scale if scale > 0 else 1)
+    rows = []
+    for row in distribution.rows():
+        members = np.flatnonzero(label == row['label'])
+        points = features[members[np.linspace(0, len(members) - 1, min(len(members), max_features)).astype(int)]]
+        volume = manifold_volume(points) if len(points) > 1 else np.nan
+        curvature = subspace_angle_curvature(points, k).mean() if len(points) > k else np.nan
+        measures = dict(volume=volume, density=volume / max(len(points), 1), curvature=float(curvature))
+        rows.append(dict(row, features=len(points), **measures))
+    return rows
+
+
+def manifold_summary(rows: Sequence[dict]) -> str:
+    """Return the means over many-, medium- and few-shot classes, and the rank correlations with the training images.
+
+    Args:
+        rows: See :func:`manifold_rows`.
+    """
+    lines = [f'{"":<20}{"classes":>8}' + ''.join(f'{name:>12}' for name in MANIFOLD_MEASURES)]
+    for shot in dict.fromkeys(row['shot'] for row in rows):
+        group = [row for row in rows if row['shot'] == shot]
+        values = (_mean([row[name] for row in group]) for name in MANIFOLD_MEASURES)
+        lines.append(f'{shot:<20}{len(group):>8}' + ''.join(f'{value:>12.4g}' for value in values))
+    images = np.array([row['images'] for row in rows])
+    correlations = (rank_correlation(images, np.array([row[name] for row in rows])) for name in MANIFOLD_MEASURES)
+    lines.append(f'{"correlation":<28}' + ''.join(f'{value:>12.2f}' for value in correlations))
+    left_out = sum(np.isnan(row['curvature']) for row in rows)
+    return '\n'.join([*lines, f'{left_out} of {len(rows)} classes have too few features for a curvature.'])
+
+
+def manifold_csv(rows: Sequence[dict]) -> str:
+    """Return the text of a CSV file with one row per class; NaN is empty.
+
+    Args:
+        rows: See :func:`manifold_rows`.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0])
+    writer.writeheader()
+    writer.writerows({k: '' if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Compute Spearman's correlation without NaN of y, (C,) and (C,); NaN where either is constant."""
+    known = ~np.isnan(y)
+    ranks = [_ranks(values[known]) for values in (x, y)]
+    if known.sum() < 2 or any(np.ptp(r) == 0 for r in ranks):
+        return float('nan')
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return the rank of each value; equal ones share the mean of theirs."""
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[index]
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float('nan')
