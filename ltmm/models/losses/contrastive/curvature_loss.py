@@ -59,7 +59,7 @@ def gaussian_curvature(points: Tensor, neighbors: Tensor, ridge: float = 1e-6) -
     normal = terms.mT @ terms
     penalty = (ridge * normal.diagonal(dim1=-2, dim2=-1).mean(-1)).clamp(min=1e-12 * k)
     normal = normal + penalty[..., None, None] * torch.eye(len(row)).to(points)
-    entries = torch.linalg.solve(normal, terms.mT @ height.unsqueeze(-1)).squeeze(-1)  # (..., P, m(m+1)/2)
+    entries = torch.linalg.solve_ex(normal, terms.mT @ height.unsqueeze(-1)).result.squeeze(-1)  # (..., P, m(m+1)/2)
     theta = entries.new_zeros(*entries.shape[:-1], d - 1, d - 1)
     theta[..., row, column] = entries
     theta[..., column, row] = entries
@@ -208,6 +208,11 @@ class CurvatureLoss(UsesProgress, Objective):
 
     def _check(self, inputs: LossInputs) -> None:
         check_soft_labels(self, inputs.label)
+        width = self.queue.features.size(1)
+        if inputs.features.size(1) != width:
+            raise InputError(
+                f'CurvatureLoss: expected features (N, in_channels={width}), but got {tuple(inputs.features.shape)}.'
+            )
         if inputs.weight is not None:
             raise InputTypeError('CurvatureLoss is for classification heads: proposals of background form no manifold.')
 

@@ -227,5 +227,7 @@ def test_labels_and_heads_that_do_not_fit():
     inputs = case()
     with pytest.raises(InputError, match='soft labels'):
         build()(replace(inputs, label=torch.rand(30, C)))
+    with pytest.raises(InputError, match=r'expected features \(N, in_channels=6\), but got \(30, 5\)'):
+        build()(replace(inputs, features=torch.rand(30, 5)))
     with pytest.raises(InputError, match='classification heads'):
         build()(replace(inputs, weight=torch.ones(30)))
