@@ -172,7 +172,7 @@ class CurvatureLoss(UsesProgress, Objective):
         in_channels: int,
         queue_size: int = 32768,
         k: int = 10,
-        dim: int = 4,
+        dim: int = 3,
         per_class: int = 32,
         tau: float | None = None,
         eps: float = 1e-8,
