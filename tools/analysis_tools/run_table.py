@@ -1,6 +1,10 @@
 """Train configs with several seeds, test the last checkpoints, and print the results as a table.
 
     python tools/analysis_tools/run_table.py configs/cifar100_lt/*_r32.py --seeds 0 1 2 --work-dir work_dirs/table
+    python tools/analysis_tools/run_table.py --recipe configs/cifar100_lt/leaderboard.yml
+
+A recipe is a YAML file of settings under which the configs are compared: `all` of every stage, `training` of trainings
+from scratch (the later stages of a method keep their own), and `methods`, `{config: its own settings}`.
 
 Run the command again to skip complete runs, resume interrupted ones and retry failed ones. A run calls `tools/train.py`
 (`tools/train_stages.py` for a config with `stages`) and `tools/test.py` in a process of its own, with its output in
@@ -25,9 +29,10 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import yaml
 from mmengine.config import Config, DictAction
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from table_of_runs import Run, check_classes, columns, record, spread, table, values
+from table_of_runs import Run, check_classes, columns, of_last_stage, record, spread, table, values
 
 from ltmm.utils.errors import InputError
 from ltmm.utils.provenance import commit, hardware
@@ -195,10 +200,12 @@ def finish(run: Run, problem: str | None) -> None:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', type=Path, help='configs to compare')
+    parser.add_argument('configs', nargs='*', type=Path, help='configs to compare; default: all of the recipe')
+    parser.add_argument('--recipe', type=Path, help='YAML file of settings')
     parser.add_argument('--seeds', nargs='+', type=int, action='extend', help='seeds of each config; default: 0 1 2')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/table'), help='folder of the runs')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as in tools/train.py')
+    parser.add_argument('--amp', action='store_true', help='as in tools/train.py')
     parser.add_argument('--metrics', nargs='+', default=[], help='more columns, such as calibration/ece')
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time')
     parser.add_argument('--no-run', action='store_true', help='only print the table of complete runs')
@@ -209,31 +216,58 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f'--seeds: expected at least 0, but got {min(args.seeds)}')
     if args.jobs < 1:
         parser.error(f'--jobs: expected at least 1, but got {args.jobs}')
+    if not args.configs and not args.recipe:
+        parser.error('expected configs or a --recipe')
     return args
 
 
 def plan(args: argparse.Namespace) -> list[Run]:
     """The requested runs, grouped by config."""
-    reader = argparse.ArgumentParser()
-    reader.add_argument('--options', nargs='+', action=DictAction, default={})
-    options = reader.parse_args(['--options', *args.cfg_options] if args.cfg_options else []).options
-    stems = [config.stem for config in args.configs]
+    recipe = read_recipe(args.recipe) if args.recipe else {}
+    configs = args.configs or [args.recipe.parent / f'{name}.py' for name in recipe['methods']]
+    stems = [config.stem for config in configs]
     if twice := [stem for stem in stems if stems.count(stem) > 1]:
         raise ValueError(f'Expected configs of different names, but two are called {twice[0]}.')
 
     def runs_of(config: Path) -> list[Run]:
         cfg = Config.fromfile(config)
-        cfg.merge_from_dict(options)
-        return [Run(config, cfg, seed, args.work_dir.resolve(), args.cfg_options) for seed in dict.fromkeys(args.seeds)]
+        options = [*settings(recipe, config.stem, 'stages' in cfg), *args.cfg_options]
+        cfg.merge_from_dict(parsed(of_last_stage(options, len(cfg.get('stages', [])))))
+        return [Run(config, cfg, seed, args.work_dir.resolve(), options, args.amp) for seed in dict.fromkeys(args.seeds)]
 
-    runs = {config.resolve(): runs_of(config) for config in args.configs}
+    runs = {config.resolve(): runs_of(config) for config in configs}
     for group in list(runs.values()):
         config = first_trained(group[0].cfg)
-        if config and not any(option.startswith('stage') for option in args.cfg_options):  # of single stages
+        own = [*recipe.get('methods', {}).get(group[0].name, {}), *args.cfg_options]
+        if config and not any(option.startswith('stage') for option in own):  # of single stages
             first = config.resolve()
             for run, first_stage in zip(group, runs.get(first) or runs_of(first)):
                 run.first_stage = first_stage
     return [run for group in runs.values() for run in group]
+
+
+def read_recipe(file: Path) -> dict[str, dict]:
+    """Read a recipe, see the top of this file."""
+    recipe = yaml.safe_load(file.read_text(encoding='utf-8'))
+    if not isinstance(recipe, dict) or not recipe.get('methods') or set(recipe) - {'all', 'training', 'methods'}:
+        raise ValueError(f'{file}: expected `methods` and, as you like, `all` and `training`, but got {list(recipe)}.')
+    recipe['methods'] = {name: own or {} for name, own in recipe['methods'].items()}
+    return recipe
+
+
+def settings(recipe: dict[str, dict], name: str, has_stages: bool) -> list[str]:
+    """The settings of a config as ``KEY=VALUE``; those of a later stage are named ``stage2.KEY``."""
+    prefix = 'stage1.' if has_stages else ''
+    training = {f'{prefix}{key}': value for key, value in recipe.get('training', {}).items()}
+    found = recipe.get('all', {}) | training | recipe.get('methods', {}).get(name, {})
+    return [f'{key}={value}'.replace(' ', '') for key, value in found.items()]
+
+
+def parsed(options: list[str]) -> dict:
+    """Overrides as ``--cfg-options`` reads them."""
+    reader = argparse.ArgumentParser()
+    reader.add_argument('--options', nargs='+', action=DictAction, default={})
+    return reader.parse_args(['--options', *options] if options else []).options
 
 
 def first_trained(cfg: Config) -> Path | None:

@@ -46,6 +46,7 @@ class Run:
     seed: int
     work_dir: Path  # the common one of all runs
     options: list[str]
+    amp: bool = False
     first_stage: 'Run | None' = None  # the run that trains its first stage
     step: str = 'train'  # or 'test'
     process: BaseProcess | None = None
@@ -71,7 +72,8 @@ class Run:
     def fingerprint(self) -> str:
         """Hash of the settings without the seed, which is in the name of the folder."""
         stages = [Config.fromfile(stage.config) for stage in self.cfg.get('stages', []) if 'config' in stage]
-        text = json.dumps([*(cfg.to_dict() for cfg in [*stages, self.cfg]), self.options], default=str)
+        amp = ['--amp'] if self.amp else []
+        text = json.dumps([*(cfg.to_dict() for cfg in [*stages, self.cfg]), [*amp, *self.options]], default=str)
         return hashlib.sha1(text.encode()).hexdigest()
 
     @property
@@ -112,10 +114,12 @@ class Run:
     @property
     def command(self) -> list[str]:
         """Script and arguments of the current step."""
-        options = ['--work-dir', str(self.folder), '--cfg-options', *self.options, f'randomness.seed={self.seed}']
+        settings = self.options if self.step == 'train' else of_last_stage(self.options, len(self.cfg.get('stages', [])))
+        options = ['--work-dir', str(self.folder), '--cfg-options', *settings, f'randomness.seed={self.seed}']
         if self.step == 'test':
             out = ['--out', str(self.folder / 'metrics.json')]
             return [f'{ROOT}/tools/test.py', str(self.config), str(self.last_checkpoint), *out, *options]
+        options = ['--amp', *options] if self.amp else options
         if 'stages' not in self.cfg:
             return [f'{ROOT}/tools/train.py', str(self.config), '--resume', *options]
         given = ['--first-stage', str(self.first_stage.last_checkpoint)] if self.takes_first_stage else []
@@ -128,6 +132,12 @@ class Run:
         self.started = now
         self.record |= dict(state=state, fingerprint=self.fingerprint, seconds=seconds, **values)
         AtomicLocalBackend().put_text(json.dumps(self.record, indent=2), self.folder / 'run.json')
+
+
+def of_last_stage(options: Sequence[str], num_stages: int) -> list[str]:
+    """Return the overrides that apply to the model of the last stage, which is the one to test."""
+    last = f'stage{num_stages}.'
+    return [option.removeprefix(last) for option in options if not re.match(r'stages?\d*\.', option.removeprefix(last))]
 
 
 def check_classes(runs: Sequence[Run]) -> None:

@@ -34,6 +34,7 @@ class MultiExpertResNetCIFAR(MultiExpertBackbone):
         shortcut: Where the shape changes: ``'A'``, without parameters, or ``'B'``, a 1x1 convolution and batch norm.
         stage_blocks: Number of blocks per stage, instead of ``depth``.
         in_channels: Channels of the input image.
+        stem_stride: Stride of the first convolution.
         init_cfg: Initialization.
     """
 
@@ -47,6 +48,7 @@ class MultiExpertResNetCIFAR(MultiExpertBackbone):
         shortcut: str = 'A',
         stage_blocks: Sequence[int] | None = None,
         in_channels: int = 3,
+        stem_stride: int = 1,
         init_cfg: dict | list | None = dict(
             type='Kaiming', layer='Conv2d', mode='fan_in', nonlinearity='relu', distribution='normal'
         ),
@@ -58,7 +60,7 @@ class MultiExpertResNetCIFAR(MultiExpertBackbone):
         if len(stage_blocks) != len(channels):
             raise InputError(f'Expected `channels` for {len(stage_blocks)} stages, but got {tuple(channels)}.')
         super().__init__(num_experts, len(channels), expert_stages, separate_stem, init_cfg)
-        self.add('conv1', partial(nn.Conv2d, in_channels, channels[0], 3, 1, 1, bias=False))
+        self.add('conv1', partial(nn.Conv2d, in_channels, channels[0], 3, stem_stride, 1, bias=False))
         self.add('bn1', partial(nn.BatchNorm2d, channels[0]))
         self.add('relu', partial(nn.ReLU, inplace=True))
         widths = [channels[0], *channels]
