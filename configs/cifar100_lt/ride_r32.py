@@ -12,5 +12,5 @@ model = dict(
     )
 )
 train_dataloader = dict(dataset=dict(dataset=dict(pipeline={{_base_.rotate_pipeline}})))
-val_evaluator = [dict(type='ltmm.LongTailMetric'), dict(type='ltmm.ExpertMetric')]
-test_evaluator = val_evaluator
+val_evaluator = [_base_.val_evaluator, dict(type='ltmm.ExpertMetric')]
+test_evaluator = [*_base_.test_evaluator, dict(type='ltmm.ExpertMetric')]

@@ -252,6 +252,73 @@ def test_bad_arguments(tool, config, args, message):
         tool.main([arg.format(config=config) for arg in args])
 
 
+@pytest.fixture
+def recipe(tmp_path, staged):
+    path = tmp_path / 'recipe.yml'
+    content = dict(
+        all={'val_dataloader.num_workers': 0},
+        training={'train_cfg.max_epochs': 3, 'optim_wrapper.optimizer.betas': [0.9, 0.99]},
+        methods={'balanced': None, 'staged': {'stage2.train_cfg.max_epochs': 4, 'stage2.val_dataloader.batch_size': 7}},
+    )
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def test_recipe(tool, recipe, config, tmp_path):
+    args = ('--recipe', recipe, '--seeds', 1, '--work-dir', tmp_path / 'work', '--amp')
+    run, staged = plan(tool, *args, '--cfg-options', 'val_cfg.fp16=True')
+    settings = ['val_dataloader.num_workers=0', 'train_cfg.max_epochs=3', 'optim_wrapper.optimizer.betas=[0.9,0.99]']
+    assert run.config == config and run.length == (3, 'epoch')
+    assert '--amp' in run.command
+    assert run.command[run.command.index('--cfg-options') + 1 : -1] == [*settings, 'val_cfg.fp16=True']
+    assert [option for option in staged.options if option.startswith('stage')] == [
+        'stage1.train_cfg.max_epochs=3',
+        'stage1.optim_wrapper.optimizer.betas=[0.9,0.99]',
+        'stage2.train_cfg.max_epochs=4',
+        'stage2.val_dataloader.batch_size=7',
+    ]
+    assert tool.of_last_stage(staged.options, 2) == [
+        'val_dataloader.num_workers=0',
+        'train_cfg.max_epochs=4',
+        'val_dataloader.batch_size=7',
+        'val_cfg.fp16=True',
+    ]
+    (alone,) = plan(tool, tmp_path / 'staged.py', *args)  # its first stage is trained under the recipe too
+    assert alone.first_stage.length == (3, 'epoch')
+
+
+def test_first_stage_of_its_own_under_a_recipe(tool, recipe, tmp_path):
+    recipe.write_text(recipe.read_text().replace('stage2.train_cfg', 'stage1.train_cfg'))
+    _, staged = plan(tool, '--recipe', recipe, '--work-dir', tmp_path / 'work', '--seeds', 0)
+    assert staged.first_stage is None
+    assert tool.parsed(staged.options)['stage1.train_cfg.max_epochs'] == 4
+
+
+def test_cost(tool, config, staged, tmp_path):
+    run, other = plan(tool, config, staged, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    first = tool.values([other], 'cost') if other.is_complete else []
+    assert first == []
+    run.folder.mkdir(parents=True)
+    torch.save({}, run.folder / 'epoch_2.pth')
+    (run.folder / 'last_checkpoint').write_text('epoch_2.pth')
+    complete(run, 50.0, cpu_seconds=40.0)
+    complete(other, 50.0, cpu_seconds=10.0)
+    assert tool.values([run], 'cost') == [1.0]
+    assert tool.values([other], 'cost') == [1.25]  # with its first stage
+    del run.record['cpu_seconds'], other.record['cpu_seconds']  # on a GPU: the whole time, 90 s
+    assert tool.values([other], 'cost') == [2.0]
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [('{}', 'expected `methods`'), ('methods: {a: }\nal: {b: 1}', 'al'), ('- a', 'expected `methods`')],
+)
+def test_bad_recipe(tool, tmp_path, content, message):
+    (tmp_path / 'recipe.yml').write_text(content)
+    with pytest.raises(SystemExit, match=message):
+        tool.main(['--recipe', str(tmp_path / 'recipe.yml')])
+
+
 # ---------------------------------------------------------------------- real runs
 
 

@@ -32,7 +32,7 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config, DictAction
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from table_of_runs import Run, check_classes, columns, of_last_stage, record, spread, table, values
+from table_of_runs import COST, CPU_TIMES, Run, check_classes, columns, of_last_stage, record, spread, table, values
 
 from ltmm.utils.errors import InputError
 from ltmm.utils.provenance import commit, hardware
@@ -40,6 +40,7 @@ from ltmm.utils.provenance import commit, hardware
 IMPORTED_ONCE = ['mmpretrain.datasets', 'mmpretrain.evaluation', 'mmpretrain.models']
 IMPORTED_ONCE += ['ltmm.datasets', 'ltmm.engine', 'ltmm.evaluation', 'ltmm.models', 'ltmm.utils.launch']
 POLL_SECONDS = 0.2
+TERMINATED = 143  # exit status after a signal, after which the times below are written
 BUSY = 75  # exit status if another process has locked the run
 
 
@@ -165,7 +166,13 @@ def _script(command: list[str], folder: Path) -> None:
         os.dup2(log.fileno(), 2)
         print(f'$ python {shlex.join(command)}', flush=True)
         sys.argv = command
-        runpy.run_path(command[0], run_name='__main__')
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+        try:
+            runpy.run_path(command[0], run_name='__main__')
+        finally:
+            used = os.times()
+            with open(folder / CPU_TIMES, 'a') as file:
+                print(used.user + used.system + used.children_user + used.children_system, file=file)
 
 
 def problem_of(run: Run) -> str | None:
@@ -185,6 +192,8 @@ def problem_of(run: Run) -> str | None:
 
 def finish(run: Run, problem: str | None) -> None:
     """Save how the run ended, unless another process owns it."""
+    import torch
+
     if run.process.exitcode == BUSY:
         return
     if problem:
@@ -192,7 +201,14 @@ def finish(run: Run, problem: str | None) -> None:
         return
     metrics = json.loads((run.folder / 'metrics.json').read_text())
     today = date.today().isoformat()
-    run.save('complete', metrics=metrics, epochs=run.progress, date=today, hardware=hardware(), commit=commit())
+    times = {} if torch.cuda.is_available() else dict(cpu_seconds=cpu_seconds(run.folder))
+    run.save(
+        'complete', metrics=metrics, epochs=run.progress, date=today, hardware=hardware(), commit=commit(), **times
+    )
+
+
+def cpu_seconds(folder: Path) -> float:
+    return sum(map(float, (folder / CPU_TIMES).read_text().split()))
 
 
 # ---------------------------------------------------------------------- command line
@@ -206,6 +222,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/table'), help='folder of the runs')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as in tools/train.py')
     parser.add_argument('--amp', action='store_true', help='as in tools/train.py')
+    parser.add_argument(
+        '--cost', action='store_true', help='add the time of training and test in units of the first config'
+    )
     parser.add_argument('--metrics', nargs='+', default=[], help='more columns, such as calibration/ece')
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time')
     parser.add_argument('--no-run', action='store_true', help='only print the table of complete runs')
@@ -233,16 +252,22 @@ def plan(args: argparse.Namespace) -> list[Run]:
         cfg = Config.fromfile(config)
         options = [*settings(recipe, config.stem, 'stages' in cfg), *args.cfg_options]
         cfg.merge_from_dict(parsed(of_last_stage(options, len(cfg.get('stages', [])))))
-        return [Run(config, cfg, seed, args.work_dir.resolve(), options, args.amp) for seed in dict.fromkeys(args.seeds)]
+        return [
+            Run(config, cfg, seed, args.work_dir.resolve(), options, args.amp) for seed in dict.fromkeys(args.seeds)
+        ]
 
     runs = {config.resolve(): runs_of(config) for config in configs}
     for group in list(runs.values()):
         config = first_trained(group[0].cfg)
         own = [*recipe.get('methods', {}).get(group[0].name, {}), *args.cfg_options]
-        if config and not any(option.startswith('stage') for option in own):  # of single stages
+        if config and not any(option.startswith(('stage1.', 'stages.')) for option in own):
             first = config.resolve()
             for run, first_stage in zip(group, runs.get(first) or runs_of(first)):
                 run.first_stage = first_stage
+    first, *_ = runs.values()
+    for group in runs.values():
+        for run, baseline in zip(group, first):
+            run.baseline = baseline
     return [run for group in runs.values() for run in group]
 
 
@@ -291,7 +316,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_classes(runs)
     except InputError as e:
         sys.exit(f'{e} (--no-run prints a table of complete runs.)')
-    metrics = columns(runs) | {metric: metric for metric in args.metrics}
+    metrics = columns(runs) | {metric.split('/')[-1]: metric for metric in args.metrics}
+    metrics |= {'cost': COST} if args.cost else {}
     command = f'python tools/analysis_tools/run_table.py {shlex.join(sys.argv[1:] if argv is None else argv)}'
     out = args.out or args.work_dir / 'results.yml'
     out.parent.mkdir(parents=True, exist_ok=True)

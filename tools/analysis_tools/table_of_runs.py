@@ -34,6 +34,8 @@ COLUMNS = dict(  # columns of the table by evaluator
     LVISMetric={name: f'lvis/bbox_{name}' for name in ('AP', 'AP50', 'AP75', 'APr', 'APc', 'APf', 'AP_fixed')},
 )
 EMPTY_GROUP = -1  # metric of a group without classes
+COST = 'cost'  # the time in units of the run of the first config with the same seed
+CPU_TIMES = 'cpu_seconds.txt'  # in the folder of a run, one line for each process
 FRACTIONS = 'lvis/'  # prefix of metrics in [0, 1]; the others are in percent
 
 
@@ -48,6 +50,7 @@ class Run:
     options: list[str]
     amp: bool = False
     first_stage: 'Run | None' = None  # the run that trains its first stage
+    baseline: 'Run | None' = None  # the run whose time is the unit of the cost
     step: str = 'train'  # or 'test'
     process: BaseProcess | None = None
     started: float = 0.0
@@ -105,6 +108,16 @@ class Run:
         return self.first_stage is not None and self.first_stage.is_complete
 
     @property
+    def cost_seconds(self) -> float:
+        """Time of all stages: CPU time where no GPU was used, so that other processes don't count."""
+        own = self.record.get('cpu_seconds', self.record['seconds'])
+        return own + (self.first_stage.cost_seconds if self.takes_first_stage else 0)
+
+    @property
+    def cost(self) -> float:
+        return self.cost_seconds / self.baseline.cost_seconds if self.baseline.is_complete else EMPTY_GROUP
+
+    @property
     def last_checkpoint(self) -> Path:
         checkpoint = latest_checkpoint(self.folder)
         if checkpoint is None:
@@ -114,7 +127,9 @@ class Run:
     @property
     def command(self) -> list[str]:
         """Script and arguments of the current step."""
-        settings = self.options if self.step == 'train' else of_last_stage(self.options, len(self.cfg.get('stages', [])))
+        settings = (
+            self.options if self.step == 'train' else of_last_stage(self.options, len(self.cfg.get('stages', [])))
+        )
         options = ['--work-dir', str(self.folder), '--cfg-options', *settings, f'randomness.seed={self.seed}']
         if self.step == 'test':
             out = ['--out', str(self.folder / 'metrics.json')]
@@ -165,7 +180,7 @@ def columns(runs: Sequence[Run]) -> dict[str, str]:
 
 def values(runs: Sequence[Run], metric: str) -> list[float]:
     """A metric of complete runs in percent, without those that lack it."""
-    found = [run.record['metrics'].get(metric, EMPTY_GROUP) for run in runs]
+    found = [run.cost if metric == COST else run.record['metrics'].get(metric, EMPTY_GROUP) for run in runs]
     return [value * (100 if metric.startswith(FRACTIONS) else 1) for value in found if value != EMPTY_GROUP]
 
 

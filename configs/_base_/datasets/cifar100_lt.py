@@ -27,4 +27,4 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='ltmm.LongTailMetric')
-test_evaluator = val_evaluator
+test_evaluator = [val_evaluator, dict(type='ltmm.CalibrationMetric')]
