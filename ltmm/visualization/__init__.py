@@ -1,6 +1,13 @@
 from .class_distribution_plot import plot_class_distribution
+from .cost_plot import plot_accuracy_against_cost
 from .frequency_plot import plot_accuracy_against_frequency
 from .manifold_plot import plot_manifolds
 from .reliability_diagram import plot_reliability_diagram
 
-__all__ = ['plot_accuracy_against_frequency', 'plot_class_distribution', 'plot_manifolds', 'plot_reliability_diagram']
+__all__ = [
+    'plot_accuracy_against_cost',
+    'plot_accuracy_against_frequency',
+    'plot_class_distribution',
+    'plot_manifolds',
+    'plot_reliability_diagram',
+]

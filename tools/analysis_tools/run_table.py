@@ -32,7 +32,19 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config, DictAction
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from table_of_runs import COST, CPU_TIMES, Run, check_classes, columns, of_last_stage, record, spread, table, values
+from table_of_runs import (
+    COST,
+    CPU_TIMES,
+    Run,
+    check_classes,
+    columns,
+    of_last_stage,
+    points,
+    record,
+    spread,
+    table,
+    values,
+)
 
 from ltmm.utils.errors import InputError
 from ltmm.utils.provenance import commit, hardware
@@ -226,6 +238,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--cost', action='store_true', help='add the time of training and test in units of the first config'
     )
     parser.add_argument('--metrics', nargs='+', default=[], help='more columns, such as calibration/ece')
+    parser.add_argument('--plot', type=Path, help='image of the accuracy against the cost')
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time')
     parser.add_argument('--no-run', action='store_true', help='only print the table of complete runs')
     parser.add_argument('--out', type=Path, help='default: WORK_DIR/results.yml')
@@ -323,6 +336,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(record(runs, metrics, command), encoding='utf-8')
     print(f'\n{table(runs, metrics)}\n\nWrote {out}')
+    if args.plot:
+        from ltmm.visualization import plot_accuracy_against_cost
+
+        plot_accuracy_against_cost(points(runs), args.plot)
     if failures:
         sys.exit('\n'.join([f'{len(failures)} runs failed:', *(f'- {run}: {why}' for run, why in failures.items())]))
 

@@ -191,6 +191,16 @@ def spread(values: Sequence[float]) -> str:
     return f'{statistics.fmean(values):.2f}' + (f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else '')
 
 
+def points(runs: Sequence[Run]) -> dict[str, tuple[float, float, float]]:
+    """``{config: (cost, mean and standard deviation of the top-1 accuracy)}`` of the complete runs."""
+    found = {}
+    for name, group in by_config([run for run in runs if run.is_complete]).items():
+        if (top1 := values(group, 'long_tail/top1')) and (cost := values(group, COST)):
+            deviation = statistics.stdev(top1) if len(top1) > 1 else 0.0
+            found[name] = statistics.fmean(cost), statistics.fmean(top1), deviation
+    return found
+
+
 def table(runs: Sequence[Run], columns: dict[str, str]) -> str:
     """Markdown table with one row per config; the time is that of one run without a first stage of another row."""
     head = ['method', *columns, 'seeds', 'epochs', 'time', 'date', 'hardware', 'commit']
