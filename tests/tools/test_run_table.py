@@ -277,7 +277,7 @@ def test_recipe(tool, recipe, config, tmp_path):
         'stage2.train_cfg.max_epochs=4',
         'stage2.val_dataloader.batch_size=7',
     ]
-    assert tool.of_last_stage(staged.options, 2) == [
+    assert tool.of_stage(staged.options, 2) == [
         'val_dataloader.num_workers=0',
         'train_cfg.max_epochs=4',
         'val_dataloader.batch_size=7',
@@ -288,10 +288,18 @@ def test_recipe(tool, recipe, config, tmp_path):
 
 
 def test_first_stage_of_its_own_under_a_recipe(tool, recipe, tmp_path):
-    recipe.write_text(recipe.read_text().replace('stage2.train_cfg', 'stage1.train_cfg'))
-    _, staged = plan(tool, '--recipe', recipe, '--work-dir', tmp_path / 'work', '--seeds', 0)
-    assert staged.first_stage is None
-    assert tool.parsed(staged.options)['stage1.train_cfg.max_epochs'] == 4
+    text = recipe.read_text()
+    for number, is_shared in ((3, True), (4, False)):  # as all and as it alone
+        recipe.write_text(text.replace('stage2.train_cfg.max_epochs: 4', f'stage1.train_cfg.max_epochs: {number}'))
+        _, staged = plan(tool, '--recipe', recipe, '--work-dir', tmp_path / 'work', '--seeds', 0)
+        assert (staged.first_stage is not None) == is_shared
+        assert tool.parsed(staged.options)['stage1.train_cfg.max_epochs'] == number
+
+
+def test_setting_taken_back(tool, recipe, tmp_path):
+    recipe.write_text(recipe.read_text().replace('balanced: null', 'balanced: {train_cfg.max_epochs: null}'))
+    run, staged = plan(tool, '--recipe', recipe, '--work-dir', tmp_path / 'work', '--seeds', 0)
+    assert run.length == (2, 'epoch') and staged.first_stage is None
 
 
 def test_cost(tool, config, staged, tmp_path):

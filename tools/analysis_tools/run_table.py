@@ -4,7 +4,8 @@
     python tools/analysis_tools/run_table.py --recipe configs/cifar100_lt/leaderboard.yml
 
 A recipe is a YAML file of settings under which the configs are compared: `all` of every stage, `training` of trainings
-from scratch (the later stages of a method keep their own), and `methods`, `{config: its own settings}`.
+from scratch (the later stages of a method keep their own), and `methods`, `{config: its own settings}`; a setting
+`null` takes back one of the former.
 
 Run the command again to skip complete runs, resume interrupted ones and retry failed ones. A run calls `tools/train.py`
 (`tools/train_stages.py` for a config with `stages`) and `tools/test.py` in a process of its own, with its output in
@@ -38,7 +39,7 @@ from table_of_runs import (
     Run,
     check_classes,
     columns,
-    of_last_stage,
+    of_stage,
     points,
     record,
     spread,
@@ -264,7 +265,7 @@ def plan(args: argparse.Namespace) -> list[Run]:
     def runs_of(config: Path) -> list[Run]:
         cfg = Config.fromfile(config)
         options = [*settings(recipe, config.stem, 'stages' in cfg), *args.cfg_options]
-        cfg.merge_from_dict(parsed(of_last_stage(options, len(cfg.get('stages', [])))))
+        cfg.merge_from_dict(parsed(of_stage(options, len(cfg.get('stages', [])))))
         return [
             Run(config, cfg, seed, args.work_dir.resolve(), options, args.amp) for seed in dict.fromkeys(args.seeds)
         ]
@@ -272,10 +273,11 @@ def plan(args: argparse.Namespace) -> list[Run]:
     runs = {config.resolve(): runs_of(config) for config in configs}
     for group in list(runs.values()):
         config = first_trained(group[0].cfg)
-        own = [*recipe.get('methods', {}).get(group[0].name, {}), *args.cfg_options]
-        if config and not any(option.startswith(('stage1.', 'stages.')) for option in own):
-            first = config.resolve()
-            for run, first_stage in zip(group, runs.get(first) or runs_of(first)):
+        if not config or any(option.startswith('stages.') for option in group[0].options):
+            continue
+        firsts = runs.get(config.resolve()) or runs_of(config)
+        if parsed(of_stage(group[0].options, 1)) == parsed(firsts[0].options):
+            for run, first_stage in zip(group, firsts):
                 run.first_stage = first_stage
     first, *_ = runs.values()
     for group in runs.values():
@@ -298,7 +300,7 @@ def settings(recipe: dict[str, dict], name: str, has_stages: bool) -> list[str]:
     prefix = 'stage1.' if has_stages else ''
     training = {f'{prefix}{key}': value for key, value in recipe.get('training', {}).items()}
     found = recipe.get('all', {}) | training | recipe.get('methods', {}).get(name, {})
-    return [f'{key}={value}'.replace(' ', '') for key, value in found.items()]
+    return [f'{key}={value}'.replace(' ', '') for key, value in found.items() if value is not None]
 
 
 def parsed(options: list[str]) -> dict:

@@ -127,9 +127,7 @@ class Run:
     @property
     def command(self) -> list[str]:
         """Script and arguments of the current step."""
-        settings = (
-            self.options if self.step == 'train' else of_last_stage(self.options, len(self.cfg.get('stages', [])))
-        )
+        settings = self.options if self.step == 'train' else of_stage(self.options, len(self.cfg.get('stages', [])))
         options = ['--work-dir', str(self.folder), '--cfg-options', *settings, f'randomness.seed={self.seed}']
         if self.step == 'test':
             out = ['--out', str(self.folder / 'metrics.json')]
@@ -149,10 +147,10 @@ class Run:
         AtomicLocalBackend().put_text(json.dumps(self.record, indent=2), self.folder / 'run.json')
 
 
-def of_last_stage(options: Sequence[str], num_stages: int) -> list[str]:
-    """Return the overrides that apply to the model of the last stage, which is the one to test."""
-    last = f'stage{num_stages}.'
-    return [option.removeprefix(last) for option in options if not re.match(r'stages?\d*\.', option.removeprefix(last))]
+def of_stage(options: Sequence[str], number: int) -> list[str]:
+    """Return the overrides that apply to the model of a stage; 0 stands for a training without stages."""
+    found = [option.removeprefix(f'stage{number}.') for option in options]
+    return [option for option in found if not re.match(r'stages?\d*\.', option)]
 
 
 def check_classes(runs: Sequence[Run]) -> None:
