@@ -29,7 +29,8 @@ __all__ = ['TrainFeaturesHook', 'train_features']
 class TrainFeaturesHook(Hook):
     """Calls ``on_train_features`` of modules derived from :class:`UsesTrainFeatures`, before the epochs they choose.
 
-    The training set is run with the transforms of the test set; each rank computes its share, and all get the whole.
+    The training set is run with the transforms of the test set, or with its own for modules with
+    ``num_augmented_passes``; each rank computes its share, and all get the whole.
     The model's modes and batch-norm statistics and the random numbers of the training stay as they are. If no module
     asks, nothing is computed.
     """
@@ -39,7 +40,7 @@ class TrainFeaturesHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Find the modules once."""
         self.modules = [m for m in unwrap_model(runner.model).modules() if isinstance(m, UsesTrainFeatures)]
-        self._loader: DataLoader | None = None
+        self._loaders: dict[bool, DataLoader] = {}
 
     def before_train_epoch(self, runner: Runner) -> None:
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
@@ -55,13 +56,26 @@ class TrainFeaturesHook(Hook):
         asking = [module for module in self.modules if module.needs_train_features(epoch)]
         if not asking:
             return
+        num_passes = {  # by whether the images are augmented
+            False: int(any(not module.num_augmented_passes for module in asking)),
+            True: max(module.num_augmented_passes for module in asking),
+        }
+        with_logits = any(module.needs_train_logits for module in asking)
         with unchanged_random_state():
-            if self._loader is None:
-                self._loader = build_test_loader(runner.cfg, runner.cfg.train_dataloader.dataset, round_up=True)
-            with_logits = any(module.needs_train_logits for module in asking)
-            outputs = train_features(unwrap_model(runner.model), self._loader, with_logits)
+            outputs = {
+                augmented: [self._outputs(runner, augmented, with_logits) for _ in range(num)]
+                for augmented, num in num_passes.items()
+            }
         for module in asking:
-            module.on_train_features(outputs)
+            num = module.num_augmented_passes
+            module.on_train_features(*(outputs[True][:num] if num else outputs[False]))
+
+    def _outputs(self, runner: Runner, augmented: bool, with_logits: bool) -> TrainFeatures:
+        if augmented not in self._loaders:
+            dataset = runner.cfg.train_dataloader.dataset
+            with unchanged_random_state():  # a sampler draws a seed
+                self._loaders[augmented] = build_test_loader(runner.cfg, dataset, round_up=True, augmented=augmented)
+        return train_features(unwrap_model(runner.model), self._loaders[augmented], with_logits)
 
 
 @torch.no_grad()

@@ -92,7 +92,11 @@ def underlying_datasets(dataset: dict) -> list[dict]:
 
 
 def build_test_loader(
-    cfg: Config, dataset: dict, round_up: bool = False, distribution: ClassDistribution | None = None
+    cfg: Config,
+    dataset: dict,
+    round_up: bool = False,
+    distribution: ClassDistribution | None = None,
+    augmented: bool = False,
 ) -> DataLoader:
     """Load any dataset as the test set is loaded: with its pipeline and batch size, every sample once and in order.
 
@@ -103,10 +107,11 @@ def build_test_loader(
         dataset: Config of the dataset, such as that of the training data.
         round_up: Repeat the first samples at the end so that all ranks have the same number.
         distribution: Class distribution of the training data, to check the classes of the dataset.
+        augmented: Keep the pipeline of the dataset.
     """
     loader, dataset = copy.deepcopy(cfg.test_dataloader), copy.deepcopy(dataset)
     pipeline = underlying_datasets(loader.dataset)[0].get('pipeline')
-    for leaf in underlying_datasets(dataset):
+    for leaf in [] if augmented else underlying_datasets(dataset):
         leaf['test_mode'] = True
         if pipeline is not None:
             leaf['pipeline'] = copy.deepcopy(pipeline)

@@ -9,7 +9,7 @@ __all__ = ['TrainFeatures', 'UsesTrainFeatures']
 
 @dataclass(frozen=True, eq=False)
 class TrainFeatures:
-    """The training set as the model sees it with test-time transforms, on the CPU, in the order of the dataset.
+    """The training set as the model sees it in evaluation mode, on the CPU, in the order of the dataset.
 
     Args:
         features: Input of the classifier layer, float32, (N, D).
@@ -29,16 +29,22 @@ class UsesTrainFeatures:
 
     :class:`ltmm.engine.TrainFeaturesHook` calls :meth:`on_train_features` before the epochs that
     :meth:`needs_train_features` chooses.
+
+    Attributes:
+        needs_train_logits: Whether to compute the logits too.
+        num_augmented_passes: Passes with the transforms of the training set, drawn anew each time, in place of one pass
+            with those of the test set.
     """
 
     needs_train_logits = False
+    num_augmented_passes = 0
 
     def needs_train_features(self, epoch: int) -> bool:
         """Return whether to compute the features before this epoch, counted from 0; every epoch by default."""
         return True
 
-    def on_train_features(self, outputs: TrainFeatures) -> None:
-        """Use the features.
+    def on_train_features(self, *outputs: TrainFeatures) -> None:
+        """Use the features, of each pass.
 
         All ranks get the same. Random choices, as of the first centers of clusters, need a generator that is seeded
         alike on all ranks.

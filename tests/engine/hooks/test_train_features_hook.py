@@ -58,6 +58,27 @@ def test_the_training_is_the_same_with_and_without(tmp_path):
     torch.testing.assert_close(weights, expected, rtol=0, atol=0)  # batch norm's statistics too
 
 
+class AugmentedRecorder(Recorder):
+    num_augmented_passes = 2
+
+    def on_train_features(self, *outputs):
+        self.outputs[self.epoch] = outputs
+
+
+def test_augmented_passes(tmp_path):
+    """Two draws of the training transforms in dataset order; the training and a plain pass stay as they are."""
+    recorders = [Recorder(), AugmentedRecorder(), AugmentedRecorder()]
+    runner = trained(tmp_path / 'observed', *recorders)
+    plain, (first, second), again = (recorder.outputs[3] for recorder in recorders)
+    assert again == (first, second)
+    flipped = [(outputs.features != plain.features).any(1) for outputs in (first, second)]
+    for outputs, some in zip((first, second), flipped):
+        assert outputs.sample_idx.tolist() == list(range(sum(COUNTS))) and 0.2 < some.float().mean() < 0.8
+    assert not torch.equal(*flipped)
+    alone = trained(tmp_path / 'plain')
+    torch.testing.assert_close(runner.model.state_dict(), alone.model.state_dict(), rtol=0, atol=0)
+
+
 def test_training_by_iterations(tmp_path):
     cfg = toy_config(tmp_path)
     cfg.train_cfg = dict(by_epoch=False, max_iters=17)  # of 8 an epoch
