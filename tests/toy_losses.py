@@ -1,20 +1,31 @@
 """Preparation and calls of losses, and an objective that shows its inputs."""
 
+import torch
 from torch import Tensor, nn
 
 from ltmm import ClassDistribution
 from ltmm.models.losses import LossInputs, Objective
+from ltmm.models.state import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import MODELS
 
 
 def prepare(module: nn.Module, counts: list[int], epoch: int = 0, **distribution: int) -> nn.Module:
-    """Hand out the class distribution and the epoch, as the hooks do before a training."""
+    """Hand out class distribution, epoch and features of the training set, as the hooks do before an epoch."""
     for part in module.modules():
         if hasattr(part, 'set_class_distribution'):
             part.set_class_distribution(ClassDistribution(counts, **distribution))
         if hasattr(part, 'set_progress'):
             part.set_progress(epoch, 10)
+        if isinstance(part, UsesTrainFeatures):
+            part.on_train_features(train_features(counts))
     return module
+
+
+def train_features(counts: list[int], seed: int = 0) -> TrainFeatures:
+    """Draw features (N, 5) of a training set with these class counts."""
+    label = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    features = torch.randn(len(label), 5, generator=torch.Generator().manual_seed(seed))
+    return TrainFeatures(features, None, label, torch.arange(len(label)))
 
 
 def expert_terms(loss: nn.Module, expert_logits: Tensor, label: Tensor, **inputs: Tensor) -> dict[str, Tensor]:

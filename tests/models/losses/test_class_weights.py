@@ -27,6 +27,7 @@ ARGUMENTS = dict(  # those without a default
     CDTLoss=dict(gamma=0.3),
     DistributionBalancedLoss=dict(alpha=0.1, beta=10.0, mu=0.2),
     EQLLoss=dict(lambda_=0.1),
+    LabelAwareSmoothingLoss=dict(smooth_head=0.4, smooth_tail=0.1),
     MultiLabelFocalLoss=dict(gamma=2.0, balance=2.0),
     PartialASLLoss=dict(mode='ignore'),
     ReflectiveLabelCorrectorLoss=dict(start_epoch=0),
@@ -35,6 +36,7 @@ ARGUMENTS = dict(  # those without a default
     VSLoss=dict(gamma=0.2, tau=1.2),
 )
 WRAPPERS = dict(  # these weight another loss, which takes the argument
+    AREAReweighting=dict(start_epoch=0, loss=dict(type='ltmm.LDAMLoss')),
     ReweightedLoss=dict(kind='inverse', normalize='batch_size', loss=dict(type='ltmm.LDAMLoss')),
     DeferredReweighting=dict(kind='inverse', normalize='batch_size', start_epoch=0, loss=dict(type='ltmm.LDAMLoss')),
     ClassBalancedLoss=dict(loss_type='softmax', beta=0.9),

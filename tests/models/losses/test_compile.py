@@ -6,23 +6,27 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from toy_losses import train_features
 
 import ltmm.models.losses as losses
 from ltmm import ClassDistribution
 from ltmm.models.layers import MetaEmbedding
 from ltmm.models.losses import LossInputs
+from ltmm.models.state import UsesTrainFeatures
 from ltmm.registry import MODELS
 
 COUNTS, LABEL, BOX_LABEL = [500, 60, 20, 3], torch.tensor([0, 1, 3, 3, 2]), torch.tensor([0, 4, 1, 3, 4])
 TARGET = torch.tensor([[1, -1, 0, 0], [1, 1, 0, 0], [-1, 0, 0, 0], [0, 1, 1, 1], [1, 1, 1, 1]])
 CE = dict(type='mmpretrain.CrossEntropyLoss')
 CLASSIFICATION = [
+    dict(type='AREAReweighting', loss=CE, start_epoch=0),
     dict(type='ASLSingleLabelLoss'),
     dict(type='BalancedSoftmaxLoss'),
     dict(type='CDTLoss', gamma=0.3),
     dict(type='ClassBalancedLoss', loss_type='focal', beta=0.99, gamma=0.5),
     dict(type='DeferredReweighting', loss=dict(type='ltmm.LDAMLoss'), start_epoch=0, kind='inverse'),
     dict(type='LDAMLoss'),
+    dict(type='LabelAwareSmoothingLoss', smooth_head=0.4, smooth_tail=0.1),
     dict(type='LogitAdjustmentLoss'),
     dict(type='ReweightedLoss', loss=CE, kind='inverse'),
     dict(type='SigmoidFocalLoss', gamma=2.0),
@@ -93,6 +97,8 @@ def build(cfg: dict) -> nn.Module:
             module.set_class_distribution(distribution)
         if hasattr(module, 'set_progress'):
             module.set_progress(1, 4)
+        if isinstance(module, UsesTrainFeatures):
+            module.on_train_features(train_features(COUNTS))
     if cfg in DETECTION:
         loss.get_cls_channels(4)
     return loss

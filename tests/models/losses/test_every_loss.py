@@ -13,10 +13,12 @@ COUNTS = [500, 60, 20, 3]
 LABEL = torch.tensor([0, 1, 3, 3, 2])
 LDAM = dict(type='ltmm.LDAMLoss')
 PRIOR_LOSSES = [
+    dict(type='ltmm.AREAReweighting', loss=dict(type='mmpretrain.CrossEntropyLoss'), start_epoch=0),
     dict(type='ltmm.BalancedSoftmaxLoss'),
     dict(type='ltmm.LogitAdjustmentLoss', tau=1.5),
     dict(type='ltmm.CDTLoss', gamma=0.3),
     dict(type='ltmm.VSLoss', gamma=0.2, tau=1.2),
+    dict(type='ltmm.LabelAwareSmoothingLoss', smooth_head=0.4, smooth_tail=0.1),
     LDAM,
     dict(type='ltmm.ReweightedLoss', loss=dict(type='mmpretrain.CrossEntropyLoss'), kind='inverse'),
     dict(type='ltmm.DeferredReweighting', loss=LDAM, start_epoch=0, kind='effective_number', beta=0.99),

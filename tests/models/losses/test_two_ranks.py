@@ -26,6 +26,7 @@ LDAM, SIGMOID = dict(type='ltmm.LDAMLoss'), dict(type='ltmm.SigmoidCrossEntropyL
 RIDE = dict(diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0, scale=2.0)
 DB = dict(type='ltmm.DistributionBalancedLoss')
 CLASSIFICATION = {
+    'area': dict(type='ltmm.AREAReweighting', loss=CE, start_epoch=0),
     'asl_single_label': dict(type='ltmm.ASLSingleLabelLoss'),
     'balanced_softmax': dict(type='ltmm.BalancedSoftmaxLoss'),
     'sum': dict(type='ltmm.BalancedSoftmaxLoss', reduction='sum'),
@@ -33,6 +34,7 @@ CLASSIFICATION = {
     'class_balanced': dict(type='ltmm.ClassBalancedLoss', loss_type='focal', beta=0.99, gamma=0.5),
     'drw': dict(type='ltmm.DeferredReweighting', loss=LDAM, start_epoch=0, kind='effective_number', beta=0.99),
     'drw_before': dict(type='ltmm.DeferredReweighting', loss=LDAM, start_epoch=3, kind='inverse'),
+    'label_aware_smoothing': dict(type='ltmm.LabelAwareSmoothingLoss', smooth_head=0.4, smooth_tail=0.1),
     'ldam': dict(LDAM, scale=2.0),
     'logit_adjustment': dict(type='ltmm.LogitAdjustmentLoss'),
     'reweighted': dict(type='ltmm.ReweightedLoss', loss=LDAM, kind='inverse'),

@@ -1,9 +1,11 @@
 from .adjusted_ce_loss import AdjustedCrossEntropyLoss
+from .area_reweighting import AREAReweighting
 from .asl_single_label_loss import ASLSingleLabelLoss
 from .balanced_softmax_loss import BalancedSoftmaxLoss
 from .cdt_loss import CDTLoss
 from .class_balanced_loss import ClassBalancedLoss
 from .deferred_reweighting import DeferredReweighting
+from .label_aware_smoothing_loss import LabelAwareSmoothingLoss
 from .ldam_loss import LDAMLoss
 from .logit_adjustment_loss import LogitAdjustmentLoss
 from .reweighted_loss import ReweightedLoss
@@ -12,6 +14,7 @@ from .softmax_focal_loss import SoftmaxFocalLoss
 from .vs_loss import VSLoss
 
 __all__ = [
+    'AREAReweighting',
     'ASLSingleLabelLoss',
     'AdjustedCrossEntropyLoss',
     'BalancedSoftmaxLoss',
@@ -19,6 +22,7 @@ __all__ = [
     'ClassBalancedLoss',
     'DeferredReweighting',
     'LDAMLoss',
+    'LabelAwareSmoothingLoss',
     'LogitAdjustmentLoss',
     'ReweightedLoss',
     'SigmoidFocalLoss',
