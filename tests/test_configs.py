@@ -171,6 +171,7 @@ def warmup(start: float, iters: int, rate: Rate) -> Rate:
 
 RATES = {  # of all configs: their schedule is that of one of these
     'cifar100_lt/ce_r32': steps(160, 180, gamma=0.01, warmup=5),
+    'cifar100_lt/area_r32': steps(159, 179, gamma=0.01, warmup=5),
     'cifar100_lt/sade_r32': steps(160, 180, warmup=5),
     'cifar100_lt/balpoe_r32_400e': steps(320, 360, warmup=10),
     'cifar100_lt/logit_adjustment_r32_1419e': steps(691, 1059, 1290, warmup=22),
@@ -190,10 +191,12 @@ RATES = {  # of all configs: their schedule is that of one of these
     'imagenet_lt/ce_rx50': cosine(90),
     'imagenet_lt/bcl_rx50': lambda epoch, _: cosine(91)(epoch + 1, _),
     'imagenet_lt/sade_rx50': cosine(180),
+    'imagenet_lt/mislas_r50_stage1': cosine(180),
     'imagenet_lt/ride_rx50': steps(60, 80, warmup=5),
     'imagenet_lt/oltr_r10_stage1': steps(10, 20),
     'inaturalist2018/balpoe_r50': cosine(100),
     'inaturalist2018/crt_r50': cosine(30),
+    'inaturalist2018/mislas_r50_stage1': cosine(200),
     'inaturalist2018/mdcs_r50': steps(200, 300, 380, warmup=5),
     'lvis_mini_multi_label/db_r50': steps(28, 36),
     'places_lt/sade_r152': steps(10, 20),

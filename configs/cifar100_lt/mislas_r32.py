@@ -1,5 +1,5 @@
-# MiSLAS: after mixup, label-aware smoothing, a learnable scale per class and the classifier at a fifth of its rate, on a
-# frozen backbone whose batch-norm statistics shift.
+# MiSLAS: after mixup, label-aware smoothing on a frozen backbone whose batch-norm statistics shift. Trained are a scale
+# per class, and the classifier at a fifth of the rate.
 _base_ = './mislas_r32_stage1.py'
 stages = [
     dict(type='ltmm.TrainStage', config='{{ fileDirname }}/mislas_r32_stage1.py'),
