@@ -7,6 +7,7 @@ from unittest import mock
 import numpy as np
 import torch
 from torch import Tensor
+from toy import ROOT, read_config
 
 from ..adaptors.experts import our_name
 from ..frame import Case, adaptor
@@ -55,7 +56,8 @@ def _train_first(case: Case, weights: dict[str, Tensor]) -> Training:
 
 
 def _train_second(case: Case, weights: dict[str, Tensor], first: Training) -> Training:
-    params = case.params['stage2']
+    params, config = case.params['stage2'], 'cifar100_lt/mislas_r32.py'
+    hooks = [hook.type for hook in read_config(ROOT / 'configs' / config).custom_hooks]
     given = _given(
         case,
         params,
@@ -70,9 +72,9 @@ def _train_second(case: Case, weights: dict[str, Tensor], first: Training) -> Tr
         'model.head.loss.smooth_head': params['smooth_head'],
         'model.head.loss.smooth_tail': params['smooth_tail'],
         'optim_wrapper.paramwise_cfg.custom_keys': {'head.fc': dict(lr_mult=params['lr_factor'])},
-        'custom_hooks.9.norm_eval': not params['shift_bn'],
+        f'custom_hooks.{hooks.index("ltmm.FreezeHook")}.norm_eval': not params['shift_bn'],
     }
-    return train(given, 'cifar100_lt/mislas_r32.py', _our_name, overrides)
+    return train(given, config, _our_name, overrides)
 
 
 def _given(case: Case, params: Mapping[str, Any], epochs: np.ndarray, labels: np.ndarray, **kwargs: Any) -> Given:
