@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['power', 'sigmoid_focal']
+__all__ = ['power', 'sigmoid_focal', 'smooth_labels']
 
 
 def sigmoid_focal(wrong: Tensor, gamma: float) -> Tensor:
@@ -25,3 +25,16 @@ def power(base: Tensor, exponent: float) -> Tensor:
     if exponent == 4:
         return base.square().square()  # several times faster
     return base.clamp(min=torch.finfo(base.dtype).tiny) ** exponent if 0 < exponent < 1 else base**exponent
+
+
+def smooth_labels(label: Tensor, smoothing: float, like: Tensor) -> Tensor:
+    r"""Return soft labels :math:`(1 - \epsilon) \, y + \epsilon / C`, (N, C), in the dtype of the logits.
+
+    Args:
+        label: Class indices, (N,), or soft labels, (N, C).
+        smoothing: Epsilon, in [0, 1).
+        like: Logits, (N, C).
+    """
+    num_classes = like.size(1)
+    label = (F.one_hot(label, num_classes) if label.dim() == 1 else label).to(like)
+    return label if smoothing == 0 else (1 - smoothing) * label + smoothing / num_classes

@@ -66,6 +66,22 @@ def vs_loss(case: Case) -> dict[str, Any]:
     return dict(case.loss_and_grad(loss), iota=plain.offset, delta=plain.divisor, weight=class_weight(loss))
 
 
+@adaptor('livt_bal_bce')
+def livt_bal_bce(case: Case) -> dict[str, Any]:
+    kind, tau, smoothing = case.called, case.params['bal_tau'], case.params['smoothing']
+    if case.arrays['target'].ndim == 2:
+        smoothing = 0.0  # the authors' Mixup has smoothed soft labels before
+    if 'Bal_CE' in kind:
+        cfg = dict(type='ltmm.BalancedSoftmaxLoss', tau=tau)
+    elif "'CB'" in kind:
+        cfg = dict(type='ltmm.ClassBalancedBCELoss')
+    elif "'Bal'" in kind:
+        cfg = dict(type='ltmm.BalancedBCELoss')
+    else:
+        cfg = dict(type='ltmm.BalancedBCELoss', tau=0.0)
+    return case.loss_and_grad(build(case, smoothing=smoothing, **cfg))
+
+
 # ------------------------------------------------------------------ weights
 
 

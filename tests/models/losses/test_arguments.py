@@ -14,7 +14,9 @@ RIDE = dict(diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=None)
 REBALANCE = dict(reweight='rebalance', alpha=0.1, beta=10.0, mu=0.2)
 MODIFIER = dict(type='ltmm.MultiFocalModifierLoss')
 LOSSES = [  # loss, arguments that make sense, values that do not
-    ('BalancedSoftmaxLoss', dict(), dict(BAD_WEIGHTS, reduction=['average'])),
+    ('BalancedBCELoss', dict(), dict(BAD_WEIGHTS, tau=[-1, NAN], smoothing=[1.0, -0.1])),
+    ('BalancedSoftmaxLoss', dict(), dict(BAD_WEIGHTS, reduction=['average'], tau=[0, -1, NAN], smoothing=[1.0, -0.1])),
+    ('ClassBalancedBCELoss', dict(), dict(BAD_WEIGHTS, beta=[1.0], smoothing=[1.0])),
     ('LogitAdjustmentLoss', dict(), dict(BAD_WEIGHTS, tau=[-0.1, INF, NAN])),
     ('CDTLoss', dict(gamma=0.3), dict(BAD_WEIGHTS, gamma=[-1])),
     ('VSLoss', dict(gamma=0.2, tau=1.2), dict(BAD_WEIGHTS, gamma=[-1], tau=[-1, NAN])),

@@ -21,8 +21,10 @@ CE = dict(type='mmpretrain.CrossEntropyLoss')
 CLASSIFICATION = [
     dict(type='AREAReweighting', loss=CE, start_epoch=0),
     dict(type='ASLSingleLabelLoss'),
+    dict(type='BalancedBCELoss', smoothing=0.1),
     dict(type='BalancedSoftmaxLoss'),
     dict(type='CDTLoss', gamma=0.3),
+    dict(type='ClassBalancedBCELoss'),
     dict(type='ClassBalancedLoss', loss_type='focal', beta=0.99, gamma=0.5),
     dict(type='DeferredReweighting', loss=dict(type='ltmm.LDAMLoss'), start_epoch=0, kind='inverse'),
     dict(type='LDAMLoss'),

@@ -14,7 +14,10 @@ LABEL = torch.tensor([0, 1, 3, 3, 2])
 LDAM = dict(type='ltmm.LDAMLoss')
 PRIOR_LOSSES = [
     dict(type='ltmm.AREAReweighting', loss=dict(type='mmpretrain.CrossEntropyLoss'), start_epoch=0),
+    dict(type='ltmm.BalancedBCELoss', smoothing=0.1),
     dict(type='ltmm.BalancedSoftmaxLoss'),
+    dict(type='ltmm.BalancedSoftmaxLoss', tau=1.05),
+    dict(type='ltmm.ClassBalancedBCELoss', smoothing=0.1),
     dict(type='ltmm.LogitAdjustmentLoss', tau=1.5),
     dict(type='ltmm.CDTLoss', gamma=0.3),
     dict(type='ltmm.VSLoss', gamma=0.2, tau=1.2),

@@ -28,9 +28,11 @@ DB = dict(type='ltmm.DistributionBalancedLoss')
 CLASSIFICATION = {
     'area': dict(type='ltmm.AREAReweighting', loss=CE, start_epoch=0),
     'asl_single_label': dict(type='ltmm.ASLSingleLabelLoss'),
+    'balanced_bce': dict(type='ltmm.BalancedBCELoss', smoothing=0.1),
     'balanced_softmax': dict(type='ltmm.BalancedSoftmaxLoss'),
     'sum': dict(type='ltmm.BalancedSoftmaxLoss', reduction='sum'),
     'cdt': dict(type='ltmm.CDTLoss', gamma=0.3),
+    'class_balanced_bce': dict(type='ltmm.ClassBalancedBCELoss'),
     'class_balanced': dict(type='ltmm.ClassBalancedLoss', loss_type='focal', beta=0.99, gamma=0.5),
     'drw': dict(type='ltmm.DeferredReweighting', loss=LDAM, start_epoch=0, kind='effective_number', beta=0.99),
     'drw_before': dict(type='ltmm.DeferredReweighting', loss=LDAM, start_epoch=3, kind='inverse'),

@@ -1,6 +1,7 @@
 from .adjusted_ce_loss import AdjustedCrossEntropyLoss
 from .area_reweighting import AREAReweighting
 from .asl_single_label_loss import ASLSingleLabelLoss
+from .balanced_bce_loss import BalancedBCELoss, ClassBalancedBCELoss
 from .balanced_softmax_loss import BalancedSoftmaxLoss
 from .cdt_loss import CDTLoss
 from .class_balanced_loss import ClassBalancedLoss
@@ -17,8 +18,10 @@ __all__ = [
     'AREAReweighting',
     'ASLSingleLabelLoss',
     'AdjustedCrossEntropyLoss',
+    'BalancedBCELoss',
     'BalancedSoftmaxLoss',
     'CDTLoss',
+    'ClassBalancedBCELoss',
     'ClassBalancedLoss',
     'DeferredReweighting',
     'LDAMLoss',
