@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
+from mmpretrain.models.backbones import VisionTransformer
 from torch import nn
 
 from ltmm.models.layers.per_expert import single_name
@@ -22,8 +23,8 @@ class CheckpointCompatibilityHook(Hook):
     MMEngine loads the parameters that fit and only logs the others, so a test could report the accuracy of random
     weights. For a test, for validation without training and for a resumed training, different shapes, NaN and missing
     parameters are errors. For ``load_from`` in training, different shapes are a warning. Empty buffers take their size
-    from the checkpoint. A ``Pretrained`` checkpoint of ``init_cfg`` that holds no parameter of its module is an error.
-    Parameters with a prefix in ``replaces`` of another hook may be missing.
+    from the checkpoint; a ViT resizes its position embedding. A ``Pretrained`` checkpoint of ``init_cfg`` that holds no
+    parameter of its module is an error. Parameters with a prefix in ``replaces`` of another hook may be missing.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,9 @@ class CheckpointCompatibilityHook(Hook):
             _check_finite([name for name, _ in model.named_parameters()], loaded)
         if not own.keys() & loaded.keys():
             raise InputError('Expected a checkpoint of this model, but it has none of its parameters.')
-        differing = [name for name in own if name in loaded and own[name].shape != loaded[name].shape]
+        resized = {f'{n}.pos_embed' for n, module in model.named_modules() if isinstance(module, VisionTransformer)}
+        compared = [name for name in own if name in loaded and name not in resized]
+        differing = [name for name in compared if own[name].shape != loaded[name].shape]
         if differing:
             rows = '; '.join(
                 f'{name}: model {tuple(own[name].shape)}, checkpoint {tuple(loaded[name].shape)}'

@@ -7,6 +7,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.models.heads import MultiLabelClsHead
+from mmpretrain.models.selfsup import BaseSelfSupervisor
 from torch import nn
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
@@ -20,7 +21,7 @@ from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesCl
 from ltmm.registry import HOOKS
 from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
 from ltmm.utils.class_names import check_class_names, class_names_of
-from ltmm.utils.errors import InputError
+from ltmm.utils.errors import InputError, InputTypeError
 from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['ClassDistributionHook']
@@ -37,7 +38,8 @@ class ClassDistributionHook(Hook):
 
     A model without such a module gets a buffer, so that every checkpoint carries the prior of its training data. A
     test, or a validation without training, takes the distribution from the checkpoint. Before training the hook also
-    checks that losses fit their heads, classes those of the data, and unknown labels (-1) the loss.
+    checks that losses fit their heads, classes those of the data, and unknown labels (-1) the loss. Self-supervised
+    models train on data without labels too, and then have no distribution.
 
     Args:
         class_counts: Counts to use in place of the training set's, see :meth:`ltmm.ClassDistribution.build`.
@@ -70,6 +72,8 @@ class ClassDistributionHook(Hook):
             check_coco_names(dataset)
         self._foreign_class_weights = ForeignClassWeights(model)
         self.distribution = self._of_training_data(runner)
+        if self.distribution is None:
+            return
         _check_num_classes(model, self.distribution)
         _check_unknown_labels(model, runner.train_dataloader.dataset)
         self._hand_out(runner)
@@ -85,6 +89,8 @@ class ClassDistributionHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Hand out the counts again: the training data override a loaded or resumed checkpoint."""
+        if self.distribution is None:
+            return
         model = unwrap_model(runner.model)
         loaded, groups = ClassDistribution.from_state_dict(model.state_dict()), _groups(model)
         if runner._resume:
@@ -105,11 +111,18 @@ class ClassDistributionHook(Hook):
         """Hand out the counts of the checkpoint, if there was no training."""
         self._hand_out_from_checkpoint(runner)
 
-    def _of_training_data(self, runner: Runner) -> ClassDistribution:
-        dataset = runner.train_dataloader.dataset
+    def _of_training_data(self, runner: Runner) -> ClassDistribution | None:
+        """Return the distribution; None for a self-supervised model on data without labels."""
+        dataset, model = runner.train_dataloader.dataset, unwrap_model(runner.model)
         if self.class_counts is None:
-            users = [m for m in unwrap_model(runner.model).modules() if isinstance(m, UsesClassDistribution)]
-            return class_distribution_of(dataset, any(module.needs_co_occurrence for module in users))
+            users = [module for module in model.modules() if isinstance(module, UsesClassDistribution)]
+            try:
+                return class_distribution_of(dataset, any(module.needs_co_occurrence for module in users))
+            except InputTypeError as e:
+                if users or not isinstance(model, BaseSelfSupervisor):
+                    raise
+                runner.logger.info(f'Training without labels: {e}')
+                return None
         counts, names = read_counts(self.class_counts), getattr(dataset, 'metainfo', {}).get('classes')
         if is_by_name(counts) and not names:
             raise missing_names_error('the training set')
