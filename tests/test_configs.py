@@ -169,11 +169,23 @@ def warmup(start: float, iters: int, rate: Rate) -> Rate:
     return lambda epoch, step: rate(epoch, step) * (start + (1 - start) * min(step / iters, 1))
 
 
+def warm_cosine(epochs: int, warmup_epochs: int, floor: float = 0.0) -> Rate:
+    """By iteration: from 1e-4 of the rate to all of it at the end of the warm-up, then cosine to the floor."""
+    iters, rest = warmup_epochs * LENGTH, (epochs - warmup_epochs) * LENGTH
+    decay = cosine(rest)
+    return lambda _, step: (
+        1e-4 + (1 - 1e-4) * step / (iters - 1) if step < iters else floor + (1 - floor) * decay(step - iters, step)
+    )
+
+
+LENGTH = 64  # of an epoch, where iterations count
 RATES = {  # of all configs: their schedule is that of one of these
     'cifar100_lt/ce_r32': steps(160, 180, gamma=0.01, warmup=5),
     'cifar100_lt/area_r32': steps(159, 179, gamma=0.01, warmup=5),
     'cifar100_lt/sade_r32': steps(160, 180, warmup=5),
     'cifar100_lt/balpoe_r32_400e': steps(320, 360, warmup=10),
+    'cifar100_lt/livt_vit-tiny-p4': warm_cosine(100, 5, floor=1e-3),
+    'cifar100_lt/livt_vit-tiny-p4_mae': warm_cosine(800, 5),
     'cifar100_lt/logit_adjustment_r32_1419e': steps(691, 1059, 1290, warmup=22),
     'cifar100_lt/mdcs_r32': steps(200, 320, 380, warmup=20),
     'cifar100_lt/mdcs_r32_200e': steps(160, 180, warmup=20),
@@ -190,6 +202,8 @@ RATES = {  # of all configs: their schedule is that of one of these
     ),
     'imagenet_lt/ce_rx50': cosine(90),
     'imagenet_lt/bcl_rx50': lambda epoch, _: cosine(91)(epoch + 1, _),
+    'imagenet_lt/livt_vit-base-p16': warm_cosine(100, 10, floor=2.5e-4),
+    'imagenet_lt/livt_vit-base-p16_mae': warm_cosine(800, 40),
     'imagenet_lt/sade_rx50': cosine(180),
     'imagenet_lt/mislas_r50_stage1': cosine(180),
     'imagenet_lt/ride_rx50': steps(60, 80, warmup=5),
@@ -199,6 +213,7 @@ RATES = {  # of all configs: their schedule is that of one of these
     'inaturalist2018/mislas_r50_stage1': cosine(200),
     'inaturalist2018/mdcs_r50': steps(200, 300, 380, warmup=5),
     'lvis_mini_multi_label/db_r50': steps(28, 36),
+    'places_lt/livt_vit-base-p16': warm_cosine(30, 10, floor=2.5e-4),
     'places_lt/sade_r152': steps(10, 20),
     'foda_lt/softmax_faster-rcnn_mobilenetv2': warmup(0.01, 99, steps(6, 7)),
     'foda_lt/rfs_faster-rcnn_r50': warmup(0.01, 99, steps(8, 11)),
@@ -212,7 +227,6 @@ RATES = {  # of all configs: their schedule is that of one of these
     'lvis/rog_r50_lvis_mini': warmup(0.01, 19, steps(30, 36)),
     'lvis/eql_deformable-detr_r50': steps(40),
 }
-LENGTH = 64  # of an epoch, where iterations count
 
 
 def schedule(path: Path) -> tuple[list[dict], int] | None:

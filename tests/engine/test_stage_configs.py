@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -20,12 +21,15 @@ STAGED = [
 ]
 
 
+LIVT = [path for path in STAGED if path.stem.startswith('livt')]
+
+
 def model_of(cfg):
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return MODELS.build(cfg.model)
 
 
-@pytest.mark.parametrize('path', [pytest.param(p, id=f'{p.parent.name}/{p.stem}') for p in STAGED])
+@pytest.mark.parametrize('path', [pytest.param(p, id=f'{p.parent.name}/{p.stem}') for p in STAGED if p not in LIVT])
 def test_last_stage_starts_from_the_one_before(path, tmp_path):
     before, last = read_stages(common_parser('').parse_args([str(path), '--work-dir', str(tmp_path)]))
     assert type(before) is TrainStage
@@ -47,3 +51,21 @@ def test_last_stage_starts_from_the_one_before(path, tmp_path):
             assert loaded and loaded <= own
     assert last.cfg.train_dataloader.sampler.type == 'ltmm.ClassAwareSampler'
     assert not all(name.startswith(tuple(frozen)) for name in own)  # something is left to train
+
+
+@pytest.mark.parametrize('path', [pytest.param(p, id=f'{p.parent.name}/{p.stem}') for p in LIVT])
+def test_livt_fine_tunes_the_pre_trained_encoder(path, tmp_path):
+    stages = read_stages(common_parser('').parse_args([str(path), '--work-dir', str(tmp_path)]))
+    with torch.device('meta'):
+        before, last = ({n: p.shape for n, p in model_of(stage.cfg).named_parameters()} for stage in stages)
+    assert {n for n in last if n.startswith('backbone.')} - before.keys() == {
+        'backbone.ln2.weight',
+        'backbone.ln2.bias',
+    }
+    differing = {name for name in last if name in before and last[name] != before[name]}
+    assert differing == ({'backbone.pos_embed'} if path.parent.name == 'inaturalist2018' else set())  # 128, then 224 px
+    data = [stage.cfg.train_dataloader.dataset for stage in stages]
+    assert data[0].type == data[1].type
+    assert all(a == b for a, b in zip(*(stage.cfg.data_preprocessor.mean for stage in stages)))
+    loading = [hook for hook in stages[1].cfg.custom_hooks if hook.type == 'ltmm.LoadPartsHook']
+    assert [hook.prefixes for hook in loading] == [['backbone']]
