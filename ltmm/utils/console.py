@@ -21,6 +21,7 @@ LOG_FILE_ONLY = (  # how the messages of MMEngine begin
     'Exp name: ',
     'Using env variable `LTMM_DATA_ROOT`',
     'Distributed training is not used, all SyncBatchNorm',
+    'paramwise_options -- ',
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
 )

@@ -16,16 +16,16 @@ from ..functional import smooth_labels
 __all__ = ['BalancedBCELoss', 'ClassBalancedBCELoss', 'balanced_bce_loss']
 
 
-def balanced_bce_loss(cls_score: Tensor, label: Tensor, offset: Tensor | float, class_weight: Tensor) -> Tensor:
+def balanced_bce_loss(cls_score: Tensor, label: Tensor, offset: Tensor | float, column_weight: Tensor) -> Tensor:
     """Compute the sum over the classes of the binary cross entropies of ``cls_score + offset``, (N,).
 
     Args:
         cls_score: Logits, (N, C).
         label: Soft labels, (N, C).
         offset: Added to the logits of each class, (C,).
-        class_weight: Weight of the binary problem of each class, (C,).
+        column_weight: Weight of the binary problem of each class, (C,).
     """
-    losses = F.binary_cross_entropy_with_logits(cls_score + offset, label, class_weight, reduction='none')  # (N, C)
+    losses = F.binary_cross_entropy_with_logits(cls_score + offset, label, column_weight, reduction='none')  # (N, C)
     return losses.sum(1)
 
 
@@ -70,11 +70,11 @@ class BalancedBCELoss(ClassPriorLoss):
         is_binary = (prior > 0) & (prior < 1)
         odds = np.divide(prior, 1 - prior, out=np.ones_like(prior), where=is_binary)
         self.register_derived('offset', self.tau * np.log(odds))
-        self.register_derived('class_weight', is_binary.astype(float))
+        self.register_derived('column_weight', is_binary.astype(float))
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
         label = smooth_labels(label, self.smoothing, like=cls_score)
-        return balanced_bce_loss(cls_score, label, self.offset.to(cls_score), self.class_weight.to(cls_score))
+        return balanced_bce_loss(cls_score, label, self.offset.to(cls_score), self.column_weight.to(cls_score))
 
     def extra_repr(self) -> str:
         return f'tau={self.tau}, smoothing={self.smoothing}, {super().extra_repr()}'
@@ -108,11 +108,11 @@ class ClassBalancedBCELoss(ClassPriorLoss):
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         """Keep the weights."""
-        self.register_derived('class_weight', distribution.weights('effective_number', beta=self.beta))
+        self.register_derived('column_weight', distribution.weights('effective_number', beta=self.beta))
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
         label = smooth_labels(label, self.smoothing, like=cls_score)
-        return balanced_bce_loss(cls_score, label, 0.0, self.class_weight.to(cls_score))
+        return balanced_bce_loss(cls_score, label, 0.0, self.column_weight.to(cls_score))
 
     def extra_repr(self) -> str:
         return f'beta={self.beta}, smoothing={self.smoothing}, {super().extra_repr()}'
