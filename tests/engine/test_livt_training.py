@@ -71,7 +71,7 @@ def state(path):
     return torch.load(path, weights_only=True)['state_dict']
 
 
-@pytest.mark.parametrize('size', [8, 16])
+@pytest.mark.parametrize('size', [8, pytest.param(16, marks=pytest.mark.slow)])
 def test_fine_tuning_starts_from_the_encoder(tmp_path, size):
     write(tmp_path, size)
     still = ['stage2.optim_wrapper.optimizer.lr=0.0', 'stage2.val_dataloader=None', 'stage2.val_cfg=None']
@@ -87,6 +87,7 @@ def test_fine_tuning_starts_from_the_encoder(tmp_path, size):
     assert len(same) == len([n for n in start if n.startswith('backbone.')]) - 2  # a new norm after the mean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('stage', [1, 2])
 def test_resume_in_any_stage_is_exact(config, tmp_path, stage, monkeypatch):
     straight = run(config, tmp_path / 'straight')
