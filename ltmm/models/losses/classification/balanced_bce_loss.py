@@ -31,7 +31,7 @@ def balanced_bce_loss(cls_score: Tensor, label: Tensor, offset: Tensor | float, 
 
 @MODELS.register_module()
 class BalancedBCELoss(ClassPriorLoss):
-    r"""Binary cross entropy per class that expects a high score where the class is frequent, and less of rare classes.
+    r"""Binary cross entropy per class, with the log-odds of the class prior added: rare classes get larger margins.
 
     .. math::
         \ell = \sum_c \mathrm{BCE}\Big(\sigma\Big(z_c + \tau \log \frac{\pi_c}{1 - \pi_c}\Big), t_c\Big), \qquad
@@ -53,7 +53,7 @@ class BalancedBCELoss(ClassPriorLoss):
     Examples:
         >>> loss = BalancedBCELoss(class_counts=[500, 60, 3])
         >>> loss(torch.zeros(2, 3), torch.tensor([0, 2]))
-        tensor(3.8784)
+        tensor(3.8871)
     """
 
     accepts_soft_labels = True
