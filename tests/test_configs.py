@@ -191,6 +191,9 @@ RATES = {  # of all configs: their schedule is that of one of these
     'cifar100_lt/mdcs_r32_200e': steps(160, 180, warmup=20),
     'cifar100_lt/ride_distill_r32': steps(160, 180, gamma=0.01, warmup=20),
     'cifar100_lt/oltr_r32': steps(20, 40),
+    'cifar100_lt/causal_tde_r32_bbn': lambda epoch, _: (
+        (7 + 2 * epoch) / 15 if epoch < 5 else steps(119, 159, gamma=0.01)(epoch, _)
+    ),
     'cifar100_lt/crt_r32': cosine(10),
     'cifar100_lt/lws_r32': cosine(5),
     'cifar100_lt_features/ce': cosine(20),
@@ -201,6 +204,7 @@ RATES = {  # of all configs: their schedule is that of one of these
         0.1 + 0.9 * step / (LENGTH - 1) if step < LENGTH else cosine(7 * LENGTH)(step - LENGTH, step)
     ),
     'imagenet_lt/ce_rx50': cosine(90),
+    'imagenet_lt/causal_tde_rx50': lambda epoch, _: cosine(90)(epoch + 1, _),
     'imagenet_lt/bcl_rx50': lambda epoch, _: cosine(91)(epoch + 1, _),
     'imagenet_lt/livt_vit-base-p16': warm_cosine(100, 10, floor=2.5e-4),
     'imagenet_lt/livt_vit-base-p16_mae': warm_cosine(800, 40),

@@ -18,6 +18,7 @@ METHODS = dict(
     ncm='NearestClassMean',
     norcal='NorCal',
     tau_norm='TauNorm',
+    tde='TotalDirectEffect',
     temperature='TemperatureScaling',
 )
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser = common_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--method', choices=sorted(METHODS), required=True)
-    parser.add_argument('--strength', type=float, help='tau, gamma or temperature, instead of a search')
+    parser.add_argument('--strength', type=float, help='tau, gamma, alpha or temperature, instead of a search')
     parser.add_argument('--grid', help='strengths to search, FIRST:LAST:HOW_MANY, such as 0:2:21')
     parser.add_argument(
         '--val-split',

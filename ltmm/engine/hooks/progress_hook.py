@@ -1,4 +1,4 @@
-"""Tell the model the epoch and the iteration."""
+"""Tell the model the epoch, the iteration and the learning rate."""
 
 import math
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ltmm.models.state.progress import UsesProgress
+from ltmm.models.state.progress import UsesLearningRate, UsesProgress
 from ltmm.registry import HOOKS
 from ltmm.utils.wrappers import unwrap_model
 
@@ -19,6 +20,7 @@ __all__ = ['ProgressHook', 'epoch_length']
 class ProgressHook(Hook):
     """Calls ``set_progress`` of all modules derived from :class:`UsesProgress`, before every epoch and iteration.
 
+    Before every iteration it also calls ``set_learning_rate`` of the modules derived from :class:`UsesLearningRate`.
     Epoch and iteration are those of the runner, so a resumed run goes on where it stopped. A training that counts
     iterations is in epoch ``iter // epoch_length``, with :func:`epoch_length` the iterations of one pass over the
     training data. This is also how MMEngine numbers the epochs of the sampler there.
@@ -28,13 +30,19 @@ class ProgressHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Find the modules once; there may be thousands of others."""
-        self.modules = [module for module in unwrap_model(runner.model).modules() if isinstance(module, UsesProgress)]
+        modules = list(unwrap_model(runner.model).modules())
+        self.modules = [module for module in modules if isinstance(module, UsesProgress)]
+        self.rate_modules = [module for module in modules if isinstance(module, UsesLearningRate)]
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._set_progress(runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self._set_progress(runner)
+        if self.rate_modules:
+            lr = largest_learning_rate(runner)
+            for module in self.rate_modules:
+                module.set_learning_rate(lr)
 
     def _set_progress(self, runner: Runner) -> None:
         if not self.modules:
@@ -45,6 +53,13 @@ class ProgressHook(Hook):
             max_epochs = math.ceil(runner.max_iters / epoch_length(runner))
         for module in self.modules:
             module.set_progress(epoch, max_epochs, runner.iter, runner.max_iters)
+
+
+def largest_learning_rate(runner: Runner) -> float:
+    """Return the largest learning rate of all parameters."""
+    wrapper = runner.optim_wrapper
+    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    return max(group['lr'] for wrapper in wrappers for group in wrapper.param_groups)
 
 
 def epoch_length(runner: Runner) -> int:

@@ -1,6 +1,7 @@
 """Cosine annealing that is one epoch ahead."""
 
 import math
+from typing import Any
 
 from mmengine.optim import _ParamScheduler
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
@@ -12,13 +13,24 @@ __all__ = ['ShiftedCosineLR']
 
 @PARAM_SCHEDULERS.register_module()
 class ShiftedCosineLR(LRSchedulerMixin, _ParamScheduler):
-    r"""Cosine annealing whose first epoch is below the base rate and whose last does not reach 0.
+    r"""Cosine annealing whose first epoch is below the base rate and whose last does not reach 0, unless told to.
 
     .. math:: \eta_t = \frac{\eta_0}{2} \Big(1 + \cos \frac{\pi (t + 1)}{T + 1}\Big), \qquad 0 \le t < T
 
-    The code of BCL trains with it; t counts from ``begin``, T is ``end - begin``.
+    The code of BCL trains with it; t counts from ``begin``, T is ``end - begin``. That of Causal TDE has T in place of
+    T + 1: its last epoch has rate 0.
+
+    Args:
+        *args: Optimizer, and further arguments of MMEngine's schedulers.
+        reaches_zero: Have T in place of T + 1.
+        **kwargs: Further arguments of MMEngine's schedulers.
     """
 
+    def __init__(self, *args: Any, reaches_zero: bool = False, **kwargs: Any) -> None:
+        self.reaches_zero = reaches_zero
+        super().__init__(*args, **kwargs)
+
     def _get_value(self) -> list[float]:
-        factor = (1 + math.cos(math.pi * (self.last_step + 1) / (self.end - self.begin + 1))) / 2
+        length = self.end - self.begin + (not self.reaches_zero)
+        factor = (1 + math.cos(math.pi * (self.last_step + 1) / length)) / 2
         return [factor * base for base in self.base_values]

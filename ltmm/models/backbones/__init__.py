@@ -5,6 +5,7 @@ from .multi_expert_resnet_cifar import MultiExpertResNetCIFAR
 from .resnet import ResNet
 from .resnet_cifar import ResNetCIFAR
 from .shike_resnet_cifar import SHIKEResNetCIFAR
+from .two_branch_resnet_cifar import TwoBranchResNetCIFAR
 
 __all__ = [
     'IdentityBackbone',
@@ -15,4 +16,5 @@ __all__ = [
     'ResNet',
     'ResNetCIFAR',
     'SHIKEResNetCIFAR',
+    'TwoBranchResNetCIFAR',
 ]

@@ -117,7 +117,12 @@ class ResNetCIFAR(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Return the features (N, D) of images (N, in_channels, H, W), in the tuple that mmpretrain's heads expect."""
+        x = self.maps(x)
+        return (x.mean(dim=(2, 3)) if self.pooled else x,)
+
+    def maps(self, x: Tensor) -> Tensor:
+        """Return the last maps (N, D, H, W) of images (N, in_channels, H, W)."""
         x = F.relu(self.bn1(self.conv1(fast_layout(x))), inplace=True)
         for stage in range(1, self.num_stages + 1):
             x = getattr(self, f'layer{stage}')(x)
-        return (x.mean(dim=(2, 3)) if self.pooled else x,)
+        return x

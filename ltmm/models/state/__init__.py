@@ -9,7 +9,7 @@ buffers stays behind when the model moves to another device.
 from .class_distribution import ClassDistributionBuffer, UsesClassDistribution
 from .feature_queue import FeatureQueue
 from .metrics import UsesMetrics
-from .progress import UsesProgress
+from .progress import UsesLearningRate, UsesProgress
 from .prototypes import Prototypes, class_statistics
 from .running_sums import RunningCounts, RunningGradients
 from .sample_table import SampleTable, sample_indices
@@ -26,6 +26,7 @@ __all__ = [
     'SampleTable',
     'TrainFeatures',
     'UsesClassDistribution',
+    'UsesLearningRate',
     'UsesMetrics',
     'UsesProgress',
     'UsesTrainFeatures',

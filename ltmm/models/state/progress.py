@@ -1,8 +1,8 @@
-"""The progress of the training: epoch and iteration."""
+"""The progress of the training: epoch, iteration, learning rate."""
 
 from ltmm.utils.errors import MissingInputError
 
-__all__ = ['UsesProgress']
+__all__ = ['UsesLearningRate', 'UsesProgress']
 
 
 class UsesProgress:
@@ -59,3 +59,27 @@ class UsesProgress:
                 'set_progress(epoch, max_epochs, iter, max_iters) before every iteration.'
             )
         return self._progress[name]
+
+
+class UsesLearningRate:
+    """Mixin for modules that depend on the learning rate.
+
+    :class:`ltmm.engine.ProgressHook` sets it before every iteration, also after a resume. In a training loop of your
+    own, call :meth:`set_learning_rate`.
+    """
+
+    _learning_rate: float | None = None
+
+    def set_learning_rate(self, lr: float) -> None:
+        """Set the largest learning rate of all parameters."""
+        self._learning_rate = lr
+
+    def get_learning_rate(self) -> float:
+        """Return the largest learning rate of all parameters."""
+        if self._learning_rate is None:
+            raise MissingInputError(
+                f'{type(self).__name__} depends on the learning rate, which is not set. Add '
+                "dict(type='ltmm.ProgressHook') to custom_hooks, as ltmm's default_runtime.py does, or call "
+                'set_learning_rate(lr) before every iteration.'
+            )
+        return self._learning_rate

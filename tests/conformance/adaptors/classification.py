@@ -59,3 +59,31 @@ def _filling(parameter: Tensor, name: str, is_norm: bool, position: int) -> Tens
     if name == 'running_var':
         return 1 + 0.1 * phase.sin() ** 2
     return 1 + 0.1 * phase.sin() if is_norm and name == 'weight' else 0.05 * phase.sin()
+
+
+@adaptor('causal_tde')
+def causal_tde(case: Case) -> dict[str, Tensor]:
+    layer = MODELS.build(
+        dict(
+            type='ltmm.CausalCosine',
+            mode='tde',
+            in_features=case['weight'].size(1),
+            out_features=len(case['weight']),
+            scale=case.params['tau'],
+            num_heads=case.params['num_head'],
+            alpha=case.params['alpha'],
+            gamma=case.params['gamma'],
+            momentum=case.params['mu'],
+        )
+    )
+    layer.weight.data = case['weight']
+    layer.embedding.total = layer.embedding.total.to(case.dtype)
+    for batch in case['feature_batches']:
+        layer.embedding.update(batch)
+    embed, x = layer.embedding.total.clone(), case['x'].requires_grad_()
+    tde_logits = layer.eval()(x)
+    train_logits = layer.train()(x)  # moves the mean, which does not matter to the logits
+    (train_logits * case['probe']).sum().backward()
+    return dict(
+        embed=embed, tde_logits=tde_logits, train_logits=train_logits, grad_x=x.grad, grad_weight=layer.weight.grad
+    )

@@ -23,14 +23,14 @@ def naive(layer: CausalCosine, x: torch.Tensor, direction: torch.Tensor | None) 
                 feature = x[i, part] / x[i, part].norm()
                 if direction is not None:
                     unit = direction[part] / direction[part].norm()
-                    shift = {'head': -1, 'tail': layer.alpha}[layer.mode]
+                    shift = {'head': -1, 'tail': layer.alpha, 'tde': -layer.alpha}[layer.mode]
                     feature = feature + shift * (feature @ unit) * unit
                 weight = layer.weight[c, part] / (layer.weight[c, part].norm() + layer.gamma)
                 out[i, c] += layer.scale / layer.num_heads * (feature @ weight)
     return out
 
 
-@pytest.mark.parametrize('mode', ['head', 'tail'])
+@pytest.mark.parametrize('mode', ['head', 'tail', 'tde'])
 @pytest.mark.parametrize('num_heads', [1, 2])
 @torch.no_grad()
 def test_formula(mode, num_heads):
@@ -39,7 +39,38 @@ def test_formula(mode, num_heads):
     torch.testing.assert_close(plain, naive(layer, X, None))
     expected = naive(layer, X, X.mean(0).float().double())  # the first batch is all there is
     torch.testing.assert_close(moved, expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(layer.eval()(X), plain)
+    torch.testing.assert_close(layer.eval()(X), moved if mode == 'tde' else plain)
+    torch.testing.assert_close(layer.logits(X, shift=0.0)[1], plain)
+
+
+def test_tde_updates_its_mean_in_training_and_subtracts_it_in_prediction():
+    layer = build('tde', num_heads=2, alpha=1.5)
+    torch.testing.assert_close(layer(X), naive(layer, X, None))
+    torch.testing.assert_close(layer.embedding.total, X.mean(0).float())
+    expected = naive(layer.eval(), X[:2], layer.embedding.total.double())
+    torch.testing.assert_close(layer(X[:2]), expected)
+    torch.testing.assert_close(layer.embedding.total, X.mean(0).float())  # not by predictions
+
+
+def test_tde_without_a_training_step_or_with_weights_of_zero():
+    layer = build('tde', num_heads=2, gamma=0.0).eval()
+    torch.testing.assert_close(layer(X), naive(layer, X, None))
+    layer.train().weight.data[1] = 0
+    logits = layer(X)
+    logits.sum().backward()
+    assert not logits[:, 1].any() and layer.weight.grad.isfinite().all()
+
+
+def test_momentum_follows_the_learning_rate():
+    layer = build('tde', lr_bound=0.02)
+    with pytest.raises(RuntimeError, match='RunningDirection depends on the learning rate.*ltmm.ProgressHook'):
+        layer(X)
+    total = torch.zeros(8)
+    for lr, momentum in [(0.2, 0.9), (0.02, 0.9), (0.005, 0.975), (0.0, 1.0)]:
+        layer.embedding.set_learning_rate(lr)
+        layer(X)
+        total = momentum * total + X.mean(0).float()
+        torch.testing.assert_close(layer.embedding.total, total)
 
 
 def test_balanced_classifier_has_no_mean():
@@ -75,6 +106,7 @@ def test_mean_has_no_gradient():
 
 def test_mixed_precision():
     layer = CausalCosine(8, 3, mode='tail')
+    assert CausalCosine(8, 3, mode='tde').eval()(X.bfloat16()).dtype == torch.float32
     with torch.autocast('cpu', dtype=torch.bfloat16):
         plain, moved = layer.with_moved(X.bfloat16())
     assert plain.dtype == moved.dtype == layer.embedding.total.dtype == torch.float32

@@ -12,6 +12,7 @@ CORRECTIONS = [
     dict(type='ltmm.TauNorm', tau=0.7),
     dict(type='ltmm.TemperatureScaling', temperature=0.5),
     dict(type='ltmm.NearestClassMean', transform='un', similarity='dot'),
+    dict(type='ltmm.TotalDirectEffect', alpha=1.5),
     dict(type='ltmm.NorCal', gamma=0.7, on='probs', renorm=False, class_counts=COUNTS),
 ]
 WRITTEN = [  # with the classifiers that can hold the correction
@@ -25,6 +26,7 @@ INVALID = {
     'ltmm.LogitAdjustment': [dict(tau=-0.1), dict(tau=float('nan')), dict(eps=-1), dict(eps=float('inf'))],
     'ltmm.TauNorm': [dict(tau=-1), dict(tau=float('nan'))],
     'ltmm.TemperatureScaling': [dict(temperature=0), dict(temperature=float('inf'))],
+    'ltmm.TotalDirectEffect': [dict(alpha=float('nan'))],
     'ltmm.NearestClassMean': [dict(transform='l1'), dict(similarity='cos')],
     'ltmm.NorCal': [
         dict(gamma=-0.1),
