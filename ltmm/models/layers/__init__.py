@@ -4,6 +4,7 @@ from ltmm.registry import MODELS
 
 from .additive_attention import AdditiveAttention
 from .causal_cosine import CausalCosine
+from .classifier_ensemble import ClassifierEnsemble
 from .meta_embedding import MetaEmbedding
 from .nearest_mean import NearestMean
 from .normed_linear import CosineLayer, NormedLinear
@@ -15,6 +16,7 @@ MODELS.register_module('Linear', module=nn.Linear)
 __all__ = [
     'AdditiveAttention',
     'CausalCosine',
+    'ClassifierEnsemble',
     'CosineLayer',
     'MetaEmbedding',
     'NearestMean',

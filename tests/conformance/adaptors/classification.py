@@ -87,3 +87,9 @@ def causal_tde(case: Case) -> dict[str, Tensor]:
     return dict(
         embed=embed, tde_logits=tde_logits, train_logits=train_logits, grad_x=x.grad, grad_weight=layer.weight.grad
     )
+
+
+@adaptor('gml', ignores=dict.fromkeys(('seed', 'scale', 'class_balanced_targets'), 'what the inputs were drawn with'))
+def gml(case: Case) -> dict[str, Tensor]:
+    options = dict(p=case.params['p'], min_prob=case.params['eps'], class_counts=case.arrays['cls_num'])
+    return case.loss_and_grad(MODELS.build(dict(type='ltmm.GeometricMeanLoss', **options)))

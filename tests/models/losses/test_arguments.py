@@ -20,6 +20,7 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('LogitAdjustmentLoss', dict(), dict(BAD_WEIGHTS, tau=[-0.1, INF, NAN])),
     ('CDTLoss', dict(gamma=0.3), dict(BAD_WEIGHTS, gamma=[-1])),
     ('VSLoss', dict(gamma=0.2, tau=1.2), dict(BAD_WEIGHTS, gamma=[-1], tau=[-1, NAN])),
+    ('GeometricMeanLoss', dict(), dict(loss_weight=[-1.0, NAN], p=[0.5, INF], min_prob=[0, 1], tau=[-1])),
     ('LDAMLoss', dict(), dict(BAD_WEIGHTS, max_margin=[0, -1.0, INF, NAN], scale=[0, -1.0, INF, NAN])),
     ('ReweightedLoss', dict(loss=CE, kind='inverse'), dict(kind=['rare'], normalize=['sum'], power=[-1], beta=[0.9])),
     ('ReweightedLoss', dict(loss=CE, kind='sqrt_inverse'), dict(power=[1])),

@@ -27,6 +27,8 @@ CLASSIFICATION = [
     dict(type='ClassBalancedBCELoss'),
     dict(type='ClassBalancedLoss', loss_type='focal', beta=0.99, gamma=0.5),
     dict(type='DeferredReweighting', loss=dict(type='ltmm.LDAMLoss'), start_epoch=0, kind='inverse'),
+    dict(type='GeometricMeanLoss'),
+    dict(type='GeometricMeanLoss', p=2.0),
     dict(type='LDAMLoss'),
     dict(type='LabelAwareSmoothingLoss', smooth_head=0.4, smooth_tail=0.1),
     dict(type='LogitAdjustmentLoss'),

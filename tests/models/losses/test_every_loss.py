@@ -29,6 +29,7 @@ PRIOR_LOSSES = [
     dict(type='ltmm.ClassBalancedLoss', loss_type='sigmoid', beta=0.99),
     dict(type='ltmm.ClassBalancedLoss', loss_type='focal', beta=0.99, gamma=0.5),
 ]
+GML = dict(type='ltmm.GeometricMeanLoss')  # one number per batch
 FOCAL_LOSSES = [dict(type='ltmm.SoftmaxFocalLoss', gamma=0.5), dict(type='ltmm.SigmoidFocalLoss', gamma=0.5)]
 PLAIN_LOSSES = [*FOCAL_LOSSES, dict(type='ltmm.ASLSingleLabelLoss', smoothing=0.0)]  # takes no soft labels
 
@@ -52,14 +53,14 @@ def value_and_grad(loss: nn.Module, score: torch.Tensor, label: torch.Tensor, **
     return value.detach(), score.grad
 
 
-@each(*PRIOR_LOSSES, *PLAIN_LOSSES)
+@each(*PRIOR_LOSSES, GML, *PLAIN_LOSSES)
 def test_large_logits(cfg):
     score = torch.tensor([[1e4, -1e4, 0, 0], [-1e4, 1e4, 0, 1e4], [1e4] * 4, [-1e4] * 4, [0.0] * 4])
     value, grad = value_and_grad(build(cfg), score, torch.tensor([0, 0, 1, 2, 3]))
     assert value.isfinite() and grad.isfinite().all()
 
 
-@each(*PRIOR_LOSSES)
+@each(*PRIOR_LOSSES, GML)
 def test_class_without_samples(cfg):
     for label in (torch.tensor([0, 1, 3, 3, 1]), torch.rand(5, 4)):  # soft labels for that class too
         value, grad = value_and_grad(build(cfg, [500, 60, 0, 3]), torch.randn(5, 4), label)
@@ -75,7 +76,7 @@ def test_class_without_samples_is_left_out_of_the_softmax(cfg):
     assert not grad[:, 2].any()
 
 
-@each(*PRIOR_LOSSES, *PLAIN_LOSSES)
+@each(*PRIOR_LOSSES, GML, *PLAIN_LOSSES)
 def test_empty_batch(cfg):
     score = torch.zeros(0, 4, requires_grad=True)
     value = build(cfg)(score, torch.zeros(0, dtype=torch.long), avg_factor=1)
@@ -83,7 +84,7 @@ def test_empty_batch(cfg):
     assert value == 0 and score.grad.shape == (0, 4)
 
 
-@each(*PRIOR_LOSSES, *PLAIN_LOSSES)
+@each(*PRIOR_LOSSES, GML, *PLAIN_LOSSES)
 def test_mixed_precision(cfg):
     loss, score = build(cfg), torch.randn(5, 4).bfloat16()
     expected, expected_grad = value_and_grad(loss, score.float(), LABEL)
@@ -94,7 +95,7 @@ def test_mixed_precision(cfg):
     torch.testing.assert_close(grad, expected_grad.bfloat16())
 
 
-@each(*PRIOR_LOSSES, *FOCAL_LOSSES)
+@each(*PRIOR_LOSSES, GML, *FOCAL_LOSSES)
 def test_one_hot_labels_equal_class_indices(cfg):
     loss, score = build(cfg), torch.randn(5, 4)
     hard, soft = (value_and_grad(loss, score, label) for label in (LABEL, F.one_hot(LABEL, 4).float()))
@@ -111,7 +112,7 @@ def test_reductions_and_sample_weights(cfg):
     torch.testing.assert_close(mean, loss(score, LABEL, weight) / 2)
 
 
-@each(*PRIOR_LOSSES, *FOCAL_LOSSES)
+@each(*PRIOR_LOSSES, GML, *FOCAL_LOSSES)
 def test_no_synchronization(cfg):
     """Fake tensors hold no numbers: .item(), bool() or a shape that depends on numbers raises."""
     loss = build(cfg)
@@ -124,7 +125,7 @@ def test_no_synchronization(cfg):
             assert score.grad.shape == (5, 4)
 
 
-@each(*PRIOR_LOSSES)
+@each(*PRIOR_LOSSES, GML)
 def test_checkpoint_carries_the_class_distribution(cfg):
     trained, fresh, score = build(cfg), MODELS.build(cfg), torch.randn(5, 4)
     fresh.load_state_dict(trained.state_dict())
@@ -133,7 +134,7 @@ def test_checkpoint_carries_the_class_distribution(cfg):
     torch.testing.assert_close(fresh(score, LABEL), trained(score, LABEL), rtol=0, atol=0)
 
 
-@each(*PRIOR_LOSSES)
+@each(*PRIOR_LOSSES, GML)
 def test_needs_a_distribution(cfg):
     loss = MODELS.build(cfg)
     if hasattr(loss, 'set_progress'):
@@ -142,7 +143,7 @@ def test_needs_a_distribution(cfg):
         loss(torch.randn(5, 4), LABEL)
 
 
-@each(*PRIOR_LOSSES)
+@each(*PRIOR_LOSSES, GML)
 def test_logits_of_other_classes(cfg):
     with pytest.raises(ValueError, match=r'expected logits of 4 classes.*got shape \(5, 5\)'):
         build(cfg)(torch.randn(5, 5), LABEL)

@@ -23,6 +23,7 @@ ROWS = [(3, 5), (4, 4), (6, 1)]  # of both ranks, in turn
 PROPOSALS = [(5, 7), (6, 6), (4, 0)]
 CE = dict(type='mmpretrain.CrossEntropyLoss')
 LDAM, SIGMOID = dict(type='ltmm.LDAMLoss'), dict(type='ltmm.SigmoidCrossEntropyLoss')
+GML = dict(type='ltmm.GeometricMeanLoss')
 RIDE = dict(diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0, scale=2.0)
 DB = dict(type='ltmm.DistributionBalancedLoss')
 CLASSIFICATION = {
@@ -37,6 +38,8 @@ CLASSIFICATION = {
     'drw': dict(type='ltmm.DeferredReweighting', loss=LDAM, start_epoch=0, kind='effective_number', beta=0.99),
     'drw_before': dict(type='ltmm.DeferredReweighting', loss=LDAM, start_epoch=3, kind='inverse'),
     'label_aware_smoothing': dict(type='ltmm.LabelAwareSmoothingLoss', smooth_head=0.4, smooth_tail=0.1),
+    'gml': dict(GML),
+    'gml_p': dict(GML, p=2.0, tau=0.5),
     'ldam': dict(LDAM, scale=2.0),
     'logit_adjustment': dict(type='ltmm.LogitAdjustmentLoss'),
     'reweighted': dict(type='ltmm.ReweightedLoss', loss=LDAM, kind='inverse'),
@@ -249,6 +252,7 @@ PER_RANK = {  # on each rank alone: as the mean of the losses of both halves
     'reweighted': lambda: Case(dict(CLASSIFICATION['reweighted'], per_rank=True), classify, C, ROWS[1:2]),
     'drw': lambda: Case(dict(CLASSIFICATION['drw'], per_rank=True), classify, C, ROWS[1:2]),
     'reweighted_ce': lambda: Case(dict(CLASSIFICATION['reweighted_ce'], per_rank=True), classify, C, ROWS[1:2]),
+    'gml': lambda: Case(dict(GML, per_rank=True), classify, C, ROWS[1:2]),
     'gap': lambda: Case(  # gamma=0: the counts are of all ranks in any case
         dict(type='ltmm.GAPLoss', num_classes=C, loss_weight=1.0, gamma=0.0, per_rank=True), rank_boxes, C, PROPOSALS
     ),

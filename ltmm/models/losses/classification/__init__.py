@@ -7,6 +7,7 @@ from .cdt_loss import CDTLoss
 from .class_balanced_loss import ClassBalancedLoss
 from .deferred_reweighting import DeferredReweighting
 from .label_aware_smoothing_loss import LabelAwareSmoothingLoss
+from .geometric_mean_loss import GeometricMeanLoss
 from .ldam_loss import LDAMLoss
 from .logit_adjustment_loss import LogitAdjustmentLoss
 from .reweighted_loss import ReweightedLoss
@@ -24,6 +25,7 @@ __all__ = [
     'ClassBalancedBCELoss',
     'ClassBalancedLoss',
     'DeferredReweighting',
+    'GeometricMeanLoss',
     'LDAMLoss',
     'LabelAwareSmoothingLoss',
     'LogitAdjustmentLoss',

@@ -1,0 +1,2 @@
+_base_ = './ce.py'
+model = dict(head=dict(loss=dict(_delete_=True, type='ltmm.GeometricMeanLoss')))
