@@ -41,7 +41,8 @@ def plan(tool, *args):
 
 
 def complete(run, top1, **record):
-    metrics = {f'long_tail/{name}': top1 for name in ('top1', 'many', 'medium', 'balanced_accuracy', 'lowest_recall')}
+    names = ('top1', 'many', 'medium', 'balanced_accuracy', 'harmonic_mean', 'geometric_mean', 'lowest_recall')
+    metrics = {f'long_tail/{name}': top1 for name in names}
     run.save(
         'complete',
         **{
@@ -71,8 +72,8 @@ def test_table_and_record(tool, config, tmp_path):
     columns = tool.columns(runs) | {'ECE': 'calibration/ece'}
     head, _, balanced, plain = rows_of(tool.table(runs, columns))
     balanced, plain = dict(zip(head, balanced)), dict(zip(head, plain))
-    assert head[:8] == ['method', 'top1', 'many', 'medium', 'few', 'balanced', 'lowest', 'ECE']
-    assert balanced['top1'] == balanced['lowest'] == '52.00 ± 2.00'
+    assert head[:10] == ['method', 'top1', 'many', 'medium', 'few', 'balanced', 'HM', 'GM', 'lowest', 'ECE']
+    assert balanced['top1'] == balanced['HM'] == balanced['GM'] == balanced['lowest'] == '52.00 ± 2.00'
     assert balanced['few'] == balanced['ECE'] == '-'
     assert [balanced[key] for key in ('seeds', 'epochs', 'time')] == ['0, 1, 2', '2', '0:01:50']
     assert balanced['commit'] == 'abc1234, def5678'

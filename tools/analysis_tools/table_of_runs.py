@@ -28,6 +28,8 @@ COLUMNS = dict(  # columns of the table by evaluator
         'medium': 'long_tail/medium',
         'few': 'long_tail/few',
         'balanced': 'long_tail/balanced_accuracy',
+        'HM': 'long_tail/harmonic_mean',  # of the recalls
+        'GM': 'long_tail/geometric_mean',
         'lowest': 'long_tail/lowest_recall',
     },
     MultiLabelMetric={name: f'multi_label/{name}' for name in ('mAP', 'head', 'medium', 'tail')},
