@@ -355,7 +355,7 @@ def test_failed_and_complete_runs(config, tmp_path):
     results = json.loads((tmp_path / 'work/balanced/seed_0/run.json').read_text())
     (record,) = yaml.safe_load((tmp_path / 'work/results.yml').read_text())
     assert record['command'].startswith(f'python tools/analysis_tools/run_table.py {broken} {killed}')
-    assert record['rows'] == {'balanced': table[2][1:7]}
+    assert record['rows'] == {'balanced': table[2][1:9]}
     assert f'{results["metrics"]["long_tail/top1"]:.2f}' == table[2][1]
 
     again = run_table(config, '--seeds', 0, '--work-dir', tmp_path / 'work')
