@@ -41,12 +41,12 @@ def test_last_stage_starts_from_the_one_before(path, tmp_path):
             validation_dataset(last.cfg, last.search.get('val_split'))  # finds data to search on
         return
     renames = [pair for hook in last.cfg.custom_hooks for pair in hook.get('rename', {}).items()]
-    known = names | {new + name.removeprefix(old) for old, new in renames for name in names if name.startswith(old + '.')}
+    renamed = {new + n.removeprefix(old) for old, new in renames for n in names if n.startswith(old + '.')}
     own = {name for name, _ in model_of(last.cfg).named_parameters()}
     frozen = [prefix for hook in last.cfg.custom_hooks for prefix in hook.get('prefixes', [])]
     for prefix in frozen:
         held = {name for name in own if name == prefix or name.startswith(prefix + '.')}
-        assert held and held <= known  # the checkpoint has all that is frozen or loaded
+        assert held and held <= names | renamed  # the checkpoint has all that is frozen or loaded
     for hook in last.cfg.custom_hooks:
         for old, new in hook.get('rename', {}).items():
             loaded = {new + name.removeprefix(old) for name in names if name.startswith(old + '.')}

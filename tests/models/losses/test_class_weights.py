@@ -35,11 +35,12 @@ ARGUMENTS = dict(  # those without a default
     SoftmaxFocalLoss=dict(gamma=1.0),
     VSLoss=dict(gamma=0.2, tau=1.2),
 )
-WRAPPERS = dict(  # these weight another loss, which takes the argument
+WRAPPERS = dict(  # these weight another loss, which takes the argument; in GML the classes count the same
     AREAReweighting=dict(start_epoch=0, loss=dict(type='ltmm.LDAMLoss')),
     ReweightedLoss=dict(kind='inverse', normalize='batch_size', loss=dict(type='ltmm.LDAMLoss')),
     DeferredReweighting=dict(kind='inverse', normalize='batch_size', start_epoch=0, loss=dict(type='ltmm.LDAMLoss')),
     ClassBalancedLoss=dict(loss_type='softmax', beta=0.9),
+    GeometricMeanLoss=dict(),
     ROGLoss=dict(loss=dict(type='ltmm.SigmoidCrossEntropyLoss')),
     RIDELoss=dict(diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0),
     SADELoss=dict(),

@@ -6,8 +6,8 @@ from .balanced_softmax_loss import BalancedSoftmaxLoss
 from .cdt_loss import CDTLoss
 from .class_balanced_loss import ClassBalancedLoss
 from .deferred_reweighting import DeferredReweighting
-from .label_aware_smoothing_loss import LabelAwareSmoothingLoss
 from .geometric_mean_loss import GeometricMeanLoss
+from .label_aware_smoothing_loss import LabelAwareSmoothingLoss
 from .ldam_loss import LDAMLoss
 from .logit_adjustment_loss import LogitAdjustmentLoss
 from .reweighted_loss import ReweightedLoss

@@ -54,7 +54,8 @@ class GeometricMeanLoss(ClassPriorLoss):
     a new classifier with this loss and averages the predictions of both, see :class:`ltmm.models.ClassifierEnsemble`.
     Prefer large batches: with one sample per class, it is balanced softmax averaged over the classes of the batch.
 
-    The loss is one number per batch, so there is no ``reduction``; ``avg_factor`` changes nothing, the weight of a
+    The loss is one number per batch, in which all classes count the same, so there is no ``reduction`` and no
+    ``class_weight``; ``avg_factor`` changes nothing, the weight of a
     sample is its weight in the mean of its class. Probabilities are clamped from below: a sample below counts, but has
     no gradient, as one of a class without training images. Soft labels weight a sample in several classes.
 
