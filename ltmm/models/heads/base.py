@@ -166,6 +166,12 @@ class LongTailHeadMixin(ChecksLosses, UsesClassDistribution):
             return torch.stack([sample.gt_score for sample in data_samples])
         return torch.cat([sample.gt_label for sample in data_samples])
 
+    def hard_labels_of(self, data_samples: Sequence[DataSample]) -> Tensor | None:
+        """Return the class indices of the images, (N,), also where Mixup has mixed others in; None without any."""
+        if 'gt_label' not in data_samples[0]:
+            return None
+        return torch.cat([sample.gt_label for sample in data_samples])
+
     def main_loss(self, inputs: LossInputs) -> Tensor:
         """Compute a main loss that is a function of logits and labels."""
         return self.loss_module(inputs.cls_score, inputs.label, avg_factor=len(inputs.cls_score))

@@ -45,6 +45,7 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
     """
 
     accepts = (ClassificationLoss, Objective)
+    provides = (*LongTailHeadMixin.provides, 'hard_label')
 
     def __init__(
         self,
@@ -83,22 +84,27 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
             data_samples: Labels of the N images.
             kwargs: Further fields of :class:`LossInputs`, such as ``teacher_logits``.
         """
-        cls_score = self._logits(feats)
-        inputs = LossInputs(
-            label=self.labels_of(data_samples),
-            cls_score=cls_score,
-            features=self.pre_logits(feats),
-            sample_idx=sample_indices(data_samples),
-            classifier=self.fc,
-            **kwargs,
-        )
+        inputs = self.loss_inputs(feats, data_samples, **kwargs)
         losses = self.compute_losses(inputs)
         if self.cal_acc:
             if inputs.label.dim() == 2:
                 raise InputError('Soft labels have no accuracy: leave Mixup and CutMix out, or set cal_acc=False.')
-            accuracy = Accuracy.calculate(cls_score[: len(inputs.label)], inputs.label, topk=self.topk)
+            accuracy = Accuracy.calculate(inputs.cls_score[: len(inputs.label)], inputs.label, topk=self.topk)
             losses.update({f'accuracy_top-{k}': value for k, value in zip(self.topk, accuracy)})
         return losses
+
+    def loss_inputs(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs: Tensor) -> LossInputs:
+        """Return the inputs of all losses; for the arguments see :meth:`loss`."""
+        label = self.labels_of(data_samples)
+        return LossInputs(
+            label=label,
+            cls_score=self._logits(feats),
+            features=self.pre_logits(feats),
+            sample_idx=sample_indices(data_samples),
+            hard_label=label if label.dim() == 1 else self.hard_labels_of(data_samples),
+            classifier=self.fc,
+            **kwargs,
+        )
 
     def main_loss(self, inputs: LossInputs) -> Tensor:
         views = inputs.num_views if self.cls_views is None else self.cls_views

@@ -26,6 +26,7 @@ class LossInputs:
         cls_score: Logits, (V N, C); those of several experts aggregated.
         features: Input of the classifier, (V N, D).
         sample_idx: Index of each image in the training set, (N,).
+        hard_label: Class indices of the images themselves, (N,), where ``label`` is of mixed images.
         expert_logits: Logits of each expert, (E, V N, C).
         teacher_logits: Logits of a frozen teacher, (V N, C).
         classifier: The last layer, for losses that read its weights.
@@ -38,6 +39,7 @@ class LossInputs:
     cls_score: Tensor | None = None
     features: Tensor | None = None
     sample_idx: Tensor | None = None
+    hard_label: Tensor | None = None
     expert_logits: Tensor | None = None
     teacher_logits: Tensor | None = None
     classifier: nn.Module | None = None
