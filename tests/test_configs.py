@@ -182,6 +182,9 @@ LENGTH = 64  # of an epoch, where iterations count
 RATES = {  # of all configs: their schedule is that of one of these
     'cifar100_lt/ce_r32': steps(160, 180, gamma=0.01, warmup=5),
     'cifar100_lt/area_r32': steps(159, 179, gamma=0.01, warmup=5),
+    'cifar100_lt/cc_sam_r32': steps(),
+    'cifar100_lt/cc_sam_r32_stage1': lambda epoch, _: min(7 / 15 + 2 * epoch / 15, 1) * steps(159, 179)(epoch, _),
+    'cifar100_lt/focal_sam_r32': cosine(200),
     'cifar100_lt/sade_r32': steps(160, 180, warmup=5),
     'cifar100_lt/balpoe_r32_400e': steps(320, 360, warmup=10),
     'cifar100_lt/livt_vit-tiny-p4': warm_cosine(100, 5, floor=1e-3),

@@ -84,8 +84,10 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
             data_samples: Labels of the N images.
             kwargs: Further fields of :class:`LossInputs`, such as ``teacher_logits``.
         """
-        inputs = self.loss_inputs(feats, data_samples, **kwargs)
-        losses = self.compute_losses(inputs)
+        return self.compute_losses(self.loss_inputs(feats, data_samples, **kwargs))
+
+    def compute_losses(self, inputs: LossInputs) -> dict[str, Tensor]:
+        losses = super().compute_losses(inputs)
         if self.cal_acc:
             if inputs.label.dim() == 2:
                 raise InputError('Soft labels have no accuracy: leave Mixup and CutMix out, or set cal_acc=False.')
@@ -112,7 +114,8 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
             raise InputError(f'{type(self).__name__}: expected cls_views={views} views, but got {inputs.num_views}.')
         label = inputs.label if views == 1 else inputs.label.repeat(views, *[1] * (inputs.label.dim() - 1))
         cls_score = inputs.cls_score[: len(label)]
-        return self.loss_module(cls_score, label, avg_factor=len(cls_score))
+        weight = {} if inputs.weight is None else dict(weight=inputs.weight.repeat(views))
+        return self.loss_module(cls_score, label, avg_factor=len(cls_score), **weight)
 
     def _logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         return self.fc(self.checked_features(feats))

@@ -31,7 +31,7 @@ class LossInputs:
         teacher_logits: Logits of a frozen teacher, (V N, C).
         classifier: The last layer, for losses that read its weights.
         loss: Value of the main loss of the head, for auxiliary losses.
-        weight: Weight of each proposal, (N,), in box heads.
+        weight: Weight of each proposal, (N,), in box heads; of each image, where a classifier weights the main loss.
         avg_factor: Number of proposals with a weight, in box heads.
     """
 

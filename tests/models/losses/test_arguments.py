@@ -18,6 +18,8 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('BalancedSoftmaxLoss', dict(), dict(BAD_WEIGHTS, reduction=['average'], tau=[0, -1, NAN], smoothing=[1.0, -0.1])),
     ('ClassBalancedBCELoss', dict(), dict(BAD_WEIGHTS, beta=[1.0], smoothing=[1.0])),
     ('LogitAdjustmentLoss', dict(), dict(BAD_WEIGHTS, tau=[-0.1, INF, NAN])),
+    ('CCSAMLoss', dict(), dict(rho=[-1, NAN], flat_ratio=[-0.1, 1.1])),
+    ('CCSAMFeatureLoss', dict(), dict(step_size=[-1], max_ratio=[2], weight_divisor=[0])),
     ('CDTLoss', dict(gamma=0.3), dict(BAD_WEIGHTS, gamma=[-1])),
     ('VSLoss', dict(gamma=0.2, tau=1.2), dict(BAD_WEIGHTS, gamma=[-1], tau=[-1, NAN])),
     ('GeometricMeanLoss', dict(), dict(loss_weight=[-1.0, NAN], p=[0.5, INF], min_prob=[0, 1], tau=[-1])),

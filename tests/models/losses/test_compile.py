@@ -82,6 +82,8 @@ DETECTION = [
 
 FEATURE = [
     dict(type='BalancedContrastiveLoss', in_channels=6, feat_dim=5, views=[0, 1]),
+    dict(type='CCSAMFeatureLoss'),
+    dict(type='CCSAMLoss', rho=0.5),
     dict(type='CurvatureLoss', in_channels=6, queue_size=20, k=1, dim=2, per_class=4),
     dict(type='DiscCentroidsLoss'),
 ]
@@ -158,8 +160,8 @@ def test_feature(cfg):
     classifier = MetaEmbedding(6, 4) if cfg['type'] == 'DiscCentroidsLoss' else nn.Linear(6, 4)
 
     def call(loss, features):
-        scores = dict(cls_score=torch.zeros(10, 4), loss=torch.tensor(1.0))
-        return loss(LossInputs(label=LABEL, features=features, classifier=classifier, **scores))
+        inputs = dict(cls_score=classifier(features), hard_label=LABEL, loss=torch.tensor(1.0))
+        return loss(LossInputs(label=LABEL, features=features, classifier=classifier, **inputs))
 
     check_compiled(cfg, call, torch.randn(10, 6))
 

@@ -198,6 +198,14 @@ def curve(case: Case, batch: Batch) -> dict:
     return dict(main=main, **case.loss(LossInputs(batch.label, features=features, **scores)))
 
 
+def classify_features(case: Case, batch: Batch) -> dict:
+    features = case.model(batch.x[0])
+    score = case.classifier(features)
+    return case.loss(
+        LossInputs(batch.label, score, hard_label=batch.label, features=features, classifier=case.classifier)
+    )
+
+
 def distill(case: Case, batch: Batch) -> torch.Tensor:
     return case.loss(case.model(batch.x[0]), batch.x[1, :, :C])
 
@@ -223,6 +231,12 @@ def pull_to_centroids() -> Case:
     return case
 
 
+def cc_sam(**cfg) -> Case:
+    case = Case(cfg, classify_features, D)
+    case.classifier = torch.nn.Linear(D, C)
+    return case
+
+
 def train_comic(case: Case, batch: Batch) -> dict:
     features = dict(zip(('head', 'tail', 'balanced'), case.model(batch.x[0]).chunk(3, dim=1)))
     samples = [DataSample().set_gt_score(target) for target in batch.target]
@@ -241,6 +255,8 @@ CASES = {
     'gap': lambda: Case(dict(type='ltmm.GAPLoss', num_classes=C, loss_weight=1.0), rank_boxes, C, PROPOSALS),
     'balancer': lambda: Case(BALANCER, balance, 3 * C),
     'balanced_contrastive': balanced_contrast,
+    'cc_sam': lambda: cc_sam(type='ltmm.CCSAMLoss', rho=0.5),
+    'cc_sam_feature': lambda: cc_sam(type='ltmm.CCSAMFeatureLoss'),
     'curvature': lambda: Case(CURVATURE, curve, D),
     'disc_centroids': pull_to_centroids,
     'query_shared_kd': lambda: Case(dict(type='ltmm.QuerySharedKDLoss'), distill),
