@@ -18,6 +18,7 @@ PRIOR_LOSSES = [
     dict(type='ltmm.BalancedSoftmaxLoss'),
     dict(type='ltmm.BalancedSoftmaxLoss', tau=1.05),
     dict(type='ltmm.ClassBalancedBCELoss', smoothing=0.1),
+    dict(type='ltmm.BayiasLoss', test_prior=[1, 2, 3, 4]),
     dict(type='ltmm.LogitAdjustmentLoss', tau=1.5),
     dict(type='ltmm.CDTLoss', gamma=0.3),
     dict(type='ltmm.VSLoss', gamma=0.2, tau=1.2),

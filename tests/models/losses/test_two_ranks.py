@@ -32,6 +32,7 @@ CLASSIFICATION = {
     'balanced_bce': dict(type='ltmm.BalancedBCELoss', smoothing=0.1),
     'balanced_softmax': dict(type='ltmm.BalancedSoftmaxLoss'),
     'sum': dict(type='ltmm.BalancedSoftmaxLoss', reduction='sum'),
+    'bayias': dict(type='ltmm.BayiasLoss', test_prior=[1, 2, 3, 4]),
     'cdt': dict(type='ltmm.CDTLoss', gamma=0.3),
     'class_balanced_bce': dict(type='ltmm.ClassBalancedBCELoss'),
     'class_balanced': dict(type='ltmm.ClassBalancedLoss', loss_type='focal', beta=0.99, gamma=0.5),
