@@ -64,7 +64,7 @@ class ClassDistributionHook(Hook):
         for metric in _metrics(runner):
             if hasattr(metric, 'check_model'):
                 metric.check_model(model)
-        if not any(isinstance(module, ClassDistributionBuffer) for module in model.modules()):
+        if not any(isinstance(module, ClassDistributionBuffer) and module.persistent for module in model.modules()):
             model.add_module('class_distribution', ClassDistributionBuffer())
         if not isinstance(runner._train_loop, BaseLoop):  # a test: the checkpoint brings the distribution
             return

@@ -17,13 +17,18 @@ TOP_LEVEL = 'class_distribution.'  # of a model without a module that takes the 
 
 
 class ClassDistributionBuffer(nn.Module):
-    """The class distribution as buffers; empty until it is set or loaded from a state dict."""
+    """The class distribution as buffers; empty until it is set or loaded from a state dict.
 
-    def __init__(self) -> None:
+    Args:
+        persistent: Save it with the model.
+    """
+
+    def __init__(self, persistent: bool = True) -> None:
         super().__init__()
-        self.register_buffer('instance_counts', torch.zeros(0, dtype=torch.int64))
-        self.register_buffer('image_counts', torch.zeros(0, dtype=torch.int64))
-        self.register_buffer('num_images', torch.zeros((), dtype=torch.int64))
+        self.persistent = persistent
+        self.register_buffer('instance_counts', torch.zeros(0, dtype=torch.int64), persistent)
+        self.register_buffer('image_counts', torch.zeros(0, dtype=torch.int64), persistent)
+        self.register_buffer('num_images', torch.zeros((), dtype=torch.int64), persistent)
         self._value: ClassDistribution | None = None
         self.pinned = False  # given by `class_counts`: not replaced by a checkpoint
 
@@ -45,7 +50,7 @@ class ClassDistributionBuffer(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         if self.pinned:
-            state_dict.update({prefix + name: value for name, value in self.named_buffers()})
+            state_dict.update(self.state_dict(prefix=prefix))
         for name in ('instance_counts', 'image_counts'):
             value = state_dict.get(prefix + name)
             if value is not None:
@@ -91,6 +96,7 @@ class UsesClassDistribution:
         self,
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
         num_classes: int | None = None,
+        persistent: bool = True,
     ) -> None:
         """Call this in ``__init__``, after ``nn.Module.__init__``.
 
@@ -99,8 +105,9 @@ class UsesClassDistribution:
                 class names are put in label order once the hook sets the names; ``{class name: count}`` is used only
                 then.
             num_classes: C, to be checked if given.
+            persistent: Save the distribution with the model.
         """
-        self.class_distribution = ClassDistributionBuffer()
+        self.class_distribution = ClassDistributionBuffer(persistent)
         self._num_classes = num_classes
         counts = read_counts(class_counts)
         self._given = None if counts is None else ClassDistribution.build(counts)
