@@ -36,6 +36,7 @@ MODEL_PACKAGES = [
         'heads',
         'classifiers',
         'data_preprocessors',
+        'batch_augments',
         'post_process',
         'dense_heads',
         'detectors',

@@ -21,6 +21,7 @@ from toy import read_config, readme_options
 import ltmm.registry
 from ltmm import ClassDistribution
 from ltmm.datasets.labels import class_distribution_of
+from ltmm.models.batch_augments import BATCH_AUGMENTS
 from ltmm.models.layers import MetaEmbedding
 from ltmm.registry import DATASETS, MODELS, TRANSFORMS
 from ltmm.utils.environment import mmdet_is_usable
@@ -51,7 +52,7 @@ def types(node: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize('path', each(CONFIGS))
 def test_types_are_registered(path):
-    registries = [getattr(ltmm.registry, name) for name in ltmm.registry.__all__]
+    registries = [BATCH_AUGMENTS, *(getattr(ltmm.registry, name) for name in ltmm.registry.__all__)]
     names = {name.partition('.')[2] for name in types(read_config(path).to_dict()) if name.startswith('ltmm.')}
     assert names
     assert [name for name in sorted(names) if all(registry.get(name) is None for registry in registries)] == []

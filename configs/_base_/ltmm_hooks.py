@@ -9,5 +9,6 @@ custom_hooks = [
     dict(type='ltmm.RanksHook'),
     dict(type='ltmm.TrainFeaturesHook'),
     dict(type='ltmm.MetricsHook'),
+    dict(type='ltmm.BatchAugmentHook'),
 ]
 randomness = dict(seed=0, deterministic=False)

@@ -1,3 +1,4 @@
+from .batch_augment_hook import BatchAugmentHook
 from .checkpoint_compatibility_hook import CheckpointCompatibilityHook
 from .checkpoint_hook import SafeCheckpointHook
 from .class_distribution_hook import ClassDistributionHook
@@ -13,6 +14,7 @@ from .ranks_hook import RanksHook
 from .train_features_hook import TrainFeaturesHook
 
 __all__ = [
+    'BatchAugmentHook',
     'CheckpointCompatibilityHook',
     'ClassDistributionHook',
     'DataCheckHook',

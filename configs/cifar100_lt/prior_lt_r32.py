@@ -1,0 +1,7 @@
+# UniMix and Bayias loss.
+_base_ = './ce_r32.py'
+custom_imports = dict(imports='ltmm.models.batch_augments', allow_failed_imports=False)
+model = dict(
+    head=dict(loss=dict(_delete_=True, type='ltmm.BayiasLoss')),
+    train_cfg=dict(augments=dict(type='ltmm.UniMix')),
+)
