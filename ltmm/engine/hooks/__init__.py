@@ -2,6 +2,7 @@ from .batch_augment_hook import BatchAugmentHook
 from .checkpoint_compatibility_hook import CheckpointCompatibilityHook
 from .checkpoint_hook import SafeCheckpointHook
 from .class_distribution_hook import ClassDistributionHook
+from .curriculum_hook import CurriculumHook
 from .data_check_hook import DataCheckHook
 from .epoch_seed_hook import EpochSeedHook
 from .freeze_hook import FreezeHook
@@ -17,6 +18,7 @@ __all__ = [
     'BatchAugmentHook',
     'CheckpointCompatibilityHook',
     'ClassDistributionHook',
+    'CurriculumHook',
     'DataCheckHook',
     'EpochSeedHook',
     'FreezeHook',

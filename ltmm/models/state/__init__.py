@@ -7,6 +7,7 @@ buffers stays behind when the model moves to another device.
 """
 
 from .class_distribution import ClassDistributionBuffer, UsesClassDistribution
+from .curriculum import CurriculumLevels
 from .feature_queue import FeatureQueue
 from .metrics import UsesMetrics
 from .progress import UsesLearningRate, UsesProgress
@@ -18,6 +19,7 @@ from .train_features import TrainFeatures, UsesTrainFeatures
 
 __all__ = [
     'ClassDistributionBuffer',
+    'CurriculumLevels',
     'FeatureQueue',
     'TeacherMixin',
     'Prototypes',
