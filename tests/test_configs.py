@@ -200,6 +200,7 @@ RATES = {  # of all configs: their schedule is that of one of these
     ),
     'cifar100_lt/crt_r32': cosine(10),
     'cifar100_lt/lws_r32': cosine(5),
+    'cifar100_lt/balms_r32': lambda epoch, _: cosine(91)(epoch + 1, _),
     'cifar100_lt_features/ce': cosine(20),
     'cifar100_mosaics/bce_r32': steps(14, 18),
     'coco_mlt/bce_r50': warmup(1 / 3, 500, steps(5, 7)),

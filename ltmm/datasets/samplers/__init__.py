@@ -2,6 +2,7 @@ from .base import ClassSampler, LongTailSampler
 from .class_aware_sampler import ClassAwareSampler
 from .deferred_sampler import DeferredSampler
 from .effective_number_sampler import EffectiveNumberSampler
+from .meta_sampler import MetaSampler
 from .power_sampler import PowerSampler
 from .progressively_balanced_sampler import ProgressivelyBalancedSampler
 from .repeat_factor_sampler import RepeatFactorSampler
@@ -12,6 +13,7 @@ __all__ = [
     'DeferredSampler',
     'EffectiveNumberSampler',
     'LongTailSampler',
+    'MetaSampler',
     'PowerSampler',
     'ProgressivelyBalancedSampler',
     'RepeatFactorSampler',

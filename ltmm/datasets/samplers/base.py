@@ -63,9 +63,9 @@ class LongTailSampler(BalancingSampler, DefaultSampler, ABC):
         super().__init__(range(self.length), shuffle=True, seed=seed, round_up=round_up)
         self.dataset = dataset
 
-    @abstractmethod
     def order(self, rng: np.random.Generator) -> np.ndarray:
         """Draw the sample indices of the current epoch, (length,)."""
+        raise NotImplementedError(f'{type(self).__name__} must define order(rng), or __iter__().')
 
     @abstractmethod
     def sample_probability(self, epoch: int | None = None) -> np.ndarray:

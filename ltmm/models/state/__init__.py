@@ -8,6 +8,7 @@ buffers stays behind when the model moves to another device.
 
 from .class_distribution import ClassDistributionBuffer, UsesClassDistribution
 from .curriculum import CurriculumLevels
+from .class_rates import ClassRates
 from .feature_queue import FeatureQueue
 from .metrics import UsesMetrics
 from .progress import UsesLearningRate, UsesProgress
@@ -20,6 +21,7 @@ from .train_features import TrainFeatures, UsesTrainFeatures
 __all__ = [
     'ClassDistributionBuffer',
     'CurriculumLevels',
+    'ClassRates',
     'FeatureQueue',
     'TeacherMixin',
     'Prototypes',
