@@ -8,6 +8,7 @@ from .epoch_seed_hook import EpochSeedHook
 from .freeze_hook import FreezeHook
 from .invalid_loss_hook import InvalidLossHook
 from .load_parts_hook import LoadPartsHook
+from .max_norm_hook import MaxNormHook
 from .meta_sampler_hook import MetaSamplerHook
 from .metrics_hook import MetricsHook
 from .post_process_hook import PostProcessHook
@@ -25,6 +26,7 @@ __all__ = [
     'FreezeHook',
     'InvalidLossHook',
     'LoadPartsHook',
+    'MaxNormHook',
     'MetaSamplerHook',
     'MetricsHook',
     'PostProcessHook',

@@ -33,6 +33,7 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('ClassBalancedLoss', dict(loss_type='focal', beta=0.9, gamma=2), dict(BAD_WEIGHTS, gamma=[None, -1.0])),
     ('SoftmaxFocalLoss', dict(gamma=2), dict(BAD_WEIGHTS, gamma=[-1])),
     ('SigmoidFocalLoss', dict(gamma=2), dict(BAD_WEIGHTS, gamma=[NAN])),
+    ('SoftmaxBCELoss', dict(), BAD_WEIGHTS),
     ('ASLSingleLabelLoss', dict(), dict(BAD_WEIGHTS, smoothing=[1], gamma_neg=[-1])),
     ('RIDELoss', RIDE, dict(max_margin=[0], scale=[-1], reweight_factor=[1], beta=[1.5], diversity_factor=[NAN])),
     ('RIDELoss', RIDE, dict(reweight_epoch=[1.5, True, -1])),

@@ -34,6 +34,7 @@ CLASSIFICATION = [
     dict(type='LogitAdjustmentLoss'),
     dict(type='ReweightedLoss', loss=CE, kind='inverse'),
     dict(type='SigmoidFocalLoss', gamma=2.0),
+    dict(type='SoftmaxBCELoss'),
     dict(type='SoftmaxFocalLoss', gamma=1.0),
     dict(type='VSLoss', gamma=0.2, tau=1.2),
     dict(type='VSLoss', gamma=0.2, tau=1.2, class_weight='auto'),

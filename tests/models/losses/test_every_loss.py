@@ -32,7 +32,11 @@ PRIOR_LOSSES = [
 ]
 GML = dict(type='ltmm.GeometricMeanLoss')  # one number per batch
 FOCAL_LOSSES = [dict(type='ltmm.SoftmaxFocalLoss', gamma=0.5), dict(type='ltmm.SigmoidFocalLoss', gamma=0.5)]
-PLAIN_LOSSES = [*FOCAL_LOSSES, dict(type='ltmm.ASLSingleLabelLoss', smoothing=0.0)]  # takes no soft labels
+PLAIN_LOSSES = [  # some of which take no soft labels
+    *FOCAL_LOSSES,
+    dict(type='ltmm.ASLSingleLabelLoss', smoothing=0.0),
+    dict(type='ltmm.SoftmaxBCELoss'),
+]
 
 
 def name_of(cfg: dict) -> str:

@@ -14,6 +14,7 @@ from .ldam_loss import LDAMLoss
 from .logit_adjustment_loss import LogitAdjustmentLoss
 from .reweighted_loss import ReweightedLoss
 from .sigmoid_focal_loss import SigmoidFocalLoss
+from .softmax_bce_loss import SoftmaxBCELoss
 from .softmax_focal_loss import SoftmaxFocalLoss
 from .vs_loss import VSLoss
 
@@ -36,6 +37,7 @@ __all__ = [
     'LogitAdjustmentLoss',
     'ReweightedLoss',
     'SigmoidFocalLoss',
+    'SoftmaxBCELoss',
     'SoftmaxFocalLoss',
     'VSLoss',
 ]
