@@ -213,6 +213,8 @@ RATES = {  # of all configs: their schedule is that of one of these
     ),
     'imagenet_lt/ce_rx50': cosine(90),
     'imagenet_lt/causal_tde_rx50': lambda epoch, _: cosine(90)(epoch + 1, _),
+    'imagenet_lt/balms_r10': lambda epoch, _: cosine(20)(epoch + 1, _),
+    'places_lt/balms_r152': lambda epoch, _: cosine(10)(epoch + 1, _),
     'imagenet_lt/bcl_rx50': lambda epoch, _: cosine(91)(epoch + 1, _),
     'imagenet_lt/livt_vit-base-p16': warm_cosine(100, 10, floor=2.5e-4),
     'imagenet_lt/livt_vit-base-p16_mae': warm_cosine(800, 40),

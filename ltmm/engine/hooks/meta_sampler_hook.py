@@ -153,6 +153,8 @@ class MetaSamplerHook(Hook):
         )
         self.loader = runner.build_dataloader(cfg, seed=runner.seed)
         self.loader.worker_init_fn = None  # as EpochSeedHook does for the training data
+        classes = getattr(self.loader.dataset, 'metainfo', {}).get('classes')
+        self.sampler.table.class_distribution().check_classes(classes, 'the meta set')
         self._hand_out()
 
     def before_train_epoch(self, runner: Runner) -> None:

@@ -41,8 +41,7 @@ class SoftmaxBCELoss(ClassificationLoss):
             in [1] ends at 100; this one does not.
 
     Args:
-        loss_weight: Weight of the loss.
-        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight, reduction, class_weight: See :class:`~ltmm.models.losses.base.LogitLoss`.
     """
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
