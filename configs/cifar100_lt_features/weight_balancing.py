@@ -1,4 +1,5 @@
 # Weight balancing: the classifier of ce.py, trained on with class-balanced weights, MaxNorm and a large weight decay.
+# The learning rate is from a split of the training set.
 _base_ = './ce.py'
 stages = [
     dict(type='ltmm.TrainStage', config='{{ fileDirname }}/ce.py'),
@@ -17,5 +18,5 @@ model = dict(
         )
     )
 )
-optim_wrapper = dict(optimizer=dict(lr=0.01, weight_decay=0.1))
+optim_wrapper = dict(optimizer=dict(lr=0.001, weight_decay=0.1))
 train_cfg = dict(max_epochs=10, val_interval=10)
