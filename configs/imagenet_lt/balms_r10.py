@@ -20,5 +20,5 @@ custom_hooks = [
 model = dict(head=dict(loss=dict(_delete_=True, type='ltmm.BalancedSoftmaxLoss')))
 train_dataloader = dict(sampler=dict(_delete_=True, type='ltmm.MetaSampler'))
 optim_wrapper = dict(optimizer=dict(lr=0.5))
-param_scheduler = dict(_delete_=True, type='ltmm.ShiftedCosineLR', ends_at_zero=True)
+param_scheduler = dict(_delete_=True, type='ltmm.ShiftedCosineLR', reaches_zero=True)
 train_cfg = dict(max_epochs=20)

@@ -20,6 +20,6 @@ custom_hooks = [
 model = dict(head=dict(loss=dict(_delete_=True, type='ltmm.BalancedSoftmaxLoss')))
 train_dataloader = dict(batch_size=32, sampler=dict(_delete_=True, type='ltmm.MetaSampler'))
 optim_wrapper = dict(optimizer=dict(lr=0.02))
-param_scheduler = dict(_delete_=True, type='ltmm.ShiftedCosineLR', ends_at_zero=True)
+param_scheduler = dict(_delete_=True, type='ltmm.ShiftedCosineLR', reaches_zero=True)
 train_cfg = dict(max_epochs=10)
 auto_scale_lr = dict(base_batch_size=256)

@@ -17,8 +17,8 @@ class ShiftedCosineLR(LRSchedulerMixin, _ParamScheduler):
 
     .. math:: \eta_t = \frac{\eta_0}{2} \Big(1 + \cos \frac{\pi (t + 1)}{T + 1}\Big), \qquad 0 \le t < T
 
-    The code of BCL trains with it; t counts from ``begin``, T is ``end - begin``. Those of Causal TDE and BALMS have T in place of
-    T + 1: its last epoch has rate 0.
+    The code of BCL trains with it; t counts from ``begin``, T is ``end - begin``. Those of Causal TDE and BALMS have T
+    in place of T + 1: their last epoch has rate 0.
 
     Args:
         *args: Optimizer, and further arguments of MMEngine's schedulers.

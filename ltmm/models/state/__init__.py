@@ -7,8 +7,8 @@ buffers stays behind when the model moves to another device.
 """
 
 from .class_distribution import ClassDistributionBuffer, UsesClassDistribution
-from .curriculum import CurriculumLevels
 from .class_rates import ClassRates
+from .curriculum import CurriculumLevels
 from .feature_queue import FeatureQueue
 from .metrics import UsesMetrics
 from .progress import UsesLearningRate, UsesProgress

@@ -3,8 +3,8 @@ from .area_reweighting import AREAReweighting
 from .asl_single_label_loss import ASLSingleLabelLoss
 from .balanced_bce_loss import BalancedBCELoss, ClassBalancedBCELoss
 from .balanced_softmax_loss import BalancedSoftmaxLoss
-from .cc_sam_loss import CCSAMFeatureLoss, CCSAMLoss
 from .bayias_loss import BayiasLoss
+from .cc_sam_loss import CCSAMFeatureLoss, CCSAMLoss
 from .cdt_loss import CDTLoss
 from .class_balanced_loss import ClassBalancedLoss
 from .deferred_reweighting import DeferredReweighting
