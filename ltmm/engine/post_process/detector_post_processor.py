@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from ltmm.engine.runner.model_outputs import build_test_loader, underlying_datasets
 from ltmm.models.post_process import PostProcess
-from ltmm.models.post_process.norcal import add_mixin
+from ltmm.models.post_process.base import add_mixin
 from ltmm.registry import DATASETS, POST_PROCESSORS
 from ltmm.utils.errors import InputError
 

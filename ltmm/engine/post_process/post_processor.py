@@ -16,6 +16,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.engine.hooks.checkpoint_compatibility_hook import refuse_missing_parameters
 from ltmm.engine.runner.model_outputs import build_test_runner
 from ltmm.models.post_process import PostProcess
+from ltmm.models.post_process.base import attach_correction
 from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution, move_to_meta
 from ltmm.registry import MODELS, POST_PROCESSORS
 from ltmm.utils.atomic_backend import AtomicLocalBackend
@@ -48,8 +49,13 @@ class PostProcessor:
     num_val_images: ClassVar[int]
 
     def __init__(self, cfg: Config, checkpoint: str, step: PostProcess, class_counts: Any = None) -> None:
-        if any(hook['type'] == 'ltmm.PostProcessHook' for hook in cfg.get('custom_hooks') or []):
-            raise InputError('Expected a config without PostProcessHook, which would correct the model already.')
+        hooks = cfg.get('custom_hooks') or []
+        for name, found in (
+            ('PostProcessHook', any(hook['type'] == 'ltmm.PostProcessHook' for hook in hooks)),
+            ('CorrectedHead', (cfg.model.get('head') or {}).get('type') == 'ltmm.CorrectedHead'),
+        ):
+            if found:
+                raise InputError(f'Expected a config without {name}, which would correct the model already.')
         init_default_scope(cfg.get('default_scope', 'mmpretrain'))
         check_checkpoint(checkpoint)
         self.cfg, self.checkpoint, self.step, self._class_counts = cfg, checkpoint, step, class_counts
@@ -96,13 +102,8 @@ class PostProcessor:
             name: Name of the files, without suffix.
         """
         checkpoint, config = folder / f'{name}.pth', folder / f'{name}.py'
-        cfgs = {key: cfg for key, head in self.heads.items() if (cfg := self.step.head_config(head)) is not None}
-        heads = {
-            key: MODELS.build(cfgs[key]) if key in cfgs else copy.deepcopy(head) for key, head in self.heads.items()
-        }
-        if all(self.step.write(head) for head in heads.values()):
-            for key in cfgs:
-                _set_class_distribution(heads[key], self.distribution)
+        cfgs, heads = self._corrected_heads()
+        if heads:
             files = {checkpoint: self._checkpoint(heads)}
             if cfgs:
                 cfg = self._copy_of_config(checkpoint)
@@ -110,17 +111,40 @@ class PostProcessor:
                 files[config] = cfg.pretty_text.encode()
         else:
             cfg = self._copy_of_config(Path(self.checkpoint).absolute())
-            step = dict(type=f'ltmm.{type(self.step).__name__}', **self.step.settings())
-            if self._class_counts is not None and isinstance(self.step, UsesClassDistribution):
-                one_each = (self.distribution.instance_counts == self.distribution.image_counts).all()
-                counts = self.distribution.instance_counts.tolist() if one_each else self.distribution.to_dict()
-                step['class_counts'] = counts
-            cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ltmm.PostProcessHook', steps=[step])]
+            hook = dict(type='ltmm.PostProcessHook', steps=[self._step_config()])
+            cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
             files = {config: cfg.pretty_text.encode()}
         if is_main_process():
             for path, content in files.items():
                 AtomicLocalBackend().put(content, path)
         return list(files)
+
+    def _corrected_heads(self) -> tuple[dict[str, dict], dict[str, nn.Module]]:
+        """Configs of other heads, if needed, and the heads that hold the correction; none if they cannot."""
+        if self.step.keeps_state:
+            cfgs = {
+                key: dict(type='ltmm.CorrectedHead', head=self.cfg.model[key], correction=self._step_config())
+                for key in self.heads
+            }
+            return cfgs, {key: attach_correction(copy.deepcopy(head), self.step) for key, head in self.heads.items()}
+        cfgs = {key: cfg for key, head in self.heads.items() if (cfg := self.step.head_config(head)) is not None}
+        heads = {
+            key: MODELS.build(cfgs[key]) if key in cfgs else copy.deepcopy(head) for key, head in self.heads.items()
+        }
+        if not all(self.step.write(head) for head in heads.values()):
+            return {}, {}
+        for key in cfgs:
+            _set_class_distribution(heads[key], self.distribution)
+        return cfgs, heads
+
+    def _step_config(self) -> dict[str, Any]:
+        step = dict(type=f'ltmm.{type(self.step).__name__}', **self.step.settings())
+        if self._class_counts is not None and isinstance(self.step, UsesClassDistribution):
+            one_each = (self.distribution.instance_counts == self.distribution.image_counts).all()
+            step['class_counts'] = (
+                self.distribution.instance_counts.tolist() if one_each else self.distribution.to_dict()
+            )
+        return step
 
     def _find_distribution(self) -> ClassDistribution:
         names = class_names_of(self._meta)

@@ -1,4 +1,5 @@
 from .comic_head import COMICHead
+from .corrected_head import corrected_head
 from .expert_aggregation import EvidentialAggregation, MeanAggregation, WeightedAggregation
 from .long_tail_cls_head import LongTailClsHead
 from .multi_expert_cls_head import MultiExpertClsHead
@@ -12,4 +13,5 @@ __all__ = [
     'MultiExpertClsHead',
     'MultiLabelClsHead',
     'WeightedAggregation',
+    'corrected_head',
 ]

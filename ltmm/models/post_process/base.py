@@ -13,7 +13,7 @@ from ltmm.utils.errors import InputTypeError
 
 from .search import LOWER_IS_BETTER
 
-__all__ = ['PostProcess', 'classification_head', 'linear_layer']
+__all__ = ['PostProcess', 'add_mixin', 'attach_correction', 'classification_head', 'linear_layer']
 
 
 class PostProcess(nn.Module):
@@ -36,7 +36,9 @@ class PostProcess(nn.Module):
     """Whether the logits are computed from the features, so that corrections before this one would have no effect."""
     replaces: ClassVar[tuple[str, ...]] = ()
     """Prefixes of parameters that the correction replaces; a checkpoint may lack them."""
-    corrects_prior: ClassVar[bool] = False
+    keeps_state: ClassVar[bool] = False
+    """Whether the correction has buffers to save, empty until fitted; ``ltmm.CorrectedHead`` holds it in a model."""
+    corrects_prior: bool = False
     """Whether the correction assumes a model that is biased to frequent classes."""
     processor: ClassVar[str] = 'ltmm.ClassifierPostProcessor'
     """Class in ``POST_PROCESSORS`` that fits, evaluates and writes the correction."""
@@ -96,12 +98,40 @@ class PostProcess(nn.Module):
         """Build the correction into ``head``, and return whether that is possible."""
         return False
 
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        for name, buffer in self._buffers.items():
+            if prefix + name in state_dict and not buffer.numel():
+                setattr(self, name, buffer.new_zeros(state_dict[prefix + name].shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def settings(self) -> Mapping[str, Any]:
         """Arguments that build this correction again, for a config."""
         return {} if self.strength is None else {self.strength: getattr(self, self.strength)}
 
     def extra_repr(self) -> str:
-        return ', '.join(f'{key}={value}' for key, value in self.settings().items())
+        return ', '.join(
+            f'{key}={value:.6g}' if isinstance(value, float) else f'{key}={value}'
+            for key, value in self.settings().items()
+        )
+
+
+def attach_correction(head: nn.Module, correction: PostProcess) -> nn.Module:
+    """Make a correction a part of ``head``, saved in its checkpoints, and return the head."""
+    correction.check(head)
+    head.correction = correction
+    correction.attach(head)
+    return head
+
+
+def add_mixin(module: nn.Module, mixin: type, **attributes: Any) -> None:
+    """Give a module the methods of a mixin, before its own, by a subclass as ``torch.nn.utils.parametrize`` does.
+
+    Args:
+        module: Module; its parameters and their names stay.
+        mixin: Mixin.
+        attributes: Class attributes of the subclass, which do not enter the state dict.
+    """
+    module.__class__ = type(f'{mixin.__name__}{type(module).__name__}', (mixin, type(module)), attributes)
 
 
 def classification_head(model: nn.Module, user: str) -> ClsHead:

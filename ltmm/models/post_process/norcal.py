@@ -19,9 +19,9 @@ from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError
 
-from .base import PostProcess
+from .base import PostProcess, add_mixin
 
-__all__ = ['NorCal', 'add_mixin', 'norcal_divisor', 'norcal_logits', 'norcal_scores']
+__all__ = ['NorCal', 'norcal_divisor', 'norcal_logits', 'norcal_scores']
 
 HEADS = (BBoxHead, BaseDenseHead, dense_heads.DETRHead, dense_heads.DeformableDETRHead)
 KNOWN_METHODS = {method for head in HEADS for method in (head.predict_by_feat, head._predict_by_feat_single)}
@@ -236,17 +236,6 @@ class CalibratedHead:
         if self.norcal.enabled and not self.training:
             cls_scores = self.norcal.calibrate(self, cls_scores)
         return super().predict_by_feat(cls_scores, *args, **kwargs)
-
-
-def add_mixin(module: nn.Module, mixin: type, **attributes: Any) -> None:
-    """Give a module the methods of a mixin, before its own, by a subclass as ``torch.nn.utils.parametrize`` does.
-
-    Args:
-        module: Module; its parameters and their names stay.
-        mixin: Mixin.
-        attributes: Class attributes of the subclass, which do not enter the state dict.
-    """
-    module.__class__ = type(f'{mixin.__name__}{type(module).__name__}', (mixin, type(module)), attributes)
 
 
 def _classifier(head: nn.Module) -> nn.Module | None:

@@ -1,14 +1,73 @@
 """Temperature scaling: calibrate the confidence of a classifier."""
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
 from .base import PostProcess, linear_layer
+from .lbfgs import minimize
 
-__all__ = ['TemperatureScaling']
+__all__ = ['TemperatureScaling', 'fit_temperature', 'squared_error', 'weighted_nll']
+
+LOWEST, HIGHEST = 0.05, 5.0  # temperature, as in the code of IWTS
+
+
+def weighted_nll(cls_score: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""Compute :math:`\frac1N \sum_i w_i\,(-\log \mathrm{softmax}(z_i)_{y_i})`.
+
+    Args:
+        cls_score: Logits, (N, C).
+        label: Class indices, (N,).
+        weight: (N,). Default: 1.
+    """
+    nll = F.cross_entropy(cls_score, label, reduction='none')
+    return (nll if weight is None else weight * nll).mean()
+
+
+def squared_error(probability: Tensor, label: Tensor) -> Tensor:
+    """Mean over samples and classes of the squared distance from the one-hot label.
+
+    Args:
+        probability: (N, C).
+        label: Class indices, (N,).
+    """
+    own = probability.gather(1, label[:, None])[:, 0]
+    return (probability.square().sum(1) - 2 * own + 1).mean() / probability.size(1)
+
+
+def fit_temperature(
+    cls_score: Tensor,
+    label: Tensor,
+    weight: Tensor | None = None,
+    offset: Tensor | float = 0.0,
+    loss: str = 'nll',
+) -> float:
+    r"""Return the temperature in (0.05, 5) that minimizes the loss of :math:`z / T + o`, by L-BFGS from 1.
+
+    Args:
+        cls_score: Logits z, (N, C).
+        label: Class indices, (N,).
+        weight: Of the samples, (N,), for ``'nll'``.
+        offset: o, added to the scaled logits, (C,).
+        loss: ``'nll'``, see :func:`weighted_nll`, or ``'mse'``, see :func:`squared_error`.
+    """
+    check(loss=(loss, ('mse', 'nll')))
+    cls_score, span = cls_score.double(), math.log(HIGHEST / LOWEST)
+    start = -math.log(LOWEST) / span  # of T = 1
+
+    def temperature(x: Tensor) -> Tensor:
+        return LOWEST * (span * x.sigmoid()).exp()
+
+    def value(x: Tensor) -> Tensor:
+        scaled = cls_score / temperature(x) + offset
+        return weighted_nll(scaled, label, weight) if loss == 'nll' else squared_error(scaled.softmax(1), label)
+
+    return float(temperature(minimize(value, torch.tensor(start).logit())))
 
 
 @MODELS.register_module()
