@@ -4,6 +4,9 @@ Searches the strength on validation data, unless --strength gives it, and evalua
 can be folded into the classifier (logit_adjustment, tau_norm, temperature and norcal on a linear layer), writes a
 checkpoint for the same config; otherwise writes a config as well, or only a config that loads the old checkpoint.
 norcal is for mmdet's two-stage, one-stage and DETR detectors, the other methods are for classifiers.
+
+Calibration (temperature, iwts, ets, irm, irova, irovats, histogram) and conformal sets hold for test data with the
+class mix of the validation data; only iwts expects a long-tailed validation split for a balanced test set.
 """
 
 from argparse import ArgumentParser
@@ -14,12 +17,26 @@ from ltmm.utils.cli import one_line_errors
 from ltmm.utils.launch import common_parser, load_config
 
 METHODS = dict(
-    logit_adjustment='LogitAdjustment',
-    ncm='NearestClassMean',
-    norcal='NorCal',
-    tau_norm='TauNorm',
-    tde='TotalDirectEffect',
-    temperature='TemperatureScaling',
+    conformal=dict(type='ltmm.ConformalSets'),
+    ets=dict(type='ltmm.EnsembleTemperatureScaling'),
+    gla=dict(type='ltmm.GeneralizedLogitAdjustment'),
+    histogram=dict(type='ltmm.HistogramBinning'),
+    irm=dict(type='ltmm.IsotonicCalibration'),
+    irova=dict(type='ltmm.IsotonicCalibration', per_class=True),
+    irovats=dict(type='ltmm.IsotonicCalibration', per_class=True, after_temperature=True),
+    iwts=dict(type='ltmm.ImportanceWeightedTemperatureScaling'),
+    logit_adjustment=dict(type='ltmm.LogitAdjustment'),
+    ncm=dict(type='ltmm.NearestClassMean'),
+    norcal=dict(type='ltmm.NorCal'),
+    tau_norm=dict(type='ltmm.TauNorm'),
+    tde=dict(type='ltmm.TotalDirectEffect'),
+    temperature=dict(type='ltmm.TemperatureScaling'),
+)
+OPTIONS = dict(  # that belong to one method
+    ncm=('transform', 'similarity'),
+    conformal=('alpha', 'score', 'class_share'),
+    iwts=('head_classes',),
+    gla=('zero_shot',),
 )
 
 
@@ -46,24 +63,46 @@ def main() -> None:
     )
     parser.add_argument('--transform', choices=['un', 'l2n', 'cl2n'], help='feature transform of ncm (cl2n)')
     parser.add_argument('--similarity', choices=['l2', 'dot'], help='similarity of ncm (l2)')
+    parser.add_argument('--alpha', type=float, help='share of errors of conformal (0.1)')
+    parser.add_argument('--score', choices=['prevalence', 'softmax'], help='score of conformal (prevalence)')
+    parser.add_argument(
+        '--class-share', type=float, help='of conformal: 0 (default) one threshold, 1 one per class, or between'
+    )
+    parser.add_argument(
+        '--head-classes',
+        type=head_classes,
+        help='frequent classes of iwts: many (default), the number of the most frequent, or labels such as 0,1,2',
+    )
+    parser.add_argument(
+        '--zero-shot',
+        nargs=2,
+        metavar=('VAL', 'TEST'),
+        help='files of gla with the logits of a zero-shot model (.npy, .npz of tools/test.py), in dataset order',
+    )
     parser.add_argument('--class-counts', help='.json or .npy file, if the checkpoint holds no class distribution')
     parser.add_argument('--out', type=Path, help='output folder; default: folder of the checkpoint')
     args = parser.parse_args()
-    ncm = {key: getattr(args, key) for key in ('transform', 'similarity') if getattr(args, key)}
-    if ncm and args.method != 'ncm':
-        parser.error(f'--{" --".join(ncm)} belongs to --method ncm')
-    if args.strength is not None and (args.method == 'ncm' or args.grid):
-        parser.error('--strength needs a method with a strength, and no --grid')
+    given = {key: value for key in sum(OPTIONS.values(), ()) if (value := getattr(args, key)) is not None}
+    for method, names in OPTIONS.items():
+        if method != args.method and (foreign := [name for name in names if name in given]):
+            parser.error(f'--{" --".join(foreign).replace("_", "-")} belongs to --method {method}')
+    if args.method == 'gla':
+        if 'zero_shot' not in given:
+            parser.error('--method gla needs --zero-shot VAL TEST')
+        given['zero_shot'] = dict(zip(('val', 'test'), args.zero_shot))
 
     cfg = load_config(args)
 
     from ltmm.engine.post_process import post_process
     from ltmm.registry import MODELS
 
-    step = dict(type=f'ltmm.{METHODS[args.method]}', **ncm)
+    step = METHODS[args.method] | given
+    strength = MODELS.get(step['type']).strength
+    if args.strength is not None and (strength is None or args.grid):
+        parser.error('--strength needs a method with a strength, and no --grid')
     search = None
     if args.strength is not None:
-        step[MODELS.get(step['type']).strength] = args.strength
+        step[strength] = args.strength
     else:
         grid = parse_grid(args.grid, parser) if args.grid else None
         search = dict(grid=grid, val_split=args.val_split, val_images=args.val_images, objective=args.objective)
@@ -79,6 +118,13 @@ def parse_grid(text: str, parser: ArgumentParser) -> tuple[float, float, int]:
         return float(first), float(last), at_least_one(num)
     except ValueError:
         parser.error(f'Expected --grid to be FIRST:LAST:HOW_MANY, but got {text}')
+
+
+def head_classes(text: str) -> str | int | list[int]:
+    """Parse ``many``, a number or several labels."""
+    if text == 'many':
+        return text
+    return [int(label) for label in text.split(',')] if ',' in text else int(text)
 
 
 def at_least_one(text: str) -> int:

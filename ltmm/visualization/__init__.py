@@ -1,5 +1,6 @@
 from .class_distribution_plot import plot_class_distribution
 from .cost_plot import plot_accuracy_against_cost
+from .coverage_plot import plot_coverage
 from .frequency_plot import plot_accuracy_against_frequency
 from .manifold_plot import plot_manifolds
 from .reliability_diagram import plot_reliability_diagram
@@ -8,6 +9,7 @@ __all__ = [
     'plot_accuracy_against_cost',
     'plot_accuracy_against_frequency',
     'plot_class_distribution',
+    'plot_coverage',
     'plot_manifolds',
     'plot_reliability_diagram',
 ]

@@ -1,6 +1,7 @@
 """Warn of a correction of the class prior for a model that has learned without it."""
 
 import logging
+from collections.abc import Iterable
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -12,7 +13,7 @@ from ltmm.models.losses.base import LogitLoss
 from ltmm.models.losses.objective import Objective
 from ltmm.models.post_process import PostProcess
 
-__all__ = ['warn_if_balanced']
+__all__ = ['balancing_parts', 'warn_if_balanced']
 
 
 def warn_if_balanced(step: PostProcess, model: nn.Module, cfg: Config) -> None:
@@ -25,11 +26,7 @@ def warn_if_balanced(step: PostProcess, model: nn.Module, cfg: Config) -> None:
     """
     if not step.corrects_prior:
         return
-    modules = [module for head in step.heads(model).values() for module in head.modules()]
-    balancing = [type(module).__name__ for module in modules if _balances_classes(module)]
-    sampler = (cfg.get('train_dataloader') or {}).get('sampler')
-    if sampler and sampler_balances_classes(sampler):
-        balancing.append(sampler['type'].removeprefix('ltmm.'))
+    balancing = balancing_parts(step.heads(model).values(), cfg)
     if balancing:
         name = type(step).__name__
         print_log(
@@ -38,6 +35,20 @@ def warn_if_balanced(step: PostProcess, model: nn.Module, cfg: Config) -> None:
             'current',
             logging.WARNING,
         )
+
+
+def balancing_parts(heads: Iterable[nn.Module], cfg: Config) -> list[str]:
+    """Names of the losses and of the sampler that have balanced the classes in training.
+
+    Args:
+        heads: Heads of the trained model.
+        cfg: Its config.
+    """
+    names = [type(module).__name__ for head in heads for module in head.modules() if _balances_classes(module)]
+    sampler = (cfg.get('train_dataloader') or {}).get('sampler')
+    if sampler and sampler_balances_classes(sampler):
+        names.append(sampler['type'].removeprefix('ltmm.'))
+    return names
 
 
 def _balances_classes(module: nn.Module) -> bool:

@@ -22,7 +22,7 @@ from ltmm.utils.checks import check
 from .post_processor import PostProcessor
 from .split_outputs import SplitOutputs, gathered_outputs, train_split, val_split
 
-__all__ = ['ClassifierPostProcessor', 'Evaluation']
+__all__ = ['ClassifierPostProcessor', 'Evaluation', 'shots_of']
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class ClassifierPostProcessor(PostProcessor):
         (head,) = self.heads.values()
         out = gathered_outputs(self.model, self.cfg, self.cfg.test_dataloader.dataset, self.distribution)
         corrected = self.step(out.logits, out.features, head)
-        options = out.label, self.distribution, _shots(self.cfg, self.distribution), uses_sigmoid(head)
+        options = out.label, self.distribution, shots_of(self.cfg, self.distribution), uses_sigmoid(head)
         return Evaluation.of(out.logits, *options), Evaluation.of(corrected, *options)
 
     def summary(self, before: Evaluation, after: Evaluation) -> str:
@@ -81,7 +81,7 @@ class ClassifierPostProcessor(PostProcessor):
         )
 
 
-def _shots(cfg: Config, distribution: ClassDistribution) -> Shots:
+def shots_of(cfg: Config, distribution: ClassDistribution) -> Shots:
     """Many, medium and few as the config's LongTailMetric defines them."""
     evaluators = cfg.get('test_evaluator') or []
     for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:

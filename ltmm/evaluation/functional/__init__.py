@@ -5,4 +5,5 @@ from .calibration import *
 from .class_scores import *
 from .manifolds import *
 from .open_set import *
+from .set_coverage import *
 from .shots import *

@@ -5,6 +5,7 @@ from .expert_metric import ExpertMetric
 from .long_tail_metric import LongTailMetric
 from .multi_label_metric import MultiLabelMetric
 from .open_set_metric import OpenSetMetric
+from .set_coverage_metric import SetCoverageMetric
 
 if mmdet_is_usable():
     from .lvis_metric import LVISMetric
