@@ -40,6 +40,11 @@ def test_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
         (('--method', 'tau_norm', '--strength', '-1'), 'Expected `tau` to be >= 0, but got -1.0'),
         (('--method', 'ncm', '--strength', '1'), '--strength needs a method with a strength, and no --grid'),
         (('--method', 'tau_norm', '--transform', 'un'), '--transform belongs to --method ncm'),
+        (('--method', 'iwts', '--class-share', '1'), '--class-share belongs to --method conformal'),
+        (('--method', 'iwts'), 'more than 100 training images, but there is none. Give `head_classes`'),
+        (('--method', 'conformal', '--alpha', '0'), 'Expected `alpha` to be in (0, 1), but got 0.0'),
+        (('--method', 'gla'), '--method gla needs --zero-shot VAL TEST'),
+        (('--method', 'gla', '--zero-shot', 'no.npy', 'no.npy'), 'no.npy is no readable .npy or .npz file of logits'),
         (('--method', 'tau_norm', '--grid', '0:2'), 'Expected --grid to be FIRST:LAST:HOW_MANY, but got 0:2'),
         (('--method', 'tau_norm', '--grid', '0:1:0'), 'Expected --grid to be FIRST:LAST:HOW_MANY, but got 0:1:0'),
         (('--method', 'tau_norm', '--val-images', '0'), "argument --val-images: invalid at_least_one value: '0'"),
@@ -50,6 +55,23 @@ def test_wrong_options_are_refused_in_one_line(trained, args, message):
     run = run_tool('tools/post_process.py', *trained, *args)
     assert run.returncode != 0 and 'Traceback' not in run.stderr
     assert message in run.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ('method', 'args', 'settings'),
+    [
+        ('conformal', ('--alpha', '.2', '--class-share', '.5'), dict(alpha=0.2, class_share=0.5, score='prevalence')),
+        ('irovats', (), dict(per_class=True, after_temperature=True)),
+        ('iwts', ('--head-classes', '0,2'), dict(head_classes=[0, 2])),
+    ],
+)
+@pytest.mark.slow
+def test_options_reach_the_correction(trained, tmp_path, method, args, settings):
+    args = ('--method', method, *args, '--out', tmp_path, '--work-dir', tmp_path / 'work')
+    run = run_tool('tools/post_process.py', *trained, *args)
+    assert run.returncode == 0, run.stderr[-2000:]
+    meta = torch.load(tmp_path / f'epoch_1_{method}.pth', weights_only=True)['meta']['post_process']
+    assert meta.items() >= settings.items()
 
 
 def test_extracted_features_train_a_classifier(trained, tmp_path):

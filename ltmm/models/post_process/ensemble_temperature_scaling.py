@@ -57,17 +57,17 @@ class EnsembleTemperatureScaling(ScoreCalibration):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer('temperature', torch.zeros(0))
-        self.register_buffer('weight', torch.zeros(0))
+        self.register_buffer('temperature', torch.zeros(0, dtype=torch.float64))
+        self.register_buffer('weight', torch.zeros(0, dtype=torch.float64))
 
     def fit_scores(self, cls_score: Tensor, label: Tensor) -> None:
         self.temperature = cls_score.new_tensor([fit_temperature(cls_score, label, loss='mse')])
-        self.weight = fit_mixture(self._parts(cls_score), label).to(cls_score)
+        self.weight = fit_mixture(self._parts(cls_score), label)
 
     def calibrate(self, cls_score: Tensor) -> Tensor:
-        return torch.einsum('p,pnc->nc', self.weight.to(cls_score), self._parts(cls_score))
+        return torch.einsum('p,pnc->nc', self.weight, self._parts(cls_score))
 
     def _parts(self, cls_score: Tensor) -> Tensor:
         plain = cls_score.softmax(1)
         uniform = torch.full_like(plain, 1 / plain.size(1))
-        return torch.stack([(cls_score / self.temperature.to(cls_score)).softmax(1), plain, uniform])  # (3, N, C)
+        return torch.stack([(cls_score / self.temperature).softmax(1), plain, uniform])  # (3, N, C)

@@ -26,7 +26,7 @@ def bin_frequencies(probability: Tensor, label: Tensor, num_bins: int) -> Tensor
     index = _bins(probability, num_bins)  # (N, C), into C B
     count = index.flatten().bincount(minlength=num_classes * num_bins)
     hits = index.gather(1, label[:, None]).flatten().bincount(minlength=num_classes * num_bins)
-    center = (torch.arange(num_bins, device=count.device) + 0.5).repeat(num_classes) / num_bins
+    center = (torch.arange(num_bins, dtype=torch.float64, device=count.device) + 0.5).repeat(num_classes) / num_bins
     return torch.where(count > 0, hits / count.clamp(min=1), center).view(num_classes, num_bins)
 
 
@@ -55,10 +55,10 @@ class HistogramBinning(ScoreCalibration):
         super().__init__()
         check(num_bins=(num_bins, 'int >= 1'))
         self.num_bins = num_bins
-        self.register_buffer('frequency', torch.zeros(0))  # (C, B)
+        self.register_buffer('frequency', torch.zeros(0, dtype=torch.float64))  # (C, B)
 
     def fit_scores(self, cls_score: Tensor, label: Tensor) -> None:
-        self.frequency = bin_frequencies(cls_score.float().softmax(1), label, self.num_bins)
+        self.frequency = bin_frequencies(cls_score.softmax(1), label, self.num_bins)
 
     def calibrate(self, cls_score: Tensor) -> Tensor:
         return self.frequency.flatten()[_bins(cls_score.softmax(1), self.num_bins)]

@@ -90,8 +90,9 @@ class ImportanceWeightedTemperatureScaling(UsesClassDistribution, TemperatureSca
 
     .. math:: T = \arg\min_T \frac1N \sum_i w_i\,(-\log \mathrm{softmax}(z_i / T)_{y_i})
 
-    See :func:`importance_weights`. The validation data have to have the class mix of the training data. On balanced
-    ones, such as the images that ``ltmm.LongTailed`` drops, plain ``ltmm.TemperatureScaling`` is already right.
+    See :func:`importance_weights`. The validation data have to have the class mix of the training data, such as
+    those of ``ltmm.Holdout`` with a share. On balanced ones, such as the images that ``ltmm.LongTailed`` drops, plain
+    ``ltmm.TemperatureScaling`` is already right.
 
     The densities are computed in log space. A standard deviation of 0 (a dead ReLU, a class with one image) is replaced
     by a small one, see ``eps``. Validation images of a class without training images have weight 1; a class without

@@ -54,9 +54,9 @@ def interpolate(p: Tensor, knots: Tensor) -> Tensor:
 class IsotonicCalibration(ScoreCalibration):
     """Maps probabilities to the frequencies of the validation split by an increasing function.
 
-    One function for all classes (IRM) changes no prediction but for rounding. One per class (IROvA) may, and knows
-    little of a class with few validation images; the probability of a class without any becomes 0. The split should
-    have the class mix of the test set. Needs scipy to be fitted.
+    One function for all classes (IRM) changes no prediction. One per class (IROvA) may, and knows little of a class
+    with few validation images; the probability of a class without any becomes 0, which costs likelihood. The split
+    should have the class mix of the test set. Needs scipy to be fitted.
 
     References:
         [0] Zadrozny and Elkan, Transforming Classifier Scores into Accurate Multiclass Probability Estimates, KDD 2002.
@@ -72,8 +72,8 @@ class IsotonicCalibration(ScoreCalibration):
     def __init__(self, per_class: bool = False, after_temperature: bool = False) -> None:
         super().__init__()
         self.per_class, self.after_temperature = per_class, after_temperature
-        self.register_buffer('temperature', torch.zeros(0))
-        self.register_buffer('knots', torch.zeros(0))  # (2, 1 or C, K)
+        self.register_buffer('temperature', torch.zeros(0, dtype=torch.float64))
+        self.register_buffer('knots', torch.zeros(0, dtype=torch.float64))  # (2, 1 or C, K)
 
     def fit_scores(self, cls_score: Tensor, label: Tensor) -> None:
         temperature = fit_temperature(cls_score, label, loss='mse') if self.after_temperature else 1.0
@@ -82,12 +82,12 @@ class IsotonicCalibration(ScoreCalibration):
         hit = self._rows(F.one_hot(label, cls_score.size(1))).numpy()
         knots = [isotonic_knots(*row) for row in zip(p, hit)]
         num = max(2, *(row.shape[1] for row in knots))
-        padded = np.stack([np.pad(row, ((0, 0), (0, num - row.shape[1])), mode='edge') for row in knots], axis=1)
-        self.knots = torch.from_numpy(padded).to(cls_score)
+        padded = np.stack([np.pad(row, ((0, 0), (0, num - row.shape[1])), mode='edge') for row in knots])
+        self.knots = torch.from_numpy(padded).transpose(0, 1).contiguous()
 
     def calibrate(self, cls_score: Tensor) -> Tensor:
-        p = (cls_score / self.temperature.to(cls_score)).softmax(1)
-        mapped = interpolate(self._rows(p), self.knots.to(p))
+        p = (cls_score / self.temperature).softmax(1)
+        mapped = interpolate(self._rows(p), self.knots)
         if self.per_class:
             return mapped.T
         return mapped.view_as(p) + SLOPE * p

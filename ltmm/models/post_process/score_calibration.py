@@ -19,8 +19,8 @@ class ScoreCalibration(PostProcess):
     """Base class of the calibrations that map probabilities to probabilities.
 
     The corrected logits are the logarithms of the new probabilities. The softmax of the head gives these back, divided
-    by their sum if that is not 1. A subclass defines :meth:`fit_scores`, which fills its buffers, empty until then, and
-    :meth:`calibrate`.
+    by their sum if that is not 1. They are float64, in which nearly equal scores keep their order. A subclass defines
+    :meth:`fit_scores`, which fills its buffers, empty until then, and :meth:`calibrate`.
     """
 
     needs_fit = True
@@ -30,7 +30,7 @@ class ScoreCalibration(PostProcess):
         """Fit to validation data.
 
         Args:
-            cls_score: Logits, (N, C).
+            cls_score: Logits, float64, (N, C).
             label: Class indices, (N,).
         """
         raise NotImplementedError(f'{type(self).__name__} must define fit_scores(cls_score, label).')
@@ -41,7 +41,7 @@ class ScoreCalibration(PostProcess):
 
     def fit(self, train: Any, val: Any) -> None:
         """Fit to the validation split."""
-        self.fit_scores(val.logits, val.label)
+        self.fit_scores(val.logits.double(), val.label)
 
     def forward(self, cls_score: Tensor, features: Tensor, head: nn.Module) -> Tensor:
         if any(buffer.numel() == 0 for buffer in self.buffers()):
@@ -49,7 +49,7 @@ class ScoreCalibration(PostProcess):
                 f'{type(self).__name__} is not fitted. Load a checkpoint written by tools/post_process.py.'
             )
         with torch.autocast(cls_score.device.type, enabled=False):
-            return self.calibrate(cls_score.float()).clamp(min=LOWEST).log()
+            return self.calibrate(cls_score.double()).clamp(min=LOWEST).log()
 
     def check(self, head: nn.Module) -> None:
         if uses_sigmoid(head):

@@ -25,6 +25,12 @@ def test_split():
     assert np.bincount(LABELS[val], minlength=4).tolist() == [5, 4, 1, 0]
 
 
+def test_share_keeps_the_class_mix():
+    train, val = split_holdout(LABELS, per_class=0.2, seed=0)
+    assert sorted([*train, *val]) == list(range(len(LABELS)))
+    assert np.bincount(LABELS[val], minlength=4).tolist() == [8, 2, 0, 0]
+
+
 def test_seed():
     first, again, other = (split_holdout(LABELS, 5, seed)[1].tolist() for seed in (0, 0, 1))
     assert first == again != other

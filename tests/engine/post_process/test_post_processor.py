@@ -1,5 +1,6 @@
 """Fit, evaluate and write corrections of a model trained with cross entropy on long-tailed toy images."""
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
@@ -11,7 +12,10 @@ from toy_multi_label import toy_comic_config
 from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
 from ltmm.engine.post_process import SplitOutputs, build_post_processor, post_process
+from ltmm.engine.post_process.classifier_post_processor import shots_of
+from ltmm.engine.post_process.split_outputs import gathered_outputs
 from ltmm.evaluation import PerClassReport
+from ltmm.utils.predictions import read_predictions
 
 HEADS = dict(
     ours=dict(loss=dict(type='CrossEntropyLoss')),
@@ -57,7 +61,10 @@ STEPS = [
     dict(type='ltmm.TauNorm', tau=0.7),
     dict(type='ltmm.TemperatureScaling', temperature=2.0),
     dict(type='ltmm.NearestClassMean'),
+    dict(type='ltmm.IsotonicCalibration', per_class=True),
+    dict(type='ltmm.ImportanceWeightedTemperatureScaling', head_classes=1),
 ]
+OTHER_HEAD = ('ltmm.NearestClassMean', 'ltmm.IsotonicCalibration')
 
 
 @pytest.mark.parametrize('head', ['ours', 'mmpretrain'])
@@ -69,7 +76,7 @@ def test_written_model_has_the_figures_of_evaluate(trained, tmp_path, head, step
         processor.fit()
     before, after = processor.evaluate()
     files = processor.write(tmp_path, 'new')
-    if step['type'] == 'ltmm.NearestClassMean':
+    if step['type'] in OTHER_HEAD:
         assert files == [tmp_path / 'new.pth', tmp_path / 'new.py']
         cfg = Config.fromfile(files[1])
     else:
@@ -78,6 +85,56 @@ def test_written_model_has_the_figures_of_evaluate(trained, tmp_path, head, step
         figures = figures_of_test(cfg if name == 'after' else trained(head)[0], path, tmp_path / name)
         assert figures['long_tail/balanced_accuracy'] == pytest.approx(report.figures()['balanced_accuracy'])
         assert figures['long_tail/few'] == pytest.approx(report.figures()['few'])
+
+
+@pytest.mark.parametrize('head', ['mmpretrain', 'cosine'])
+def test_conformal_sets(trained, tmp_path, head):
+    cfg, checkpoint = trained(head)
+    step = dict(type='ltmm.ConformalSets', alpha=0.3, class_share=0.5)
+    processor = build_post_processor(cfg, checkpoint, step)
+    processor.fit(val_images=12)
+    before, after = processor.evaluate()
+    assert [line.split()[0] for line in processor.summary(before, after).splitlines()[1:]] == ['softmax', 'prevalence']
+    files = processor.write(tmp_path, 'new')
+    assert files == [tmp_path / f'new{suffix}' for suffix in ('.pth', '.py', '_coverage.png')] and files[2].exists()
+    written = Config.fromfile(files[1])
+    written.test_evaluator = [written.test_evaluator, dict(type='ltmm.SetCoverageMetric', thresholds=(20, 10))]
+    figures = figures_of_test(written, files[0], tmp_path / 'test')
+    expected = after.figures(shots_of(cfg, processor.distribution))
+    for name, value in expected.items():
+        value = value if name.startswith('size') else 100 * value
+        assert figures[f'coverage/{name}'] == pytest.approx(value, nan_ok=True)
+    assert 1 < expected['size'] < 3
+    before = figures_of_test(cfg, checkpoint, tmp_path / 'before')
+    assert figures['long_tail/balanced_accuracy'] == before['long_tail/balanced_accuracy']  # the same predictions
+    with pytest.raises(ValueError, match='a config without CorrectedHead'):
+        build_post_processor(written, str(files[0]), STEPS[2])
+
+
+@pytest.mark.parametrize('loss', ['CrossEntropyLoss', 'ltmm.BalancedSoftmaxLoss'])
+def test_gla(trained, tmp_path, loss):
+    cfg, checkpoint = trained('ours')
+    cfg = Config(cfg.to_dict())
+    cfg.model.head.loss = dict(type=loss)
+    step = dict(
+        type='ltmm.GeneralizedLogitAdjustment', zero_shot={s: str(tmp_path / f'{s}.npy') for s in ('val', 'test')}
+    )
+    processor = build_post_processor(cfg, checkpoint, step)
+    for split, label in (
+        ('val', processor.val_split(None, 20).label),
+        ('test', gathered_outputs(processor.model, cfg, cfg.test_dataloader.dataset, processor.distribution).label),
+    ):
+        noise = torch.randn(len(label), 3, generator=torch.Generator().manual_seed(0))
+        np.save(tmp_path / f'{split}.npy', (2 * torch.eye(3)[label] + noise).numpy())
+    processor.fit()
+    assert processor.step.subtracts_prior == (loss == 'CrossEntropyLoss')
+    fine_tuned, zero_shot, joined = processor.evaluate()
+    assert zero_shot.report.figures()['top1'] < 100
+    assert 'GLA' in processor.summary(fine_tuned, zero_shot, joined)
+    (path,) = processor.write(tmp_path, 'gla')
+    samples = read_predictions(path)
+    hits = [sample['pred_score'].argmax() == sample['gt_label'][0] for sample in samples]
+    assert 100 * np.mean(hits) == pytest.approx(joined.report.figures()['top1'])
 
 
 def test_written_checkpoint_loads_with_weights_only_and_carries_its_prior(trained, tmp_path):
