@@ -37,14 +37,30 @@ def estimate_prior(logits: Tensor, label: Tensor) -> Tensor:
         logits: Calibrated logits z, of samples that the model has not seen, (N, C).
         label: Class indices, (N,).
     """
+    return prior_and_temperature(logits, label, 1.0)[0]
+
+
+def prior_and_temperature(logits: Tensor, label: Tensor, temperature: float | None = None) -> tuple[Tensor, float]:
+    """Return the prior, see :func:`estimate_prior`, and the temperature, which is estimated with it unless given.
+
+    Args:
+        logits: Logits, divided by the temperature here, (N, C).
+        label: Class indices, (N,).
+        temperature: The temperature. Default: the best together with the prior; convex in its inverse.
+    """
     count = label.bincount(minlength=logits.size(1))
     present = count > 0
-    z = logits.double()[:, present] + count[present].double().log()
+    z, log_mix = logits.double()[:, present], count[present].double().log()
     y = (present.cumsum(0) - 1)[label]
+
+    def nll(x: Tensor) -> Tensor:
+        scale = x[0].exp() if temperature is None else 1 / temperature
+        return F.cross_entropy(scale * z - x[1:] + log_mix, y)
+
+    found = minimize(nll, torch.zeros(1 + z.size(1)))
     log_q = torch.zeros(logits.size(1), dtype=torch.float64)
-    found = minimize(lambda x: F.cross_entropy(z - x, y), torch.zeros(z.size(1)))
-    log_q[present] = found - found.mean()
-    return log_q.softmax(0)
+    log_q[present] = found[1:] - found[1:].mean()
+    return log_q.softmax(0), float((-found[0]).exp()) if temperature is None else temperature
 
 
 def generalized_logit_adjustment(
@@ -68,8 +84,9 @@ class GeneralizedLogitAdjustment(UsesClassDistribution, PostProcess):
     .. math:: z = z^{ft} / T_{ft} - \log p + z^{zs} / T_{zs} - \log q
 
     p is the training prior, q that of the pre-training of the zero-shot model, such as CLIP, see
-    :func:`estimate_prior`. Both temperatures minimize the negative log-likelihood of the validation split. A model
-    whose loss or sampler has balanced the classes has :math:`\log p` in its logits already, so it is not subtracted.
+    :func:`estimate_prior`. Each temperature minimizes the negative log-likelihood of the validation split for a model
+    freed of its prior. A model whose loss or sampler has balanced the classes has :math:`\log p` in its logits
+    already, so it is not subtracted.
 
     The zero-shot model comes as files of logits, which no checkpoint can hold: the result are the predictions for the
     test set, see :func:`read_logits` for both.
@@ -128,8 +145,7 @@ class GeneralizedLogitAdjustment(UsesClassDistribution, PostProcess):
         mix = label.bincount(minlength=num_classes).double()
         log_mix = torch.where(mix > 0, mix, 1.0).log()
         self.temperature = fit_temperature(val.logits, label, offset=log_mix - self.log_train_prior())
-        self.zero_shot_temperature = fit_temperature(zero_shot, label)
-        self.zero_shot_prior = estimate_prior(zero_shot / self.zero_shot_temperature, label)
+        self.zero_shot_prior, self.zero_shot_temperature = prior_and_temperature(zero_shot, label)
 
     def combine(self, fine_tuned: Tensor, zero_shot: Tensor) -> Tensor:
         """Logits of both models, (N, C) each, joined, (N, C)."""
