@@ -32,11 +32,14 @@ METHODS = dict(
     tde=dict(type='ltmm.TotalDirectEffect'),
     temperature=dict(type='ltmm.TemperatureScaling'),
 )
-OPTIONS = dict(  # that belong to one method
-    ncm=('transform', 'similarity'),
-    conformal=('alpha', 'score', 'class_share'),
-    iwts=('head_classes',),
-    gla=('zero_shot',),
+OPTIONS = dict(  # with the methods they belong to
+    transform=('ncm',),
+    similarity=('ncm',),
+    alpha=('conformal', 'iwts'),
+    score=('conformal',),
+    class_share=('conformal',),
+    head_classes=('iwts',),
+    zero_shot=('gla',),
 )
 
 
@@ -63,7 +66,11 @@ def main() -> None:
     )
     parser.add_argument('--transform', choices=['un', 'l2n', 'cl2n'], help='feature transform of ncm (cl2n)')
     parser.add_argument('--similarity', choices=['l2', 'dot'], help='similarity of ncm (l2)')
-    parser.add_argument('--alpha', type=float, help='share of errors of conformal (0.1)')
+    parser.add_argument(
+        '--alpha',
+        type=float,
+        help='share of errors of conformal (0.1); of its own statistics in a rare class of iwts (0.998)',
+    )
     parser.add_argument('--score', choices=['prevalence', 'softmax'], help='score of conformal (prevalence)')
     parser.add_argument(
         '--class-share', type=float, help='of conformal: 0 (default) one threshold, 1 one per class, or between'
@@ -82,10 +89,10 @@ def main() -> None:
     parser.add_argument('--class-counts', help='.json or .npy file, if the checkpoint holds no class distribution')
     parser.add_argument('--out', type=Path, help='output folder; default: folder of the checkpoint')
     args = parser.parse_args()
-    given = {key: value for key in sum(OPTIONS.values(), ()) if (value := getattr(args, key)) is not None}
-    for method, names in OPTIONS.items():
-        if method != args.method and (foreign := [name for name in names if name in given]):
-            parser.error(f'--{" --".join(foreign).replace("_", "-")} belongs to --method {method}')
+    given = {key: value for key in OPTIONS if (value := getattr(args, key)) is not None}
+    for key in given:
+        if args.method not in OPTIONS[key]:
+            parser.error(f'--{key.replace("_", "-")} belongs to --method {" or ".join(OPTIONS[key])}')
     if args.method == 'gla':
         if 'zero_shot' not in given:
             parser.error('--method gla needs --zero-shot VAL TEST')
