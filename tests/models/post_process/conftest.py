@@ -45,7 +45,7 @@ def make_split(head):
         generator = torch.Generator().manual_seed(seed)
         label = torch.repeat_interleave(torch.arange(4), torch.tensor(counts))
         features = torch.randn(len(label), 6, generator=generator) + label[:, None] / 2
-        logits = 3 * torch.randn(len(label), 4, generator=generator)
+        logits = 2 * torch.randn(len(label), 4, generator=generator)
         logits[torch.arange(len(label)), label] += 2
         return Split(features, logits, label, head)
 

@@ -1,7 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.distributions import Normal
+from toy_ranks import on_ranks
 
+from ltmm.engine.post_process import SplitOutputs
+from ltmm.engine.runner.model_outputs import ModelOutputs
 from ltmm.models.heads import LongTailClsHead
 from ltmm.models.post_process import ImportanceWeightedTemperatureScaling as IWTS
 from ltmm.models.post_process import fit_temperature
@@ -92,3 +97,17 @@ def test_sigmoids_are_refused():
     head = LongTailClsHead(4, 6, loss=dict(type='ltmm.SigmoidFocalLoss', gamma=2))
     with pytest.raises(TypeError, match='uses sigmoids'):
         IWTS().check(head)
+
+
+def test_two_ranks_fit_the_temperature_of_one_process(train, val, tmp_path):
+    one = IWTS(alpha=0.6, class_counts=COUNTS)
+    one.fit(train, val)
+
+    def fit(rank):
+        own = ModelOutputs(train.features[rank::2], None, train.label[rank::2])
+        step = IWTS(alpha=0.6, class_counts=COUNTS)
+        step.fit(SplitOutputs(lambda _: own, SimpleNamespace(num_classes=4)), val)
+        return step.temperature
+
+    assert on_ranks(fit, tmp_path) == pytest.approx([one.temperature] * 2, rel=1e-9)
+    assert one.temperature != pytest.approx(fit_temperature(val.logits, val.label), rel=1e-3)
