@@ -19,8 +19,7 @@ STAGED = [
     for path in sorted((ROOT / 'configs').glob('*/*.py'))
     if path.parent.name not in ('_base_', 'foda_lt', 'lvis') and 'stages' in Config.fromfile(path)
 ]
-
-
+SAMPLERS = dict(balms='ltmm.MetaSampler', gml='DefaultSampler', los='DefaultSampler', weight='DefaultSampler')
 LIVT = [path for path in STAGED if path.stem.startswith('livt')]
 
 
@@ -51,7 +50,7 @@ def test_last_stage_starts_from_the_one_before(path, tmp_path):
         for old, new in hook.get('rename', {}).items():
             loaded = {new + name.removeprefix(old) for name in names if name.startswith(old + '.')}
             assert loaded and loaded <= own
-    sampler = 'DefaultSampler' if path.stem.startswith('gml') else 'ltmm.ClassAwareSampler'
+    sampler = SAMPLERS.get(path.stem.split('_')[0], 'ltmm.ClassAwareSampler')
     assert last.cfg.train_dataloader.sampler.type == sampler
     assert not all(name.startswith(tuple(frozen)) for name in own)  # something is left to train
 

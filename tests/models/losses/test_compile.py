@@ -23,6 +23,7 @@ CLASSIFICATION = [
     dict(type='ASLSingleLabelLoss'),
     dict(type='BalancedBCELoss', smoothing=0.1),
     dict(type='BalancedSoftmaxLoss'),
+    dict(type='BayiasLoss'),
     dict(type='CDTLoss', gamma=0.3),
     dict(type='ClassBalancedBCELoss'),
     dict(type='ClassBalancedLoss', loss_type='focal', beta=0.99, gamma=0.5),

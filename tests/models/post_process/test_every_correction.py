@@ -32,7 +32,7 @@ WRITTEN = [  # with the classifiers that can hold the correction
     (CORRECTIONS[1], 'Linear'),
     (CORRECTIONS[2], 'Linear without bias'),
     (CORRECTIONS[2], 'Linear'),
-    (CORRECTIONS[5], 'Linear'),
+    (CORRECTIONS[6], 'Linear'),
 ]
 INVALID = {
     'ltmm.LogitAdjustment': [dict(tau=-0.1), dict(tau=float('nan')), dict(eps=-1), dict(eps=float('inf'))],
