@@ -8,3 +8,4 @@ model = dict(
     )
 )
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'head.fc.bias': dict(decay_mult=0.0)}))
+test_evaluator = [_base_.val_evaluator]  # no calibration error: one sigmoid per class
