@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset, DefaultSampler
-from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -23,7 +22,7 @@ from ltmm.utils.errors import InputError
 from ltmm.utils.loaders import loader_like
 from ltmm.utils.wrappers import unwrap_model
 
-from .progress_hook import epoch_length
+from .progress_hook import BeforeEpochHook
 from .train_features_hook import unchanged_random_state
 
 __all__ = ['AtStrengths', 'CurriculumHook', 'draw_trials']
@@ -92,7 +91,7 @@ class AtStrengths(Dataset):
 
 
 @HOOKS.register_module()
-class CurriculumHook(Hook):
+class CurriculumHook(BeforeEpochHook):
     r"""Before every epoch, augments the classes more that the model knows, and the others less.
 
     For each strength s up to the level L of a class, :math:`10 (s + 1)` of its training images are drawn and augmented
@@ -144,17 +143,8 @@ class CurriculumHook(Hook):
         for augment in self.augments:
             augment.levels = self._shared
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            self._update(runner, runner.epoch)
-
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
-            epoch, iter_of_epoch = divmod(runner.iter, epoch_length(runner))
-            if iter_of_epoch == 0:
-                self._update(runner, epoch)
-
-    def _update(self, runner: Runner, epoch: int) -> None:
+    def before_every_epoch(self, runner: Runner, epoch: int) -> None:
+        """Change the levels."""
         levels = unwrap_model(runner.model).curriculum
         rng = np.random.default_rng((runner.seed, epoch))
         samples, classes, strengths = draw_trials(self._members, self._shared.numpy(), self.num_images, rng)

@@ -1,14 +1,18 @@
 """MaxNorm: bound the norm of the weights of each class."""
 
+from typing import Any
+
 import torch
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor
 
 from ltmm.registry import HOOKS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 from ltmm.utils.wrappers import unwrap_model
+
+from .progress_hook import epoch_length
 
 __all__ = ['MaxNormHook', 'norm_between']
 
@@ -29,7 +33,8 @@ class MaxNormHook(Hook):
         \delta = \min_c \|W_c\| + 0.1 \, (\max_c \|W_c\| - \min_c \|W_c\|)
 
     The bound :math:`\delta` is of the weights with which the training starts, those of the first stage. A checkpoint
-    holds it. The bias is free.
+    holds it. The bias is free. A training that counts iterations has epochs of one pass over its data; there the
+    weights shrink after the last iteration too.
 
     References:
         [0] Alshammari et al., Long-Tailed Recognition via Weight Balancing, CVPR 2022, arXiv 2203.14197.
@@ -55,6 +60,18 @@ class MaxNormHook(Hook):
             runner.message_hub.update_info(KEY, bound)
         self.max_norm = runner.message_hub.get_info(KEY)
 
-    @torch.no_grad()
     def after_train_epoch(self, runner: Runner) -> None:
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            self._shrink()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            num_iters = runner.iter + 1
+            if num_iters % epoch_length(runner) == 0 or num_iters == runner.max_iters:
+                self._shrink()
+
+    @torch.no_grad()
+    def _shrink(self) -> None:
         self.weight.renorm_(p=2, dim=0, maxnorm=self.max_norm)

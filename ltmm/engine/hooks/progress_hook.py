@@ -13,7 +13,7 @@ from ltmm.models.state.progress import UsesLearningRate, UsesProgress
 from ltmm.registry import HOOKS
 from ltmm.utils.wrappers import unwrap_model
 
-__all__ = ['ProgressHook', 'epoch_length']
+__all__ = ['BeforeEpochHook', 'ProgressHook', 'epoch_length']
 
 
 @HOOKS.register_module()
@@ -53,6 +53,27 @@ class ProgressHook(Hook):
             max_epochs = math.ceil(runner.max_iters / epoch_length(runner))
         for module in self.modules:
             module.set_progress(epoch, max_epochs, runner.iter, runner.max_iters)
+
+
+class BeforeEpochHook(Hook):
+    """Base class of hooks that act before every epoch, also where the training counts iterations.
+
+    MMEngine calls its hooks for epochs only once there. An epoch is then :func:`epoch_length` iterations.
+    """
+
+    def before_every_epoch(self, runner: Runner, epoch: int) -> None:
+        """Act before an epoch, counted from 0."""
+        raise NotImplementedError(f'{type(self).__name__} must define before_every_epoch(runner, epoch).')
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            self.before_every_epoch(runner, runner.epoch)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            epoch, iter_of_epoch = divmod(runner.iter, epoch_length(runner))
+            if iter_of_epoch == 0:
+                self.before_every_epoch(runner, epoch)
 
 
 def largest_learning_rate(runner: Runner) -> float:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import all_gather
-from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -20,13 +19,13 @@ from ltmm.registry import HOOKS
 from ltmm.utils.errors import InputError
 from ltmm.utils.wrappers import unwrap_model
 
-from .progress_hook import epoch_length
+from .progress_hook import BeforeEpochHook
 
 __all__ = ['TrainFeaturesHook', 'train_features']
 
 
 @HOOKS.register_module()
-class TrainFeaturesHook(Hook):
+class TrainFeaturesHook(BeforeEpochHook):
     """Calls ``on_train_features`` of modules derived from :class:`UsesTrainFeatures`, before the epochs they choose.
 
     The training set is run with the transforms of the test set, or with its own for modules with
@@ -42,17 +41,12 @@ class TrainFeaturesHook(Hook):
         self.modules = [m for m in unwrap_model(runner.model).modules() if isinstance(m, UsesTrainFeatures)]
         self._loaders: dict[bool, DataLoader] = {}
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            self._run(runner, runner.epoch)
-
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        if self.modules and not isinstance(runner.train_loop, EpochBasedTrainLoop):
-            epoch, iter_of_epoch = divmod(runner.iter, epoch_length(runner))
-            if iter_of_epoch == 0:
-                self._run(runner, epoch)
+        if self.modules:
+            super().before_train_iter(runner, batch_idx, data_batch)
 
-    def _run(self, runner: Runner, epoch: int) -> None:
+    def before_every_epoch(self, runner: Runner, epoch: int) -> None:
+        """Compute the features that modules ask for."""
         asking = [module for module in self.modules if module.needs_train_features(epoch)]
         if not asking:
             return

@@ -39,6 +39,20 @@ def test_projects_after_every_epoch_and_resumes_with_the_first_bound(tmp_path):
     torch.testing.assert_close(resumed.model.state_dict(), runner.model.state_dict(), rtol=0, atol=0)
 
 
+def test_training_by_iterations(tmp_path):
+    """Projects after every pass over the data and after the last iteration, before the checkpoint is saved."""
+    cfg = config(tmp_path)
+    cfg.train_cfg = dict(by_epoch=False, max_iters=20, val_interval=20)  # of 8 per epoch
+    cfg.param_scheduler = None
+    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=4, max_keep_ckpts=-1)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    bound = runner.message_hub.get_info('max_norm') * (1 + 1e-6)
+    saved = {i: torch.load(tmp_path / f'iter_{i}.pth', weights_only=False)['state_dict'] for i in (4, 8, 12, 16, 20)}
+    bounded = [i for i, state in saved.items() if state['head.fc.weight'].norm(dim=1).max() <= bound]
+    assert bounded == [8, 16, 20]
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [(dict(position=1.5), r'`position` to be in \[0, 1\]'), (dict(parameter='head.f'), "has no parameter 'head.f'")],
