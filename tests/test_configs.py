@@ -438,3 +438,14 @@ def test_oltr_rates(config, rates):
     assert got['backbone.weight'] == pytest.approx(rates[0]) and got['neck.bias'] == pytest.approx(rates[0])
     assert {got[name] for name in got if name.startswith('head') and 'centroids' not in name} == {rates[1]}
     assert got.get('head.fc.centroids') == rates[2]
+
+
+@pytest.mark.parametrize(
+    ('folder', 'layer_decay'), [('imagenet_lt', 0.75), ('inaturalist2018', 0.65), ('places_lt', 0.65)]
+)
+def test_livt_optimizer(folder, layer_decay):
+    """Rates and drop path of the authors' runs at 224 px."""
+    cfg = read_config(ROOT / f'configs/{folder}/livt_vit-base-p16.py')
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == layer_decay
+    assert cfg.optim_wrapper.optimizer.betas == (0.9, 0.999)
+    assert cfg.model.backbone.drop_path_rate == 0.1
