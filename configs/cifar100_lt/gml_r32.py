@@ -1,6 +1,6 @@
 # GML: a new classifier on the frozen features of ce_r32, instance-balanced sampling. The paper's abstract gives this
-# recipe, the authors' code for it is not public: epochs and learning rate are ours. norm_eval=False lets the statistics
-# of the frozen batch normalization move.
+# recipe, the authors' code for it is not public: epochs and learning rate are ours. norm_eval=True keeps the features
+# of the first stage; False would let the statistics of batch normalization move.
 _base_ = './ce_r32.py'
 stages = [
     dict(type='ltmm.TrainStage', config='{{ fileDirname }}/ce_r32.py'),
