@@ -1,4 +1,4 @@
-# UniMix and Bayias loss.
+# UniMix and Bayias loss. Mixing runs to the end here; the authors stop it at an epoch `mix_stop`, set by `end`.
 _base_ = './ce_r32.py'
 custom_imports = dict(imports='ltmm.models.batch_augments', allow_failed_imports=False)
 model = dict(

@@ -55,7 +55,8 @@ class UniMix(PriorBatchAugment):
     Args:
         alpha: Of the Beta distribution; 0.5 to 0.8 in [1].
         tau: Exponent of the class counts: below 0, rare classes are drawn more often than their share of the batch.
-        **kwargs: ``start``, ``end`` and ``class_counts`` of :class:`PriorBatchAugment`.
+        **kwargs: ``start``, ``end`` and ``class_counts`` of :class:`PriorBatchAugment`; ``end`` is ``mix_stop`` in [1],
+            as a share of the epochs.
     """
 
     def __init__(self, *, alpha: float = 0.8, tau: float = -0.1, **kwargs: Any) -> None:
