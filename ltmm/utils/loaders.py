@@ -1,10 +1,19 @@
 """Data loaders beside that of the training."""
 
-from collections.abc import Sized
+import itertools
+from collections.abc import Iterator, Sized
+from typing import Any
 
 from torch.utils.data import DataLoader, Sampler
 
-__all__ = ['loader_like']
+__all__ = ['endless', 'loader_like']
+
+
+def endless(loader: DataLoader, epoch: int) -> Iterator[Any]:
+    """Repeat a loader within an epoch, in another order each time; a resumed epoch starts like the original."""
+    for repeat in itertools.count():
+        loader.sampler.set_epoch(epoch + 2**20 * repeat)
+        yield from loader
 
 
 def loader_like(loader: DataLoader, dataset: Sized, sampler: Sampler) -> DataLoader:

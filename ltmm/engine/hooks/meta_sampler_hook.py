@@ -1,7 +1,6 @@
 """Meta sampler of BALMS: learn how often to draw each class, by what it does to a balanced set."""
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,7 +9,6 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import Tensor
 from torch.func import functional_call
-from torch.utils.data import DataLoader
 
 from ltmm.datasets.samplers.meta_sampler import MetaSampler
 from ltmm.engine.runner.model_outputs import features_and_labels
@@ -21,6 +19,7 @@ from ltmm.models.state.class_rates import ClassRates, initial_rate_logits
 from ltmm.registry import HOOKS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputTypeError
+from ltmm.utils.loaders import endless
 from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['MetaSamplerHook', 'drawn_share', 'look_ahead', 'meta_loss']
@@ -158,7 +157,7 @@ class MetaSamplerHook(Hook):
         self._hand_out()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        self.meta_batches = _endless(self.loader, runner.epoch)
+        self.meta_batches = endless(self.loader, runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Learn the rates, before the iteration."""
@@ -186,10 +185,3 @@ def _features(runner: Runner, batch: Any) -> tuple[Tensor, Tensor]:
     with runner.optim_wrapper.optim_context(runner.model):
         stages = model.extract_feat(data['inputs'])
     return features_and_labels(model.head, stages, data['data_samples'])
-
-
-def _endless(loader: DataLoader, epoch: int) -> Iterator[Any]:
-    """Repeat a loader within an epoch, in another order each time; a resumed epoch starts like the original."""
-    for repeat in itertools.count():
-        loader.sampler.set_epoch(epoch + 2**20 * repeat)
-        yield from loader

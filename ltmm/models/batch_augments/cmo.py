@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ltmm.utils.errors import InputError, MissingInputError
+from ltmm.utils.loaders import endless
 
 from .base import BATCH_AUGMENTS, BatchAugment, mix_rows
 
@@ -32,13 +33,8 @@ class PartnerStream:
             epoch: Of the training, from 0.
         """
         if epoch != self.epoch:
-            self.loader.sampler.set_epoch(epoch)
-            self.epoch, self.batches = epoch, iter(self.loader)
-        batch = next(self.batches, None)
-        if batch is None:
-            self.batches = iter(self.loader)
-            batch = next(self.batches)
-        data = self.preprocessor(batch, False)
+            self.epoch, self.batches = epoch, endless(self.loader, epoch)
+        data = self.preprocessor(next(self.batches), False)
         score = torch.stack([sample.gt_score for sample in data['data_samples']])
         rows = torch.arange(size, device=score.device) % len(score)
         return data['inputs'][rows], score[rows]
