@@ -23,7 +23,7 @@ from ltmm.utils.loaders import loader_like
 from ltmm.utils.wrappers import unwrap_model
 
 from .progress_hook import BeforeEpochHook
-from .train_features_hook import unchanged_random_state
+from .train_features_hook import evaluation_mode, unchanged_random_state
 
 __all__ = ['AtStrengths', 'CurriculumHook', 'draw_trials']
 
@@ -166,13 +166,8 @@ class CurriculumHook(BeforeEpochHook):
 @torch.no_grad()
 def _predictions(model: torch.nn.Module, loader: Any) -> Tensor:
     """Predict the classes of all images in evaluation mode, (M,), on the CPU; restore the modes."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with evaluation_mode(model):
         predictions = [torch.cat([sample.pred_label for sample in model.val_step(batch)]) for batch in loader]
-    finally:
-        for module, mode in modes:
-            module.training = mode
     return torch.cat([torch.zeros(0, dtype=torch.int64), *(batch.cpu() for batch in predictions)])
 
 

@@ -81,13 +81,8 @@ def train_features(model: nn.Module, loader: DataLoader, with_logits: bool = Fal
         loader: Loads samples r, r + R, ... on rank r of R, the same number on every rank.
         with_logits: Return the logits too.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with evaluation_mode(model):
         batches = [_batch_outputs(model, batch, with_logits) for batch in loader]
-    finally:
-        for module, mode in modes:
-            module.training = mode
     outputs = {name: torch.cat([batch[name] for batch in batches])[: len(loader.dataset)] for name in batches[0]}
     return TrainFeatures(**{'logits': None, **outputs})
 
@@ -106,6 +101,18 @@ def _batch_outputs(model: nn.Module, batch: dict, with_logits: bool) -> dict[str
     if with_logits:
         outputs['logits'] = model.head(feats).float()  # (B, C)
     return {name: torch.stack(all_gather(value), dim=1).flatten(0, 1).cpu() for name, value in outputs.items()}
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Set a model to evaluation mode, and restore the modes of all its modules afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 @contextmanager
