@@ -49,7 +49,6 @@ class MetaSampler(LongTailSampler):
         dataset, length, seed, round_up: See :class:`LongTailSampler`. Every sample has one label.
 
     Attributes:
-        rate: Rate of each class, (C,), which the hook sets and changes.
         draws: Draws of this rank that the hook has not yet taken, see :func:`gumbel_draw`.
     """
 
@@ -60,7 +59,18 @@ class MetaSampler(LongTailSampler):
         if (np.diff(self.table.offsets) != 1).any():
             raise InputError('MetaSampler: expected one label per sample, but the dataset is multi-label.')
         self.draws: deque[tuple[int, float, np.ndarray]] = deque()
-        self.rate: np.ndarray | None = None
+        self._rate: np.ndarray | None = None
+
+    @property
+    def rate(self) -> np.ndarray:
+        """Rate of each class, (C,), which the hook sets and changes."""
+        if self._rate is None:
+            raise InputError("MetaSampler needs custom_hooks=[..., dict(type='ltmm.MetaSamplerHook')].")
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: np.ndarray) -> None:
+        self._rate = rate
 
     def take_draws(self, num: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Remove the ``num`` oldest draws of this rank.
@@ -81,8 +91,6 @@ class MetaSampler(LongTailSampler):
         return share / share.sum()
 
     def __iter__(self) -> Iterator[int]:
-        if self.rate is None:
-            raise InputError("MetaSampler needs custom_hooks=[..., dict(type='ltmm.MetaSamplerHook')].")
         self.draws.clear()
         for slot in range(self.rank, self.total_size, self.world_size):
             draw = gumbel_draw(self.rate, self.table.labels, self.noise(slot))

@@ -81,6 +81,7 @@ def test_multi_label_data(build, labels):
         build(labels=labels, num_classes=2, type='ltmm.MetaSampler')
 
 
-def test_needs_the_hook(build):
+@pytest.mark.parametrize('use', [lambda sampler: next(iter(sampler)), lambda sampler: sampler.sample_probability()])
+def test_needs_the_hook(build, use):
     with pytest.raises(ValueError, match="type='ltmm.MetaSamplerHook'"):
-        next(iter(build([3, 2], type='ltmm.MetaSampler')))
+        use(build([3, 2], type='ltmm.MetaSampler'))
