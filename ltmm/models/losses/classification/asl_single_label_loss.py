@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
 from ..base import ClassificationLoss
-from ..functional import power
+from ..functional import power, smooth_labels
 
 __all__ = ['ASLSingleLabelLoss', 'asl_single_label_loss']
 
@@ -26,9 +25,7 @@ def asl_single_label_loss(
     log_prob = cls_score.log_softmax(1)  # (N, C)
     prob, index = log_prob.exp(), label.unsqueeze(1)
     focus = power(prob, gamma_neg).scatter(1, index, power(1 - prob.gather(1, index), gamma_pos))
-    target = torch.full_like(prob, smoothing / prob.size(1))
-    target.scatter_(1, index, 1 - smoothing + smoothing / prob.size(1))
-    return -(target * focus * log_prob).sum(1)
+    return -(smooth_labels(label, smoothing, like=prob) * focus * log_prob).sum(1)
 
 
 @MODELS.register_module()
