@@ -112,9 +112,9 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
         views = inputs.num_views if self.cls_views is None else self.cls_views
         if views > inputs.num_views:
             raise InputError(f'{type(self).__name__}: expected cls_views={views} views, but got {inputs.num_views}.')
-        label = inputs.label if views == 1 else inputs.label.repeat(views, *[1] * (inputs.label.dim() - 1))
+        label = inputs.per_view(inputs.label, views)
         cls_score = inputs.cls_score[: len(label)]
-        weight = {} if inputs.weight is None else dict(weight=inputs.weight.repeat(views))
+        weight = {} if inputs.weight is None else dict(weight=inputs.per_view(inputs.weight, views))
         return self.loss_module(cls_score, label, avg_factor=len(cls_score), **weight)
 
     def _logits(self, feats: tuple[Tensor, ...]) -> Tensor:

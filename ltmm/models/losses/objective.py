@@ -57,6 +57,10 @@ class LossInputs:
         )
         return rows // max(len(self.label), 1)
 
+    def per_view(self, rows: Tensor, num_views: int | None = None) -> Tensor:
+        """Repeat rows of images, (N, ...), such as labels, for the first ``num_views`` views, by default all V."""
+        return rows.repeat(self.num_views if num_views is None else num_views, *[1] * (rows.dim() - 1))
+
     def at_least_float32(self) -> 'LossInputs':
         """Cast all float16 and bfloat16 tensors to float32."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -128,7 +128,7 @@ class CCSAMLoss(_AroundLoss):
         self.register_derived('class_radius', (distribution.instance_counts - 1.0).clip(min=1) ** -0.25 / 2**0.5)
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
-        label, hard_label = (_per_view(label, inputs) for label in (inputs.label, inputs.hard_label))
+        label, hard_label = inputs.per_view(inputs.label), inputs.per_view(inputs.hard_label)
         grad = torch.func.grad(lambda z: self.unreduced(z, label).sum())(inputs.cls_score.detach())
         weights = [weight.detach() for weight in inputs.classifier.parameters()]
         norm = sum(weight.square().sum() for weight in weights).sqrt()
@@ -207,7 +207,7 @@ class CCSAMFeatureLoss(UsesProgress, _AroundLoss):
         self.register_derived('class_weight', weight)
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
-        classifier, label = inputs.classifier, _per_view(inputs.label, inputs)
+        classifier, label = inputs.classifier, inputs.per_view(inputs.label)
         features = inputs.features.detach()
         grad = torch.func.grad(lambda f: self.unreduced(classifier(f), label).sum())(features).detach()
         weight = self.class_weight[label].to(grad)  # (N,)
@@ -223,8 +223,3 @@ class CCSAMFeatureLoss(UsesProgress, _AroundLoss):
 
     def extra_repr(self) -> str:
         return f'step_size={self.step_size}, max_ratio={self.max_ratio}, weight_divisor={self.weight_divisor}'
-
-
-def _per_view(label: Tensor, inputs: LossInputs) -> Tensor:
-    """Repeat the labels for all views."""
-    return label.repeat(inputs.num_views, *[1] * (label.dim() - 1))

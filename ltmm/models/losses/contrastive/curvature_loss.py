@@ -190,13 +190,14 @@ class CurvatureLoss(UsesProgress, Objective):
         self.queue = FeatureQueue(queue_size, in_channels)
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
-        features, label, _ = gather_features(inputs.features, inputs.label.repeat(inputs.num_views))
+        own_label = inputs.per_view(inputs.label)
+        features, label, _ = gather_features(inputs.features, own_label)
         slots = torch.arange(len(self.queue.labels), device=label.device)
         slots = len(label) + (self.queue.cursor - 1 - slots) % len(slots)  # newest first
         order = torch.cat([torch.arange(len(label), device=label.device), slots])
         pool = torch.cat([features, self.queue.features.to(features)])
         labels = torch.cat([label, self.queue.labels])
-        self.queue.update(inputs.features.detach(), inputs.label.repeat(inputs.num_views))
+        self.queue.update(inputs.features.detach(), own_label)
         weight = curvature_weight(self.epoch + 1, max(self.max_epochs / 2, 2) if self.tau is None else self.tau)
         if not weight:
             return dict(loss_curvature=0 * features.sum())

@@ -85,7 +85,7 @@ class DiscCentroidsLoss(NeedsWholeBatch, Objective):
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         centroids = inputs.classifier.centroids
-        features, label = inputs.features.to(centroids), inputs.label.repeat(inputs.num_views)
+        features, label = inputs.features.to(centroids), inputs.per_view(inputs.label)
         loss = disc_centroids_loss(features, label, centroids, self.margin, self.repel_weight)
         return dict(loss_centroids=self.loss_weight * loss + centroid_update(features, label, centroids))
 
