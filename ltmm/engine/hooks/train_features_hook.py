@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,8 @@ class TrainFeaturesHook(BeforeEpochHook):
             dataset = runner.cfg.train_dataloader.dataset
             with unchanged_random_state():  # a sampler draws a seed
                 self._loaders[augmented] = build_test_loader(runner.cfg, dataset, round_up=True, augmented=augmented)
-        return train_features(unwrap_model(runner.model), self._loaders[augmented], with_logits)
+        outputs = train_features(unwrap_model(runner.model), self._loaders[augmented], with_logits)
+        return replace(outputs, seed=runner.seed)
 
 
 @torch.no_grad()

@@ -16,12 +16,14 @@ class TrainFeatures:
         logits: Float32, (N, C); None if no module asked for them.
         label: Class indices, (N,).
         sample_idx: Indices of the samples in the dataset, (N,); the keys of a :class:`SampleTable`.
+        seed: Of the training, the same on all ranks, for random choices.
     """
 
     features: Tensor
     logits: Tensor | None
     label: Tensor
     sample_idx: Tensor
+    seed: int = 0
 
 
 class UsesTrainFeatures:
@@ -47,6 +49,6 @@ class UsesTrainFeatures:
         """Use the features, of each pass.
 
         All ranks get the same. Random choices, as of the first centers of clusters, need a generator that is seeded
-        alike on all ranks.
+        alike on all ranks: by ``seed`` of the outputs and the epoch.
         """
         raise NotImplementedError(f'{type(self).__name__} must define on_train_features(outputs).')

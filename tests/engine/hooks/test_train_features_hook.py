@@ -41,8 +41,9 @@ def trained(work_dir, *modules: nn.Module, **options) -> Runner:
 
 def test_modules_get_the_whole_training_set_before_the_epochs_they_choose(tmp_path):
     recorder = Recorder()
-    runner = trained(tmp_path, recorder)
+    runner = trained(tmp_path, recorder, **{'randomness.seed': 5})
     assert list(recorder.outputs) == [1, 3]
+    assert recorder.outputs[1].seed == 5
     before, after = recorder.outputs[1], recorder.outputs[3]
     assert before.sample_idx.tolist() == list(range(sum(COUNTS)))
     assert before.label.bincount().tolist() == list(COUNTS)

@@ -124,7 +124,8 @@ class AREAReweighting(UsesTrainFeatures, DeferredReweighting):
         counts = torch.tensor(self.get_class_distribution().instance_counts)
         prototypes = class_prototypes(outputs.features, outputs.label, counts)
         others = outputs if others is None else others
-        order = torch.randperm(len(others.label), generator=torch.Generator().manual_seed(self.epoch))  # on all ranks
+        generator = torch.Generator().manual_seed(others.seed + self.epoch)  # the same on all ranks
+        order = torch.randperm(len(others.label), generator=generator)
         size = self.batch_size if self.scope == 'batch' else len(order)
         area = sum(
             effective_area(others.features[rows], others.label[rows], prototypes, torch.arange(len(rows)) // size)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -114,7 +115,7 @@ def test_state_dict_carries_the_weights():
 
 
 def test_weights_of_all_ranks_agree():
-    """The order of the images depends on the epoch only, not on the generators of a rank."""
+    """The order of the images depends on the seed of the training and the epoch, not on the generators of a rank."""
     weights = []
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -122,9 +123,10 @@ def test_weights_of_all_ranks_agree():
         loss.on_train_features(train_features(COUNTS))
         weights.append(loss.class_weight)
     assert torch.equal(*weights)
-    other = area(batch_size=4, epoch=1)
-    other.on_train_features(train_features(COUNTS))
-    assert not torch.equal(other.class_weight, weights[0])
+    for epoch, seed in ((1, 0), (0, 7)):
+        other = area(batch_size=4, epoch=epoch)
+        other.on_train_features(replace(train_features(COUNTS), seed=seed))
+        assert not torch.equal(other.class_weight, weights[0])
 
 
 @pytest.mark.slow
