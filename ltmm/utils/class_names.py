@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.logging import print_log
 
 from .class_counts import ClassDistributionError
 
-__all__ = ['check_class_names', 'class_names_of']
+__all__ = ['check_class_names', 'class_names_of', 'class_names_of_dataset']
 
 SHOWN = 5  # names in a message
 
@@ -53,6 +54,11 @@ def check_class_names(trained: Sequence[str], tested: Sequence[str], where: str)
 def class_names_of(meta: Mapping | None) -> Sequence[str] | None:
     """Return the class names in the ``meta`` of a checkpoint, in label order, or None."""
     return ((meta or {}).get('dataset_meta') or {}).get('classes')
+
+
+def class_names_of_dataset(dataset: Any) -> Sequence[str] | None:
+    """Return the class names of a dataset, in label order, or None; only datasets of OpenMMLab have ``metainfo``."""
+    return getattr(dataset, 'metainfo', {}).get('classes')
 
 
 def _listed(names: Sequence[str], others: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from torch.utils.data import Subset
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.registry import DATASETS
+from ltmm.utils.class_names import class_names_of_dataset
 from ltmm.utils.errors import InputError, InputTypeError
 
 from .label_states import POSITIVE, UNKNOWN, checked_states
@@ -107,7 +108,7 @@ class LabelTable:
     @classmethod
     def from_records(cls, dataset: Any) -> 'LabelTable':
         """Read a dataset without wrappers, record by record."""
-        names = tuple(getattr(dataset, 'metainfo', {}).get('classes') or ())
+        names = tuple(class_names_of_dataset(dataset) or ())
         if not names:
             raise InputTypeError(
                 f"{type(dataset).__name__} has no class names in metainfo['classes']. Pass metainfo=dict(classes=[...])"

@@ -20,7 +20,7 @@ from ltmm.models.losses.objective import Objective
 from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution, move_to_state_dict
 from ltmm.registry import HOOKS
 from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
-from ltmm.utils.class_names import check_class_names, class_names_of
+from ltmm.utils.class_names import check_class_names, class_names_of, class_names_of_dataset
 from ltmm.utils.errors import InputError, InputTypeError
 from ltmm.utils.wrappers import unwrap_model
 
@@ -123,7 +123,7 @@ class ClassDistributionHook(Hook):
                     raise
                 runner.logger.info(f'Training without labels: {e}')
                 return None
-        counts, names = read_counts(self.class_counts), getattr(dataset, 'metainfo', {}).get('classes')
+        counts, names = read_counts(self.class_counts), class_names_of_dataset(dataset)
         if is_by_name(counts) and not names:
             raise missing_names_error('the training set')
         return ClassDistribution.build(counts, names)

@@ -172,7 +172,10 @@ def _predictions(model: torch.nn.Module, loader: Any) -> Tensor:
 
 
 def _curriculum_augments(steps: Sequence) -> Iterator[CurriculumAugment]:
-    """Yield the curriculum transforms among the steps of a pipeline, also those inside of other transforms."""
+    """Yield the curriculum transforms among the steps of a pipeline, also those inside of other transforms.
+
+    Compose, RandomApply, RandomChoice and MultiView share no base class, only the attribute ``transforms``.
+    """
     for step in steps:
         if isinstance(step, CurriculumAugment):
             yield step

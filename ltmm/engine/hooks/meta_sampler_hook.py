@@ -18,6 +18,7 @@ from ltmm.models.state.base import gather_rows
 from ltmm.models.state.class_rates import ClassRates, initial_rate_logits
 from ltmm.registry import HOOKS
 from ltmm.utils.checks import check
+from ltmm.utils.class_names import class_names_of_dataset
 from ltmm.utils.errors import InputTypeError
 from ltmm.utils.loaders import endless
 from ltmm.utils.wrappers import unwrap_model
@@ -152,7 +153,7 @@ class MetaSamplerHook(Hook):
         )
         self.loader = runner.build_dataloader(cfg, seed=runner.seed)
         self.loader.worker_init_fn = None  # as EpochSeedHook does for the training data
-        classes = getattr(self.loader.dataset, 'metainfo', {}).get('classes')
+        classes = class_names_of_dataset(self.loader.dataset)
         self.sampler.table.class_distribution().check_classes(classes, 'the meta set')
         self._hand_out()
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.images import base_datasets, check_loaded_images
 from ltmm.models.post_process.base import classification_head
+from ltmm.utils.class_names import class_names_of_dataset
 from ltmm.utils.errors import InputError
 from ltmm.utils.launch import build_runner
 
@@ -121,7 +122,7 @@ def build_test_loader(
     loader['sampler'] = dict(type='DefaultSampler', shuffle=False, round_up=round_up)
     loader = Runner.build_dataloader(loader)
     if distribution is not None:
-        distribution.check_classes(getattr(loader.dataset, 'metainfo', {}).get('classes'), 'the dataset')
+        distribution.check_classes(class_names_of_dataset(loader.dataset), 'the dataset')
     for leaf in base_datasets(loader.dataset):
         check_loaded_images(leaf)
     return loader
