@@ -39,7 +39,7 @@ class CurriculumLevels(SampleTable):
 
     @torch.no_grad()
     def update(self, correct: Tensor, drawn: Tensor, threshold: float, max_level: int) -> None:
-        """Change the levels by the counts of all ranks; see :func:`next_levels`.
+        """Change the levels by the counts of all ranks, also in evaluation mode; see :func:`next_levels`.
 
         Args:
             correct: Counts of this rank, float64, (C, S).
