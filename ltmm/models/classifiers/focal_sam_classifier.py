@@ -69,7 +69,8 @@ class FocalSAMClassifier(UsesClassDistribution, NeedsWholeBatch, ImageClassifier
 
     Args:
         *args: Of mmpretrain's ``ImageClassifier``. The head has to be an ``ltmm.LongTailClsHead`` with any loss of
-            logits and labels.
+            logits and labels that has a value per image, so not ``ltmm.GeometricMeanLoss``. In :math:`L_w`,
+            ``ltmm.ReweightedLoss`` has its plain weights, as with ``normalize='batch_size'``.
         rho: :math:`\rho`.
         gamma: :math:`\gamma`.
         sharpness: s.

@@ -8,7 +8,7 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ltmm.models.losses.base import ClassificationLoss
+from ltmm.models.losses.base import ClassificationLoss, weighted_mean
 from ltmm.models.losses.objective import LossInputs, Objective
 from ltmm.models.state.sample_table import sample_indices
 from ltmm.registry import MODELS
@@ -114,8 +114,9 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
             raise InputError(f'{type(self).__name__}: expected cls_views={views} views, but got {inputs.num_views}.')
         label = inputs.per_view(inputs.label, views)
         cls_score = inputs.cls_score[: len(label)]
-        weight = {} if inputs.weight is None else dict(weight=inputs.per_view(inputs.weight, views))
-        return self.loss_module(cls_score, label, avg_factor=len(cls_score), **weight)
+        if inputs.weight is not None:
+            return weighted_mean(self.loss_module, cls_score, label, inputs.per_view(inputs.weight, views))
+        return self.loss_module(cls_score, label, avg_factor=len(cls_score))
 
     def _logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         return self.fc(self.checked_features(feats))

@@ -35,6 +35,7 @@ __all__ = [
     'mean_over_ranks',
     'reduce_loss',
     'weighted_loss',
+    'weighted_mean',
 ]
 
 REDUCTIONS = ('none', 'mean', 'sum')
@@ -136,6 +137,21 @@ def reduce_loss(
             raise InputError("Expected reduction='mean' with `avg_factor`, but got reduction='sum'.")
         return loss.sum() if get_world_size() == 1 else get_world_size() * loss.sum()
     return loss.sum() / divisor(loss.size(0) if avg_factor is None else avg_factor, loss)
+
+
+def weighted_mean(loss: nn.Module, cls_score: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+    r"""Compute :math:`\frac{1}{N} \sum_i w_i \ell_i`, over the rows of all ranks.
+
+    In some losses the argument ``weight`` does more: it is inside the modulation of ``ltmm.SoftmaxFocalLoss``, and in
+    the norm of ``ltmm.ReweightedLoss``, whose plain weights enter here.
+
+    Args:
+        loss: A loss of logits and labels with ``reduction_override='none'``.
+        cls_score: Logits, (N, C).
+        label: Class indices, (N,), or soft labels, (N, C).
+        weight: w, (N,).
+    """
+    return reduce_loss(loss(cls_score, label, reduction_override='none'), weight)
 
 
 class LogitLoss(NeedsWholeBatch, nn.Module):

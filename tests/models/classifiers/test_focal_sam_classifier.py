@@ -15,11 +15,14 @@ from ltmm.registry import MODELS
 
 COUNTS = [40, 16, 8]
 COSINE = dict(type='ltmm.NormedLinear')
+REWEIGHTED = dict(type='ltmm.ReweightedLoss', kind='inverse', loss=dict(type='mmpretrain.CrossEntropyLoss'))
 LOSSES = [  # with classifier
     (dict(type='ltmm.LogitAdjustmentLoss', tau=0.75), dict(type='ltmm.Linear')),
     (dict(type='ltmm.VSLoss', gamma=0.2, tau=1.2), dict(type='ltmm.Linear')),
     (dict(type='ltmm.LDAMLoss'), COSINE),
     (dict(type='mmpretrain.CrossEntropyLoss'), dict(type='ltmm.Linear')),
+    (dict(type='ltmm.SoftmaxFocalLoss', gamma=2.0), dict(type='ltmm.Linear')),
+    (dict(REWEIGHTED, normalize='batch_size'), dict(type='ltmm.Linear')),
 ]
 FOCAL = dict(rho=0.3, gamma=3.2, sharpness=0.8)
 
@@ -146,6 +149,13 @@ def test_mixed_labels_mix_the_weights():
     torch.testing.assert_close(model.weighted_loss(inputs), (weight * each).mean(), rtol=1e-6, atol=0)
 
 
+def test_weight_sum_of_reweighted_loss_stays_out_of_the_weighted_loss():
+    one, other = (build(dict(REWEIGHTED, normalize=normalize)) for normalize in ('weight_sum', 'batch_size'))
+    one, other = one.loss(*batch()), other.loss(*batch())
+    torch.testing.assert_close(one['loss_sharpness'], other['loss_sharpness'])
+    assert not torch.isclose(one['loss_cls'], other['loss_cls'])
+
+
 def test_class_without_images():
     assert focal_weights(torch.tensor([9, 1, 0]).numpy(), 2.0, 0.8).round(6).tolist() == [0.008, 0.648, 0.8]
     assert focal_weights(torch.tensor([9]).numpy(), 0.0, 1.0).tolist() == [1.0]
@@ -191,6 +201,8 @@ def test_bfloat16_training_resumes(tmp_path):
 def test_refusals(tmp_path):
     with pytest.raises(TypeError, match=r'needs an ltmm.LongTailClsHead.* but got LongTailClsHead with CCSAMLoss'):
         build(dict(type='ltmm.CCSAMLoss'))
+    with pytest.raises(ValueError, match='`reduction_override`'):
+        build(dict(type='ltmm.GeometricMeanLoss')).loss(*batch())
     for name, value in dict(rho=-1, gamma=-0.1, sharpness=1.1).items():
         with pytest.raises(ValueError, match=f'`{name}`'):
             build(**{name: value})
