@@ -13,6 +13,7 @@ from torch.func import functional_call
 from ltmm.datasets.samplers.meta_sampler import MetaSampler
 from ltmm.engine.runner.model_outputs import features_and_labels
 from ltmm.models.heads.long_tail_cls_head import LongTailClsHead
+from ltmm.models.losses.base import weighted_mean
 from ltmm.models.losses.objective import Objective
 from ltmm.models.state.base import gather_rows
 from ltmm.models.state.class_rates import ClassRates, initial_rate_logits
@@ -74,7 +75,7 @@ def meta_loss(
     stays as it is.
 
     Args:
-        head: Classifier with a loss of logits and labels.
+        head: Classifier with a loss of logits and labels that has a value per image, see :func:`weighted_mean`.
         optimizer: Of the classifier, among others.
         rate_logits: (C,).
         draws: Arguments of :func:`drawn_share` beside the rates.
@@ -85,7 +86,7 @@ def meta_loss(
     share = drawn_share(rate_logits, *draws)
     weight = (1 + share - share.detach()).to(features.dtype)  # (B,)
     logits = functional_call(head, parameters, ((features,),))
-    loss = head.loss_module(logits, label, weight=weight, avg_factor=len(label))
+    loss = weighted_mean(head.loss_module, logits, label, weight)
     gradients = torch.autograd.grad(loss, [*parameters.values()], create_graph=True)
     logits = functional_call(head, look_ahead(optimizer, parameters, gradients), ((meta_features,),))
     return F.cross_entropy(head.cosine_scale * logits, meta_label)

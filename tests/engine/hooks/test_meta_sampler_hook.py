@@ -44,25 +44,35 @@ def gradient(head: torch.nn.Module, optimizer: torch.optim.SGD, rate_logits: tor
     return torch.autograd.grad(loss, rate_logits)[0]
 
 
-def naive_gradient(weight: torch.Tensor, bias: torch.Tensor, lr: float, rate_logits: torch.Tensor) -> torch.Tensor:
-    """The same with the one-hot matrix (B, N), for plain SGD on a balanced softmax."""
+def naive_gradient(head: torch.nn.Module, lr: float, rate_logits: torch.Tensor) -> torch.Tensor:
+    """The same with the one-hot matrix (B, N), for plain SGD."""
     data = batches()
     soft = (F.logsigmoid(rate_logits[LABEL]) + data['noise']).softmax(1)  # (B, N)
     hard = F.one_hot(soft.argmax(1), len(LABEL)).double()
     one_hot = hard - soft.detach() + soft
-    prior = torch.tensor(COUNTS).double().log()
-    losses = F.cross_entropy(data['features'] @ weight.T + bias + prior, LABEL, reduction='none')  # (N,)
+    weight, bias = head.fc.parameters()
+    losses = head.loss_module(data['features'] @ weight.T + bias, LABEL, reduction_override='none')  # (N,)
     loss = (one_hot * hard * losses).sum(1).mean()
     d_weight, d_bias = torch.autograd.grad(loss, (weight, bias), create_graph=True)
     logits = data['meta_features'] @ (weight - lr * d_weight).T + bias - lr * d_bias
     return torch.autograd.grad(F.cross_entropy(logits, data['meta_label']), rate_logits)[0]
 
 
-def test_gradient_equals_that_of_the_one_hot_matrix():
-    head = build_head(dict(type='ltmm.BalancedSoftmaxLoss', class_counts=COUNTS))
+@pytest.mark.parametrize(
+    'loss',
+    [
+        dict(type='ltmm.BalancedSoftmaxLoss', class_counts=COUNTS),
+        dict(type='ltmm.SoftmaxFocalLoss', gamma=2.0),
+        dict(type='ltmm.ClassBalancedLoss', loss_type='softmax', beta=0.9, class_counts=COUNTS),
+        dict(type='ltmm.ClassBalancedLoss', loss_type='softmax', beta=0.9, class_counts=COUNTS, normalize='weight_sum'),
+    ],
+    ids=['balanced_softmax', 'focal', 'class_balanced', 'weight_sum'],
+)
+def test_gradient_equals_that_of_the_one_hot_matrix(loss):
+    head = build_head(loss)
     rate_logits = torch.tensor([-0.5, 0.3, 1.0], dtype=torch.float64, requires_grad=True)
     got = gradient(head, torch.optim.SGD(head.parameters(), lr=2.0), rate_logits)
-    torch.testing.assert_close(got, naive_gradient(head.fc.weight, head.fc.bias, 2.0, rate_logits))
+    torch.testing.assert_close(got, naive_gradient(head, 2.0, rate_logits))
     assert got.abs().min() > 0
     assert head.fc.weight.grad is None
 
