@@ -19,7 +19,7 @@ from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
-from .class_weights import ClassWeight, ClassWeights, sample_weights
+from .class_weights import ClassWeight, ClassWeights, sample_weights, weighted_label
 
 __all__ = [
     'ClassPriorLoss',
@@ -155,7 +155,7 @@ def weighted_mean(loss: nn.Module, cls_score: Tensor, label: Tensor, weight: Ten
 
 
 class LogitLoss(NeedsWholeBatch, nn.Module):
-    """Base class of all losses that need only logits and labels: weighting, reduction, float32 under AMP.
+    r"""Base class of all losses that need only logits and labels: weighting, reduction, float32 under AMP.
 
     A subclass writes :meth:`unreduced`. What kind of labels a loss takes is told by its base class:
     :class:`ClassificationLoss` (one label per image), ``MultiLabelLoss`` or ``DetectionLoss``.
@@ -165,8 +165,9 @@ class LogitLoss(NeedsWholeBatch, nn.Module):
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         class_weight: Weight of each class. None: 1. ``'auto'``: inverse to the number of training samples, with mean 1
             over the classes that have any, and 0 for the others. A list: in label order, (C,). ``{class name:
-            weight}``: 1 for the classes left out. The loss of a sample is multiplied by the weight of its class, that
-            of soft labels by their expected weight; the mean still divides by the number of samples, as in mmpretrain.
+            weight}``: 1 for the classes left out. The loss of a sample is multiplied by the weight of its class, in
+            soft labels t class by class, :math:`\sum_c t_c w_c \ell_c`; the mean still divides by the number of
+            samples. Both as in mmpretrain.
 
     Attributes:
         balances_classes: Whether a trained model needs no correction of the class prior.
@@ -204,6 +205,12 @@ class LogitLoss(NeedsWholeBatch, nn.Module):
         """Return the factor of the loss that ``class_weight`` gives to each sample, (N,)."""
         return sample_weights(label, self.class_weighting(cls_score, cls_score.size(1)))
 
+    def class_label(self, cls_score: Tensor, label: Tensor) -> Tensor:
+        """Return the label that ``class_weight`` makes of a soft one, see :func:`weighted_label`."""
+        if self.class_weighting is None or label.dim() == 1:
+            return label
+        return weighted_label(label, self.class_weighting(cls_score, cls_score.size(1)))
+
     def reduce(self, loss: Tensor, reduction: str, avg_factor: float | None) -> Tensor:
         """Reduce the weighted loss, see :func:`reduce_loss`."""
         return reduce_loss(loss, None, reduction, avg_factor)
@@ -228,7 +235,7 @@ class LogitLoss(NeedsWholeBatch, nn.Module):
         self._check(cls_score, label)
         cls_score = at_least_float32(cls_score)
         with torch.autocast(cls_score.device.type, enabled=False):
-            loss = self.unreduced(cls_score, label)  # (N,)
+            loss = self.unreduced(cls_score, self.class_label(cls_score, label))  # (N,)
         if loss.shape[:1] != cls_score.shape[:1]:
             raise InputError(
                 f'{type(self).__name__}.unreduced: expected one loss per row, for {len(cls_score)} rows, but '

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
@@ -10,7 +11,7 @@ from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, MissingInputError, did_you_mean
 
-__all__ = ['ClassWeights', 'class_weights', 'sample_weights']
+__all__ = ['ClassWeights', 'class_weights', 'sample_weights', 'weighted_label']
 
 ClassWeight = str | Sequence[float] | Mapping[str, float]
 
@@ -69,6 +70,21 @@ def sample_weights(label: Tensor, class_weight: Tensor) -> Tensor:
         class_weight: (C,).
     """
     return class_weight[label] if label.dim() == 1 else label.to(class_weight) @ class_weight
+
+
+def weighted_label(label: Tensor, class_weight: Tensor) -> Tensor:
+    r"""Return soft labels t in proportion to :math:`t_c w_c`, (N, C); as they are where all of these are 0.
+
+    With a loss that is linear in the label, the loss of these labels times :func:`sample_weights` of t is
+    :math:`\sum_c t_c w_c \ell(z, c)`.
+
+    Args:
+        label: t, (N, C).
+        class_weight: w, (C,).
+    """
+    weighted = label.to(class_weight) * class_weight
+    total = weighted.sum(1, keepdim=True)
+    return torch.where(total > 0, weighted / total.clamp(min=torch.finfo(total.dtype).tiny), label)
 
 
 class ClassWeights(UsesClassDistribution, nn.Module):

@@ -133,11 +133,28 @@ def test_class_weight_of_a_wrapped_loss(name):
 
 
 @pytest.mark.parametrize('name', [n for n in LOSSES if getattr(MODELS.get(n), 'accepts_soft_labels', False)])
-def test_soft_labels_average_the_class_weights(name):
+def test_soft_labels_weight_the_loss_of_each_class(name):
     plain, loss, score = build(name), build(name, class_weight=WEIGHT), torch.randn(5, C)
-    label = torch.rand(5, C).softmax(1)
-    expected = plain(score, label, reduction_override='none') * (label * torch.tensor(WEIGHT)).sum(1)
-    torch.testing.assert_close(loss(score, label, reduction_override='none'), expected)
+    label, weight = torch.rand(5, C).softmax(1), torch.tensor(WEIGHT)
+    got = loss(score, label, reduction_override='none')
+    if name == 'SoftmaxFocalLoss':  # not linear in the label
+        total = label @ weight
+        mixed = label * weight / total[:, None]
+        torch.testing.assert_close(got, total * plain(score, mixed, reduction_override='none'))
+    else:
+        each = [plain(score, torch.full((5,), c), reduction_override='none') for c in range(C)]
+        torch.testing.assert_close(got, (label * weight * torch.stack(each, dim=1)).sum(1))
+    one_hot = F.one_hot(LABEL, C).float()
+    torch.testing.assert_close(
+        loss(score, one_hot, reduction_override='none'), loss(score, LABEL, reduction_override='none')
+    )
+
+
+def test_soft_labels_as_in_mmpretrain():
+    score, label = torch.randn(5, C), torch.rand(5, C).softmax(1)
+    ours = build('LogitAdjustmentLoss', tau=0.0, class_weight=WEIGHT)(score, label)
+    theirs = MODELS.build(dict(type='mmpretrain.CrossEntropyLoss', use_soft=True, class_weight=WEIGHT))(score, label)
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_auto_equals_reweighted_loss_and_mmpretrain():

@@ -29,7 +29,7 @@ class SoftmaxFocalLoss(ClassificationLoss):
     The weight w of a sample is inside the exponent, as in [1]: with ``ltmm.ReweightedLoss`` or
     ``ltmm.DeferredReweighting`` rare classes are also down-weighted less. [1] divides by the batch size
     (``normalize='batch_size'``). ``class_weight`` is a plain factor outside. With soft labels, CE is their cross
-    entropy.
+    entropy, with ``class_weight`` that of labels in proportion to :math:`t_c w_c`.
 
     [0] Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002, for sigmoids; see
         ``ltmm.SigmoidFocalLoss``.
