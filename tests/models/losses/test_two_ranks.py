@@ -76,6 +76,8 @@ EXPERT = {
     'ride': dict(RIDE, type='ltmm.RIDELoss'),
     'ride_distill': dict(RIDE, type='ltmm.RIDEDistillLoss'),
     'sade': dict(type='ltmm.SADELoss'),
+    'mdcs_class_weight': dict(type='ltmm.MDCSLoss', class_weight='auto'),
+    'ride_class_weight': dict(RIDE, type='ltmm.RIDELoss', class_weight='auto'),
 }
 DETECTION = {
     'eql': dict(type='ltmm.EQLLoss', lambda_=0.1),

@@ -49,7 +49,8 @@ class BalPoELoss(ExpertLoss):
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         logits = inputs.expert_logits  # (E, N, C)
-        losses = expert_cross_entropy(logits + self.bias.to(logits).unsqueeze(1), inputs.label)
+        adjusted = logits + self.bias.to(logits).unsqueeze(1)
+        losses = expert_cross_entropy(adjusted, inputs.label, class_factor=self.class_factor(logits))
         return {f'loss_expert{e}': loss / self.num_experts for e, loss in enumerate(losses)}
 
     def extra_repr(self) -> str:

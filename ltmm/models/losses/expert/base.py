@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.errors import InputError
 
-from ..base import check_soft_labels, divisor, mean_over_ranks
+from ..base import UsesClassPrior, check_soft_labels, divisor, mean_over_ranks
+from ..class_weights import ClassWeight, ClassWeights, sample_weights
 from ..objective import LossInputs, Objective
 
 __all__ = ['LOG_EPS', 'ExpertLoss', 'expert_cross_entropy', 'kl_divergence']
@@ -17,17 +17,21 @@ __all__ = ['LOG_EPS', 'ExpertLoss', 'expert_cross_entropy', 'kl_divergence']
 LOG_EPS = 1e-9  # SADE, BalPoE and MDCS add it before taking a logarithm
 
 
-def expert_cross_entropy(expert_logits: Tensor, label: Tensor, class_weight: Tensor | None = None) -> Tensor:
+def expert_cross_entropy(
+    expert_logits: Tensor, label: Tensor, class_weight: Tensor | None = None, class_factor: Tensor | None = None
+) -> Tensor:
     """Compute the mean cross entropy of each expert over the rows of all ranks, (E,).
 
     Args:
         expert_logits: (E, N, C).
         label: Class indices, (N,), or soft labels, (N, C).
         class_weight: Weight of each class, (C,); the mean divides by the sum of the weights, and is 0 where they are.
+        class_factor: Factor of the loss of each class, (C,), which the mean does not divide by.
     """
     num_experts, num_samples, _ = expert_logits.shape
     labels = torch.cat([label] * num_experts)
-    losses = F.cross_entropy(expert_logits.flatten(0, 1), labels, reduction='none').view(num_experts, num_samples)
+    losses = F.cross_entropy(expert_logits.flatten(0, 1), labels, weight=class_factor, reduction='none')
+    losses = losses.view(num_experts, num_samples)
     if class_weight is None:
         return losses.sum(1) / divisor(num_samples, losses)
     weight = class_weight[label]  # (N,)
@@ -40,16 +44,18 @@ def kl_divergence(target: Tensor, logits: Tensor) -> Tensor:
     return (log_target.exp() * (log_target - log_prob)).sum(-1)
 
 
-class ExpertLoss(UsesClassDistribution, Objective):
+class ExpertLoss(UsesClassPrior, Objective):
     """Base class of losses on the logits of several experts.
 
-    A subclass writes :meth:`terms`, and derives its tensors in :meth:`on_class_distribution`.
+    A subclass writes :meth:`terms`, with :meth:`class_factor` in its cross entropies and :meth:`weighted` around its
+    other losses, and derives its tensors in :meth:`on_class_distribution`.
 
     Attributes:
         num_experts: E, where the loss treats each expert differently.
         num_views: V, views of each image that the loss needs.
 
     Args:
+        class_weight: See :class:`~ltmm.models.losses.base.LogitLoss`; it multiplies all terms of an image.
         class_counts: Training images per class, a list or ``{class name: count}``. Default: taken from the training
             data.
         num_classes: C, to check the counts against.
@@ -64,11 +70,21 @@ class ExpertLoss(UsesClassDistribution, Objective):
     def __init__(
         self,
         *,
+        class_weight: ClassWeight | None = None,
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
+        self.class_weighting = None if class_weight is None else ClassWeights(class_weight, type(self).__name__)
         self.init_class_distribution(class_counts, num_classes)
+
+    def class_factor(self, logits: Tensor) -> Tensor | None:
+        """Return the values of ``class_weight`` for logits (..., C), (C,), or None."""
+        return None if self.class_weighting is None else self.class_weighting(logits, logits.size(-1))
+
+    def weighted(self, loss: Tensor, label: Tensor) -> Tensor:
+        """Multiply the losses of images, (..., N), by the ``class_weight`` of their labels."""
+        return loss if self.class_weighting is None else loss * sample_weights(label, self.class_weighting(loss))
 
     def _check(self, inputs: LossInputs) -> None:
         expert_logits, name = inputs.expert_logits, type(self).__name__

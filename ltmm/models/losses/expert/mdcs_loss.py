@@ -20,17 +20,18 @@ from .base import LOG_EPS, ExpertLoss, expert_cross_entropy, kl_divergence
 __all__ = ['MDCSLoss', 'confident_consistency']
 
 
-def confident_consistency(weak: Tensor, strong: Tensor, label: Tensor) -> Tensor:
+def confident_consistency(weak: Tensor, strong: Tensor, label: Tensor, weight: Tensor | float = 1.0) -> Tensor:
     """Compute the KL divergence between the views of each expert, (E,), over the images it gets right in the weak one.
 
     Args:
         weak: Logits of the weakly augmented view, (E, N, C); detached.
         strong: Logits of the strongly augmented view, (E, N, C).
         label: Class indices, (N,).
+        weight: Factor of each image, (N,), which the mean does not divide by.
     """
     weak = weak.detach()
     confident = weak.argmax(-1) == label  # (E, N)
-    divergence = kl_divergence(weak, strong)  # (E, N)
+    divergence = weight * kl_divergence(weak, strong)  # (E, N)
     return (divergence * confident).sum(1) / divisor(confident.sum(1), divergence)
 
 
@@ -88,9 +89,10 @@ class MDCSLoss(NeedsWholeBatch, UsesProgress, ExpertLoss):
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         logits, label = inputs.expert_logits, inputs.label  # (E, 2 N, C): weak views, then strong ones
         biased = logits + self.bias.to(logits).unsqueeze(1)
-        losses = expert_cross_entropy(biased, torch.cat([label, label]))
+        losses = expert_cross_entropy(biased, torch.cat([label, label]), class_factor=self.class_factor(biased))
         ramp = min((self.epoch + 1) / self.ramp_epochs, 1)
-        consistency = confident_consistency(*biased.chunk(2, dim=1), label).sum()
+        weight = self.weighted(logits.new_ones(len(label)), label)
+        consistency = confident_consistency(*biased.chunk(2, dim=1), label, weight).sum()
         return {f'loss_expert{e}': loss for e, loss in enumerate(losses)} | dict(
             loss_consistency=self.consistency_weight * ramp * consistency
         )

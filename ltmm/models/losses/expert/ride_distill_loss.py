@@ -46,7 +46,7 @@ class RIDEDistillLoss(RIDELoss):
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         expert_logits, t = inputs.expert_logits, self.distill_temperature
-        kl = kl_divergence(inputs.teacher_logits / t, expert_logits.mean(0) / t)  # (N,)
+        kl = self.weighted(kl_divergence(inputs.teacher_logits / t, expert_logits.mean(0) / t), inputs.label)  # (N,)
         kl = kl.sum() / divisor(len(kl), kl)
         terms = super().terms(inputs) | dict(loss_distill=self.distill_weight * t**2 * kl)
         return {name: len(expert_logits) * term for name, term in terms.items()}

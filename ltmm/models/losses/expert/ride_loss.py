@@ -94,7 +94,7 @@ class RIDELoss(CosineLoss, NeedsWholeBatch, UsesProgress, ExpertLoss):
     @property
     def balances_classes(self) -> bool:
         """Whether the loss is re-weighted at some time; its margins alone leave a bias."""
-        return self.reweight_epoch is not None
+        return self.reweight_epoch is not None or self.class_weighting is not None
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         self.register_derived('margin', self.scale * ldam_margins(distribution.instance_counts, self.max_margin))
@@ -109,12 +109,13 @@ class RIDELoss(CosineLoss, NeedsWholeBatch, UsesProgress, ExpertLoss):
         lowered = adjusted_logits(
             scores.flatten(0, 1), label.repeat(len(scores)), margin=self.margin.to(expert_logits)
         ).view_as(scores)
-        loss = expert_cross_entropy(lowered, label, class_weight).mean() * len(expert_logits)
+        loss = expert_cross_entropy(lowered, label, class_weight, self.class_factor(lowered)).mean()
+        loss = loss * len(expert_logits)
         if not self.diversity_factor:
             return dict(loss_cls=loss)
         temperature = self.temperature.to(expert_logits) if is_reweighted else expert_logits.new_ones(())
         mean = expert_logits.detach().mean(0)  # (N, C)
-        kl = kl_divergence(mean / temperature, expert_logits / temperature)  # (E, N)
+        kl = self.weighted(kl_divergence(mean / temperature, expert_logits / temperature), label)  # (E, N)
         kl = kl.sum() / divisor(len(label), kl)
         return dict(loss_cls=loss, loss_diversity=self.diversity_factor * temperature.mean() ** 2 * kl)
 

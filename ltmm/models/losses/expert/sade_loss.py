@@ -65,7 +65,8 @@ class SADELoss(ExpertLoss):
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         logits = inputs.expert_logits  # (3, N, C)
-        losses = expert_cross_entropy(logits + self.bias.to(logits).unsqueeze(1), inputs.label)
+        adjusted = logits + self.bias.to(logits).unsqueeze(1)
+        losses = expert_cross_entropy(adjusted, inputs.label, class_factor=self.class_factor(logits))
         return dict(zip(('loss_forward', 'loss_uniform', 'loss_backward'), losses))
 
     def extra_repr(self) -> str:

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from toy_losses import expert_terms
+from toy_losses import expert_terms, prepare
 
 from ltmm.class_distribution import ClassDistributionError
 from ltmm.models.losses.expert.base import ExpertLoss, expert_cross_entropy, kl_divergence
@@ -51,6 +51,32 @@ def test_weighted_cross_entropy():
     logits, label, weight = torch.randn(2, 5, 4), torch.tensor([0, 3, 2, 1, 0]), torch.tensor([1.0, 2.0, 3.0, 4.0])
     expected = torch.stack([F.cross_entropy(expert, label, weight) for expert in logits])
     torch.testing.assert_close(expert_cross_entropy(logits, label, weight), expected)
+
+
+def test_class_factor_of_cross_entropy():
+    logits, label, weight = torch.randn(2, 5, 4), torch.rand(5, 4).softmax(1), torch.tensor([1.0, 2.0, 0.0, 4.0])
+    expected = -(label * weight * logits.log_softmax(-1)).sum(-1).mean(1)
+    torch.testing.assert_close(expert_cross_entropy(logits, label, class_factor=weight), expected)
+
+
+@each_loss
+def test_class_weight_multiplies_all_terms_of_an_image(name):
+    never = dict(reweight_epoch=None) if name.startswith('ride') else {}  # whose weights depend on the batch
+    plain, loss = build(name, **never), build(name, class_weight=[2.0, 0.0, 0.5, 1.0], **never)
+    label, weight = torch.tensor([0, 1, 1, 2, 0, 3]), torch.tensor([2, 0, 0, 0.5, 2, 1])
+    for each in (plain, loss):
+        each.set_progress(5, 10) if hasattr(each, 'set_progress') else None
+    torch.manual_seed(0)
+    logits = torch.randn(3, loss.num_views, 6, 4) + 20 * F.one_hot(label, 4)  # all are right, as MDCS asks
+    teacher = torch.randn(6, 4)
+
+    def terms(loss, rows):
+        part = logits[:, :, rows].flatten(1, 2)
+        return torch.stack([*expert_terms(loss, part, label[rows], teacher_logits=teacher[rows]).values()])
+
+    expected = torch.stack([weight[i] * terms(plain, [i]) for i in range(6)]).mean(0)
+    torch.testing.assert_close(terms(loss, [*range(6)]), expected)
+    assert loss.balances_classes
 
 
 def test_kl_divergence():
@@ -139,6 +165,11 @@ def test_bad_inputs(name, shape, label, message):
 def test_counts_of_other_classes():
     with pytest.raises(ClassDistributionError, match='SADELoss: expected `class_counts` to have 5 entries, but got 4'):
         build('sade', num_classes=5)
+
+
+def test_class_weight_of_other_classes():
+    with pytest.raises(ClassDistributionError, match='SADELoss: expected `class_weight` to have 4 entries'):
+        prepare(build('sade', class_counts=None, class_weight=[1.0] * 5), COUNTS)
 
 
 def test_batch_without_weight_is_zero():
