@@ -1,6 +1,8 @@
 """The argument ``class_weight`` of losses: one weight per class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,9 +11,9 @@ from torch import Tensor, nn
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputError, MissingInputError, did_you_mean
+from ltmm.utils.errors import InputError, InputTypeError, MissingInputError, did_you_mean
 
-__all__ = ['ClassWeights', 'class_weights', 'sample_weights', 'weighted_label']
+__all__ = ['ClassWeights', 'class_weights', 'sample_weights', 'takes_no_class_weight', 'weighted_label']
 
 ClassWeight = str | Sequence[float] | Mapping[str, float]
 
@@ -85,6 +87,24 @@ def weighted_label(label: Tensor, class_weight: Tensor) -> Tensor:
     weighted = label.to(class_weight) * class_weight
     total = weighted.sum(1, keepdim=True)
     return torch.where(total > 0, weighted / total.clamp(min=torch.finfo(total.dtype).tiny), label)
+
+
+def takes_no_class_weight(reason: str) -> Callable[[type], type]:
+    """Decorate a loss without the argument ``class_weight``, so that its error says why or where to give it."""
+
+    def decorate(cls: type) -> type:
+        init = cls.__init__
+
+        @wraps(init)
+        def __init__(self: nn.Module, **kwargs: Any) -> None:
+            if 'class_weight' in kwargs:
+                raise InputTypeError(f'{type(self).__name__} takes no `class_weight`: {reason}')
+            init(self, **kwargs)
+
+        cls.__init__ = __init__
+        return cls
+
+    return decorate
 
 
 class ClassWeights(UsesClassDistribution, nn.Module):

@@ -13,6 +13,7 @@ from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import MissingInputError
 
+from ..class_weights import takes_no_class_weight
 from .deferred_reweighting import DeferredReweighting
 
 __all__ = ['AREAReweighting', 'area_weights', 'class_prototypes', 'effective_area']
@@ -63,6 +64,7 @@ def area_weights(area: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
+@takes_no_class_weight('give it to the `loss` inside.')
 class AREAReweighting(UsesTrainFeatures, DeferredReweighting):
     r"""Re-weights a loss, from one epoch on, for the classes whose features span a small effective area.
 

@@ -15,6 +15,7 @@ from ltmm.utils.checks import check
 from ltmm.utils.errors import InputTypeError
 
 from ..base import ClassificationLoss, InnerLoss, LogitLoss, check_soft_labels, reduce_loss
+from ..class_weights import takes_no_class_weight
 from ..objective import LossInputs, Objective
 
 __all__ = ['CCSAMFeatureLoss', 'CCSAMLoss', 'move_features', 'perturbed_logits']
@@ -84,6 +85,7 @@ class _AroundLoss(UsesClassDistribution, NeedsWholeBatch, Objective):
 
 
 @MODELS.register_module()
+@takes_no_class_weight('give it to the `loss` inside.')
 class CCSAMLoss(_AroundLoss):
     r"""Trains each class at classifier weights moved against it, further for rarer classes; the first stage of CC-SAM.
 
@@ -158,6 +160,7 @@ class CCSAMLoss(_AroundLoss):
 
 
 @MODELS.register_module()
+@takes_no_class_weight('give it to the `loss` inside.')
 class CCSAMFeatureLoss(UsesProgress, _AroundLoss):
     r"""Trains each class at features moved against it, further for rarer classes; the second stage of CC-SAM.
 

@@ -6,6 +6,7 @@ from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
+from ..class_weights import takes_no_class_weight
 from .reweighted_loss import ReweightedLoss
 
 __all__ = ['ClassBalancedLoss']
@@ -14,6 +15,7 @@ LOSS_TYPES = ('focal', 'sigmoid', 'softmax')
 
 
 @MODELS.register_module()
+@takes_no_class_weight('its weights come from the class counts.')
 class ClassBalancedLoss(ReweightedLoss):
     r"""Weights classes by the inverse effective number of samples, a softer form of the inverse frequency.
 

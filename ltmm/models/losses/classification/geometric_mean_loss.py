@@ -11,6 +11,7 @@ from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
 from ..base import ClassPriorLoss, at_least_float32, mean_over_ranks
+from ..class_weights import takes_no_class_weight
 
 __all__ = ['GeometricMeanLoss', 'geometric_mean_loss', 'soft_recalls']
 
@@ -44,6 +45,7 @@ def geometric_mean_loss(recall: Tensor, present: Tensor, p: float = 1.0) -> Tens
 
 
 @MODELS.register_module()
+@takes_no_class_weight('all classes of a batch count the same.')
 class GeometricMeanLoss(ClassPriorLoss):
     r"""Maximizes the geometric mean of the soft recalls, so that no class is left behind: the worst classes count most.
 

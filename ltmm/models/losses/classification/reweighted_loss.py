@@ -14,7 +14,7 @@ from ltmm.utils.checks import check
 from ltmm.utils.errors import InputTypeError
 
 from ..base import ClassificationLoss, LogitLoss, divisor, mean_over_ranks
-from ..class_weights import sample_weights
+from ..class_weights import sample_weights, takes_no_class_weight
 
 __all__ = ['ReweightedLoss']
 
@@ -22,6 +22,7 @@ NORMALIZATIONS = ('batch_size', 'weight_sum')
 
 
 @MODELS.register_module()
+@takes_no_class_weight('give it to the `loss` inside.')
 class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
     r"""Multiplies the loss of each sample by a weight of its class, larger for rarer classes.
 

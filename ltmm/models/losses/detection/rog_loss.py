@@ -6,12 +6,14 @@ from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import MissingInputError
 
+from ..class_weights import takes_no_class_weight
 from .base import BoxHeadLoss, build_detection_loss
 
 __all__ = ['ROGLoss']
 
 
 @MODELS.register_module()
+@takes_no_class_weight('give it to the `loss` inside.')
 class ROGLoss(BoxHeadLoss):
     r"""Adds to any classification loss of a box head a ranking loss that favors objects of tail classes.
 
