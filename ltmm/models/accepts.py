@@ -1,6 +1,6 @@
 """Losses that heads of mmpretrain and mmdet accept; the heads of ltmm check theirs at build."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from mmengine.dist import get_world_size
@@ -87,9 +87,10 @@ def check_losses(model: nn.Module) -> None:
 
 
 class ForeignClassWeights:
-    """``class_weight='auto'`` or by name in the cross entropies of mmpretrain and mmdet, which take lists only.
+    """``class_weight`` of the cross entropies of mmpretrain and mmdet, which take lists only and do not check them.
 
-    In mmdet's softmax the background comes last, with weight 1.
+    In mmdet's softmax the background comes last, with weight 1 unless a list has C + 1 entries. The length of a list is
+    not checked in mmdet's sigmoid and in heads of other classes than those of the training data, such as an RPN.
 
     Args:
         model: Any model.
@@ -102,20 +103,29 @@ class ForeignClassWeights:
 
             types.append(DetectionCrossEntropyLoss)
         self.given = []
-        for name, loss in model.named_modules():
-            if not isinstance(loss, tuple(types)) or not isinstance(loss.class_weight, (str, Mapping)):
+        num_classes: dict[str, int | None] = {}  # of the head around each module
+        for path, loss in model.named_modules():
+            num_classes[path] = getattr(loss, 'num_classes', None) or num_classes.get(path.rpartition('.')[0])
+            if not isinstance(loss, tuple(types)) or not isinstance(loss.class_weight, (Mapping, Sequence)):
                 continue
-            name = f'{name} ({type(loss).__name__})'
+            name, is_list = f'{path} ({type(loss).__name__})', not isinstance(loss.class_weight, (str, Mapping))
             check_class_weight(loss.class_weight, name)
-            background = [] if isinstance(loss, CrossEntropyLoss) else [1.0]
-            if background and (loss.use_sigmoid or loss.use_mask):
+            has_background = not isinstance(loss, CrossEntropyLoss)
+            if not has_background or not (loss.use_sigmoid or loss.use_mask):
+                expected = num_classes[path] if is_list else None
+                self.given.append((name, loss, loss.class_weight, has_background, expected))
+            elif not is_list:
                 raise InputError(
                     f'{name}: expected `class_weight` to be a list, which mmdet multiplies only the positives of a '
                     f'sigmoid by, but got {loss.class_weight!r}: use a loss of ltmm, or the softmax.'
                 )
-            self.given.append((name, loss, loss.class_weight, background))
 
     def set_class_distribution(self, distribution: ClassDistribution) -> None:
         """Give each loss its list."""
-        for name, loss, class_weight, background in self.given:
+        for name, loss, class_weight, has_background, num_classes in self.given:
+            if num_classes not in (None, len(distribution)):
+                continue
+            background, is_list = [1.0] if has_background else [], isinstance(class_weight, (list, tuple))
+            if has_background and is_list and len(class_weight) == len(distribution) + 1:
+                *class_weight, background[0] = class_weight
             loss.class_weight = [*class_weights(class_weight, distribution, name).tolist(), *background]

@@ -263,11 +263,46 @@ def test_cross_entropy_of_mmpretrain_takes_auto_and_names():
         ForeignClassWeights(foreign_model(balanced=dict(ce, class_weight='balanced')))
 
 
+@pytest.mark.parametrize('class_weight', [[1, -2, NAN], [[1.0]], [], (1, INF)], ids=str)
+@pytest.mark.parametrize('loss', ['mmpretrain.CrossEntropyLoss', 'mmdet.CrossEntropyLoss'])
+def test_bad_lists_of_foreign_cross_entropies(loss, class_weight):
+    if loss.startswith('mmdet'):
+        pytest.importorskip('mmdet')
+    model = foreign_model(ce=dict(type=loss, class_weight=class_weight))
+    with pytest.raises(InputError, match='`class_weight`'):
+        ForeignClassWeights(model)
+
+
+@pytest.mark.parametrize('loss, lengths', [('mmpretrain', [3, 5]), ('mmdet', [3, 6])])
+def test_lists_of_other_classes_in_foreign_cross_entropies(loss, lengths):
+    if loss == 'mmdet':
+        pytest.importorskip('mmdet')
+    for length in lengths:
+        model = foreign_model(ce=dict(type=f'{loss}.CrossEntropyLoss', class_weight=[1.0] * length))
+        with pytest.raises(ClassDistributionError, match=f'ce .* to have 4 entries.* but got {length}'):
+            ForeignClassWeights(model).set_class_distribution(ClassDistribution(COUNTS))
+        model.num_classes = length  # a head of other classes than those of the training data
+        ForeignClassWeights(model).set_class_distribution(ClassDistribution(COUNTS))
+        assert model['ce'].class_weight == [1.0] * length
+
+
+def test_list_of_a_sigmoid_of_mmdet_stays():
+    pytest.importorskip('mmdet')
+    model = foreign_model(ce=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, class_weight=[2.0]))
+    ForeignClassWeights(model).set_class_distribution(ClassDistribution(COUNTS))
+    assert model['ce'].class_weight == [2.0]
+
+
 def test_cross_entropy_of_mmdet_takes_auto_and_names():
     pytest.importorskip('mmdet')
     ce = dict(type='mmdet.CrossEntropyLoss', class_weight=BY_NAME)
     model = foreign_model(softmax=ce)
     ForeignClassWeights(model).set_class_distribution(ClassDistribution(COUNTS, class_names=NAMES))
     assert model['softmax'].class_weight == [*WEIGHT, 1.0]
+    for class_weight, expected in ((WEIGHT, [*WEIGHT, 1.0]), ([*WEIGHT, 0.2], [*WEIGHT, 0.2])):
+        model = foreign_model(softmax=dict(ce, class_weight=class_weight))
+        for _ in range(2):
+            ForeignClassWeights(model).set_class_distribution(ClassDistribution(COUNTS))
+            assert model['softmax'].class_weight == expected
     with pytest.raises(InputError, match='sigmoid.*expected `class_weight` to be a list'):
         ForeignClassWeights(foreign_model(sigmoid=dict(ce, use_sigmoid=True)))
