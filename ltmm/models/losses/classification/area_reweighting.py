@@ -1,5 +1,6 @@
 """AREA: weights by the effective area that the features of each class span."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -90,7 +91,10 @@ class AREAReweighting(UsesTrainFeatures, DeferredReweighting):
         batch_size: Images of a mini-batch, over all ranks; [1] takes that of its training.
         augmented: Compute prototypes and areas from two passes with the transforms of the training, as [1] does. False:
             from one pass with those of the test.
-        **kwargs: Arguments of :class:`ReweightedLoss` but ``kind``; [1] has ``normalize='weight_sum'``.
+        normalize: See :class:`ReweightedLoss`; ``'weight_sum'`` in [1].
+        class_counts: Training images per class. Default: taken from the training data.
+        num_classes: C, to check the counts against.
+        per_rank: See :class:`ReweightedLoss`.
 
     Attributes:
         class_weight: w, (C,), float64; empty before the first features.
@@ -104,10 +108,21 @@ class AREAReweighting(UsesTrainFeatures, DeferredReweighting):
         scope: str = 'batch',
         batch_size: int = 64,
         augmented: bool = True,
-        **kwargs: Any,
+        normalize: str = 'weight_sum',
+        class_counts: Sequence[int] | dict[str, int] | str | None = None,
+        num_classes: int | None = None,
+        per_rank: bool = False,
     ) -> None:
         check(scope=(scope, ('batch', 'dataset')), batch_size=(batch_size, 'int >= 1'))
-        super().__init__(loss=loss, start_epoch=start_epoch, kind='area', **kwargs)
+        super().__init__(
+            loss=loss,
+            start_epoch=start_epoch,
+            kind='area',
+            normalize=normalize,
+            class_counts=class_counts,
+            num_classes=num_classes,
+            per_rank=per_rank,
+        )
         self.scope, self.batch_size = scope, batch_size
         self.num_augmented_passes = 2 if augmented else 0
         self.register_buffer('class_weight', torch.zeros(0, dtype=torch.float64))

@@ -95,6 +95,12 @@ def test_plain_loss_then_weighted_mean():
     assert [epoch for epoch in range(4) if loss.needs_train_features(epoch)] == [2, 3]
 
 
+@pytest.mark.parametrize('settings', [dict(beta=0.9), dict(power=0.5)], ids=str)
+def test_settings_of_weights_by_counts_are_refused(settings):
+    with pytest.raises(TypeError, match='unexpected keyword argument'):
+        area(**settings)
+
+
 def test_weights_without_features_are_refused():
     with pytest.raises(RuntimeError, match='AREAReweighting needs the features .*ltmm.TrainFeaturesHook'):
         area()(torch.randn(2, 5), torch.tensor([0, 1]))
