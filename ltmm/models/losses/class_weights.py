@@ -52,7 +52,7 @@ def class_weights(class_weight: ClassWeight, distribution: ClassDistribution, na
 
 
 def check_class_weight(class_weight: ClassWeight, name: str) -> None:
-    """Refuse what can be no ``class_weight``, whatever the classes."""
+    """Raise an error if ``class_weight`` is invalid for any number of classes."""
     if isinstance(class_weight, Mapping):
         check(class_weight=(list(class_weight.values()), '>= 0'))
     elif not isinstance(class_weight, str) and np.ndim(class_weight) == 1:

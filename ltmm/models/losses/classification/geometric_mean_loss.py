@@ -57,9 +57,9 @@ class GeometricMeanLoss(ClassPriorLoss):
     Prefer large batches: with one sample per class, it is balanced softmax averaged over the classes of the batch.
 
     The loss is one number per batch, in which all classes count the same, so there is no ``reduction`` and no
-    ``class_weight``; ``avg_factor`` changes nothing, the weight of a
-    sample is its weight in the mean of its class. Probabilities are clamped from below: a sample below counts, but has
-    no gradient, as one of a class without training images. Soft labels weight a sample in several classes.
+    ``class_weight``, and ``avg_factor`` changes nothing. The weight of a sample is its weight in the mean of its class.
+    A probability below ``min_prob`` counts as ``min_prob`` and has no gradient, like that of a class without training
+    images. Soft labels count a sample in several classes.
 
     [0] Du and Wu, No One Left Behind: Improving the Worst Categories in Long-Tailed Learning, CVPR 2023,
         arXiv 2303.03630.
