@@ -1,6 +1,7 @@
 """Cases of the authors' numbers, adaptors that compute them with ltmm, and the verdict on each case."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -85,6 +86,11 @@ class Case:
         if tensor.dtype.is_floating_point:
             return tensor.to(self.dtype)
         return tensor if tensor.dtype == torch.bool else tensor.long()
+
+    def argument(self, name: str, default: float) -> float:
+        """The number that the text of the call gives to an argument, ``name=0.5``; ``default`` where it gives none."""
+        match = re.search(rf'(?<!\w){name} ?= ?(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)', self.called)
+        return float(match[1]) if match else default
 
     def check(self, name: str, got: Any, expected: Any, size: Any = None) -> None:
         """Compare what follows from an array, where the array itself cannot be computed again.

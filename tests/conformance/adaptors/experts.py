@@ -1,6 +1,7 @@
 """Several experts: networks, losses, aggregation."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,6 @@ from ltmm.registry import MODELS
 
 from ..frame import Case, adaptor
 
-IMAGENET_BLOCKS = 'layer1.0.conv3.weight'  # a key of bottleneck networks only
-
-
 # ---------------------------------------------------------------------- networks
 
 
@@ -24,7 +22,7 @@ IMAGENET_BLOCKS = 'layer1.0.conv3.weight'  # a key of bottleneck networks only
 @torch.no_grad()
 def expert_backbone(case: Case) -> dict[str, Tensor]:
     state = {name: (i, shape) for i, name, shape in case.params['state']}
-    model = _network(state).double()
+    model = _network(case, state).double()
     ours = model.state_dict()
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     for name, (i, shape) in state.items():
@@ -32,8 +30,8 @@ def expert_backbone(case: Case) -> dict[str, Tensor]:
         if name.startswith('rt_classifiers.'):  # the heads of SHIKE's second stage, which no output depends on
             num_parameters += value.numel()
             continue
-        parameter = ours[our_name(name)]
-        parameter.copy_(value.T if value.T.shape == parameter.shape != value.shape else value)
+        is_cosine = len(shape) == 2 and name.replace('weight', 'bias') not in state  # stored as (in, out)
+        ours[our_name(name)].copy_(value.T if is_cosine else value)
     case.check('params', num_parameters, case.params['params'])
 
     size = case.params['size']
@@ -55,45 +53,59 @@ def expert_backbone(case: Case) -> dict[str, Tensor]:
     return outputs
 
 
-def _network(state: dict[str, tuple]) -> nn.Module:
+def _network(case: Case, state: dict[str, tuple]) -> nn.Module:
     """Our network for the names and shapes of the authors' state dict."""
-
-    def shape(name: str) -> list[int]:
-        return state[name][1]
-
-    def count(pattern: str) -> int:
-        """How many of the names ``pattern.format(0)``, ``pattern.format(1)``, ... there are."""
-        return next(i for i in range(len(state) + 1) if pattern.format(i) not in state)
-
     classifiers = next(name for name in ('linears', 'classifiers') if f'{name}.0.weight' in state)
-    num_experts = count(classifiers + '.{}.weight')
-    num_stages = 4 if IMAGENET_BLOCKS in state else 3
-    expert_stages = [s for s in range(num_stages) if f'layer{s + 1}s.0.0.conv1.weight' in state]
-    stages = [f'layer{s + 1}s.0' if s in expert_stages else f'layer{s + 1}' for s in range(num_stages)]
-    channels = [shape(f'{stage}.0.conv1.weight')[0] for stage in stages]
-    blocks = [count(stage + '.{}.conv1.weight') for stage in stages]
-    backbone = dict(channels=channels, num_experts=num_experts, stage_blocks=blocks)
-    if 'shallow_exps.0.convs.StridedConv0.conv.0.weight' in state:
-        backbone |= dict(type='ltmm.SHIKEResNetCIFAR')
-    elif num_stages == 3:
-        backbone |= dict(type='ltmm.MultiExpertResNetCIFAR', expert_stages=expert_stages)
-    else:
-        backbone |= dict(type='ltmm.MultiExpertResNet', depth=50, expert_stages=expert_stages)
-
+    num_experts = _count(state, classifiers + '.{}.weight')
     is_linear = f'{classifiers}.0.bias' in state
-    weight = shape(f'{classifiers}.0.weight')  # (C, D), but (D, C) of a cosine classifier
+    weight = state[f'{classifiers}.0.weight'][1]  # (C, D), but (D, C) of a cosine classifier
     in_channels, num_classes = weight[::-1] if is_linear else weight
+    cosine = dict(type='ltmm.NormedLinear', scale=case.argument('s', 30.0))
     head = dict(
         type='ltmm.MultiExpertClsHead',
         in_channels=in_channels,
         num_classes=num_classes,
         num_experts=num_experts,
-        classifier=dict(type='ltmm.Linear') if is_linear else dict(type='ltmm.NormedLinear', scale=30.0),
+        classifier=dict(type='ltmm.Linear') if is_linear else cosine,
         loss=dict(type='ltmm.BalPoELoss', taus=[1.0] * num_experts),
     )
-    if num_stages == len(expert_stages):  # TLC: all stages, and a prediction that depends on the batch
-        head['aggregation'] = dict(type='ltmm.EvidentialAggregation', normalize='batch')
+    backbone = _backbone(state, num_experts)
+    if 'eval_w' in case:  # TLC: a prediction that depends on the batch
+        eta = case.argument('eta', 0.2 if len(backbone['channels']) == 3 else 0.5)
+        head['aggregation'] = dict(type='ltmm.EvidentialAggregation', eta=eta, normalize='batch')
     return MODELS.build(dict(type='mmpretrain.ImageClassifier', backbone=backbone, head=head))
+
+
+def _backbone(state: dict[str, tuple], num_experts: int) -> dict[str, Any]:
+    """Config of the backbone: ResNet, ResNeXt or CIFAR ResNet."""
+
+    def shape(name: str) -> list[int]:
+        return state[name][1]
+
+    num_stages = 4 if any(name.startswith('layer4') for name in state) else 3
+    expert_stages = [s for s in range(num_stages) if f'layer{s + 1}s.0.0.conv1.weight' in state]
+    stages = [f'layer{s + 1}s.0' if s in expert_stages else f'layer{s + 1}' for s in range(num_stages)]
+    is_bottleneck = f'{stages[0]}.0.conv3.weight' in state
+    expansion, last = (4, 'conv3') if is_bottleneck else (1, 'conv2')
+    channels = [shape(f'{stage}.0.{last}.weight')[0] // expansion for stage in stages]
+    blocks = [_count(state, stage + '.{}.conv1.weight') for stage in stages]
+    backbone = dict(channels=channels, num_experts=num_experts, stage_blocks=blocks)
+    if 'shallow_exps.0.convs.StridedConv0.conv.0.weight' in state:
+        return dict(backbone, type='ltmm.SHIKEResNetCIFAR')
+    backbone['expert_stages'] = expert_stages
+    if num_stages == 3:
+        shortcut = 'B' if any('.shortcut.' in name for name in state) else 'A'
+        return dict(backbone, type='ltmm.MultiExpertResNetCIFAR', shortcut=shortcut)
+    width, of_group = shape(f'{stages[0]}.0.conv2.weight')[:2]
+    if is_bottleneck and width > of_group:
+        cardinality = dict(groups=width // of_group, width_per_group=of_group * 64 // channels[0])
+        return dict(backbone, type='ltmm.MultiExpertResNeXt', depth=50, **cardinality)
+    return dict(backbone, type='ltmm.MultiExpertResNet', depth=50 if is_bottleneck else 18)
+
+
+def _count(state: dict[str, tuple], pattern: str) -> int:
+    """How many of the names ``pattern.format(0)``, ``pattern.format(1)``, ... there are."""
+    return next(i for i in range(len(state) + 1) if pattern.format(i) not in state)
 
 
 def our_name(name: str) -> str:
@@ -142,11 +154,14 @@ def ride(case: Case) -> dict[str, Tensor]:
         diversity_factor=case.params['diversity_factor'],
         reweight_factor=case.params['reweight_factor'],
         reweight_epoch=case.params['reweight_epoch'],
+        max_margin=case.argument('max_m', 0.5),
+        scale=case.argument('s', 30.0),
     )
+    distill = dict(distill_temperature=case.argument('T', 1.5), distill_weight=case.argument('factor', 1.0))
     outputs = {}
-    for prefix, name in (('', 'ltmm.RIDELoss'), ('distill_', 'ltmm.RIDEDistillLoss')):
-        loss = MODELS.build(dict(type=name, **settings))
-        loss.set_progress(case.params['epoch_1_based'] - 1, max_epochs=200)
+    for prefix, cfg in (('', dict(type='ltmm.RIDELoss')), ('distill_', dict(type='ltmm.RIDEDistillLoss', **distill))):
+        loss = MODELS.build(dict(cfg, **settings))
+        loss.set_progress(case.params['epoch_1_based'] - 1, max_epochs=10**6)
         case.check('drw_active', loss.epoch >= loss.reweight_epoch, case.params['drw_active'])
         teacher = dict(teacher_logits=case['teacher_logits']) if prefix else {}
         outputs[f'{prefix}loss'], outputs[f'{prefix}grad_logits'] = _total(case, loss, case['target'], **teacher)
@@ -189,7 +204,7 @@ def mdcs(case: Case) -> dict[str, Tensor]:
     settings = {'lambdas': 'powers', 'kl_weight': 'consistency_weight', 'warmup': 'ramp_epochs'}
     given = {ours: case.params[name] for name, ours in settings.items() if name in case.params}
     loss = MODELS.build(dict(type='ltmm.MDCSLoss', class_counts=case.arrays['class_counts'], **given))
-    loss.set_progress(case.params['epoch_1_based'] - 1, max_epochs=400)
+    loss.set_progress(case.params['epoch_1_based'] - 1, max_epochs=10**6)
     weak, strong = np.split(case.arrays['target'], 2)
     case.check('target', weak, strong)
     value, grad = _total(case, loss, torch.from_numpy(weak))

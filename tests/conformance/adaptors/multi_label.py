@@ -1,5 +1,6 @@
 """Multi-label classification: losses and average precision."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,23 +16,31 @@ from ..frame import Case, adaptor
 SEED = dict(seed='of the random inputs, which are in the arrays')
 
 
+def db_options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of DistributionBalancedLoss for those of the authors' loss."""
+    reweight, focal = params['reweight_func'], dict(params['focal'])  # read in full: without `focal` the rest is unused
+    options = dict(reweight=reweight, weight_norm=params.get('weight_norm'), **params['logit_reg'])
+    if reweight == 'rebalance':
+        options |= {
+            ours: params['map_param'][name] for name, ours in dict(alpha='alpha', beta='beta', gamma='mu').items()
+        }
+    elif reweight == 'CB':
+        options |= dict(cb_beta=params['CB_loss']['CB_beta'], cb_mode=params['CB_loss']['CB_mode'])
+    return options | (dict(focal_gamma=focal['gamma'], balance=focal['balance_param']) if focal['focal'] else {})
+
+
 def build_db(case: Case) -> Any:
     """The distribution-balanced loss of the case."""
-    params = case.params
-    case.check('sigmoid', params['use_sigmoid'], True)
-    cfg = dict(type='ltmm.DistributionBalancedLoss', reweight=params['reweight_func'], reduction='none')
-    if cfg['reweight'] == 'rebalance':
-        cfg |= dict(zip(('alpha', 'beta', 'mu'), (params['map_param'][key] for key in ('alpha', 'beta', 'gamma'))))
-    else:
-        cfg |= dict(cb_beta=params['CB_loss']['CB_beta'], cb_mode=params['CB_loss']['CB_mode'])
-    focal = dict(params['focal'])  # read in full: without it the other two have no effect
-    if focal['focal']:
-        cfg |= dict(focal_gamma=focal['gamma'], balance=focal['balance_param'])
+    case.check('sigmoid', case.params['use_sigmoid'], True)
     counts = dict(instance_counts=case.arrays['class_freq'], num_images=int(case.arrays['num_train']))
-    return MODELS.build(dict(cfg, **params['logit_reg'], class_counts=counts))
+    cfg = dict(type='ltmm.DistributionBalancedLoss', reduction='none', class_counts=counts)
+    return MODELS.build(dict(cfg, **db_options(case.params)))
 
 
-@adaptor('db_loss', ignores=dict(SEED, variant='a name for what the other hyper-parameters say'))
+OTHER_WEIGHTS = dict.fromkeys(('map_param*', 'CB_loss*'), 'of weights that are not in use')  # read where they are
+
+
+@adaptor('db_loss', ignores=dict(SEED, variant='a name for what the other hyper-parameters say', **OTHER_WEIGHTS))
 def db_loss(case: Case) -> dict[str, Any]:
     loss = build_db(case)
     target = case['targets'].double()
@@ -67,13 +76,15 @@ def multilabel_baselines(case: Case) -> dict[str, Any]:
 
 @adaptor('asl', ignores=dict(SEED, class_counts='what the labels were drawn with'))
 def asl(case: Case) -> dict[str, Any]:
-    gammas = {key: case.params[key] for key in ('gamma_neg', 'gamma_pos')}
-    if 'eps' in case.params:
-        case.check('reduction', case.params['reduction'] == 'mean', True)
-        loss = dict(type='ltmm.ASLSingleLabelLoss', smoothing=case.params['eps'], **gammas)
+    params = case.params
+    options = {key: params[key] for key in ('gamma_neg', 'gamma_pos')}
+    if case.arrays['targets'].ndim == 1:
+        reduction = 'mean' if params['reduction'] == 'mean' else 'none'  # the authors know no sum
+        loss = dict(type='ltmm.ASLSingleLabelLoss', smoothing=params['eps'], reduction=reduction, **options)
     else:
-        detach = case.params['disable_torch_grad_focal_loss']
-        loss = dict(type='ltmm.ASLLoss', clip=case.params['clip'], detach_focus=detach, **gammas)
+        options |= {'eps': params['eps']} if 'eps' in params else {}
+        detach = params['disable_torch_grad_focal_loss']
+        loss = dict(type='ltmm.ASLLoss', clip=params['clip'], detach_focus=detach, **options)
     return case.loss_and_grad(MODELS.build(loss), label='targets')
 
 
@@ -101,7 +112,9 @@ def partial_asl(case: Case) -> dict[str, Any]:
 
 @adaptor('hill_loss', ignores=SEED)
 def hill_loss(case: Case) -> dict[str, Any]:
-    return case.loss_and_grad(MODELS.build(dict(type='ltmm.HillLoss')), label='targets')
+    options = dict(lambda_=case.argument('lamb', 1.5), margin=case.argument('margin', 1.0))
+    loss = MODELS.build(dict(type='ltmm.HillLoss', gamma=case.argument('gamma', 2.0), **options))
+    return case.loss_and_grad(loss, label='targets')
 
 
 @adaptor('multilabel_map', ignores=SEED)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ltmm.models.heads.comic_head import BRANCHES, COMICHead
 from ltmm.models.layers.causal_cosine import RunningDirection
 
+from ..adaptors.multi_label import db_options
 from ..frame import Case, adaptor
 from .features import FeatureTraining, GivenFeatures, linear_warm_up, read_steps, train_on_features
 from .weights import compare_state, draw_state
@@ -32,18 +33,10 @@ def without_backbone(cfg: Config) -> None:
 def db(case: Case) -> dict[str, Any]:
     params, loss_cls = case.params, case.params['loss_cls']
     case.check('sigmoid', loss_cls['use_sigmoid'], True)
-    case.check('focal', loss_cls['focal']['focal'], True)
-    constants = dict(
-        reweight=loss_cls['reweight_func'],
-        loss_weight=loss_cls['loss_weight'],
-        **dict(zip(('alpha', 'beta', 'mu'), (loss_cls['map_param'][key] for key in ('alpha', 'beta', 'gamma')))),
-        **dict(loss_cls['logit_reg']),
-        focal_gamma=loss_cls['focal']['gamma'],
-        balance=loss_cls['focal']['balance_param'],
-    )
+    constants = db_options(loss_cls) | dict(type='ltmm.DistributionBalancedLoss', loss_weight=loss_cls['loss_weight'])
     overrides = {
         **linear_warm_up(case),
-        **{f'model.head.loss.{name}': value for name, value in constants.items()},
+        'model.head.loss': dict(constants, _delete_=True),
         'model.head.num_classes': params['num_classes'],
         'model.head.in_channels': params['out_channels'],
         'model.neck.in_channels': params['in_channels'],
