@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.registry import PARAM_SCHEDULERS
 from torch import Tensor, nn
+from torch.optim import SGD, lr_scheduler
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+from toy import ROOT
 
 from .adaptors.experts import _filling
 from .frame import ADAPTORS, Case, RecordingDict, verdict
+from .trajectories.causal_tde import _schedule
+from .trajectories.weights import cifar_depth
 
 
 def problems(method: str, params: dict, arrays: dict[str, Any], called: str = '') -> list[str]:
@@ -133,3 +138,42 @@ def test_asl_of_single_labels_without_reduction() -> None:
     loss.sum().backward()
     params = dict(gamma_pos=1, gamma_neg=3, eps=0.1, reduction='none')
     assert not problems('asl', params, dict(logits=logits, targets=label, loss=loss, grad_logits=logits.grad))
+
+
+@pytest.mark.parametrize('dataset', ['CIFAR100_LT', 'ImageNet_LT'])
+@pytest.mark.parametrize(
+    ('schedule', 'authors'),
+    [
+        (dict(coslr=True, endlr=0.02), lambda opt: lr_scheduler.CosineAnnealingLR(opt, 10, eta_min=0.02)),
+        (dict(coslr=False, step_size=3, gamma=0.5), lambda opt: lr_scheduler.StepLR(opt, 3, gamma=0.5)),
+        (
+            dict(coslr=False, warmup=True, warm_epoch=4, lr_step=[6, 8], lr_factor=0.1),
+            lambda opt: lr_scheduler.LambdaLR(
+                opt, lambda e: min(1, 1 / 3 + 2 / 3 * e / 4) * 0.1 ** ((e >= 6) + (e >= 8))
+            ),
+        ),
+    ],
+)
+def test_schedules_of_causal_tde(dataset: str, schedule: dict, authors: Any) -> None:
+    case = Case('', '', RecordingDict(dict(dataset=dataset, num_epochs=10, scheduler=schedule)), RecordingDict({}))
+    config, overrides = _schedule(case)
+    assert ('lr_bound' in (ROOT / 'configs' / config).read_text()) == (dataset == 'ImageNet_LT')
+    theirs, ours = (SGD([torch.zeros(1)], lr=0.2) for _ in range(2))
+    scheduler = authors(theirs)
+    options = dict(optimizer=ours, by_epoch=True)
+    schedulers = [
+        PARAM_SCHEDULERS.build(dict(options, **cfg) | dict(end=cfg.get('end', 10)))
+        for cfg in overrides['param_scheduler']
+    ]
+    for _ in range(10):
+        theirs.step()
+        scheduler.step()  # the authors step it before the epoch
+        assert ours.param_groups[0]['lr'] == pytest.approx(theirs.param_groups[0]['lr'], rel=1e-9, abs=1e-15)
+        ours.step()
+        for own in schedulers:
+            own.step()
+
+
+def test_depth_follows_the_blocks_of_the_first_stage() -> None:
+    names = ['model.conv1.weight', *(f'model.layer1.{k}.conv{i}.weight' for k in range(5) for i in (1, 2))]
+    assert cifar_depth([(0, name, []) for name in [*names, 'model.layer2.7.conv1.weight']]) == 32

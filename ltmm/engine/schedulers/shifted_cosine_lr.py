@@ -23,14 +23,15 @@ class ShiftedCosineLR(LRSchedulerMixin, _ParamScheduler):
     Args:
         *args: Optimizer, and further arguments of MMEngine's schedulers.
         reaches_zero: Have T in place of T + 1.
+        eta_min: The rate that the cosine falls to.
         **kwargs: Further arguments of MMEngine's schedulers.
     """
 
-    def __init__(self, *args: Any, reaches_zero: bool = False, **kwargs: Any) -> None:
-        self.reaches_zero = reaches_zero
+    def __init__(self, *args: Any, reaches_zero: bool = False, eta_min: float = 0.0, **kwargs: Any) -> None:
+        self.reaches_zero, self.eta_min = reaches_zero, eta_min
         super().__init__(*args, **kwargs)
 
     def _get_value(self) -> list[float]:
         length = self.end - self.begin + (not self.reaches_zero)
         factor = (1 + math.cos(math.pi * (self.last_step + 1) / length)) / 2
-        return [factor * base for base in self.base_values]
+        return [self.eta_min + factor * (base - self.eta_min) for base in self.base_values]

@@ -18,7 +18,7 @@ from ltmm.models.losses.classification import area_reweighting
 from ..adaptors.experts import our_name
 from ..frame import Case, adaptor
 from .frame import Given, train
-from .weights import compare_state, draw_images, draw_state, rule_of_name
+from .weights import cifar_depth, compare_state, draw_images, draw_state, rule_of_name
 
 START_EPOCH = 160  # the config's, as it is fixed in the authors' code
 CLASS_WEIGHT = 'head.loss_module.class_weight'  # empty at the start
@@ -39,7 +39,7 @@ def area(case: Case) -> dict[str, Any]:
         weights={**draw_state(entries, params['seed_w']), CLASS_WEIGHT: torch.zeros(0, dtype=torch.float64)},
         transposed=set(),
     )
-    overrides = {'model.backbone.depth': 8, 'model.head.loss.batch_size': params['batch']}
+    overrides = {'model.backbone.depth': cifar_depth(entries), 'model.head.loss.batch_size': params['batch']}
     with given_passes(given, labels), recording('class_prototypes') as prototypes, recording('area_weights') as weights:
         training = train(given, 'cifar100_lt/area_r32.py', _our_name, overrides)
     epochs = [epoch - START_EPOCH for epoch in case.arrays['epoch'] if epoch >= START_EPOCH]

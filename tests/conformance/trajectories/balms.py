@@ -21,7 +21,7 @@ from ltmm.registry import DATA_SAMPLERS, DATASETS
 from ..adaptors.experts import our_name
 from ..frame import Case, adaptor
 from .frame import Recorder, prepare
-from .weights import EVALUATION, compare_state, draw_images, draw_state, rule_of_name
+from .weights import EVALUATION, cifar_depth, compare_state, draw_images, draw_state, rule_of_name
 
 
 @DATASETS.register_module()
@@ -145,7 +145,7 @@ def _runner(case: Case, folder: str) -> Runner:
     cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != 'ltmm.LoadPartsHook']  # the classifier too
     cfg.merge_from_dict(
         {
-            'model.backbone.depth': 8,
+            'model.backbone.depth': cifar_depth(params['state']),
             'model.head.num_classes': len(counts),
             'data_preprocessor.num_classes': len(counts),
             'optim_wrapper.optimizer.lr': params['lr'],

@@ -10,9 +10,9 @@ from ltmm.models.layers.causal_cosine import RunningDirection
 
 from ..frame import Case, adaptor
 from .frame import Given, Training, train
-from .weights import compare_state, draw_state, rule_of_name
+from .weights import cifar_depth, compare_state, draw_state, rule_of_name
 
-NOT_USED = dict.fromkeys(('scheduler.gamma', 'scheduler.step_size'), 'of a schedule that is not in use')
+NOT_USED = {'scheduler.*': 'of a schedule that is not in use'}  # that in use is read
 
 
 @adaptor('trajectory_causal_tde', ignores=NOT_USED)
@@ -33,13 +33,10 @@ def causal_tde(case: Case) -> dict[str, Any]:
     steps = [step // params['steps_per_epoch'] for step in range(len(data.labels))]
     case.check('steps_per_epoch', steps, data.epoch_of_step)
     config, overrides = _schedule(case)
-    num_blocks = sum(
-        name.startswith('feat_model.layer1.') and name.endswith('.conv1.weight') for _, name, *_ in entries
-    )
     names = {'num_heads': 'num_head', 'scale': 'tau', 'alpha': 'alpha', 'gamma': 'gamma'}
     overrides |= {f'model.head.classifier.{ours}': params[theirs] for ours, theirs in names.items()}
     overrides |= {'model.head.in_channels': _width(entries), 'model.neck': None}
-    overrides['model.backbone'] = dict(type='ltmm.TwoBranchResNetCIFAR', depth=6 * num_blocks + 2, _delete_=True)
+    overrides['model.backbone'] = dict(type='ltmm.TwoBranchResNetCIFAR', depth=cifar_depth(entries), _delete_=True)
     with mock.patch.object(RunningDirection, 'update', means.update):
         training = train(data, config, our_name, overrides)
     end = training.state(training.end)
@@ -89,20 +86,25 @@ def _width(entries: list) -> int:
 
 
 def _schedule(case: Case) -> tuple[str, dict[str, Any]]:
-    """The shipped config of the data set, and the changes of its schedule."""
-    schedule, dataset = case.params['scheduler'], case.params['dataset']
-    case.check('endlr', schedule['endlr'], 0.0)
+    """The shipped config of the data set, whose running mean follows the rate off CIFAR, under the case's schedule.
+
+    The authors step it before each epoch: epoch e has the factor of e + 1.
+    """
+    schedule, is_cifar = case.params['scheduler'], 'CIFAR' in case.params['dataset']
     if schedule['coslr']:
-        case.check('dataset', 'CIFAR' in dataset, False)
-        return 'imagenet_lt/causal_tde_rx50.py', {}
-    case.check('dataset', ['CIFAR' in dataset, schedule['warmup']], [True, True])
-    warm_up, milestones = schedule['warm_epoch'], [epoch - 1 for epoch in schedule['lr_step']]
-    return 'cifar100_lt/causal_tde_r32_bbn.py', {
-        'param_scheduler.0.start_factor': 1 / 3 + 2 / 3 / warm_up,
-        'param_scheduler.0.end': warm_up,
-        'param_scheduler.1.milestones': milestones,
-        'param_scheduler.1.gamma': schedule['lr_factor'],
-    }
+        steps = [dict(type='ltmm.ShiftedCosineLR', reaches_zero=True, eta_min=schedule['endlr'])]
+    elif schedule.get('warmup'):
+        warm_up, milestones = schedule['warm_epoch'], [epoch - 1 for epoch in schedule['lr_step']]
+        steps = [
+            dict(type='LinearLR', start_factor=1 / 3 + 2 / 3 / warm_up, end=warm_up),
+            dict(type='MultiStepLR', milestones=milestones, gamma=schedule['lr_factor']),
+        ]
+    else:
+        size = schedule['step_size']
+        milestones = [*range(size - 1, case.params['num_epochs'], size)]
+        steps = [dict(type='MultiStepLR', milestones=milestones, gamma=schedule['gamma'])]
+    config = 'cifar100_lt/causal_tde_r32_bbn.py' if is_cifar else 'imagenet_lt/causal_tde_rx50.py'
+    return config, {'param_scheduler': steps}
 
 
 def _compare_logits(case: Case, training: Training) -> None:

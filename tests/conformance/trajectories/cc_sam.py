@@ -6,12 +6,14 @@ from unittest import mock
 import numpy as np
 from torch import Tensor
 
+from ltmm.models.backbones import TwoBranchResNetCIFAR
 from ltmm.models.losses.classification import cc_sam_loss
+from ltmm.registry import MODELS
 
 from ..adaptors.experts import our_name
 from ..frame import Case, adaptor
 from .frame import Given, Training, train
-from .weights import compare_state, draw_state, rule_of_name
+from .weights import cifar_depth, compare_state, draw_state, rule_of_name
 
 UNUSED = ('cb_block.', 'rb_block.')
 NAMES_ONLY = {
@@ -21,6 +23,18 @@ NAMES_ONLY = {
     'optimizer.lr_neck': 'the network has no neck',
     'lr_scheduler.type': 'warm-up and two drops',
 }
+
+
+@MODELS.register_module()
+class TrunkResNetCIFAR(TwoBranchResNetCIFAR):
+    """The two-branch network without the branches: its last stage has a block less, unless that is its only one."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__(depth)
+        del self.branches
+
+    def maps(self, x: Tensor) -> Tensor:
+        return super(TwoBranchResNetCIFAR, self).maps(x)
 
 
 @adaptor('trajectory_cc_sam', ignores=NAMES_ONLY)
@@ -43,7 +57,7 @@ def cc_sam(case: Case) -> dict[str, Any]:
         loss=first.losses['loss'] + second.losses['loss'],
         loss_original=recorded[::2],
         loss_perturbed=recorded[1::2],
-        lr=first.lr + second.lr,
+        lr=first.lr_of('head.fc.weight') + second.lr,
         class_weight=second.end.head.loss_module.class_weight,
         eval_logits=second.predict(),
     )
@@ -51,9 +65,9 @@ def cc_sam(case: Case) -> dict[str, Any]:
 
 def _train_first(case: Case) -> Training:
     params, lambdas, schedule = case.params['train'], case.arrays['lam'], case.params['lr_scheduler']
-    warmup = schedule['warmup_epoch']
+    warmup, rates = schedule['warmup_epoch'], case.params['optimizer']
     overrides = {
-        'model.backbone.depth': 8,
+        'model.backbone': _backbone(case),
         'model.head.loss.rho': params['noise_ratio'],
         'model.head.loss.flat_ratio': params['flat_ratio'],
         'param_scheduler.0.start_factor': 1 / 3 + 2 / 3 / warmup,
@@ -61,6 +75,7 @@ def _train_first(case: Case) -> Training:
         'param_scheduler.1.milestones': [epoch - 1 for epoch in schedule['lr_step']],
         'param_scheduler.1.gamma': schedule['lr_factor'],
         **({} if params['mixup'] else {'model.train_cfg': None}),
+        'optim_wrapper.paramwise_cfg': dict(custom_keys={'head': dict(lr_mult=rates['lr_cls'] / rates['lr'])}),
     }
     with (
         mock.patch('numpy.random.beta', side_effect=lambdas.tolist()),
@@ -75,7 +90,7 @@ def _train_second(case: Case, first: Training) -> Training:
     data.optimizer['lr'] *= 0.1  # as the config has it
     data.loaded = first.end.state_dict()
     overrides = {
-        'model.backbone.depth': 8,
+        'model.backbone': _backbone(case),
         'model.head.loss.step_size': case.params['adver_reg'],
         'model.head.loss.max_ratio': params['up_limit'],
         'model.head.loss.weight_divisor': params['div'],
@@ -87,7 +102,6 @@ def _given(case: Case, epochs: range) -> Given:
     params, optimizer = case.params, case.params['optimizer']
     entries = [(i, name, shape, rule_of_name(name, shape)) for i, name, shape in params['state']]
     weights = draw_state(entries, params['seed_w'])
-    case.check('lr_cls', optimizer['lr_cls'], optimizer['lr'])
     labels = case.arrays['label'][epochs.start : epochs.stop]
     case.check('batch', labels.shape[1], params['batch'])
     return Given(
@@ -102,6 +116,10 @@ def _given(case: Case, epochs: range) -> Given:
         transposed=set(),
         first_step=epochs.start,
     )
+
+
+def _backbone(case: Case) -> dict[str, Any]:
+    return dict(type='ltmm.TrunkResNetCIFAR', depth=cifar_depth(case.params['state']), _delete_=True)
 
 
 def _our_name(name: str) -> str:

@@ -205,6 +205,15 @@ class Training:
         assert all(len({*step['lr']}) == 1 for step in self.rates)
         return [step['lr'][0] for step in self.rates]
 
+    def lr_of(self, name: str) -> list[float]:
+        """The rate of each step of one parameter, where the config sets rates of parameters.
+
+        Args:
+            name: the parameter, by ltmm's name.
+        """
+        names = [name for name, _ in self.start.named_parameters()]
+        return [dict(zip(names, step['lr'], strict=True))[name] for step in self.rates]
+
     def state(self, model: nn.Module) -> dict[str, Tensor]:
         """State dict of ``start`` or ``end`` by the authors' names."""
         ours = model.state_dict()

@@ -96,13 +96,13 @@ def livt(case: Case) -> dict[str, Any]:
 
 def _check_mixing(case: Case) -> None:
     """Draw Mixup and CutMix as timm does."""
-    size, draws = case.params['size'], []
+    size, mixup, cutmix, draws = case.params['size'], case.params['mixup'], case.params['cutmix'], []
     for step in range(len(case.arrays['label'])):
         generator = np.random.RandomState(case.params['seed_n'] + step)
         generator.rand()  # whether to mix at all
-        is_cutmix = generator.rand() < 0.5
-        alpha = case.params['cutmix' if is_cutmix else 'mixup']
-        lam, box = generator.beta(alpha, alpha), [0] * 4
+        is_cutmix = generator.rand() < 0.5 if mixup and cutmix else cutmix > 0
+        alpha = cutmix if is_cutmix else mixup
+        lam, box = generator.beta(alpha, alpha) if alpha else 1.0, [0] * 4
         if is_cutmix:
             half = int(size * np.sqrt(1 - lam)) // 2
             centers = generator.randint(0, size), generator.randint(0, size)

@@ -12,7 +12,7 @@ from toy import ROOT, read_config
 from ..adaptors.experts import our_name
 from ..frame import Case, adaptor
 from .frame import Given, Training, train
-from .weights import compare_state, draw_state, rule_of_name
+from .weights import cifar_depth, compare_state, draw_state, rule_of_name
 
 SCALE = 'lws_model.learned_norm'
 
@@ -42,7 +42,10 @@ def mislas(case: Case) -> dict[str, Any]:
 
 def _train_first(case: Case, weights: dict[str, Tensor]) -> Training:
     params, (lam, perm) = case.params['stage1'], (case.arrays['lam'].tolist(), [*case['perm']])
-    overrides = {'model.backbone.depth': 8, 'model.train_cfg.augments.alpha': params['alpha']}
+    overrides = {
+        'model.backbone.depth': cifar_depth(case.params['state']),
+        'model.train_cfg.augments.alpha': params['alpha'],
+    }
     if params['cos']:
         overrides['param_scheduler'] = [dict(type='CosineAnnealingLR')]
     with (
@@ -68,7 +71,7 @@ def _train_second(case: Case, weights: dict[str, Tensor], first: Training) -> Tr
         loaded=first.end.state_dict(),
     )
     overrides = {
-        'model.backbone.depth': 8,
+        'model.backbone.depth': cifar_depth(case.params['state']),
         'model.head.loss.smooth_head': params['smooth_head'],
         'model.head.loss.smooth_tail': params['smooth_tail'],
         'optim_wrapper.paramwise_cfg.custom_keys': {'head.fc': dict(lr_mult=params['lr_factor'])},
@@ -99,10 +102,6 @@ def _our_name(name: str) -> str:
 
 def _rates(training: Training) -> np.ndarray:
     """Rates of classifier and scale, (steps, 2)."""
-    names = [name for name, _ in training.start.named_parameters()]
-    rates = []
-    for step in training.rates:
-        of_name = dict(zip(names, step['lr'], strict=True))
-        assert of_name['head.fc.weight'] == of_name['head.fc.bias']
-        rates.append([of_name['head.fc.weight'], of_name['head.fc.scale']])
-    return np.array(rates)
+    weight, bias, scale = (training.lr_of(f'head.fc.{name}') for name in ('weight', 'bias', 'scale'))
+    assert weight == bias
+    return np.column_stack([weight, scale])

@@ -1,6 +1,7 @@
 """Weights and images drawn from seeds, and states of networks compared by norm, projections and first entries."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
@@ -10,7 +11,16 @@ from torch import Tensor
 
 from ..frame import Case
 
-__all__ = ['EVALUATION', 'PLAIN', 'TRANSPOSED', 'compare_state', 'draw_images', 'draw_state', 'rule_of_name']
+__all__ = [
+    'EVALUATION',
+    'PLAIN',
+    'TRANSPOSED',
+    'cifar_depth',
+    'compare_state',
+    'draw_images',
+    'draw_state',
+    'rule_of_name',
+]
 
 EVALUATION = 99999  # in place of the step: the evaluation batch
 PLAIN = 40000  # in place of the first step: the training images of which features are computed
@@ -63,6 +73,16 @@ def rule_of_name(name: str, shape: Sequence[int]) -> str:
         return 'weight'
     kind = name.rpartition('.')[2]
     return dict(weight='bn_weight', num_batches_tracked='zero').get(kind, kind)
+
+
+def cifar_depth(entries: Iterable[Sequence]) -> int:
+    """Depth 6 n + 2 of a CIFAR network, with n blocks in the first stage.
+
+    Args:
+        entries: (i, name, shape, ...) of each tensor.
+    """
+    blocks = {match[1] for _, name, *_ in entries if (match := re.search(r'\blayer1\.(\d+)\.', name))}
+    return 6 * len(blocks) + 2
 
 
 @lru_cache(maxsize=8)
