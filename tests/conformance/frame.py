@@ -88,8 +88,8 @@ class Case:
         return tensor if tensor.dtype == torch.bool else tensor.long()
 
     def argument(self, name: str, default: float) -> float:
-        """The number that the text of the call gives to an argument, ``name=0.5``; ``default`` where it gives none."""
-        match = re.search(rf'(?<!\w){name} ?= ?(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)', self.called)
+        """The number in ``name=0.5`` or ``name 0.5`` in the text of the call; ``default`` where it says none."""
+        match = re.search(rf'(?<!\w){name}[ =]{{1,3}}(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)', self.called)
         return float(match[1]) if match else default
 
     def check(self, name: str, got: Any, expected: Any, size: Any = None) -> None:

@@ -13,7 +13,7 @@ from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError
 
 from .search import uses_sigmoid
-from .temperature_scaling import TemperatureScaling, fit_temperature
+from .temperature_scaling import BOUNDS, TemperatureScaling, fit_temperature
 
 __all__ = ['ImportanceWeightedTemperatureScaling', 'head_attention', 'importance_weights', 'wasserstein_squared']
 
@@ -109,6 +109,7 @@ class ImportanceWeightedTemperatureScaling(UsesClassDistribution, TemperatureSca
             k, the k most frequent; or a list of class indices. The first 4 of 10 classes in [1].
         alpha: Share of a rare class in its own statistics; 1 is plain temperature scaling.
         clip: Lowest and highest weight.
+        bounds: Lowest and highest temperature.
         eps: Lowest variance, as a share of the mean over classes and features.
         temperature: T. Default: fitted.
         class_counts: Training images per class, see :meth:`ltmm.ClassDistribution.build`. Default: taken from the
@@ -120,20 +121,23 @@ class ImportanceWeightedTemperatureScaling(UsesClassDistribution, TemperatureSca
         head_classes: str | int | Sequence[int] = 'many',
         alpha: float = 0.998,
         clip: Sequence[float] = (0.3, 5.0),
+        bounds: Sequence[float] = BOUNDS,
         eps: float = 1e-6,
         temperature: float | None = None,
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
     ) -> None:
         super().__init__(1.0 if temperature is None else temperature)
         self.temperature = temperature  # None until fitted
-        check(alpha=(alpha, 'in [0, 1]'), clip=(clip, '> 0'), eps=(eps, '> 0'))
+        check(alpha=(alpha, 'in [0, 1]'), clip=(clip, '> 0'), bounds=(bounds, '> 0'), eps=(eps, '> 0'))
         if isinstance(head_classes, str):
             check(head_classes=(head_classes, ('many',)))
         else:
             check(head_classes=(head_classes, 'int >= 1' if np.ndim(head_classes) == 0 else 'int >= 0'))
-        if np.size(clip) != 2 or clip[0] > clip[1]:
-            raise InputError(f'Expected `clip` to be (lowest, highest), but got {clip}.')
+        for name, pair in dict(clip=clip, bounds=bounds).items():
+            if np.size(pair) != 2 or pair[0] > pair[1]:
+                raise InputError(f'Expected `{name}` to be (lowest, highest), but got {pair}.')
         self.head_classes, self.alpha, self.clip, self.eps = head_classes, alpha, tuple(clip), eps
+        self.bounds = tuple(bounds)
         self.needs_fit = temperature is None
         self._class_counts = class_counts
         self.init_class_distribution(class_counts)
@@ -144,7 +148,7 @@ class ImportanceWeightedTemperatureScaling(UsesClassDistribution, TemperatureSca
 
     def fit(self, train: Any, val: Any) -> None:
         """Fit the temperature on the validation split, with the class statistics of the training split."""
-        self.temperature = fit_temperature(val.logits, val.label, self.weights(train, val))
+        self.temperature = fit_temperature(val.logits, val.label, self.weights(train, val), bounds=self.bounds)
 
     def weights(self, train: Any, val: Any) -> Tensor:
         """Weights of the validation samples, float64, (N,)."""

@@ -1,6 +1,7 @@
 """Temperature scaling: calibrate the confidence of a classifier."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from .lbfgs import minimize
 
 __all__ = ['TemperatureScaling', 'fit_temperature', 'squared_error', 'weighted_nll']
 
-LOWEST, HIGHEST = 0.05, 5.0  # temperature, as in the code of IWTS
+BOUNDS = (0.05, 5.0)  # of the temperature, as in the code of IWTS
 
 
 def weighted_nll(cls_score: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -46,8 +47,9 @@ def fit_temperature(
     weight: Tensor | None = None,
     offset: Tensor | float = 0.0,
     loss: str = 'nll',
+    bounds: Sequence[float] = BOUNDS,
 ) -> float:
-    r"""Return the temperature in (0.05, 5) that minimizes the loss of :math:`z / T + o`, by L-BFGS from 1.
+    r"""Return the temperature that minimizes the loss of :math:`z / T + o`, by L-BFGS from 1, if that is in the bounds.
 
     Args:
         cls_score: Logits z, (N, C).
@@ -55,13 +57,15 @@ def fit_temperature(
         weight: Of the samples, (N,), for ``'nll'``.
         offset: o, added to the scaled logits, (C,).
         loss: ``'nll'``, see :func:`weighted_nll`, or ``'mse'``, see :func:`squared_error`.
+        bounds: Lowest and highest temperature, which are not reached.
     """
     check(loss=(loss, ('mse', 'nll')))
-    cls_score, span = cls_score.double(), math.log(HIGHEST / LOWEST)
-    start = -math.log(LOWEST) / span  # of T = 1
+    cls_score, (low, high) = cls_score.double(), bounds
+    span = math.log(high / low)
+    start = -math.log(low) / span if low < 1 < high else 0.5  # T = 1
 
     def temperature(x: Tensor) -> Tensor:
-        return LOWEST * (span * x.sigmoid()).exp()
+        return low * (span * x.sigmoid()).exp()
 
     def value(x: Tensor) -> Tensor:
         scaled = cls_score / temperature(x) + offset

@@ -14,7 +14,7 @@ from ltmm.models.post_process.importance_weighted_temperature_scaling import (
     head_attention,
     wasserstein_squared,
 )
-from ltmm.models.post_process.temperature_scaling import HIGHEST, LOWEST, weighted_nll
+from ltmm.models.post_process.temperature_scaling import weighted_nll
 from ltmm.registry import METRICS, MODELS
 
 from ..frame import Case, adaptor
@@ -66,10 +66,10 @@ def calibration_metrics(case: Case) -> dict[str, Any]:
 def iwts_calibration(case: Case) -> dict[str, Any]:
     params, counts = case.params, case['cls_num']
     features, labels, num_classes = case['train_features'], case['train_labels'], len(counts)
-    assert params['t_bounds'] == [LOWEST, HIGHEST]
 
     def fitted(num_head: int) -> ImportanceWeightedTemperatureScaling:
         options = dict(head_classes=list(range(num_head)), alpha=params['alpha'], clip=params['weight_clip'])
+        options['bounds'] = params['t_bounds']
         step = MODELS.build(
             dict(type='ltmm.ImportanceWeightedTemperatureScaling', class_counts=counts.tolist(), **options)
         )

@@ -12,7 +12,7 @@ from ltmm.registry import MODELS
 
 from ..frame import Case, adaptor
 
-STAGE, MAX_EPOCH = re.compile(r'stage=(\d+)'), re.compile(r'max_epoch=(\d+)')
+STAGE, MAX_EPOCH = re.compile(r'stage ?= ?(\d+)'), re.compile(r'max_epoch ?= ?(\d+)')
 
 
 @adaptor('cc_sam')
@@ -80,7 +80,7 @@ def _step(case: Case, loss: nn.Module, backbone: nn.Linear, classifier: nn.Linea
 
 def _check_print(case: Case, name: str, terms: Mapping[str, Tensor], ratios: tuple[float, float]) -> None:
     """Total, original and perturbed loss, which are printed with three decimals."""
-    printed = [float(number) for number in re.findall(r'Loss:([\d.]+)', str(case.arrays[name]))]
+    printed = [float(number) for number in re.findall(r'Loss: *([^\s,]+)', str(case.arrays[name]))]
     values = [term.item() for term in terms.values()]
     values = [sum(values), *(value / ratio for value, ratio in zip(values, ratios))]
     case.check(name, np.round(values, 3), np.array(printed))

@@ -42,7 +42,7 @@ def comic_rlc(case: Case) -> dict[str, Tensor]:
     outputs = dict(weight_init=loss.class_weight)
     epochs = re.search(r'epochs \(([\d, ]+)\)', case.called)[1].split(',')
     for step, epoch in enumerate(epochs):
-        loss.set_progress(int(epoch) - 1, max_epochs=40)
+        loss.set_progress(int(epoch) - 1, max_epochs=10**6)
         cls_score = case[f'logits_{step}'].requires_grad_()
         value = loss(cls_score, case[f'targets_{step}'])
         value.backward()
@@ -58,7 +58,10 @@ def comic_rlc(case: Case) -> dict[str, Tensor]:
 
 @adaptor('comic_htb', ignores=dict(seed='what the inputs were drawn with'))
 def comic_htb(case: Case) -> dict[str, Tensor]:
-    loss = MODELS.build(dict(type='ltmm.HeadTailBalancerLoss', loss=modifier_config(case)))
+    defaults = dict(gamma_neg=3.0, gamma_pos=0.0, clip=0.05)
+    inner = modifier_config(case, **{name: case.argument(name, value) for name, value in defaults.items()})
+    gamma = case.argument('gamma', 2.0)
+    loss = MODELS.build(dict(type='ltmm.HeadTailBalancerLoss', gamma=gamma, loss=inner))
     scores = {name: case[f'{name}_logits'].requires_grad_() for name in ('head', 'tail', 'balanced')}
     value = loss(**scores, target=case['targets'])
     value.backward()

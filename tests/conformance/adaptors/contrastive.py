@@ -17,7 +17,8 @@ def bcl(case: Case) -> dict[str, Tensor]:
     temperature = case.params['temperature']
     loss = balanced_contrastive_loss(features, label, F.normalize(centers, dim=1), temperature).mean()
     loss.backward()
-    adjusted = MODELS.build(dict(type='ltmm.BalancedSoftmaxLoss', class_counts=case.arrays['class_counts']))
+    counts, tau = case.arrays['class_counts'], case.argument('tau', 1.0)
+    adjusted = MODELS.build(dict(type='ltmm.BalancedSoftmaxLoss', tau=tau, class_counts=counts))
     outputs = case.loss_and_grad(adjusted, grad='la_grad')
     return dict(
         loss=loss, grad_raw=raw.grad, grad_centers=centers.grad, la_loss=outputs['loss'], la_grad=outputs['la_grad']

@@ -1,5 +1,6 @@
 """Object detection: losses of box heads."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def seesaw(case: Case) -> dict[str, Any]:
     loss.get_cls_channels(options['num_classes'])
     loss.counts.counts.copy_(case['cum_samples_before'])
     got = {}
-    for step in range(2):
+    for step in itertools.takewhile(lambda step: f'logits{step}' in case, itertools.count()):
         score = case[f'logits{step}'].requires_grad_()
         row = (case[f'label_weights{step}'], float(case[f'avg_factor{step}']))
         terms = loss(score, case[f'labels{step}'], *row)

@@ -26,8 +26,11 @@ def prior_lt(case: Case) -> dict[str, Any]:
 
 @adaptor('cmo_rand_bbox')
 def cmo_rand_bbox(case: Case) -> dict[str, Any]:
-    shape = tuple(map(int, re.search(r'rand_bbox\(\(\d+,\d+,(\d+),(\d+)\)', case.called).groups()))
-    augment = BATCH_AUGMENTS.build(dict(type='ltmm.CMO'))
+    called = case.called.replace(' ', '')
+    shape = tuple(map(int, re.search(r'rand_bbox\(\(\d+,\d+,(\d+),(\d+)\)', called).groups()))
+    first, second = map(float, re.search(r'beta\(([\d.]+),([\d.]+)\)', called).groups())
+    case.check('beta', first, second)
+    augment = BATCH_AUGMENTS.build(dict(type='ltmm.CMO', alpha=first))
     np.random.seed(case.params['np_seed'])
     boxes, shares = [], []
     for _ in case.arrays['bbox']:

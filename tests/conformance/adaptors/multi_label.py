@@ -1,5 +1,6 @@
 """Multi-label classification: losses and average precision."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -121,7 +122,9 @@ def hill_loss(case: Case) -> dict[str, Any]:
 def multilabel_map(case: Case) -> dict[str, Any]:
     distribution = ClassDistribution(case.arrays['train_counts'], num_images=10**6)
     names = tuple(map(str, range(len(distribution))))
-    metric = METRICS.build(dict(type='ltmm.MultiLabelMetric', class_counts=distribution))
+    match = re.search(r'shot_mAP\(counts, ?y, ?s, ?(\d+), ?(\d+)\)', case.called)
+    thresholds = tuple(map(int, match.groups())) if match else (100, 20)
+    metric = METRICS.build(dict(type='ltmm.MultiLabelMetric', thresholds=thresholds, class_counts=distribution))
     report = MultiLabelReport.from_scores(
         case.arrays['scores'], case.arrays['targets'], 0.5, names, distribution.image_counts, metric.shots
     )

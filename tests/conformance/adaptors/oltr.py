@@ -38,7 +38,9 @@ def classifier(case: Case) -> dict[str, Tensor]:
 
 
 def centroid_loss(case: Case, name: str) -> dict[str, Tensor]:
-    loss, scale = MODELS.build(dict(type='ltmm.DiscCentroidsLoss', loss_weight=1.0)), case[f'disc_{name}_scale']
+    options = dict(margin=case.argument('margin', 10.0), repel_weight=case.argument('repel weight', 0.01))
+    loss = MODELS.build(dict(type='ltmm.DiscCentroidsLoss', loss_weight=1.0, **options))
+    scale = case[f'disc_{name}_scale']
     features, layer = (scale * case['x']).requires_grad_(), meta_embedding(scale * case['centroids'])
     (value,) = loss(LossInputs(label=case['disc_label'], features=features, classifier=layer)).values()
     value.backward()

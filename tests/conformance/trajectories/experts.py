@@ -27,6 +27,7 @@ LOSS_ARGUMENTS = dict(
     distill_temperature='distill_temperature',
     tau='tau',
     tau_list='taus',
+    max_m='max_margin',
 )
 CHANNELS = {True: (16, 24, 48), False: (16, 32, 64)}  # by reduce_dimension
 UNUSED_BY_MDCS = ('linear_head', 'linear_few', 'mlp')

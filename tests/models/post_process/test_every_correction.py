@@ -43,6 +43,7 @@ INVALID = {
         dict(alpha=1.1),
         dict(clip=(5, 0.3)),
         dict(clip=(0, 5)),
+        dict(bounds=(5, 0.05)),
         dict(eps=0.0),
         dict(head_classes=0),
         dict(head_classes='few'),

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -34,3 +36,9 @@ def test_fitted_temperature_is_the_best(loss):
 def test_temperature_stays_in_its_bounds(sign, expected):
     label = torch.arange(4)  # all right, or all wrong: no finite temperature is best
     assert fit_temperature(sign * torch.eye(4), label) == pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.parametrize(('bounds', 'expected'), [((0.05, 5), 2.0), ((2.5, 4), 2.5), ((0.5, 1.5), 1.5)])
+def test_fitted_temperature_stays_in_its_bounds(bounds, expected):
+    logits = torch.tensor([[2 * math.log(3), 0.0]]).repeat(4, 1)  # the first class in 3 of 4 samples: T = 2
+    assert fit_temperature(logits, torch.tensor([0, 0, 0, 1]), bounds=bounds) == pytest.approx(expected, rel=1e-2)
