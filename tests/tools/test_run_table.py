@@ -305,17 +305,23 @@ def test_setting_taken_back(tool, recipe, tmp_path):
 
 def test_cost(tool, config, staged, tmp_path):
     run, other = plan(tool, config, staged, '--seeds', 0, '--work-dir', tmp_path / 'work')
-    first = tool.values([other], 'cost') if other.is_complete else []
-    assert first == []
-    run.folder.mkdir(parents=True)
-    torch.save({}, run.folder / 'epoch_2.pth')
-    (run.folder / 'last_checkpoint').write_text('epoch_2.pth')
-    complete(run, 50.0, cpu_seconds=40.0)
     complete(other, 50.0, cpu_seconds=10.0)
+    assert tool.values([other], 'cost') == []  # the baseline is not complete
+    complete(run, 50.0, cpu_seconds=40.0)
     assert tool.values([run], 'cost') == [1.0]
     assert tool.values([other], 'cost') == [1.25]  # with its first stage
-    del run.record['cpu_seconds'], other.record['cpu_seconds']  # on a GPU: the whole time, 90 s
-    assert tool.values([other], 'cost') == [2.0]
+
+
+def test_cost_is_the_whole_time_unless_all_runs_have_a_cpu_time(tool, config, staged, tmp_path):
+    plain = write_config(tmp_path / 'plain.py')
+    unit, run, other = plan(tool, plain, config, staged, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    for part, seconds in ((unit, 200.0), (run, 150.0), (other, 50.0)):
+        complete(part, 50.0, cpu_seconds=seconds / 10 if part is run else 1.0, seconds=seconds)
+    assert tool.values([other], 'cost') == [16.0]
+    for part in (unit, run, other):
+        cpu_seconds = part.record.pop('cpu_seconds')  # as on a GPU
+        assert tool.values([other], 'cost') == [1.0]
+        part.record['cpu_seconds'] = cpu_seconds
 
 
 @pytest.mark.parametrize(

@@ -110,14 +110,22 @@ class Run:
         return self.first_stage is not None and self.first_stage.is_complete
 
     @property
-    def cost_seconds(self) -> float:
-        """Time of all stages: CPU time where no GPU was used, so that other processes don't count."""
-        own = self.record.get('cpu_seconds', self.record['seconds'])
-        return own + (self.first_stage.cost_seconds if self.takes_first_stage else 0)
+    def parts(self) -> list['Run']:
+        """The runs whose time is that of all stages."""
+        return [self, *(self.first_stage.parts if self.takes_first_stage else [])]
 
     @property
     def cost(self) -> float:
-        return self.cost_seconds / self.baseline.cost_seconds if self.baseline.is_complete else EMPTY_GROUP
+        """Time of all stages in that of the baseline: CPU time, so that other processes don't count, where all have it.
+
+        Runs on a GPU don't have it, nor do those of older versions.
+        """
+        if not self.baseline.is_complete:
+            return EMPTY_GROUP
+        has_cpu_time = all('cpu_seconds' in run.record for run in self.parts + self.baseline.parts)
+        key = 'cpu_seconds' if has_cpu_time else 'seconds'
+        own, unit = (sum(run.record[key] for run in runs) for runs in (self.parts, self.baseline.parts))
+        return own / unit
 
     @property
     def last_checkpoint(self) -> Path:
