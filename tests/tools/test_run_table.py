@@ -312,6 +312,16 @@ def test_cost(tool, config, staged, tmp_path):
     assert tool.values([other], 'cost') == [1.25]  # with its first stage
 
 
+def test_cost_of_a_first_stage_of_its_own(tool, config, staged, tmp_path):
+    run, other = plan(tool, config, staged, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    run.save('failed')
+    tool.begin(other)  # trains its first stage itself
+    complete(run, 50.0, cpu_seconds=40.0)
+    assert '--first-stage' not in other.command  # nor when it is resumed
+    complete(other, 50.0, cpu_seconds=60.0)
+    assert tool.values([other], 'cost') == [1.5]
+
+
 def test_cost_is_the_whole_time_unless_all_runs_have_a_cpu_time(tool, config, staged, tmp_path):
     plain = write_config(tmp_path / 'plain.py')
     unit, run, other = plan(tool, plain, config, staged, '--seeds', 0, '--work-dir', tmp_path / 'work')

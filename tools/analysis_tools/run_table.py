@@ -157,7 +157,11 @@ def begin(run: Run) -> str | None:
     if run.record and run.record['fingerprint'] != run.fingerprint:
         return f'its config has changed since it was started: delete {run.folder} or choose another --work-dir'
     unknown_time = run.record.get('state') == 'running'  # killed before it could save its time
-    run.save('running', time_is_lower_bound=unknown_time or run.record.get('time_is_lower_bound', False))
+    run.save(
+        'running',
+        time_is_lower_bound=unknown_time or run.record.get('time_is_lower_bound', False),
+        takes_first_stage=run.takes_first_stage,
+    )
     return None
 
 

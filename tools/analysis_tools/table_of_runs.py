@@ -107,7 +107,9 @@ class Run:
 
     @property
     def takes_first_stage(self) -> bool:
-        return self.first_stage is not None and self.first_stage.is_complete
+        """Whether the first stage is that of another row; run.json keeps it, as that row may be complete only later."""
+        is_there = self.first_stage is not None and self.first_stage.is_complete
+        return is_there and self.record.get('takes_first_stage', True)
 
     @property
     def parts(self) -> list['Run']:
