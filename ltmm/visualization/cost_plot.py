@@ -24,12 +24,15 @@ def pareto_front(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     return order[accuracy[order] > best_before]
 
 
-def plot_accuracy_against_cost(methods: Mapping[str, tuple[float, float, float]], path: str | Path) -> Path:
+def plot_accuracy_against_cost(
+    methods: Mapping[str, tuple[float, float, float]], path: str | Path, baseline: str
+) -> Path:
     """Plot one point per method, and name those that no other method beats at the same or a lower cost.
 
     Args:
         methods: ``{name: (cost in units of the baseline, mean accuracy in percent, standard deviation)}``.
         path: Image file (.png, .pdf, .svg).
+        baseline: Name of the method whose cost is 1, for the axis.
     """
     if not methods:
         raise InputError('Expected results of at least one method, but got none.')
@@ -54,7 +57,7 @@ def plot_accuracy_against_cost(methods: Mapping[str, tuple[float, float, float]]
         )
     axes.xaxis.set_major_formatter('{x:g}')
     axes.xaxis.set_minor_formatter('{x:g}')
-    axes.set_xlabel('time of training and test in units of cross entropy')
+    axes.set_xlabel(f'time of training and test in units of {baseline}')
     axes.set_ylabel('top-1 accuracy (%)')
     axes.margins(x=0.15, y=0.1)
     return save_figure(figure, path)

@@ -322,6 +322,22 @@ def test_cost_of_a_first_stage_of_its_own(tool, config, staged, tmp_path):
     assert tool.values([other], 'cost') == [1.5]
 
 
+def test_unit_of_the_cost_under_a_recipe(tool, recipe, config, staged, tmp_path):
+    args = ('--recipe', recipe, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    (alone,) = plan(tool, staged, *args)
+    assert alone.baseline.name == 'balanced' and alone.baseline.length == (3, 'epoch')
+    run, other = plan(tool, staged, config, *args)
+    assert run.baseline is other.baseline is other
+    assert plan(tool, staged, config, *args[2:])[1].baseline.name == 'staged'
+
+
+def test_points(tool, config, tmp_path):
+    runs = plan(tool, config, write_config(tmp_path / 'plain.py'), '--seeds', 0, 1, '--work-dir', tmp_path / 'work')
+    for run, top1, seconds in zip(runs[:3], (50.0, 54.0, 60.0), (90.0, 30.0, 180.0)):
+        complete(run, top1, seconds=seconds)
+    assert tool.points(runs) == dict(balanced=(1.0, 52.0, pytest.approx(8**0.5)), plain=(2.0, 60.0, 0.0))
+
+
 def test_cost_is_the_whole_time_unless_all_runs_have_a_cpu_time(tool, config, staged, tmp_path):
     plain = write_config(tmp_path / 'plain.py')
     unit, run, other = plan(tool, plain, config, staged, '--seeds', 0, '--work-dir', tmp_path / 'work')
@@ -374,7 +390,15 @@ def test_failed_and_complete_runs(config, tmp_path):
     assert record['rows'] == {'balanced': table[2][1:9]}
     assert f'{results["metrics"]["long_tail/top1"]:.2f}' == table[2][1]
 
-    again = run_table(config, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    folder = tmp_path / 'work/balanced/seed_0'
+    times = [float(line) for line in (folder / 'cpu_seconds.txt').read_text().split()]
+    assert len(times) == 2 and min(times) > 0  # of training and test
+    assert results['cpu_seconds'] == pytest.approx(sum(times))
+
+    plot = ('--cost', '--plot', tmp_path / 'cost.svg')
+    again = run_table(config, '--seeds', 0, '--work-dir', tmp_path / 'work', *plot)
+    assert 'in units of balanced' in (tmp_path / 'cost.svg').read_text()
+    assert dict(zip(*rows_of(again.stdout.split('\n\n')[1])[::2]))['cost'] == '1.00'
     assert again.returncode == 0
     assert '1 runs: 1 complete, 0 to go' in again.stdout
     assert json.loads((tmp_path / 'work/balanced/seed_0/run.json').read_text()) == results

@@ -22,7 +22,7 @@ def test_pareto_front(cost, accuracy, front):
 
 def test_only_beaten_methods_are_gray(tmp_path):
     def pixels(points, color):
-        image = np.asarray(Image.open(plot_accuracy_against_cost(points, tmp_path / 'cost.png')).convert('RGB'))
+        image = np.asarray(Image.open(plot_accuracy_against_cost(points, tmp_path / 'cost.png', 'ce')).convert('RGB'))
         return (image.reshape(-1, 3) == color).all(1).sum()
 
     best = dict(ce=(1.0, 20.0, 0.5), experts=(3.0, 30.0, 1.0))
@@ -33,4 +33,9 @@ def test_only_beaten_methods_are_gray(tmp_path):
 
 def test_no_methods(tmp_path):
     with pytest.raises(ValueError, match='at least one method'):
-        plot_accuracy_against_cost({}, tmp_path / 'cost.png')
+        plot_accuracy_against_cost({}, tmp_path / 'cost.png', 'ce')
+
+
+def test_axis_names_the_baseline(tmp_path):
+    text = plot_accuracy_against_cost(dict(ce=(1.0, 20.0, 0.5)), tmp_path / 'cost.svg', 'ce').read_text()
+    assert 'time of training and test in units of ce' in text

@@ -9,8 +9,9 @@ from scratch (the later stages of a method keep their own), and `methods`, `{con
 
 Run the command again to skip complete runs, resume interrupted ones and retry failed ones. A run calls `tools/train.py`
 (`tools/train_stages.py` for a config with `stages`) and `tools/test.py` in a process of its own, with its output in
-WORK_DIR/<config>/seed_<seed>/output.log. A first stage that is also one of the configs is trained once. The record for
-configs/<benchmark>/results.yml (see model_zoo.py) is written to WORK_DIR/results.yml.
+WORK_DIR/<config>/seed_<seed>/output.log. A first stage that is also one of the configs is trained once. The unit
+of the cost is the first method of the recipe, or else the first config. The record for configs/<benchmark>/results.yml
+(see model_zoo.py) is written to WORK_DIR/results.yml.
 """
 
 import argparse
@@ -240,7 +241,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as in tools/train.py')
     parser.add_argument('--amp', action='store_true', help='as in tools/train.py')
     parser.add_argument(
-        '--cost', action='store_true', help='add the time of training and test in units of the first config'
+        '--cost',
+        action='store_true',
+        help='add the time of training and test, in units of the first method',
     )
     parser.add_argument('--metrics', nargs='+', default=[], help='more columns, such as calibration/ece')
     parser.add_argument('--plot', type=Path, help='image of the accuracy against the cost')
@@ -283,9 +286,10 @@ def plan(args: argparse.Namespace) -> list[Run]:
         if parsed(of_stage(group[0].options, 1)) == parsed(firsts[0].options):
             for run, first_stage in zip(group, firsts):
                 run.first_stage = first_stage
-    first, *_ = runs.values()
+    unit = (args.recipe.parent / f'{next(iter(recipe["methods"]))}.py' if recipe else configs[0]).resolve()
+    baselines = runs.get(unit) or runs_of(unit)
     for group in runs.values():
-        for run, baseline in zip(group, first):
+        for run, baseline in zip(group, baselines):
             run.baseline = baseline
     return [run for group in runs.values() for run in group]
 
@@ -345,7 +349,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.plot:
         from ltmm.visualization import plot_accuracy_against_cost
 
-        plot_accuracy_against_cost(points(runs), args.plot)
+        plot_accuracy_against_cost(points(runs), args.plot, baseline=runs[0].baseline.name)
     if failures:
         sys.exit('\n'.join([f'{len(failures)} runs failed:', *(f'- {run}: {why}' for run, why in failures.items())]))
 

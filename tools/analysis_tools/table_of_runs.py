@@ -36,7 +36,7 @@ COLUMNS = dict(  # columns of the table by evaluator
     LVISMetric={name: f'lvis/bbox_{name}' for name in ('AP', 'AP50', 'AP75', 'APr', 'APc', 'APf', 'AP_fixed')},
 )
 EMPTY_GROUP = -1  # metric of a group without classes
-COST = 'cost'  # the time in units of the run of the first config with the same seed
+COST = 'cost'  # the time in units of the run of the baseline with the same seed
 CPU_TIMES = 'cpu_seconds.txt'  # in the folder of a run, one line for each process
 FRACTIONS = 'lvis/'  # prefix of metrics in [0, 1]; the others are in percent
 
