@@ -50,12 +50,19 @@ def test_coverage_holds_for_the_class_mix_of_the_validation_data(split_with, alp
 
 def test_prevalence_covers_rare_classes_at_the_size_of_softmax_sets(split_with):
     val, test = split_with(4000, 0, COUNTS), split_with(4000, 1, [1, 1, 1, 1])
-    figures = {}
-    for score in ('prevalence', 'softmax'):
-        step = ConformalSets(0.2, score, class_counts=COUNTS)
+
+    def figures(score, alpha):
+        """Lowest coverage of a class, and mean size of the sets."""
+        step = ConformalSets(alpha, score, class_counts=COUNTS)
         step.fit(None, val)
-        figures[score] = set_coverage(step.sets(test.logits, test.head).numpy(), test.label.numpy())
-    assert np.nanmin(figures['softmax'].coverage) < 0.3 < np.nanmin(figures['prevalence'].coverage)
+        found = set_coverage(step.sets(test.logits, test.head).numpy(), test.label.numpy())
+        return found.coverage.min(), found.figures()['size']
+
+    lowest, size = figures('prevalence', 0.2)
+    larger = (figures('softmax', alpha) for alpha in np.arange(0.2, 0, -0.01))
+    lowest_softmax, size_softmax = next(found for found in larger if found[1] >= size)
+    assert size <= size_softmax < 1.1 * size
+    assert lowest > 0.75 > 0.25 > lowest_softmax
 
 
 @pytest.mark.parametrize('alpha', [0.1, 0.3, 0.7])
