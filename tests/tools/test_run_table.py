@@ -352,7 +352,15 @@ def test_cost_is_the_whole_time_unless_all_runs_have_a_cpu_time(tool, config, st
 
 @pytest.mark.parametrize(
     ('content', 'message'),
-    [('{}', 'expected `methods`'), ('methods: {a: }\nal: {b: 1}', 'al'), ('- a', 'expected `methods`')],
+    [
+        ('{}', 'expected `methods`'),
+        ('methods: {a: }\nal: {b: 1}', 'al'),
+        ('- a', 'expected `methods`'),
+        ('methods: {a: {model.head.loss: {type: b}}}', "model.head.loss to be .* but got {'type': 'b'}"),
+        ('methods: {a: }\nall: {b: two words}', "b to be .* but got 'two words'"),
+        ('methods: {a: {b: "(a,b"}}', r"b to be .* but got '\(a,b'"),
+        ('methods: {a: }\ntraining: {b: ["a,b", 1]}', r"b to be .* but got \['a,b', 1\]"),
+    ],
 )
 def test_bad_recipe(tool, tmp_path, content, message):
     (tmp_path / 'recipe.yml').write_text(content)

@@ -300,7 +300,23 @@ def read_recipe(file: Path) -> dict[str, dict]:
     if not isinstance(recipe, dict) or not recipe.get('methods') or set(recipe) - {'all', 'training', 'methods'}:
         raise ValueError(f'{file}: expected `methods` and, as you like, `all` and `training`, but got {list(recipe)}.')
     recipe['methods'] = {name: own or {} for name, own in recipe['methods'].items()}
+    for group in [recipe.get('all', {}), recipe.get('training', {}), *recipe['methods'].values()]:
+        for key, value in group.items():
+            if not _reads_back(key, value):
+                raise ValueError(f'{file}: expected {key} to be as on the command line, but got {value!r}.')
     return recipe
+
+
+def _reads_back(key: str, value: object) -> bool:
+    """Whether ``--cfg-options`` reads a setting as it is: no mapping, and no string with spaces or commas."""
+    try:
+        return value is None or parsed([_option(key, value)]) == {key: value}
+    except AssertionError:  # brackets that do not match
+        return False
+
+
+def _option(key: str, value: object) -> str:
+    return f'{key}={value}'.replace(' ', '')
 
 
 def settings(recipe: dict[str, dict], name: str, has_stages: bool) -> list[str]:
@@ -308,7 +324,7 @@ def settings(recipe: dict[str, dict], name: str, has_stages: bool) -> list[str]:
     prefix = 'stage1.' if has_stages else ''
     training = {f'{prefix}{key}': value for key, value in recipe.get('training', {}).items()}
     found = recipe.get('all', {}) | training | recipe.get('methods', {}).get(name, {})
-    return [f'{key}={value}'.replace(' ', '') for key, value in found.items() if value is not None]
+    return [_option(key, value) for key, value in found.items() if value is not None]
 
 
 def parsed(options: list[str]) -> dict:
