@@ -6,6 +6,8 @@ from toy import run_tool, toy_config
 
 from ltmm.datasets import FeatureDataset
 
+LONG_TAILED_VAL = ('--cfg-options', 'val_dataloader.dataset.counts=(12,6,3)')
+
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
@@ -41,7 +43,10 @@ def test_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
         (('--method', 'ncm', '--strength', '1'), '--strength needs a method with a strength, and no --grid'),
         (('--method', 'tau_norm', '--transform', 'un'), '--transform belongs to --method ncm'),
         (('--method', 'iwts', '--class-share', '1'), '--class-share belongs to --method conformal'),
-        (('--method', 'iwts'), 'more than 100 training images, but there is none. Give `head_classes`'),
+        (
+            ('--method', 'iwts'),
+            'expected validation data with the class mix of the training data',
+        ),
         (('--method', 'conformal', '--alpha', '0'), 'Expected `alpha` to be in (0, 1), but got 0.0'),
         (('--method', 'gla'), '--method gla needs --zero-shot VAL TEST'),
         (('--method', 'gla', '--zero-shot', 'no.npy', 'no.npy'), 'no.npy is no readable .npy or .npz file of logits'),
@@ -62,7 +67,7 @@ def test_wrong_options_are_refused_in_one_line(trained, args, message):
     [
         ('conformal', ('--alpha', '.2', '--class-share', '.5'), dict(alpha=0.2, class_share=0.5, score='prevalence')),
         ('irovats', (), dict(per_class=True, after_temperature=True)),
-        ('iwts', ('--head-classes', '0,2'), dict(head_classes=[0, 2])),
+        ('iwts', ('--head-classes', '0,2', *LONG_TAILED_VAL), dict(head_classes=[0, 2])),
     ],
 )
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.engine.post_process.balanced_models import warn_if_balanced
+from ltmm.engine.post_process.class_mix import check_class_mix
 from ltmm.engine.post_process.split_outputs import train_split, val_split
 from ltmm.models.post_process import PostProcess
 from ltmm.models.state.class_distribution import UsesClassDistribution
@@ -84,7 +85,9 @@ class PostProcessHook(Hook):
                     step.set_class_distribution(distribution)
                 step.get_class_distribution()  # raises if there is none
             if step in self.to_fit:
-                train = train_split(model, runner.cfg, distribution)
-                step.fit(train, val_split(model, runner.cfg, distribution))
+                train, val = (split(model, runner.cfg, distribution) for split in (train_split, val_split))
+                if step.val_mix is not None and distribution is not None:
+                    check_class_mix(step, val.label, distribution, runner.cfg)
+                step.fit(train, val)
             step.to(get_device())
             step.enabled = True

@@ -19,6 +19,7 @@ from ltmm.models.post_process.search import OBJECTIVES, objective_value, uses_si
 from ltmm.registry import POST_PROCESSORS
 from ltmm.utils.checks import check
 
+from .class_mix import check_class_mix
 from .post_processor import PostProcessor
 from .split_outputs import SplitOutputs, gathered_outputs, train_split, val_split
 
@@ -59,7 +60,10 @@ class ClassifierPostProcessor(PostProcessor):
 
     def val_split(self, split: str | None, num_images: int) -> SplitOutputs:
         check(objective=(self.step.objective, OBJECTIVES))
-        return val_split(self.model, self.cfg, self.distribution, split, num_images)
+        val = val_split(self.model, self.cfg, self.distribution, split, num_images)
+        if self.step.val_mix is not None:
+            check_class_mix(self.step, val.label, self.distribution, self.cfg)
+        return val
 
     @torch.no_grad()
     def evaluate(self) -> tuple[Evaluation, Evaluation]:

@@ -38,6 +38,8 @@ class PostProcess(nn.Module):
     """Prefixes of parameters that the correction replaces; a checkpoint may lack them."""
     keeps_state: ClassVar[bool] = False
     """Whether the correction has buffers to save, empty until fitted; ``ltmm.CorrectedHead`` holds it in a model."""
+    val_mix: ClassVar[str | None] = None
+    """Whose class mix the validation data have to have: ``'train'``, ``'test'``, or None for any."""
     corrects_prior: bool = False
     """Whether the correction assumes a model that is biased to frequent classes."""
     processor: ClassVar[str] = 'ltmm.ClassifierPostProcessor'

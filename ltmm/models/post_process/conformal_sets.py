@@ -99,6 +99,7 @@ class ConformalSets(UsesClassDistribution, PostProcess):
 
     needs_fit = True
     keeps_state = True
+    val_mix = 'test'
     processor = 'ltmm.ConformalPostProcessor'
 
     def __init__(

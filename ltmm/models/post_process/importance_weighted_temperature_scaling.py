@@ -116,6 +116,8 @@ class ImportanceWeightedTemperatureScaling(UsesClassDistribution, TemperatureSca
             checkpoint.
     """
 
+    val_mix = 'train'
+
     def __init__(
         self,
         head_classes: str | int | Sequence[int] = 'many',

@@ -25,6 +25,7 @@ class ScoreCalibration(PostProcess):
 
     needs_fit = True
     keeps_state = True
+    val_mix = 'test'
 
     def fit_scores(self, cls_score: Tensor, label: Tensor) -> None:
         """Fit to validation data.

@@ -90,6 +90,7 @@ class TemperatureScaling(PostProcess):
     strength = 'temperature'
     grid = (0.5, 4, 36)
     objective = 'nll'
+    val_mix = 'test'
 
     def __init__(self, temperature: float = 1.0) -> None:
         super().__init__()

@@ -56,13 +56,14 @@ def figures_of_test(cfg, checkpoint, folder) -> dict:
     return Runner.from_cfg(cfg).test()
 
 
+IWTS = 'ltmm.ImportanceWeightedTemperatureScaling'
 STEPS = [
     dict(type='ltmm.LogitAdjustment', tau=0.7),
     dict(type='ltmm.TauNorm', tau=0.7),
     dict(type='ltmm.TemperatureScaling', temperature=2.0),
     dict(type='ltmm.NearestClassMean'),
     dict(type='ltmm.IsotonicCalibration', per_class=True),
-    dict(type='ltmm.ImportanceWeightedTemperatureScaling', head_classes=1),
+    dict(type=IWTS, head_classes=1),
 ]
 OTHER_HEAD = ('ltmm.NearestClassMean', 'ltmm.IsotonicCalibration')
 
@@ -71,6 +72,9 @@ OTHER_HEAD = ('ltmm.NearestClassMean', 'ltmm.IsotonicCalibration')
 @pytest.mark.parametrize('step', STEPS, ids=lambda step: step['type'])
 def test_written_model_has_the_figures_of_evaluate(trained, tmp_path, head, step):
     cfg, checkpoint = trained(head)
+    if step['type'] == IWTS:
+        cfg = Config(cfg.to_dict())
+        cfg.val_dataloader.dataset.counts = (24, 8, 3)  # the class mix of the training data
     processor = build_post_processor(cfg, checkpoint, step)
     if processor.step.needs_fit:
         processor.fit()
@@ -287,6 +291,11 @@ def test_config_with_a_hook_is_refused(trained):
     cfg.custom_hooks.append(dict(type='ltmm.PostProcessHook', steps=[]))
     with pytest.raises(ValueError, match='a config without PostProcessHook'):
         build_post_processor(cfg, checkpoint, STEPS[0])
+
+
+def test_iwts_refuses_balanced_validation_data(trained):
+    with pytest.raises(ValueError, match='the 1 most frequent classes have 69 % of the training images and 0 %'):
+        build_post_processor(*trained('ours'), dict(type=IWTS, head_classes=1)).fit()
 
 
 def test_groups_are_those_of_the_config(trained):
