@@ -30,7 +30,7 @@ def nonconformity(probability: Tensor, prior: Tensor | None) -> Tensor:
     probability = probability.double()
     if prior is None:
         return 1 - probability
-    return 1 - probability / torch.where(prior > 0, prior, prior[prior > 0].min())
+    return 1 - probability / torch.where(prior > 0, prior, prior.masked_fill(prior <= 0, math.inf).min())
 
 
 def _rank(num: Tensor, alpha: float) -> Tensor:
@@ -151,7 +151,7 @@ class ConformalSets(UsesClassDistribution, PostProcess):
         self.get_class_distribution()  # raises if there is none
         cls_score = cls_score.double()
         probability = cls_score.sigmoid() if uses_sigmoid(head) else cls_score.softmax(1)
-        return nonconformity(probability, self.prior if self.score == 'prevalence' else None)
+        return nonconformity(probability, self.prior.to(probability) if self.score == 'prevalence' else None)
 
     def forward(self, cls_score: Tensor, features: Tensor, head: nn.Module) -> Tensor:
         return cls_score

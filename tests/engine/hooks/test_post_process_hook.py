@@ -8,7 +8,7 @@ from toy import COUNTS, toy_config
 from ltmm import ClassDistribution
 from ltmm.engine.hooks import PostProcessHook
 from ltmm.models.post_process import tau_normalize
-from ltmm.registry import METRICS
+from ltmm.registry import METRICS, MODELS
 
 SEEN = []
 
@@ -45,7 +45,7 @@ def scores_of_test(folder, trained, *steps, **options):
     cfg = toy_config(folder, **{**overrides, 'load_from': checkpoint, **options})
     cfg.test_evaluator = dict(type='ltmm.KeepScores')
     cfg.custom_hooks.append(dict(type='ltmm.PostProcessHook', steps=list(steps)))
-    if not any(step['type'] == 'ltmm.NearestClassMean' for step in steps):  # the rest needs no training set
+    if not any(MODELS.build(dict(step)).needs_fit for step in steps):  # the rest needs no training set
         for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
             cfg.pop(key)
     runner = Runner.from_cfg(cfg)
@@ -65,6 +65,29 @@ def test_a_second_run_corrects_once(tmp_path, trained):
     first, runner = scores_of_test(tmp_path, trained, dict(type='ltmm.LogitAdjustment', tau=1.0))
     runner.test()
     torch.testing.assert_close(SEEN.pop(), first)
+
+
+@pytest.mark.parametrize(
+    'step',
+    [
+        dict(type='ltmm.ConformalSets', alpha=0.3),
+        dict(type='ltmm.EnsembleTemperatureScaling'),
+        dict(type='ltmm.HistogramBinning', num_bins=5),
+        dict(type='ltmm.IsotonicCalibration', per_class=True, after_temperature=True),
+    ],
+    ids=lambda step: step['type'],
+)
+def test_second_evaluation_fits_again(tmp_path, trained, step):
+    counts = {'val_dataloader.dataset.counts': (20, 9, 4)}
+    first, runner = scores_of_test(tmp_path, trained, step, **counts)
+    correction = next(hook for hook in runner.hooks if isinstance(hook, PostProcessHook)).steps[0]
+    state = {name: value.clone() for name, value in correction.state_dict().items()}
+    for buffer in correction.buffers():
+        if buffer.is_floating_point():
+            buffer.fill_(0.5)  # as left by other weights
+    runner.test()
+    torch.testing.assert_close(SEEN.pop(), first)
+    torch.testing.assert_close(dict(correction.state_dict()), state)
 
 
 def test_tau_norm_sees_the_features_of_any_head(tmp_path, trained):

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from ltmm.evaluation.functional import set_coverage
 from ltmm.models.post_process import ConformalSets, class_quantiles, conformal_quantile, nonconformity
@@ -107,6 +108,13 @@ def test_class_without_training_images_counts_as_the_rarest():
     expected = torch.tensor([[1 - 0.6 / 0.8, 1 - 0.3 / 0.2, 1 - 0.1 / 0.2]], dtype=torch.float64)
     got = nonconformity(p, torch.tensor([0.8, 0.2, 0.0], dtype=torch.float64))
     torch.testing.assert_close(got, expected, atol=1e-6, rtol=0)
+
+
+def test_scores_have_the_device_of_the_logits(head):
+    with FakeTensorMode(allow_non_fake_inputs=True):  # a second evaluation on a GPU: the prior is there, the logits not
+        step = ConformalSets(class_counts=COUNTS)
+        step.prior = torch.ones(4, dtype=torch.float64, device='cuda')
+        assert step._scores(torch.zeros(5, 4), head).device.type == 'cpu'
 
 
 def test_unfitted_and_other_classes_are_refused(head):
