@@ -46,6 +46,10 @@ class PostProcessHook(Hook):
                 raise InputTypeError(f'PostProcessHook: {type(step).__name__} is no correction.')
             if number and step.replaces_logits:
                 raise InputError(f'PostProcessHook: {type(step).__name__} computes new logits, so it has to be first.')
+            if step.has_to_be_last and step is not self.steps[-1]:
+                raise InputError(
+                    f'PostProcessHook: {type(step).__name__} has to be last, as it is fitted to the final logits.'
+                )
         self.is_attached = False
         self.to_fit = [step for step in self.steps if step.needs_fit]
 

@@ -34,6 +34,8 @@ class PostProcess(nn.Module):
     """Whether :meth:`forward` needs :meth:`fit` first."""
     replaces_logits: ClassVar[bool] = False
     """Whether the logits are computed from the features, so that corrections before this one would have no effect."""
+    has_to_be_last: ClassVar[bool] = False
+    """Whether what the correction adds to predictions holds only for the logits that it is fitted to."""
     replaces: ClassVar[tuple[str, ...]] = ()
     """Prefixes of parameters that the correction replaces; a checkpoint may lack them."""
     keeps_state: ClassVar[bool] = False

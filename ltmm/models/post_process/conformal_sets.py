@@ -99,6 +99,7 @@ class ConformalSets(UsesClassDistribution, PostProcess):
 
     needs_fit = True
     keeps_state = True
+    has_to_be_last = True
     val_mix = 'test'
     processor = 'ltmm.ConformalPostProcessor'
 

@@ -167,6 +167,8 @@ def test_wrong_steps_are_refused():
     steps = [dict(type='ltmm.LogitAdjustment'), dict(type='ltmm.TauNorm')]
     with pytest.raises(ValueError, match='TauNorm computes new logits, so it has to be first'):
         PostProcessHook(steps)
+    with pytest.raises(ValueError, match='ConformalSets has to be last'):
+        PostProcessHook([dict(type='ltmm.ConformalSets'), dict(type='ltmm.LogitAdjustment')])
     with pytest.raises(TypeError, match='ScaledLinear is no correction'):
         PostProcessHook([dict(type='ltmm.ScaledLinear', in_features=2, out_features=2)])
 
