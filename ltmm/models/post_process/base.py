@@ -26,8 +26,8 @@ class PostProcess(nn.Module):
 
     strength: ClassVar[str | None] = None
     """Name of the attribute that :meth:`fit` searches."""
-    grid: tuple[float, float, int] = (0, 2, 21)
-    """First strength of the search, last strength, number of strengths."""
+    grid: tuple[float, float, int] | None = (0, 2, 21)
+    """First strength of the search, last strength, number of strengths; None for a :meth:`fit` of its own."""
     objective: str = 'balanced_accuracy'
     """Figure on the validation split that the search looks at."""
     needs_fit: bool = False

@@ -2,16 +2,20 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ltmm.models.losses.classification.sigmoid_focal_loss import sigmoid_focal_loss
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .base import PostProcess, linear_layer
 from .lbfgs import minimize
+from .search import uses_sigmoid
 
 __all__ = ['TemperatureScaling', 'fit_temperature', 'squared_error', 'weighted_nll']
 
@@ -56,10 +60,11 @@ def fit_temperature(
         label: Class indices, (N,).
         weight: Of the samples, (N,), for ``'nll'``.
         offset: o, added to the scaled logits, (C,).
-        loss: ``'nll'``, see :func:`weighted_nll`, or ``'mse'``, see :func:`squared_error`.
+        loss: ``'nll'``, see :func:`weighted_nll`; ``'mse'``, see :func:`squared_error`; or ``'sigmoid_nll'``, of one
+            sigmoid per class.
         bounds: Lowest and highest temperature, which are not reached.
     """
-    check(loss=(loss, ('mse', 'nll')))
+    check(loss=(loss, ('mse', 'nll', 'sigmoid_nll')))
     cls_score, (low, high) = cls_score.double(), bounds
     span = math.log(high / low)
     start = -math.log(low) / span if low < 1 < high else 0.5  # T = 1
@@ -69,7 +74,11 @@ def fit_temperature(
 
     def value(x: Tensor) -> Tensor:
         scaled = cls_score / temperature(x) + offset
-        return weighted_nll(scaled, label, weight) if loss == 'nll' else squared_error(scaled.softmax(1), label)
+        if loss == 'nll':
+            return weighted_nll(scaled, label, weight)
+        if loss == 'mse':
+            return squared_error(scaled.softmax(1), label)
+        return sigmoid_focal_loss(scaled, label, gamma=0).mean()
 
     return float(temperature(minimize(value, torch.tensor(start).logit())))
 
@@ -80,6 +89,9 @@ class TemperatureScaling(PostProcess):
 
     .. math:: z'_c = z_c / T
 
+    T minimizes the negative log-likelihood of the validation split, see :func:`fit_temperature`; or it is the best of a
+    grid, by any objective.
+
     References:
         [0] Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599.
 
@@ -88,7 +100,7 @@ class TemperatureScaling(PostProcess):
     """
 
     strength = 'temperature'
-    grid = (0.5, 4, 36)
+    grid = None
     objective = 'nll'
     val_mix = 'test'
 
@@ -96,6 +108,16 @@ class TemperatureScaling(PostProcess):
         super().__init__()
         check(temperature=(temperature, '> 0'))
         self.temperature = temperature
+
+    def fit(self, train: Any, val: Any) -> None:
+        """Set the temperature by the validation split."""
+        if self.grid is not None:
+            super().fit(train, val)
+            return
+        if self.objective != 'nll':
+            raise InputError(f'TemperatureScaling: `objective` {self.objective!r} needs a `grid`, such as 0.5:4:36.')
+        loss = 'sigmoid_nll' if uses_sigmoid(val.head) else 'nll'
+        self.temperature = fit_temperature(val.logits, val.label, loss=loss)
 
     def forward(self, cls_score: Tensor, features: Tensor, head: nn.Module) -> Tensor:
         return cls_score / self.temperature

@@ -212,8 +212,12 @@ def test_counts_by_name_in_a_file(trained, tmp_path):
 
 
 def test_grid_and_objective_are_those_of_the_correction_by_default(trained):
-    processor = build_post_processor(*trained('ours'), dict(type='ltmm.TemperatureScaling'))
+    processor = build_post_processor(*trained('ours'), dict(type='ltmm.TauNorm'))
     curve = search(processor)
+    assert len(curve) == 21 and processor.step.tau == max(curve, key=curve.get)
+    processor = build_post_processor(*trained('ours'), dict(type='ltmm.TemperatureScaling'))
+    assert not search(processor)  # L-BFGS
+    curve = search(processor, grid=(0.5, 4, 36))
     assert len(curve) == 36 and processor.step.temperature == min(curve, key=curve.get)
     assert len(search(processor, grid=(1, 2, 3), objective='top1')) == 3
     assert processor.step.temperature == 1.0  # accuracy does not change: the first

@@ -56,6 +56,22 @@ def test_temperature_of_least_nll(head, data):
     assert step.temperature == pytest.approx(strengths[np.argmin(naive)])
 
 
+@pytest.mark.parametrize('use_sigmoid', [False, True])
+def test_temperature_without_a_grid_is_the_optimum(head, data, use_sigmoid):
+    score, features, label = data
+    score = 1.5 * (score - 3 + torch.randn(40, 4, generator=torch.Generator().manual_seed(3)))
+    if use_sigmoid:
+        head = LongTailClsHead(4, 6, loss=dict(type='ltmm.SigmoidFocalLoss', gamma=0.0))
+    step = TemperatureScaling()
+    val = SplitOutputs(lambda with_logits: ModelOutputs(features, score, label), head)
+    step.fit(None, val)
+    nll = [objective_value('nll', score / t / step.temperature, label, use_sigmoid) for t in (0.99, 1, 1.01)]
+    assert min(nll) == nll[1] and step.temperature != pytest.approx(1, abs=0.02)
+    step.objective = 'top1'
+    with pytest.raises(ValueError, match="`objective` 'top1' needs a `grid`"):
+        step.fit(None, val)
+
+
 def test_balanced_accuracy_leaves_out_classes_without_samples():
     score = torch.tensor([[1.0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0]])
     label = torch.tensor([0, 0, 1, 1])
