@@ -41,6 +41,13 @@ OPTIONS = dict(  # with the methods they belong to
     head_classes=('iwts',),
     zero_shot=('gla',),
 )
+SEARCHED = ('logit_adjustment', 'norcal', 'tau_norm', 'tde', 'temperature')
+SEARCH = dict(  # options of the search, with the methods that use them
+    grid=SEARCHED,
+    objective=SEARCHED,
+    val_split=tuple(method for method in METHODS if method != 'ncm'),
+    val_images=tuple(method for method in METHODS if method != 'ncm'),
+)
 
 
 def main() -> None:
@@ -48,7 +55,10 @@ def main() -> None:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--method', choices=sorted(METHODS), required=True)
     parser.add_argument('--strength', type=float, help='tau, gamma, alpha or temperature, instead of a search')
-    parser.add_argument('--grid', help='strengths to search, FIRST:LAST:HOW_MANY, such as 0:2:21')
+    parser.add_argument(
+        '--grid',
+        help='strengths to search, FIRST:LAST:HOW_MANY, such as 0:2:21 (temperature: L-BFGS without)',
+    )
     parser.add_argument(
         '--val-split',
         choices=['val', 'holdout', 'train'],
@@ -62,7 +72,7 @@ def main() -> None:
     )
     parser.add_argument(
         '--objective',
-        help='metric to search by: balanced_accuracy, top1, nll (for temperature); bbox_AP, bbox_APr, ... (for norcal)',
+        help='metric to search by: balanced_accuracy, top1, nll; bbox_AP, bbox_APr, ... (for norcal)',
     )
     parser.add_argument('--transform', choices=['un', 'l2n', 'cl2n'], help='feature transform of ncm (cl2n)')
     parser.add_argument('--similarity', choices=['l2', 'dot'], help='similarity of ncm (l2)')
@@ -90,9 +100,10 @@ def main() -> None:
     parser.add_argument('--out', type=Path, help='output folder; default: folder of the checkpoint')
     args = parser.parse_args()
     given = {key: value for key in OPTIONS if (value := getattr(args, key)) is not None}
-    for key in given:
-        if args.method not in OPTIONS[key]:
-            parser.error(f'--{key.replace("_", "-")} belongs to --method {" or ".join(OPTIONS[key])}')
+    search = {key: value for key in SEARCH if (value := getattr(args, key)) is not None}
+    for key in given | search:
+        if args.method not in (methods := (OPTIONS | SEARCH)[key]):
+            parser.error(f'{option(key)} belongs to --method {" or ".join(methods)}')
     if args.method == 'gla':
         if 'zero_shot' not in given:
             parser.error('--method gla needs --zero-shot VAL TEST')
@@ -105,17 +116,22 @@ def main() -> None:
 
     step = METHODS[args.method] | given
     strength = MODELS.get(step['type']).strength
-    if args.strength is not None and (strength is None or args.grid):
-        parser.error('--strength needs a method with a strength, and no --grid')
-    search = None
     if args.strength is not None:
-        step[strength] = args.strength
-    else:
-        grid = parse_grid(args.grid, parser) if args.grid else None
-        search = dict(grid=grid, val_split=args.val_split, val_images=args.val_images, objective=args.objective)
+        if strength is None:
+            parser.error('--strength needs a method with a strength')
+        if given or search:
+            parser.error(f'--strength leaves nothing to fit with {option(next(iter(given | search)))}')
+        step[strength], search = args.strength, None
+    elif args.grid is not None:
+        search['grid'] = parse_grid(args.grid, parser)
     folder = args.out or Path(args.checkpoint).parent
     name = f'{Path(args.checkpoint).stem}_{args.method}'
     post_process(cfg, args.checkpoint, step, folder, name, search, args.class_counts)
+
+
+def option(key: str) -> str:
+    """Name of an option on the command line."""
+    return f'--{key.replace("_", "-")}'
 
 
 def parse_grid(text: str, parser: ArgumentParser) -> tuple[float, float, int]:

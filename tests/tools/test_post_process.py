@@ -40,7 +40,7 @@ def test_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
     [
         (('--method', 'tau_norm', '--val-split', 'val'), 'val_dataloader is the test set. Use val_split='),
         (('--method', 'tau_norm', '--strength', '-1'), 'Expected `tau` to be >= 0, but got -1.0'),
-        (('--method', 'ncm', '--strength', '1'), '--strength needs a method with a strength, and no --grid'),
+        (('--method', 'ncm', '--strength', '1'), '--strength needs a method with a strength'),
         (('--method', 'tau_norm', '--transform', 'un'), '--transform belongs to --method ncm'),
         (('--method', 'iwts', '--class-share', '1'), '--class-share belongs to --method conformal'),
         (
@@ -48,6 +48,16 @@ def test_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
             'expected validation data with the class mix of the training data',
         ),
         (('--method', 'conformal', '--alpha', '0'), 'Expected `alpha` to be in (0, 1), but got 0.0'),
+        (
+            ('--method', 'ets', '--grid', '1:2:3'),
+            '--grid belongs to --method logit_adjustment or norcal or tau_norm or',
+        ),
+        (('--method', 'ncm', '--val-images', '3'), '--val-images belongs to --method conformal or ets or'),
+        (('--method', 'iwts', '--strength', '2', '--alpha', '1'), '--strength leaves nothing to fit with --alpha'),
+        (
+            ('--method', 'tau_norm', '--strength', '2', '--grid', '1:2:3'),
+            'leaves nothing to fit with --grid',
+        ),
         (('--method', 'gla'), '--method gla needs --zero-shot VAL TEST'),
         (('--method', 'gla', '--zero-shot', 'no.npy', 'no.npy'), 'no.npy is no readable .npy or .npz file of logits'),
         (('--method', 'tau_norm', '--grid', '0:2'), 'Expected --grid to be FIRST:LAST:HOW_MANY, but got 0:2'),
