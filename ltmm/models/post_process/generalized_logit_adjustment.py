@@ -19,7 +19,7 @@ from .base import PostProcess
 from .lbfgs import minimize
 from .logit_adjustment import prior_offset
 from .search import uses_sigmoid
-from .temperature_scaling import fit_temperature
+from .temperature_scaling import bounded_temperature, fit_temperature, temperature_start
 
 __all__ = ['GeneralizedLogitAdjustment', 'estimate_prior', 'generalized_logit_adjustment', 'read_logits']
 
@@ -46,7 +46,7 @@ def prior_and_temperature(logits: Tensor, label: Tensor, temperature: float | No
     Args:
         logits: Logits, divided by the temperature here, (N, C).
         label: Class indices, (N,).
-        temperature: The temperature. Default: the best together with the prior; convex in its inverse.
+        temperature: The temperature. Default: the best in (0.05, 5) together with the prior.
     """
     count = label.bincount(minlength=logits.size(1))
     present = count > 0
@@ -54,13 +54,13 @@ def prior_and_temperature(logits: Tensor, label: Tensor, temperature: float | No
     y = (present.cumsum(0) - 1)[label]
 
     def nll(x: Tensor) -> Tensor:
-        scale = x[0].exp() if temperature is None else 1 / temperature
-        return F.cross_entropy(scale * z - x[1:] + log_mix, y)
+        scaled = z / (bounded_temperature(x[0]) if temperature is None else temperature)
+        return F.cross_entropy(scaled - x[1:] + log_mix, y)
 
-    found = minimize(nll, torch.zeros(1 + z.size(1)))
+    found = minimize(nll, torch.cat([temperature_start()[None], torch.zeros(z.size(1))]))
     log_q = torch.zeros(logits.size(1), dtype=torch.float64)
     log_q[present] = found[1:] - found[1:].mean()
-    return log_q.softmax(0), float((-found[0]).exp()) if temperature is None else temperature
+    return log_q.softmax(0), float(bounded_temperature(found[0])) if temperature is None else temperature
 
 
 def generalized_logit_adjustment(
@@ -142,8 +142,7 @@ class GeneralizedLogitAdjustment(UsesClassDistribution, PostProcess):
         """Estimate temperatures and prior on the validation split."""
         label, num_classes = val.label, val.num_classes
         zero_shot = read_logits(self.zero_shot['val'], label, num_classes)
-        mix = label.bincount(minlength=num_classes).double()
-        log_mix = torch.where(mix > 0, mix, 1.0).log()
+        log_mix = label.bincount(minlength=num_classes).double().log()  # -inf drops a class without images
         self.temperature = fit_temperature(val.logits, label, offset=log_mix - self.log_train_prior())
         self.zero_shot_prior, self.zero_shot_temperature = prior_and_temperature(zero_shot, label)
 

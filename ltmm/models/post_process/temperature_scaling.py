@@ -45,6 +45,18 @@ def squared_error(probability: Tensor, label: Tensor) -> Tensor:
     return (probability.square().sum(1) - 2 * own + 1).mean() / probability.size(1)
 
 
+def bounded_temperature(x: Tensor, bounds: Sequence[float] = BOUNDS) -> Tensor:
+    """Map a number to a temperature between the bounds."""
+    low, high = bounds
+    return low * (math.log(high / low) * x.sigmoid()).exp()
+
+
+def temperature_start(bounds: Sequence[float] = BOUNDS) -> Tensor:
+    """Return the number with :func:`bounded_temperature` 1, or with that in the middle if 1 is out of the bounds."""
+    low, high = bounds
+    return torch.tensor(-math.log(low) / math.log(high / low) if low < 1 < high else 0.5).logit()
+
+
 def fit_temperature(
     cls_score: Tensor,
     label: Tensor,
@@ -65,22 +77,17 @@ def fit_temperature(
         bounds: Lowest and highest temperature, which are not reached.
     """
     check(loss=(loss, ('mse', 'nll', 'sigmoid_nll')))
-    cls_score, (low, high) = cls_score.double(), bounds
-    span = math.log(high / low)
-    start = -math.log(low) / span if low < 1 < high else 0.5  # T = 1
-
-    def temperature(x: Tensor) -> Tensor:
-        return low * (span * x.sigmoid()).exp()
+    cls_score = cls_score.double()
 
     def value(x: Tensor) -> Tensor:
-        scaled = cls_score / temperature(x) + offset
+        scaled = cls_score / bounded_temperature(x, bounds) + offset
         if loss == 'nll':
             return weighted_nll(scaled, label, weight)
         if loss == 'mse':
             return squared_error(scaled.softmax(1), label)
         return sigmoid_focal_loss(scaled, label, gamma=0).mean()
 
-    return float(temperature(minimize(value, torch.tensor(start).logit())))
+    return float(bounded_temperature(minimize(value, temperature_start(bounds)), bounds))
 
 
 @MODELS.register_module()

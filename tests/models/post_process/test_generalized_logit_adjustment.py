@@ -41,6 +41,27 @@ def test_class_without_samples_has_the_mean_of_the_others():
     assert q.isfinite().all() and q[3] == pytest.approx(float(q[:3].log().mean().exp()))
 
 
+def test_separable_validation_data_keep_the_temperatures_in_their_bounds(tmp_path):
+    label = torch.arange(40) % 4
+    logits = F.one_hot(label, 4).double()
+    np.save(tmp_path / 'val.npy', logits.numpy())
+    step = GeneralizedLogitAdjustment(dict(val=str(tmp_path / 'val.npy'), test='none'), class_counts=COUNTS)
+    step.fit(None, Split(None, logits, label))
+    assert 0.05 <= step.zero_shot_temperature < 0.06 and 0.05 <= step.temperature < 0.06
+
+
+def test_class_without_validation_images_has_no_say_in_the_temperatures(tmp_path):
+    logits, label = sample(500, (1, 1, 1, 0), Q, 0)
+    temperatures = []
+    for other in (0, 9):  # logit of the class without images
+        logits[:, 3] = other
+        np.save(tmp_path / 'val.npy', logits.numpy())
+        step = GeneralizedLogitAdjustment(dict(val=str(tmp_path / 'val.npy'), test='none'), class_counts=COUNTS)
+        step.fit(None, Split(None, logits, label))
+        temperatures.append((step.temperature, step.zero_shot_temperature))
+    assert temperatures[0] == pytest.approx(temperatures[1])
+
+
 @pytest.fixture
 def make(tmp_path):
     """A function from options to the correction, fitted, and test logits, zero-shot logits and labels."""
