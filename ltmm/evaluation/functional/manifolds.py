@@ -22,7 +22,7 @@ CHUNK = 128  # points
 def manifold_volume(features: np.ndarray, d: float = 1.0) -> float:
     r"""Compute the volume :math:`\frac{1}{2} \log_2 \det(I + \frac{d}{N} (X - \bar X)^T (X - \bar X))` of [2].
 
-    The density of [0] is this divided by N.
+    The density of [2] is this divided by N.
 
     Args:
         features: X, (N, D).

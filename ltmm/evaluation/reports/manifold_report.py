@@ -26,7 +26,8 @@ def manifold_rows(
 ) -> list[dict]:
     """Return the measures of each class, most frequent first; those of classes with too few features are NaN.
 
-    See :mod:`ltmm.evaluation.functional.manifolds`. A volume and a density need two features, a curvature k + 1.
+    See :mod:`ltmm.evaluation.functional.manifolds`. The density is the volume over the number of all features of a
+    class. A volume and a density need two features, a curvature k + 1.
 
     Args:
         features: (N, D).
@@ -54,7 +55,7 @@ def manifold_rows(
         points = features[members[np.linspace(0, len(members) - 1, min(len(members), max_features)).astype(int)]]
         volume = manifold_volume(points) if len(points) > 1 else np.nan
         curvature = subspace_angle_curvature(points, k).mean() if len(points) > k else np.nan
-        measures = dict(volume=volume, density=volume / max(len(points), 1), curvature=float(curvature))
+        measures = dict(volume=volume, density=volume / max(len(members), 1), curvature=float(curvature))
         rows.append(dict(row, features=len(points), **measures))
     return rows
 

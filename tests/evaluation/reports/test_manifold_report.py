@@ -22,6 +22,7 @@ def test_rows():
     second, third = FEATURES[120:150], FEATURES[150:155]
     assert rows[1]['volume'] == pytest.approx(manifold_volume(second))
     assert rows[1]['density'] == pytest.approx(manifold_volume(second) / 30)
+    assert rows[0]['density'] == pytest.approx(rows[0]['volume'] / 120)  # of all features, not of the 50 taken
     assert rows[1]['curvature'] == pytest.approx(subspace_angle_curvature(second, 6).mean())
     assert rows[2]['volume'] == pytest.approx(manifold_volume(third))
     assert np.isnan([rows[2]['curvature'], rows[3]['volume'], rows[3]['density'], rows[4]['curvature']]).all()
