@@ -30,7 +30,9 @@ def test_report_and_plot(folder, split, left_out, capsys):
     tool(folder, '--split', split, '--out', folder / 'new' / 'plot.png', '--csv', folder / 'new' / 'table.csv')
     assert f'{left_out} of 3 classes have too few features' in capsys.readouterr().out
     header, *rows = (folder / 'new' / 'table.csv').read_text().splitlines()
-    assert header.split(',')[:3] == ['label', 'name', 'images'] and header.endswith('features,volume,density,curvature')
+    assert header.split(',')[:3] == ['label', 'name', 'images'] and header.endswith(
+        ',volume,density,curvature,gaussian_curvature'
+    )
     assert [row.split(',')[2] for row in rows] == ['60', '25', '4']  # training images, whatever the split
     assert Image.open(folder / 'new' / 'plot.png').width > 1000
 

@@ -3,7 +3,8 @@
 python tools/extract_features.py CONFIG CHECKPOINT --out FEATURES
 python tools/analysis_tools/feature_manifolds.py FEATURES --out manifolds.png --csv manifolds.csv
 
-The measures are those of Ma et al., Curvature-Balanced Feature Manifold Learning, CVPR 2023.
+The measures are those of Ma et al., Curvature-Balanced Feature Manifold Learning, CVPR 2023: curvature by the code of
+the authors, gaussian_curvature as ltmm.CurvatureLoss computes it.
 """
 
 import argparse
@@ -20,7 +21,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('features', help='folder that tools/extract_features.py wrote')
     parser.add_argument('--split', default='train', help='split of the features; training images are counted in train')
-    parser.add_argument('-k', type=int, default=10, help='neighbors of the curvature')
+    parser.add_argument('-k', type=int, default=10, help='neighbors of the curvatures')
     parser.add_argument('--max-features', type=int, default=500, help='features of a class at most')
     parser.add_argument('--no-normalize', action='store_true', help='keep the scale of the features')
     parser.add_argument('--out', type=Path, default=Path('manifolds.png'), help='image file (.png, .pdf, .svg)')

@@ -61,6 +61,7 @@ def subspace_angle_curvature(features: np.ndarray, k: int = 10) -> np.ndarray:
 def eigen_curvature(features: np.ndarray, k: int, num_components: int) -> tuple[np.ndarray, np.ndarray]:
     """Compute the ``'gaussian'`` and the ``'mean'`` curvature at each point, (N,) and (N,): [2].
 
+    Other estimators of [2], to compare with its figures; the report has those of [1] and of ``ltmm.CurvatureLoss``.
     They are the product and the mean of the first two eigenvalues, in the order of LAPACK, of the covariance of the
     columns of the Gram matrix of the principal coordinates of the neighbors. In [2] every call gives ``'mean'``.
 
@@ -85,7 +86,8 @@ def eigen_curvature(features: np.ndarray, k: int, num_components: int) -> tuple[
 def local_concavity(features: np.ndarray, k: int) -> np.ndarray:
     """Compute the mean variance of each neighborhood with its point, without the first feature, (N,): [2].
 
-    [2] calls the mean over the points ``'PCA'``; it drops the first column where the first row was meant.
+    To compare with figures of [2], which calls the mean over the points ``'PCA'``. It drops the first column where the
+    first row was meant.
 
     Args:
         features: (N, D), D >= 2.

@@ -3,11 +3,13 @@ import io
 
 import numpy as np
 import pytest
+import torch
 
 from ltmm import ClassDistribution
 from ltmm.evaluation.functional import manifold_volume, subspace_angle_curvature
 from ltmm.evaluation.reports import manifold_csv, manifold_rows, manifold_summary
 from ltmm.evaluation.reports.manifold_report import rank_correlation
+from ltmm.models.losses.contrastive.curvature_loss import class_curvatures
 from ltmm.utils.errors import InputError
 
 COUNTS = [120, 30, 5, 1, 0]
@@ -26,6 +28,16 @@ def test_rows():
     assert rows[1]['curvature'] == pytest.approx(subspace_angle_curvature(second, 6).mean())
     assert rows[2]['volume'] == pytest.approx(manifold_volume(third))
     assert np.isnan([rows[2]['curvature'], rows[3]['volume'], rows[3]['density'], rows[4]['curvature']]).all()
+
+
+def test_gaussian_curvature_is_that_of_the_loss():
+    rows = manifold_rows(FEATURES, LABEL, DISTRIBUTION, k=6)
+    order = torch.arange(len(LABEL))
+    expected, valid = class_curvatures(torch.from_numpy(FEATURES), torch.from_numpy(LABEL), order, 5, 6, 3, 120)
+    got = torch.tensor([row['gaussian_curvature'] for row in rows], dtype=torch.float64)
+    assert valid.tolist() == [True, True, False, False, False]
+    torch.testing.assert_close(got[valid], expected[valid])
+    assert got[~valid].isnan().all()
 
 
 def test_normalized_measures_do_not_depend_on_scale_and_place():
