@@ -30,8 +30,8 @@ def warn_if_balanced(step: PostProcess, model: nn.Module, cfg: Config) -> None:
     if balancing:
         name = type(step).__name__
         print_log(
-            f'{balancing[0]} has balanced the classes in training already; {name} on top of it can cost ten points of '
-            f'accuracy. {name} is for models that were trained without balancing.',
+            f'{balancing[0]} has balanced the classes in training already; {name} on top of it '
+            f'{step.cost_on_balanced}. {name} is for models that were trained without balancing.',
             'current',
             logging.WARNING,
         )

@@ -100,6 +100,7 @@ class ConformalSets(UsesClassDistribution, PostProcess):
     needs_fit = True
     keeps_state = True
     has_to_be_last = True
+    cost_on_balanced = 'puts rare classes into too many sets, though predictions stay'
     val_mix = 'test'
     processor = 'ltmm.ConformalPostProcessor'
 
