@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from mmengine.dist import is_main_process
 
 from ltmm.evaluation.functional import SetCoverage, set_coverage
 from ltmm.models.post_process import ConformalSets
@@ -56,9 +57,10 @@ class ConformalPostProcessor(ClassifierPostProcessor):
 
     def write(self, folder: Path, name: str) -> list[Path]:
         files = super().write(folder, name)
-        shots = shots_of(self.cfg, self.distribution)
         plot = folder / f'{name}_coverage.png'
-        plot_coverage(dict(zip(self._names(), self._coverages)), shots, self.step.alpha, plot)
+        if is_main_process():
+            shots = shots_of(self.cfg, self.distribution)
+            plot_coverage(dict(zip(self._names(), self._coverages)), shots, self.step.alpha, plot)
         return [*files, plot]
 
     def _names(self) -> tuple[str, str]:

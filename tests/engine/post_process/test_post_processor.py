@@ -101,6 +101,10 @@ def test_conformal_sets(trained, tmp_path, head):
     assert [line.split()[0] for line in processor.summary(before, after).splitlines()[1:]] == ['softmax', 'prevalence']
     files = processor.write(tmp_path, 'new')
     assert files == [tmp_path / f'new{suffix}' for suffix in ('.pth', '.py', '_coverage.png')] and files[2].exists()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ('conformal_post_processor', 'post_processor'):
+            patch.setattr(f'ltmm.engine.post_process.{module}.is_main_process', lambda: False)
+        assert not any(path.exists() for path in processor.write(tmp_path / 'other_rank', 'new'))
     written = Config.fromfile(files[1])
     written.test_evaluator = [written.test_evaluator, dict(type='ltmm.SetCoverageMetric', thresholds=(20, 10))]
     figures = figures_of_test(written, files[0], tmp_path / 'test')
