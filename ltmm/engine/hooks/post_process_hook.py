@@ -87,7 +87,8 @@ class PostProcessHook(Hook):
             if isinstance(step, UsesClassDistribution):
                 if distribution is not None:
                     step.set_class_distribution(distribution)
-                step.get_class_distribution()  # raises if there is none
+                if step.corrects_prior:
+                    step.get_class_distribution()  # raises if there is none
             if step in self.to_fit:
                 train, val = (split(model, runner.cfg, distribution) for split in (train_split, val_split))
                 if step.val_mix is not None and distribution is not None:

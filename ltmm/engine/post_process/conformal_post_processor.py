@@ -28,7 +28,6 @@ class ConformalPostProcessor(ClassifierPostProcessor):
     def val_split(self, split: str | None, num_images: int) -> SplitOutputs:
         val = super().val_split(split, num_images)
         self._plain = ConformalSets(self.step.alpha, 'softmax')
-        self._plain.set_class_distribution(self.distribution)
         self._plain.fit(None, val)
         return val
 

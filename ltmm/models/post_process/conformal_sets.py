@@ -126,7 +126,6 @@ class ConformalSets(UsesClassDistribution, PostProcess):
 
     def fit(self, train: Any, val: Any) -> None:
         """Set the thresholds by the validation split."""
-        self.check_logits(val.logits)
         own = self._scores(val.logits, val.head).gather(1, val.label[:, None])[:, 0]
         self.threshold = conformal_quantile(own, self.alpha).repeat(val.num_classes)
         if self.class_share:
@@ -146,14 +145,15 @@ class ConformalSets(UsesClassDistribution, PostProcess):
                 'ConformalSets is not fitted. Load a checkpoint written by '
                 'python tools/post_process.py CONFIG CHECKPOINT --method conformal.'
             )
-        self.check_logits(cls_score)
         return self._scores(cls_score, head) <= self.threshold
 
     def _scores(self, cls_score: Tensor, head: nn.Module) -> Tensor:
-        self.get_class_distribution()  # raises if there is none
         cls_score = cls_score.double()
         probability = cls_score.sigmoid() if uses_sigmoid(head) else cls_score.softmax(1)
-        return nonconformity(probability, self.prior.to(probability) if self.score == 'prevalence' else None)
+        if self.score == 'softmax':
+            return nonconformity(probability, None)
+        self.check_logits(cls_score)  # raises without a class distribution
+        return nonconformity(probability, self.prior.to(probability))
 
     def forward(self, cls_score: Tensor, features: Tensor, head: nn.Module) -> Tensor:
         return cls_score

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputError, InputTypeError
+from ltmm.utils.errors import InputError, InputTypeError, MissingInputError
 
 from .search import uses_sigmoid
 from .temperature_scaling import BOUNDS, TemperatureScaling, fit_temperature
@@ -147,6 +147,14 @@ class ImportanceWeightedTemperatureScaling(UsesClassDistribution, TemperatureSca
     def check(self, head: nn.Module) -> None:
         if uses_sigmoid(head):
             raise InputTypeError(f'{type(self).__name__} is for a softmax, but the loss of this head uses sigmoids.')
+
+    def forward(self, cls_score: Tensor, features: Tensor, head: nn.Module) -> Tensor:
+        if self.temperature is None:
+            raise MissingInputError(
+                'ImportanceWeightedTemperatureScaling is not fitted. Give `temperature`, or run '
+                'tools/post_process.py --method iwts.'
+            )
+        return super().forward(cls_score, features, head)
 
     def fit(self, train: Any, val: Any) -> None:
         """Fit the temperature on the validation split, with the class statistics of the training split."""

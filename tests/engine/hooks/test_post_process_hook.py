@@ -150,6 +150,8 @@ def test_checkpoint_without_class_distribution(tmp_path, trained):
     given, _ = scores_of_test(tmp_path / 'given', bare, dict(type='ltmm.LogitAdjustment', class_counts=list(COUNTS)))
     known, _ = scores_of_test(tmp_path / 'known', trained, dict(type='ltmm.LogitAdjustment'))
     torch.testing.assert_close(given, known)
+    sets = dict(type='ltmm.ConformalSets', score='softmax')  # without a prior
+    scores_of_test(tmp_path / 'sets', bare, sets, **{'val_dataloader.dataset.counts': (20, 9, 4)})
 
 
 def test_wrong_head_is_refused_before_the_test(tmp_path, trained):

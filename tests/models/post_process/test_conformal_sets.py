@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch._subclasses import FakeTensorMode
 
 from ltmm.evaluation.functional import set_coverage
 from ltmm.models.post_process import ConformalSets, class_quantiles, conformal_quantile, nonconformity
@@ -111,10 +110,19 @@ def test_class_without_training_images_counts_as_the_rarest():
 
 
 def test_scores_have_the_device_of_the_logits(head):
-    with FakeTensorMode(allow_non_fake_inputs=True):  # a second evaluation on a GPU: the prior is there, the logits not
-        step = ConformalSets(class_counts=COUNTS)
-        step.prior = torch.ones(4, dtype=torch.float64, device='cuda')
-        assert step._scores(torch.zeros(5, 4), head).device.type == 'cpu'
+    step = ConformalSets(class_counts=COUNTS)  # a second evaluation: the prior is on the GPU, the logits are not
+    assert step._scores(torch.zeros(5, 4, device='meta'), head).device.type == 'meta'
+
+
+def test_softmax_score_needs_no_class_distribution(split_with):
+    val = split_with(300, 0, COUNTS)
+    thresholds = []
+    for options in (dict(class_counts=COUNTS), dict()):
+        step = ConformalSets(0.2, 'softmax', **options)
+        step.fit(None, val)
+        assert step.sets(val.logits, val.head).any()
+        thresholds.append(step.threshold)
+    assert torch.equal(*thresholds)
 
 
 def test_unfitted_and_other_classes_are_refused(head):

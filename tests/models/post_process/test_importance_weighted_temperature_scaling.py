@@ -10,6 +10,7 @@ from ltmm.engine.runner.model_outputs import ModelOutputs
 from ltmm.models.heads import LongTailClsHead
 from ltmm.models.post_process import ImportanceWeightedTemperatureScaling as IWTS
 from ltmm.models.post_process import fit_temperature
+from ltmm.utils.errors import MissingInputError
 
 COUNTS = [300, 200, 20, 5]
 
@@ -85,6 +86,8 @@ def test_no_frequent_classes(options, message):
 def test_fitted_correction_is_written_and_built_again(train, val, head, features):
     step = IWTS(class_counts=COUNTS)
     assert step.needs_fit
+    with pytest.raises(MissingInputError, match='is not fitted'):
+        step(val.logits, val.features, head)
     step.fit(train, val)
     again = IWTS(**step.settings())
     assert not again.needs_fit and again.temperature == step.temperature
