@@ -25,11 +25,10 @@ class ConformalPostProcessor(ClassifierPostProcessor):
 
     step: ConformalSets
 
-    def val_split(self, split: str | None, num_images: int) -> SplitOutputs:
-        val = super().val_split(split, num_images)
+    def _fit(self, train: SplitOutputs, val: SplitOutputs) -> None:
+        super()._fit(train, val)
         self._plain = ConformalSets(self.step.alpha, 'softmax')
         self._plain.fit(None, val)
-        return val
 
     @torch.no_grad()
     def evaluate(self) -> tuple[SetCoverage, SetCoverage]:

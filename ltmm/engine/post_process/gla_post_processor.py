@@ -26,13 +26,13 @@ class GLAPostProcessor(ClassifierPostProcessor):
 
     step: GeneralizedLogitAdjustment
 
-    def val_split(self, split: str | None, num_images: int) -> SplitOutputs:
+    def _fit(self, train: SplitOutputs, val: SplitOutputs) -> None:
         if self.step.subtracts_prior is None:
             balancing = balancing_parts(self.step.heads(self.model).values(), self.cfg)
             self.step.subtracts_prior = not balancing
             if balancing:
                 self._log(f'{balancing[0]} has balanced the classes in training: the log prior is not subtracted.')
-        return super().val_split(split, num_images)
+        super()._fit(train, val)
 
     @torch.no_grad()
     def evaluate(self) -> tuple[Evaluation, Evaluation, Evaluation]:

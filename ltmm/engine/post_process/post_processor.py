@@ -35,8 +35,8 @@ class PostProcessor:
     """A trained model and a correction of it. Base class; see :func:`build_post_processor`.
 
     A subclass defines ``train_split()`` and ``val_split(split, num_images)``, the data for
-    :meth:`ltmm.models.PostProcess.fit`; ``evaluate()``, the figures of the test set before and after the correction;
-    and ``summary(before, after)``, their table.
+    :meth:`ltmm.models.PostProcess.fit`; ``evaluate()``, the figures of the test set for each model to compare, such as
+    before and after the correction; and ``summary(*figures)``, their table.
 
     Args:
         cfg: Config of the trained model.
@@ -89,7 +89,10 @@ class PostProcessor:
             objective: Figure that a search looks at. Default: the correction's.
         """
         self.step.grid, self.step.objective = grid or self.step.grid, objective or self.step.objective
-        self.step.fit(self.train_split(), self.val_split(val_split, val_images or self.num_val_images))
+        self._fit(self.train_split(), self.val_split(val_split, val_images or self.num_val_images))
+
+    def _fit(self, train: Any, val: Any) -> None:
+        self.step.fit(train, val)
 
     def write(self, folder: Path, name: str) -> list[Path]:
         """Write the corrected model and return the files.

@@ -35,7 +35,8 @@ class PostProcessStage(Stage):
         self.log(f'corrects {previous}')
         files = post_process(self.cfg, str(previous), self.step, self.folder, self.result.stem, self.search)
         if self.result not in files:
+            remedy = 'the hook ltmm.PostProcessHook' if files[0].suffix == '.py' else 'tools/post_process.py'
             raise InputError(
                 f'{self.folder.name}: {self.step["type"]} cannot be built into the classifier of this model, see '
-                f'{files[0]}. Use the hook ltmm.PostProcessHook instead of this stage.'
+                f'{files[0]}. Use {remedy} instead of this stage.'
             )

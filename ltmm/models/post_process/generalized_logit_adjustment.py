@@ -98,7 +98,8 @@ class GeneralizedLogitAdjustment(UsesClassDistribution, PostProcess):
 
     Args:
         zero_shot: Files of its logits for the ``val`` and ``test`` images, in the order of the datasets.
-        subtracts_prior: Whether to subtract log p. Default: unless the model is balanced already.
+        subtracts_prior: Whether to subtract log p. Default: yes, but ``tools/post_process.py`` decides by
+            loss and sampler of the model.
         class_counts: Training images per class, see :meth:`ltmm.ClassDistribution.build`. Default: taken from the
             checkpoint.
     """
