@@ -21,6 +21,7 @@ __all__ = [
     'EnvironmentProblem',
     'check_environment',
     'check_installed',
+    'check_usable',
     'has_compiled_ops',
     'mmdet_is_usable',
     'provide_cache_folder',
@@ -42,16 +43,16 @@ def check_environment(detection: bool) -> None:
     Args:
         detection: Also check the packages that only detection needs.
     """
-    _check('torch')
-    _check('torchvision', together_with=('torch',))
-    _check('mmengine')
-    _check('mmcv')
-    _check('mmpretrain', imports='mmpretrain.models')
+    check_usable('torch')
+    check_usable('torchvision', together_with=('torch',))
+    check_usable('mmengine')
+    check_usable('mmcv')
+    check_usable('mmpretrain', imports='mmpretrain.models')
     if detection:
         _check_compiled_ops()
-        _check('mmdet', imports='mmdet.models')
-        _check('pycocotools')
-        _check('lvis')
+        check_usable('mmdet', imports='mmdet.models')
+        check_usable('pycocotools')
+        check_usable('lvis')
 
 
 def check_installed(*modules: str) -> None:
@@ -120,7 +121,7 @@ def mmdet_is_usable() -> bool:
     return True
 
 
-def _check(module: str, imports: str | None = None, together_with: tuple[str, ...] = ()) -> None:
+def check_usable(module: str, imports: str | None = None, together_with: tuple[str, ...] = ()) -> None:
     """Raise unless ``module`` is installed, in range, and it and its submodule ``imports`` can be imported.
 
     Args:
@@ -160,9 +161,9 @@ def _check_compiled_ops() -> None:
 
 
 def _requirement(module: str) -> Requirement:
-    """Return the requirement in setup.cfg for the distribution that provides ``module``."""
+    """Return the requirement in setup.cfg for ``module``; any version if the metadata are too old to have it."""
     name = DISTRIBUTIONS.get(module, module)
-    return next(requirement for requirement in _requirements() if requirement.name == name)
+    return next((requirement for requirement in _requirements() if requirement.name == name), Requirement(name))
 
 
 @cache

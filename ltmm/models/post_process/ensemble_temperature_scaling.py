@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ltmm.registry import MODELS
-from ltmm.utils.environment import check_installed
+from ltmm.utils.environment import check_usable
 
 from .score_calibration import ScoreCalibration
 from .temperature_scaling import fit_temperature
@@ -21,7 +21,7 @@ def fit_mixture(parts: Tensor, label: Tensor) -> Tensor:
         parts: Probabilities, (P, N, C).
         label: Class indices, (N,).
     """
-    check_installed('scipy')
+    check_usable('scipy')
     from scipy.optimize import minimize
 
     num = len(parts)

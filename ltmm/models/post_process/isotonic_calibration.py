@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltmm.registry import MODELS
-from ltmm.utils.environment import check_installed
+from ltmm.utils.environment import check_usable
 
 from .score_calibration import ScoreCalibration
 from .temperature_scaling import fit_temperature
@@ -26,9 +26,10 @@ def isotonic_knots(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         x: (M,); equal values are averaged.
         y: (M,).
     """
-    check_installed('scipy')
+    check_usable('scipy')
     from scipy.optimize import isotonic_regression
 
+    # scikit-learn also averages values of x that differ by less than 1e-15
     x, inverse, count = np.unique(x, return_inverse=True, return_counts=True)
     fitted = isotonic_regression(np.bincount(inverse, y) / count, weights=count).x
     starts = np.diff(fitted, prepend=-1) > 0

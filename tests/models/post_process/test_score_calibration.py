@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from packaging.requirements import Requirement
 
 from ltmm.evaluation.functional import calibration_bins, expected_calibration_error
 from ltmm.models.heads import LongTailClsHead
@@ -89,6 +90,26 @@ def test_isotonic_knots():
     y = np.array([0, 1, 1, 0, 0, 1, 1])
     # blocks: 0.1 (0.5); 0.2, 0.3, 0.4 pool to 1/3 < 0.5 and so with 0.1 to 2/5; 0.5 and 0.6 (1)
     np.testing.assert_allclose(isotonic_knots(x, y), [[0.1, 0.4, 0.5, 0.6], [0.4, 0.4, 1, 1]])
+
+
+def test_isotonic_regression_is_the_min_max_of_the_means():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 40, 200) / 40, rng.integers(0, 2, 200)  # with ties
+    order = np.unique(x)
+    means = np.array([[y[(x >= a) & (x <= b)].mean() if a <= b else np.inf for b in order] for a in order])
+    expected = [max(means[a, i:].min() for a in range(i + 1)) for i in range(len(order))]
+    knots = torch.from_numpy(np.ascontiguousarray(isotonic_knots(x, y)))[:, None]  # (2, 1, K)
+    got = interpolate(torch.from_numpy(order)[None], knots)[0]
+    np.testing.assert_allclose(got, expected, atol=1e-12)
+    assert 3 < knots.size(2) < len(order)
+
+
+@pytest.mark.parametrize('name', ['ets', 'irm'])
+def test_old_scipy_is_refused(name, monkeypatch):
+    monkeypatch.setattr('scipy.__version__', '1.11.4')
+    monkeypatch.setattr('ltmm.utils.environment._requirements', lambda: [Requirement('scipy>=1.12')])
+    with pytest.raises(RuntimeError, match='Expected scipy >=1.12, but found 1.11.4. Install it'):
+        STEPS[name]().fit_scores(*sample(30, 0))
 
 
 def test_interpolate_as_numpy():
