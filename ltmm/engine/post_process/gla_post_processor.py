@@ -8,6 +8,7 @@ from mmengine.dist import is_main_process
 from ltmm.evaluation.reports.run_comparison import Run, comparison_table
 from ltmm.models.post_process import GeneralizedLogitAdjustment, read_logits
 from ltmm.registry import POST_PROCESSORS
+from ltmm.utils.errors import InputError
 from ltmm.utils.predictions import write_predictions
 
 from .balanced_models import balancing_parts
@@ -32,6 +33,9 @@ class GLAPostProcessor(ClassifierPostProcessor):
             self.step.subtracts_prior = not balancing
             if balancing:
                 self._log(f'{balancing[0]} has balanced the classes in training: the log prior is not subtracted.')
+        for path in self.step.zero_shot.values():  # before any image passes through the model
+            if not Path(path).is_file():
+                raise InputError(f'{path} is no readable .npy or .npz file of logits (there is no such file).')
         super()._fit(train, val)
 
     @torch.no_grad()

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ltmm.registry import MODELS
@@ -80,7 +79,7 @@ class IsotonicCalibration(ScoreCalibration):
         temperature = fit_temperature(cls_score, label, loss='mse') if self.after_temperature else 1.0
         self.temperature = cls_score.new_tensor([temperature])
         p = self._rows((cls_score / self.temperature).softmax(1)).numpy()
-        hit = self._rows(F.one_hot(label, cls_score.size(1))).numpy()
+        hit = self._rows(label[:, None] == torch.arange(cls_score.size(1))).numpy()
         knots = [isotonic_knots(*row) for row in zip(p, hit)]
         num = max(2, *(row.shape[1] for row in knots))
         padded = np.stack([np.pad(row, ((0, 0), (0, num - row.shape[1])), mode='edge') for row in knots])

@@ -133,6 +133,8 @@ def test_gla(trained, tmp_path, loss):
         ('test', gathered_outputs(processor.model, cfg, cfg.test_dataloader.dataset, processor.distribution).label),
     ):
         noise = torch.randn(len(label), 3, generator=torch.Generator().manual_seed(0))
+        with pytest.raises(ValueError, match=f'{split}.npy is no readable'):
+            processor.fit()
         np.save(tmp_path / f'{split}.npy', (2 * torch.eye(3)[label] + noise).numpy())
     processor.fit()
     assert processor.step.subtracts_prior == (loss == 'CrossEntropyLoss')
