@@ -15,6 +15,7 @@ REBALANCE = dict(alpha=0.1, beta=10.0, mu=0.2)
 TOLERANT = dict(neg_scale=2.0, init_bias=0.05)
 FOCAL = dict(focal_gamma=2.0, balance=2.0)
 FORMS = {  # arguments by row, for losses that need some or have several forms
+    'AREAReweighting': {},  # costs what ReweightedLoss does
     'CDTLoss': {'': dict(gamma=0.2)},
     'ClassBalancedLoss': {
         'softmax': dict(loss_type='softmax', beta=0.9999),
@@ -29,6 +30,7 @@ FORMS = {  # arguments by row, for losses that need some or have several forms
         'CB-Focal': dict(reweight='CB', cb_beta=0.9, cb_mode='average_w', **FOCAL),
     },
     'EQLLoss': {'': dict(lambda_=1e-3)},
+    'LabelAwareSmoothingLoss': {'': dict(smooth_head=0.4, smooth_tail=0.1)},
     'MultiFocalModifierLoss': {'prior': dict(form='prior'), 'grained': dict(form='multi_grained')},
     'MultiLabelFocalLoss': {'': dict(gamma=2.0, balance=2.0)},
     'PartialASLLoss': {'ignore': dict(mode='ignore'), 'selective': dict(mode='selective', topk=2)},
@@ -87,7 +89,8 @@ def pair(kind: type, name: str, form: str, args: dict) -> Pair:
 def compare() -> Iterator[Pair]:
     torch.manual_seed(0)
     for kind in KINDS:
-        for name, cls in sorted(MODELS.module_dict.items()):
+        classes = {name: item for name, item in MODELS.module_dict.items() if isinstance(item, type)}
+        for name, cls in sorted(classes.items()):
             if issubclass(cls, kind) and not (kind is ClassificationLoss and issubclass(cls, BoxHeadLoss)):
                 for form, args in FORMS.get(name, {'': {}}).items():
                     yield pair(kind, name, form, args)
