@@ -45,7 +45,7 @@ class PostProcess(nn.Module):
     corrects_prior: bool = False
     """Whether the correction assumes a model that is biased to frequent classes."""
     cost_on_balanced: ClassVar[str] = 'can cost ten points of accuracy'
-    """What a correction of the prior does to a model that was trained with balancing, for a warning."""
+    """End of the warning when a model trained with balancing is corrected."""
     processor: ClassVar[str] = 'ltmm.ClassifierPostProcessor'
     """Class in ``POST_PROCESSORS`` that fits, evaluates and writes the correction."""
     enabled: bool = True
