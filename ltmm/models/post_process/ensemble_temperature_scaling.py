@@ -1,5 +1,7 @@
 """Ensemble temperature scaling (ETS): a mixture of scaled, plain and uniform probabilities."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -11,23 +13,27 @@ from .temperature_scaling import fit_temperature
 
 __all__ = ['EnsembleTemperatureScaling', 'fit_mixture']
 
+CHUNK = 4096  # samples
 
-def fit_mixture(parts: Tensor, label: Tensor) -> Tensor:
+
+def fit_mixture(chunks: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     r"""Return the weights on the simplex of the mixture with the least squared error, (P,).
 
     The error is quadratic in the weights: :math:`w^\top A w - 2 b^\top w` plus a constant.
 
     Args:
-        parts: Probabilities, (P, N, C).
-        label: Class indices, (N,).
+        chunks: Probabilities, (P, N, C), and class indices, (N,), of some samples at a time.
     """
     check_usable('scipy')
     from scipy.optimize import minimize
 
-    num = len(parts)
-    flat = parts.double().flatten(1)  # (P, N C)
-    a = (flat @ flat.T / len(label)).numpy()
-    b = parts.double()[:, torch.arange(len(label)), label].mean(1).numpy()
+    a = b = num_samples = 0
+    for parts, label in chunks:
+        flat = parts.double().flatten(1)  # (P, N C)
+        a += (flat @ flat.T).numpy()
+        b += parts.double()[:, torch.arange(len(label)), label].sum(1).numpy()
+        num_samples += len(label)
+    a, b, num = a / num_samples, b / num_samples, len(b)
     found = minimize(
         lambda w: w @ a @ w - 2 * b @ w,
         [1 / num] * num,
@@ -62,7 +68,8 @@ class EnsembleTemperatureScaling(ScoreCalibration):
 
     def fit_scores(self, cls_score: Tensor, label: Tensor) -> None:
         self.temperature = cls_score.new_tensor([fit_temperature(cls_score, label, loss='mse')])
-        self.weight = fit_mixture(self._parts(cls_score), label)
+        chunks = zip(cls_score.split(CHUNK), label.split(CHUNK))
+        self.weight = fit_mixture((self._parts(scores), labels) for scores, labels in chunks)
 
     def calibrate(self, cls_score: Tensor) -> Tensor:
         return torch.einsum('p,pnc->nc', self.weight, self._parts(cls_score))
