@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 
 import ltmm  # noqa: F401  (before any test imports mmcv.ops)
 
-# As in the processes that toy.run_tool starts: runs are equal bit by bit only on as many threads.
+# As in the processes that toy_processes starts: runs are equal bit by bit only on as many threads.
 torch.set_num_threads(1)
 
 

@@ -6,9 +6,7 @@ import functools
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,21 +87,6 @@ class StopHook(Hook):
 
 class Stopped(Exception):
     """Raised by StopHook."""
-
-
-def run_tool(*args, **env) -> subprocess.CompletedProcess:
-    """``python ARGS`` (or ``bash ARGS`` for a script) from the root of the checkout, with this module importable."""
-    program = 'bash' if str(args[0]).endswith('.sh') else sys.executable
-    path = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
-    env = {**os.environ, 'PYTHONPATH': path, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', **env}
-    return subprocess.run([program, *map(str, args)], capture_output=True, text=True, cwd=ROOT, env=env)
-
-
-def free_port() -> str:
-    """A port for processes that talk to each other."""
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return str(s.getsockname()[1])
 
 
 def toy_config(work_dir, **overrides) -> Config:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import Stopped, free_port, run_tool
+from toy import Stopped
 from toy_multi_label import toy_comic_config
+from toy_processes import run_on_two_ranks
 
 
 def state(folder) -> dict:
@@ -48,7 +49,7 @@ def test_two_processes_hold_the_same_state(tmp_path):
     cfg = toy_comic_config(tmp_path / 'two', find_unused_parameters=False)
     cfg.custom_hooks.append(dict(type='ltmm.DumpStateHook'))
     cfg.dump(tmp_path / 'two.py')
-    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=free_port())
+    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
     assert run.returncode == 0, run.stderr[-3000:]
     first, second = (torch.load(tmp_path / 'two' / f'rank_{rank}.pth', weights_only=True) for rank in range(2))
     assert first['head.fc.head.embedding.total'].any() and first['head.corrector.head.recalled'].any()

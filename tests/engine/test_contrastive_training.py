@@ -3,7 +3,8 @@
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import Stopped, free_port, run_tool, toy_config
+from toy import Stopped, toy_config
+from toy_processes import run_on_two_ranks
 
 FLIP = dict(type='RandomFlip', prob=0.5)
 CUTOUT = dict(type='Cutout', shape=4, prob=1.0)
@@ -48,6 +49,6 @@ def test_trains_on_two_processes(tmp_path):
     cfg = bcl_config(tmp_path / 'two', **{'train_cfg.max_epochs': 1})
     cfg.find_unused_parameters = False
     cfg.dump(tmp_path / 'two.py')
-    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=free_port())
+    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
     assert run.returncode == 0, run.stderr[-3000:]
     assert torch.load(tmp_path / 'two' / 'epoch_1.pth', weights_only=True)['meta']['iter'] == 4

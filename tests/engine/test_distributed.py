@@ -3,7 +3,8 @@
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import free_port, run_tool, toy_config
+from toy import toy_config
+from toy_processes import free_port, run_program
 
 
 @pytest.mark.slow
@@ -18,7 +19,7 @@ def test_two_gloo_processes_equal_one_with_the_doubled_batch(tmp_path):
         cfg.model.head.loss = dict(type='ltmm.ReweightedLoss', loss=dict(type='CrossEntropyLoss'), kind='inverse')
     Runner.from_cfg(configs['one']).train()
     configs['two'].dump(tmp_path / 'two.py')
-    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=free_port())
+    run = run_program('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=free_port())
     assert run.returncode == 0, run.stderr[-3000:]
     configs['resumed'].merge_from_dict(dict(resume=True, load_from=str(tmp_path / 'two/epoch_1.pth')))
     Runner.from_cfg(configs['resumed']).train()

@@ -5,7 +5,8 @@ import signal
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import Stopped, run_tool, toy_config
+from toy import Stopped, toy_config
+from toy_processes import run_tool
 
 
 def final_checkpoint(work_dir) -> dict:

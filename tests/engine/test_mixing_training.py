@@ -4,7 +4,8 @@ import pytest
 import torch
 from mmengine.runner import Runner
 from mmpretrain.models import build_classifier
-from toy import COUNTS, Stopped, free_port, run_tool, toy_config
+from toy import COUNTS, Stopped, toy_config
+from toy_processes import run_on_two_ranks
 
 import ltmm.models.batch_augments  # noqa: F401  (as custom_imports does in a config file)
 
@@ -84,7 +85,7 @@ def test_two_processes(tmp_path):
     """Both get their own half of the partners, and end at the same weights."""
     cfg = mixing_config(tmp_path / 'two', **{'train_cfg.max_epochs': 2})
     cfg.dump(tmp_path / 'two.py')
-    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=free_port())
+    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
     assert run.returncode == 0, run.stderr[-3000:]
     state = torch.load(tmp_path / 'two/epoch_2.pth', weights_only=True)['state_dict']
     assert all(value.isfinite().all() for value in state.values())

@@ -6,7 +6,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from toy import Stopped, free_port, run_tool, toy_config
+from toy import Stopped, toy_config
+from toy_processes import run_on_two_ranks
 
 from ltmm.models.state.prototypes import class_statistics
 from ltmm.utils.launch import use_amp
@@ -80,6 +81,6 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
     one.train_dataloader.batch_size = 16
     Runner.from_cfg(one).train()
     two.dump(tmp_path / 'two.py')
-    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=free_port())
+    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
     assert run.returncode == 0, run.stderr[-3000:]
     torch.testing.assert_close(final_state(tmp_path / 'two'), final_state(tmp_path / 'one'), rtol=1e-4, atol=1e-6)

@@ -6,19 +6,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from toy import free_port, run_tool, toy_config
+from toy import toy_config
 from toy_lvis import lvis_content, write_lvis
+from toy_processes import run_on_two_ranks, run_tool
 from toy_stepwise import stage_configs
 
 from ltmm.engine.stages import first_to_run, read_stages, run_stages
 from ltmm.utils.launch import common_parser
-
-
-def torchrun(*args):
-    """``torchrun`` with two processes."""
-    script = 'import sys; from torch.distributed.run import main; sys.exit(main(sys.argv[1:]))'
-    command = ['--nproc_per_node=2', f'--master_port={free_port()}', *map(str, args), '--launcher', 'pytorch']
-    return run_tool('-c', script, *command)
 
 
 @pytest.fixture
@@ -59,7 +53,7 @@ def test_two_processes_equal_one(configs, name):
     one = run_stages(stages, first_to_run(stages, first), first)
 
     work = configs / 'two'
-    run = torchrun('tools/train_stages.py', configs / f'{name}.py', '--work-dir', work, '--first-stage', first)
+    run = run_on_two_ranks('tools/train_stages.py', configs / f'{name}.py', '--work-dir', work, '--first-stage', first)
     assert run.returncode == 0, run.stderr[-3000:]
     two = work / one.relative_to(configs / 'one')
     one, two = (torch.load(path, weights_only=True)['state_dict'] for path in (one, two))
@@ -70,7 +64,7 @@ def test_two_processes_equal_one(configs, name):
 def test_two_processes_extract_the_features_of_one(configs):
     args = ('tools/extract_features.py', configs / 'ce.py', configs / 'first/epoch_1.pth', '--splits', 'train')
     one = run_tool(*args, '--out', configs / 'one', '--work-dir', configs / 'work')
-    two = torchrun(*args, '--out', configs / 'two', '--work-dir', configs / 'work')
+    two = run_on_two_ranks(*args, '--out', configs / 'two', '--work-dir', configs / 'work')
     assert one.returncode == two.returncode == 0, one.stderr[-2000:] + two.stderr[-2000:]
     for name in ('features.npy', 'labels.npy'):
         assert (configs / f'one/train_{name}').read_bytes() == (configs / f'two/train_{name}').read_bytes()
@@ -84,7 +78,7 @@ def test_two_processes_mine_the_exemplars_of_one(tmp_path):
     assert train.returncode == 0, train.stderr[-2000:]
     args = ('tools/train_stages.py', tmp_path / 'exemplars.py', '--first-stage', tmp_path / 'first/epoch_2.pth')
     one = run_tool(*args, '--work-dir', tmp_path / 'one')
-    two = torchrun(*args, '--work-dir', tmp_path / 'two')
+    two = run_on_two_ranks(*args, '--work-dir', tmp_path / 'two')
     assert one.returncode == two.returncode == 0, one.stderr[-2000:] + two.stderr[-2000:]
     files = [
         json.loads((tmp_path / name / 'stage2_exemplar_mining/exemplars.json').read_text()) for name in ('one', 'two')

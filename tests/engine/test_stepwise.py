@@ -6,8 +6,9 @@ import shutil
 import pytest
 import torch
 from mmengine.config import Config
-from toy import StopHook, Stopped, run_tool
+from toy import StopHook, Stopped
 from toy_lvis import CATEGORY_IDS, lvis_content, write_lvis
+from toy_processes import run_tool
 from toy_stepwise import NAMES, stage_configs
 
 from ltmm.engine.stages import first_to_run, read_stages, run_stages

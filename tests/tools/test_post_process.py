@@ -2,7 +2,8 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.runner import Runner
-from toy import run_tool, toy_config
+from toy import toy_config
+from toy_processes import run_tool
 
 from ltmm.datasets import FeatureDataset
 

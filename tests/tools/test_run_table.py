@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from toy import ROOT, run_tool, toy_config
+from toy import ROOT, toy_config
+from toy_processes import run_program
 
 SCRIPT = ROOT / 'tools/analysis_tools/run_table.py'
 
@@ -372,7 +373,7 @@ def test_bad_recipe(tool, tmp_path, content, message):
 
 
 def run_table(*args):
-    return run_tool(SCRIPT, *args)
+    return run_program(SCRIPT, *args)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import torch.distributed as dist
 from mmengine.dataset import BaseDataset
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from toy import free_port
+from toy_processes import free_port
 
 from ltmm.engine.hooks import InvalidLossHook
 from ltmm.utils.cli import one_line_errors

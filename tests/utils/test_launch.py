@@ -3,7 +3,8 @@ import sys
 
 import pytest
 import torch.distributed as dist
-from toy import ROOT, free_port, run_tool, toy_config
+from toy import ROOT, toy_config
+from toy_processes import free_port, run_tool
 
 from ltmm.utils.cli import one_line_errors
 from ltmm.utils.launch import build_runner, common_parser, load_config

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import COUNTS, Stopped, free_port, run_tool, toy_config
+from toy import COUNTS, Stopped, toy_config
+from toy_processes import run_on_two_ranks
 
 from ltmm.datasets.samplers.class_members import ClassMembers
 from ltmm.engine.hooks.curriculum_hook import draw_trials
@@ -88,7 +89,7 @@ def test_two_processes_and_workers_find_the_same_levels(tmp_path):
         cfg.model.head.in_channels = 192
     trained(configs['one']), trained(configs['workers'])
     configs['two'].dump(tmp_path / 'two.py')
-    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=free_port())
+    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
     assert run.returncode == 0, run.stderr[-3000:]
     one, workers, two = (checkpoint(tmp_path / name, 3)['curriculum.values'] for name in configs)
     assert len(set(one.tolist())) > 1 and one.tolist() == workers.tolist() == two.tolist()

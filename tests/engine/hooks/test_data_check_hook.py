@@ -4,8 +4,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
-from toy import run_tool, toy_config
+from toy import toy_config
 from toy_lvis import dataset_config, detector_config, lvis_content, write_lvis
+from toy_processes import run_tool
 
 from ltmm.datasets.images import ImageError
 from ltmm.engine.hooks.data_check_hook import DataCheckHook, _check_boxes

@@ -2,7 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.runner import Runner
-from toy import Stopped, free_port, run_tool, toy_config
+from toy import Stopped, toy_config
+from toy_processes import run_on_two_ranks
 
 from ltmm.engine.hooks.meta_sampler_hook import look_ahead, meta_loss
 from ltmm.registry import MODELS
@@ -211,7 +212,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
             Runner.from_cfg(cfg).train()
         else:
             cfg.dump(tmp_path / 'two.py')
-            run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=free_port())
+            run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
             assert run.returncode == 0, run.stderr[-3000:]
     one, two = (torch.load(tmp_path / name / 'epoch_2.pth', weights_only=True)['state_dict'] for name in ('one', 'two'))
     torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)

@@ -10,7 +10,8 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
-from toy import StopHook, Stopped, run_tool, toy_config
+from toy import StopHook, Stopped, toy_config
+from toy_processes import run_tool
 
 from ltmm.engine.stages import Stage, first_to_run, link_result, read_stages, run_stages
 from ltmm.registry import MODELS, STAGES

@@ -1,4 +1,4 @@
-"""Run by torchrun: evaluate a test set on all ranks, and compare the figures with those of one process."""
+"""Run on each rank: evaluate a test set on all ranks, and compare the figures with those of one process."""
 
 import os
 import sys

@@ -11,8 +11,9 @@ from mmengine.registry import METRICS
 from mmengine.runner import Runner
 from mmpretrain.evaluation import Accuracy, SingleLabelMetric
 from mmpretrain.structures import DataSample
-from toy import run_tool, toy_config
+from toy import toy_config
 from toy_metrics import evaluate, evaluate_on_ranks
+from toy_processes import run_on_two_ranks
 
 from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
@@ -311,7 +312,7 @@ def test_checkpoint_without_class_distribution(tmp_path):
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     script = Path(__file__).with_name('evaluate_on_ranks.py')
-    result = run_tool('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', script, tmp_path)
+    result = run_on_two_ranks(script, tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count('equal on rank') == 2 * 4
 

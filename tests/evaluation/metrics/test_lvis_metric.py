@@ -8,10 +8,10 @@ from mmengine.hub import get_config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
-from toy import run_tool
 from toy_detectors import build_detector
 from toy_lvis import CATEGORY_IDS, CLASSES, SIZE, detector_config, lvis_content, write_lvis
 from toy_metrics import evaluate_on_ranks
+from toy_processes import run_tool
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.evaluation import DetectionReport, LVISMetric

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import free_port, run_tool
 from toy_lvis import box_head, detector_config, lvis_content, write_lvis
+from toy_processes import run_on_two_ranks
 
 from ltmm.class_distribution import ClassDistributionError
 
@@ -84,7 +84,7 @@ def test_two_processes(tmp_path, head):
     cfg.custom_imports = dict(imports=['toy_multi_label'])
     cfg.custom_hooks.append(dict(type='ltmm.DumpStateHook'))
     cfg.dump(tmp_path / 'two.py')
-    run = run_tool('tools/dist_train.sh', tmp_path / 'two.py', 2, PORT=free_port())
+    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
     assert run.returncode == 0, run.stderr[-3000:]
     first, second = (torch.load(tmp_path / 'two' / f'rank_{rank}.pth', weights_only=True) for rank in range(2))
     assert first[f'roi_head.bbox_head.loss_cls.{STATE[head]}'].any()
