@@ -5,11 +5,15 @@ can be folded into the classifier (logit_adjustment, tau_norm, temperature and n
 checkpoint for the same config; otherwise writes a config as well, or only a config that loads the old checkpoint.
 norcal is for mmdet's two-stage, one-stage and DETR detectors, the other methods are for classifiers.
 
+Files of logits can take the place of the model for corrections that need no more:
+``python tools/post_process.py --logits VAL.npz TEST.npz --class-counts counts.json --method conformal`` writes the
+predictions. Whether that model was trained with balancing is not known, and there is no warning if it was.
+
 Calibration (temperature, iwts, ets, irm, irova, irovats, histogram) and conformal sets hold for test data with the
 class mix of the validation data; only iwts expects a long-tailed validation split for a balanced test set.
 """
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
@@ -40,6 +44,7 @@ OPTIONS = dict(  # with the methods they belong to
     class_share=('conformal',),
     head_classes=('iwts',),
     zero_shot=('gla',),
+    subtracts_prior=('gla',),
 )
 SEARCHED = ('logit_adjustment', 'norcal', 'tau_norm', 'tde', 'temperature')
 SEARCH = dict(  # options of the search, with the methods that use them
@@ -51,8 +56,15 @@ SEARCH = dict(  # options of the search, with the methods that use them
 
 
 def main() -> None:
-    parser = common_parser(__doc__)
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser = common_parser(__doc__, needs_config=False)
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file')
+    parser.add_argument(
+        '--logits',
+        nargs=2,
+        metavar=('VAL', 'TEST'),
+        help='instead of config and checkpoint: files of tools/test.py --out, or .npz files with the arrays logits '
+        '(N, C) and gt_label (N,), of a model with a softmax; with --class-counts',
+    )
     parser.add_argument('--method', choices=sorted(METHODS), required=True)
     parser.add_argument('--strength', type=float, help='tau, gamma, alpha or temperature, instead of a search')
     parser.add_argument(
@@ -96,6 +108,12 @@ def main() -> None:
         metavar=('VAL', 'TEST'),
         help='files of gla with the logits of a zero-shot model (.npy, .npz of tools/test.py), in dataset order',
     )
+    parser.add_argument(
+        '--subtracts-prior',
+        action=BooleanOptionalAction,
+        help='of gla: whether to subtract the training prior; default: yes, unless loss or sampler of the config have '
+        'balanced the classes in training',
+    )
     parser.add_argument('--class-counts', help='.json or .npy file, if the checkpoint holds no class distribution')
     parser.add_argument('--out', type=Path, help='output folder; default: folder of the checkpoint')
     args = parser.parse_args()
@@ -109,9 +127,9 @@ def main() -> None:
             parser.error('--method gla needs --zero-shot VAL TEST')
         given['zero_shot'] = dict(zip(('val', 'test'), args.zero_shot))
 
-    cfg = load_config(args)
+    check_source(args, parser)
 
-    from ltmm.engine.post_process import post_process
+    from ltmm.engine.post_process import build_logit_files, build_post_processor
     from ltmm.registry import MODELS
 
     step = METHODS[args.method] | given
@@ -124,9 +142,27 @@ def main() -> None:
         step[strength], search = args.strength, None
     elif args.grid is not None:
         search['grid'] = parse_grid(args.grid, parser)
-    folder = args.out or Path(args.checkpoint).parent
-    name = f'{Path(args.checkpoint).stem}_{args.method}'
-    post_process(cfg, args.checkpoint, step, folder, name, search, args.class_counts)
+    if args.logits:
+        source = Path(args.logits[1])
+        processor = build_logit_files(*args.logits, MODELS.build(step), args.class_counts)
+    else:
+        source = Path(args.checkpoint)
+        processor = build_post_processor(load_config(args), args.checkpoint, step, args.class_counts)
+    processor.run(args.out or source.parent, f'{source.stem}_{args.method}', search)
+
+
+def check_source(args: Namespace, parser: ArgumentParser) -> None:
+    """Require either a config and a checkpoint or files of logits."""
+    if not args.logits:
+        if args.checkpoint is None:
+            parser.error('expected CONFIG CHECKPOINT, or --logits VAL TEST --class-counts FILE')
+        return
+    for key in ('config', 'val_split', 'val_images', 'cfg_options'):
+        if getattr(args, key) is not None:
+            name = 'CONFIG' if key == 'config' else option(key)
+            parser.error(f'--logits takes the place of the model and its data: leave out {name}')
+    if args.class_counts is None:
+        parser.error('--logits needs --class-counts')
 
 
 def option(key: str) -> str:

@@ -38,10 +38,10 @@ class ConfigOptions(DictAction):
             parser.error(f'{option_string} takes key=value, with balanced brackets, but got {" ".join(values)}')
 
 
-def common_parser(description: str) -> argparse.ArgumentParser:
+def common_parser(description: str, needs_config: bool = True) -> argparse.ArgumentParser:
     """Build a parser with the arguments of OpenMMLab's ``tools/train.py`` and ``tools/test.py``."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', nargs=None if needs_config else '?', help='config file')
     parser.add_argument(
         '--work-dir', help='folder for logs and checkpoints; default: ./work_dirs/<folder of the config>/<its name>'
     )

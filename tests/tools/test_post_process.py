@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
@@ -88,6 +89,35 @@ def test_options_reach_the_correction(trained, tmp_path, method, args, settings)
     assert run.returncode == 0, run.stderr[-2000:]
     meta = torch.load(tmp_path / f'epoch_1_{method}.pth', weights_only=True)['meta']['post_process']
     assert meta.items() >= settings.items()
+
+
+def test_files_of_logits_take_the_place_of_the_model(trained, tmp_path):
+    label = np.arange(3).repeat(8)
+    for split, scale in (('val', 2.0), ('test', 3.0)):
+        np.savez(tmp_path / f'{split}.npz', logits=scale * np.eye(3)[label], gt_label=label)
+    (tmp_path / 'counts.json').write_text('[24, 12, 6]')
+    files = ('--logits', tmp_path / 'val.npz', tmp_path / 'test.npz')
+    args = (*files, '--class-counts', tmp_path / 'counts.json', '--method', 'conformal', '--out', tmp_path / 'out')
+    run = run_tool('tools/post_process.py', *args)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert f'Wrote {tmp_path}/out/test_conformal.npz, {tmp_path}/out/test_conformal_coverage.png' in run.stdout
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        ((), 'expected CONFIG CHECKPOINT, or --logits VAL TEST --class-counts FILE'),
+        (('--logits', 'a', 'b'), '--logits needs --class-counts'),
+        (('cfg.py', '--logits', 'a', 'b'), 'leave out CONFIG'),
+        (('--logits', 'a', 'b', '--val-split', 'val'), 'leave out --val-split'),
+        (('--logits', 'a.npz', 'b.npz', '--class-counts', 'c.json'), 'Class counts c.json do not exist'),
+    ],
+)
+@pytest.mark.slow
+def test_wrong_sources_are_refused_in_one_line(args, message):
+    run = run_tool('tools/post_process.py', *args, '--method', 'temperature')
+    assert run.returncode != 0 and 'Traceback' not in run.stderr
+    assert message in run.stderr.splitlines()[-1]
 
 
 def test_extracted_features_train_a_classifier(trained, tmp_path):

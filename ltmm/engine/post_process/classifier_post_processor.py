@@ -8,6 +8,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution, Shots
+from ltmm.engine.runner.model_outputs import ModelOutputs
 from ltmm.evaluation.functional import (
     calibration_bins,
     class_scores,
@@ -65,11 +66,15 @@ class ClassifierPostProcessor(PostProcessor):
             check_class_mix(self.step, val.label, self.distribution, self.cfg)
         return val
 
+    def test_outputs(self) -> ModelOutputs:
+        """Outputs for the test set."""
+        self._log('Outputs for the test data:')
+        return gathered_outputs(self.model, self.cfg, self.cfg.test_dataloader.dataset, self.distribution)
+
     @torch.no_grad()
     def evaluate(self) -> tuple[Evaluation, Evaluation]:
-        self._log('Outputs for the test data:')
         (head,) = self.heads.values()
-        out = gathered_outputs(self.model, self.cfg, self.cfg.test_dataloader.dataset, self.distribution)
+        out = self.test_outputs()
         corrected = self.step(out.logits, out.features, head)
         options = out.label, self.distribution, shots_of(self.cfg, self.distribution), uses_sigmoid(head)
         return Evaluation.of(out.logits, *options), Evaluation.of(corrected, *options)

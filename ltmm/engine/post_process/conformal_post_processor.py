@@ -11,7 +11,7 @@ from ltmm.registry import POST_PROCESSORS
 from ltmm.visualization import plot_coverage
 
 from .classifier_post_processor import ClassifierPostProcessor, shots_of
-from .split_outputs import SplitOutputs, gathered_outputs
+from .split_outputs import SplitOutputs
 
 __all__ = ['ConformalPostProcessor']
 
@@ -33,9 +33,8 @@ class ConformalPostProcessor(ClassifierPostProcessor):
     @torch.no_grad()
     def evaluate(self) -> tuple[SetCoverage, SetCoverage]:
         """Coverage on the test set of the softmax score with one threshold, and of the correction."""
-        self._log('Outputs for the test data:')
         (head,) = self.heads.values()
-        out = gathered_outputs(self.model, self.cfg, self.cfg.test_dataloader.dataset, self.distribution)
+        out = self.test_outputs()
         self._coverages = tuple(
             set_coverage(step.sets(out.logits, head).numpy(), out.label.numpy()) for step in (self._plain, self.step)
         )

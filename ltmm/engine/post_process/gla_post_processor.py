@@ -13,7 +13,7 @@ from ltmm.utils.predictions import write_predictions
 
 from .balanced_models import balancing_parts
 from .classifier_post_processor import ClassifierPostProcessor, Evaluation, shots_of
-from .split_outputs import SplitOutputs, gathered_outputs
+from .split_outputs import SplitOutputs
 
 __all__ = ['GLAPostProcessor']
 
@@ -29,7 +29,7 @@ class GLAPostProcessor(ClassifierPostProcessor):
 
     def _fit(self, train: SplitOutputs, val: SplitOutputs) -> None:
         if self.step.subtracts_prior is None:
-            balancing = balancing_parts(self.step.heads(self.model).values(), self.cfg)
+            balancing = balancing_parts(self.heads.values(), self.cfg)
             self.step.subtracts_prior = not balancing
             if balancing:
                 self._log(f'{balancing[0]} has balanced the classes in training: the log prior is not subtracted.')
@@ -41,8 +41,7 @@ class GLAPostProcessor(ClassifierPostProcessor):
     @torch.no_grad()
     def evaluate(self) -> tuple[Evaluation, Evaluation, Evaluation]:
         """Figures of the test set for the fine-tuned model, the zero-shot model, and both."""
-        self._log('Outputs for the test data:')
-        out = gathered_outputs(self.model, self.cfg, self.cfg.test_dataloader.dataset, self.distribution)
+        out = self.test_outputs()
         zero_shot = read_logits(self.step.zero_shot['test'], out.label, out.logits.size(1))
         joined = self.step.combine(out.logits, zero_shot)
         self._predictions = joined.softmax(1).float(), out.label

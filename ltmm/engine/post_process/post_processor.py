@@ -73,6 +73,21 @@ class PostProcessor:
         self.heads = {name: copy.deepcopy(head).cpu() for name, head in heads.items()}
         self._state = self.model.state_dict()
 
+    def run(self, folder: Path, name: str, search: Mapping[str, Any] | None = None) -> list[Path]:
+        """Fit the correction, log many, medium and few of the test set before and after, write and return the files.
+
+        Args:
+            folder: Where to write.
+            name: Name of the files, without suffix.
+            search: Options of :meth:`fit`. None keeps the strength of the correction.
+        """
+        if search is not None or self.step.needs_fit:
+            self.fit(**(search or {}))
+        summary = self.summary(*self.evaluate())
+        files = self.write(folder, name)
+        self._log(f'Test set, in percent:\n{summary}\nWrote {", ".join(map(str, files))}')
+        return files
+
     def fit(
         self,
         grid: Sequence[float] | None = None,
@@ -216,24 +231,18 @@ def post_process(
     search: Mapping[str, Any] | None = None,
     class_counts: Any = None,
 ) -> list[Path]:
-    """Fit a correction, log many, medium and few of the test set before and after, write the result.
+    """Correct a trained model, see :meth:`PostProcessor.run`.
 
     Args:
         cfg: See :class:`PostProcessor`.
         checkpoint: See :class:`PostProcessor`.
         step: See :func:`build_post_processor`.
-        folder: Where to write.
-        name: Name of the files, without suffix.
-        search: Options of :meth:`PostProcessor.fit`. None keeps the strength of ``step``.
+        folder: See :meth:`PostProcessor.run`.
+        name: Same.
+        search: Same.
         class_counts: See :class:`PostProcessor`.
     """
-    processor = build_post_processor(cfg, checkpoint, step, class_counts)
-    if search is not None or processor.step.needs_fit:
-        processor.fit(**(search or {}))
-    summary = processor.summary(*processor.evaluate())
-    files = processor.write(folder, name)
-    processor._log(f'Test set, in percent:\n{summary}\nWrote {", ".join(map(str, files))}')
-    return files
+    return build_post_processor(cfg, checkpoint, step, class_counts).run(folder, name, search)
 
 
 def _set_class_distribution(model: nn.Module, distribution: ClassDistribution) -> None:

@@ -78,11 +78,11 @@ class SplitOutputs:
     @torch.no_grad()
     def evaluate(self, step: PostProcess, strengths: Sequence[float]) -> list[float]:
         """Objective of a correction for each strength; the correction is left at the last one."""
-        values = []
+        values, out = [], self.outputs(with_logits=True)
         for strength in strengths:
             setattr(step, step.strength, strength)
-            corrected = step(self.logits, self.features, self.head)
-            values.append(objective_value(step.objective, corrected, self.label, uses_sigmoid(self.head)))
+            corrected = step(out.logits, out.features, self.head)
+            values.append(objective_value(step.objective, corrected, out.label, uses_sigmoid(self.head)))
         return values
 
 

@@ -7,12 +7,12 @@ from .generalized_logit_adjustment import (
     GeneralizedLogitAdjustment,
     estimate_prior,
     generalized_logit_adjustment,
-    read_logits,
 )
 from .histogram_binning import HistogramBinning
 from .importance_weighted_temperature_scaling import ImportanceWeightedTemperatureScaling
 from .isotonic_calibration import IsotonicCalibration
 from .logit_adjustment import LogitAdjustment, adjust_logits
+from .logit_files import read_labelled_logits, read_logits
 from .nearest_class_mean import NearestClassMean
 from .score_calibration import ScoreCalibration
 from .tau_norm import TauNorm, tau_normalize
@@ -44,6 +44,7 @@ __all__ = [
     'generalized_logit_adjustment',
     'linear_layer',
     'nonconformity',
+    'read_labelled_logits',
     'read_logits',
     'tau_normalize',
 ]

@@ -1,10 +1,8 @@
 """Generalized logit adjustment (GLA): join a fine-tuned and a zero-shot model, each freed of its prior."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,15 +11,15 @@ from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError
-from ltmm.utils.predictions import read_predictions
 
 from .base import PostProcess
 from .lbfgs import minimize
 from .logit_adjustment import prior_offset
+from .logit_files import read_logits
 from .search import uses_sigmoid
 from .temperature_scaling import bounded_temperature, fit_temperature, temperature_start
 
-__all__ = ['GeneralizedLogitAdjustment', 'estimate_prior', 'generalized_logit_adjustment', 'read_logits']
+__all__ = ['GeneralizedLogitAdjustment', 'estimate_prior', 'generalized_logit_adjustment']
 
 
 def estimate_prior(logits: Tensor, label: Tensor) -> Tensor:
@@ -89,7 +87,7 @@ class GeneralizedLogitAdjustment(UsesClassDistribution, PostProcess):
     already, so it is not subtracted.
 
     The zero-shot model comes as files of logits, which no checkpoint can hold: the result are the predictions for the
-    test set, see :func:`read_logits` for both.
+    test set, see :func:`~ltmm.models.post_process.logit_files.read_logits` for both.
 
     References:
         [0] Zhu et al., Generalized Logit Adjustment: Calibrating Fine-tuned Models by Removing Label Bias in
@@ -159,33 +157,3 @@ class GeneralizedLogitAdjustment(UsesClassDistribution, PostProcess):
     def settings(self) -> Mapping[str, Any]:
         counts = {} if self._class_counts is None else dict(class_counts=self._class_counts)
         return dict(zero_shot=self.zero_shot, subtracts_prior=self.subtracts_prior, **counts)
-
-
-def read_logits(path: str | Path, label: Tensor, num_classes: int) -> Tensor:
-    """Read logits, float64, (N, C).
-
-    Args:
-        path: A .npy file of logits, or the .npz file of ``tools/test.py --out predictions.npz``, whose scores become
-            log-probabilities and whose labels have to be these.
-        label: Class indices of the samples, (N,).
-        num_classes: C.
-    """
-    path = Path(path)
-    if path.suffix == '.npz':
-        samples = read_predictions(path)
-        if not samples or not {'pred_score', 'gt_label'} <= samples[0].keys():
-            raise InputError(f'Expected `pred_score` and `gt_label` in {path}.')
-        logits = torch.stack([sample['pred_score'] for sample in samples]).double().clamp(min=1e-20).log()
-        own = torch.cat([sample['gt_label'].flatten() for sample in samples])
-        if not torch.equal(own, label):
-            raise InputError(f'Expected the labels of the dataset, in its order, in {path}.')
-    else:
-        try:
-            logits = torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float64))
-        except (OSError, ValueError) as e:
-            raise InputError(f'{path} is no readable .npy or .npz file of logits ({e}).') from None
-    if logits.shape != (len(label), num_classes) or not logits.isfinite().all():
-        raise InputError(
-            f'Expected finite logits of shape {(len(label), num_classes)} in {path}, but got {tuple(logits.shape)}.'
-        )
-    return logits
