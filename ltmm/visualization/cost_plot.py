@@ -27,7 +27,7 @@ def pareto_front(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
 def plot_accuracy_against_cost(
     methods: Mapping[str, tuple[float, float, float]], path: str | Path, baseline: str
 ) -> Path:
-    """Plot one point per method, and name those that no other method beats at the same or a lower cost.
+    """Plot one point per method, and number those that no other method beats at the same or a lower cost.
 
     Args:
         methods: ``{name: (cost in units of the baseline, mean accuracy in percent, standard deviation)}``.
@@ -44,17 +44,14 @@ def plot_accuracy_against_cost(
     for points, color in ((others, '0.6'), (best, RUN_COLORS[0])):
         axes.errorbar(cost[points], accuracy[points], spread[points], fmt='o', ms=4, lw=1, color=color)
     axes.step(cost[best], accuracy[best], where='post', color=RUN_COLORS[0], linewidth=1)
-    names = list(methods)
-    for point in best:
+    for number, point in enumerate(best, 1):
         axes.annotate(
-            names[point],
-            (cost[point], accuracy[point]),
-            (-4, 5),
-            textcoords='offset points',
-            ha='right',
-            fontsize=8,
-            color=RUN_COLORS[0],
+            str(number), (cost[point], accuracy[point]), (-7, 5), textcoords='offset points', color=RUN_COLORS[0]
         )
+    names = list(methods)
+    key = '\n'.join(f'{number}  {names[point]}' for number, point in enumerate(best, 1))
+    style = dict(fontsize=9, color=RUN_COLORS[0], ha='right', va='bottom', multialignment='left')
+    axes.text(0.98, 0.03, key, transform=axes.transAxes, **style)
     axes.xaxis.set_major_formatter('{x:g}')
     axes.xaxis.set_minor_formatter('{x:g}')
     axes.set_xlabel(f'time of training and test in units of {baseline}')

@@ -250,7 +250,7 @@ def record(runs: Sequence[Run], columns: dict[str, str], command: str) -> str:
         for name, group in by_config(complete).items()
     }
     content = dict(setting, columns=list(columns), rows=rows, command=command)
-    return yaml.safe_dump([content], sort_keys=False, allow_unicode=True, width=1000)
+    return yaml.safe_dump([content], sort_keys=False, allow_unicode=True, width=1000, default_flow_style=None)
 
 
 def by_config(runs: Sequence[Run]) -> dict[str, list[Run]]:
