@@ -31,7 +31,7 @@ def run_tool(*args, **env) -> subprocess.CompletedProcess:
 
 
 def run_on_two_ranks(*args, **env) -> subprocess.CompletedProcess:
-    """As ``torchrun --nproc_per_node=2 SCRIPT ARGS``; standard output is that of the first rank."""
+    """As ``torchrun --nproc_per_node=2 SCRIPT ARGS``."""
     meeting = dict(WORLD_SIZE='2', LOCAL_WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port())
     ranks = [dict(meeting, RANK=rank, LOCAL_RANK=rank, **env) for rank in '01']
     return _run([_environment(rank) for rank in ranks], [*args, '--launcher', 'pytorch'])
@@ -68,8 +68,7 @@ def _run(environments: Sequence[dict], args: Sequence) -> subprocess.CompletedPr
         for process in processes:
             process.start()
         code = _wait(processes)
-        stdout = (folders[0] / 'stdout').read_text()
-        stderr = ''.join((path / 'stderr').read_text() for path in folders)
+        stdout, stderr = (''.join((path / name).read_text() for path in folders) for name in ('stdout', 'stderr'))
     return subprocess.CompletedProcess(args, code, stdout, stderr)
 
 

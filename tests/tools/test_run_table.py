@@ -182,6 +182,13 @@ def test_short_training_is_a_problem(tool, config, tmp_path):
     assert tool.problem_of(run) is None
 
 
+def test_fraction_while_the_name_of_the_checkpoint_is_written(tool, config, tmp_path, monkeypatch):
+    (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path / 'work')
+    trained = iter([[1], []])  # the second is what a moment later is read
+    monkeypatch.setattr(type(run), 'trained', property(lambda self: next(trained)))
+    assert [tool.fraction(run), tool.fraction(run)] == [0.99 / run.length[0], 0]
+
+
 def test_problem(tool, config, tmp_path):
     (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path / 'work')
     run.folder.mkdir(parents=True)

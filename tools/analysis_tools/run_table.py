@@ -134,7 +134,9 @@ def bar() -> Progress:
 def fraction(run: Run) -> float:
     """Completed fraction of a run of one stage."""
     length = run.length[0]
-    return 0.99 * run.trained[0] / length if length and run.trained and 'stages' not in run.cfg else 0.0
+    if not length or 'stages' in run.cfg:
+        return 0.0
+    return 0.99 * next(iter(run.trained), 0) / length  # read once: MMEngine empties the file before it writes
 
 
 @contextlib.contextmanager
