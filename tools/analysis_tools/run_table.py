@@ -274,7 +274,10 @@ def plan(args: argparse.Namespace) -> list[Run]:
     def runs_of(config: Path) -> list[Run]:
         cfg = Config.fromfile(config)
         options = [*settings(recipe, config.stem, 'stages' in cfg), *args.cfg_options]
-        cfg.merge_from_dict(parsed(of_stage(options, len(cfg.get('stages', [])))))
+        try:
+            cfg.merge_from_dict(parsed(of_stage(options, len(cfg.get('stages', [])))))
+        except (KeyError, TypeError) as e:
+            raise ValueError(f'{config}: its settings do not fit ({e}): {" ".join(options)}') from None
         return [
             Run(config, cfg, seed, args.work_dir.resolve(), options, args.amp) for seed in dict.fromkeys(args.seeds)
         ]
@@ -298,15 +301,29 @@ def plan(args: argparse.Namespace) -> list[Run]:
 
 def read_recipe(file: Path) -> dict[str, dict]:
     """Read a recipe, see the top of this file."""
-    recipe = yaml.safe_load(file.read_text(encoding='utf-8'))
+    try:
+        recipe = yaml.safe_load(file.read_text(encoding='utf-8'))
+    except yaml.YAMLError as e:
+        raise ValueError(f'{file} is no YAML file: {" ".join(str(e).split())}') from None
     if not isinstance(recipe, dict) or not recipe.get('methods') or set(recipe) - {'all', 'training', 'methods'}:
-        raise ValueError(f'{file}: expected `methods` and, as you like, `all` and `training`, but got {list(recipe)}.')
-    recipe['methods'] = {name: own or {} for name, own in recipe['methods'].items()}
-    for group in [recipe.get('all', {}), recipe.get('training', {}), *recipe['methods'].values()]:
+        got = list(recipe) if isinstance(recipe, dict) else recipe
+        raise ValueError(f'{file}: expected `methods` and, as you like, `all` and `training`, but got {got}.')
+    groups = {name: _mapping(file, name, recipe.get(name)) for name in ('all', 'training', 'methods')}
+    groups['methods'] = {name: _mapping(file, name, own) for name, own in groups['methods'].items()}
+    for group in [groups['all'], groups['training'], *groups['methods'].values()]:
         for key, value in group.items():
             if not _reads_back(key, value):
-                raise ValueError(f'{file}: expected {key} to be as on the command line, but got {value!r}.')
-    return recipe
+                raise ValueError(
+                    f'{file}: expected {key} to be as on the command line, but got {value!r}. YAML takes 1e-4 for '
+                    'text, 1.0e-4 for a number.'
+                )
+    return groups
+
+
+def _mapping(file: Path, name: str, value: object) -> dict:
+    if not isinstance(value, (dict, type(None))):
+        raise ValueError(f'{file}: expected `{name}` to hold lines KEY: VALUE, but got {value!r}.')
+    return value or {}
 
 
 def _reads_back(key: str, value: object) -> bool:
