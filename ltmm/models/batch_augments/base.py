@@ -1,9 +1,11 @@
 """Base classes of batch augmentations that know the progress of the training and the class distribution."""
 
+import logging
 import math
 from collections.abc import Sequence
 
 import torch
+from mmengine.logging import print_log
 from mmengine.registry import Registry
 from mmpretrain.registry import BATCH_AUGMENTS as MMPRETRAIN_BATCH_AUGMENTS
 from torch import Tensor, nn
@@ -66,11 +68,23 @@ class BatchAugment(UsesProgress, nn.Module):
         """
         return self.mix(inputs, score.float()) if self._is_on() else (inputs, score.float())
 
+    def set_progress(self, epoch: int, max_epochs: int, iter: int | None = None, max_iters: int | None = None) -> None:
+        """Warn once if the training is too short for an epoch with mixing."""
+        if not self._progress and not self._epochs(max_epochs):
+            print_log(
+                f'{type(self).__name__} never mixes: no epoch of the {max_epochs} lies from start={self.start} to '
+                f'end={self.end}.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        super().set_progress(epoch, max_epochs, iter, max_iters)
+
     def _is_on(self) -> bool:
-        if (self.start, self.end) == (0, 1):
-            return True
-        first, stop = (round(share * self.max_epochs, 6) for share in (self.start, self.end))
-        return math.ceil(first) <= self.epoch < math.floor(stop)
+        return (self.start, self.end) == (0, 1) or self.epoch in self._epochs(self.max_epochs)
+
+    def _epochs(self, max_epochs: int) -> range:
+        first, stop = (round(share * max_epochs, 6) for share in (self.start, self.end))
+        return range(math.ceil(first), math.floor(stop))
 
     def extra_repr(self) -> str:
         return f'alpha={self.alpha}, start={self.start}, end={self.end}'

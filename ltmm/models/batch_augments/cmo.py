@@ -6,7 +6,7 @@ from mmpretrain.models.utils import ClsDataPreprocessor, CutMix
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ltmm.utils.errors import InputError, MissingInputError
+from ltmm.utils.errors import InputError, InputTypeError, MissingInputError
 from ltmm.utils.loaders import endless
 
 from .base import BATCH_AUGMENTS, BatchAugment, mix_rows
@@ -73,6 +73,8 @@ class CMO(BatchAugment):
         end: float = 0.985,
     ) -> None:
         super().__init__(alpha=alpha, start=start, end=end)
+        if not isinstance(sampler, dict) or 'type' not in sampler:
+            raise InputTypeError(f'CMO: expected `sampler` to be dict(type=...), but got {sampler!r}.')
         self.sampler = sampler
         self.cutmix = CutMix(float(alpha))
         self.partners: PartnerStream | None = None  # set by BatchAugmentHook

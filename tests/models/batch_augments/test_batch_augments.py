@@ -137,6 +137,17 @@ def test_epochs_of_cmo(max_epochs, first, last):
     assert on == list(range(first, last + 1))
 
 
+@pytest.mark.parametrize('max_epochs', [1, 2])
+def test_warns_of_a_training_without_an_epoch_to_mix(max_epochs, monkeypatch):
+    told = []
+    monkeypatch.setattr('ltmm.models.batch_augments.base.print_log', lambda text, **_: told.append(text))
+    for name in ('ltmm.CMO', 'ltmm.Remix'):
+        augment = BATCH_AUGMENTS.build(dict(type=name))
+        for epoch in range(max_epochs):
+            augment.set_progress(epoch, max_epochs)
+    assert told == [f'CMO never mixes: no epoch of the {max_epochs} lies from start=0.02 to end=0.985.']
+
+
 def test_class_without_images_and_one_class_batches():
     augment = build('UniMix', class_counts=[400, 0, 3])
     for label in (LABEL, LABEL * 0 + 1, LABEL[:1]):
@@ -174,10 +185,11 @@ def test_beside_mixup_in_a_data_preprocessor():
         ('Remix', dict(kappa=0.5), '`kappa`'),
         ('Remix', dict(tau=1.5), '`tau`'),
         ('CMO', dict(start=0.5, end=0.5), '`start` below `end`'),
+        ('CMO', dict(sampler='reversed'), r"`sampler` to be dict\(type=\.\.\.\), but got 'reversed'"),
     ],
 )
 def test_bad_argument(name, options, match):
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises((TypeError, ValueError), match=match):
         build(name, **options)
 
 
