@@ -50,7 +50,7 @@ class ConformalPostProcessor(ClassifierPostProcessor):
             + ''.join(f'{v if key.startswith("size") else 100 * v:>12.2f}' for key, v in figures.items())
             for name, figures in rows.items()
         ]
-        return '\n'.join([header, *lines])
+        return '\n'.join([header, *lines, 'size: number of classes in a set, on average'])
 
     def write(self, folder: Path, name: str) -> list[Path]:
         files = super().write(folder, name)

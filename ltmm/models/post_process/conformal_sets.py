@@ -1,10 +1,12 @@
 """Conformal prediction: sets of classes that hold the true one with a chosen probability."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
@@ -128,6 +130,13 @@ class ConformalSets(UsesClassDistribution, PostProcess):
         """Set the thresholds by the validation split."""
         own = self._scores(val.logits, val.head).gather(1, val.label[:, None])[:, 0]
         self.threshold = conformal_quantile(own, self.alpha).repeat(val.num_classes)
+        if self.threshold.isinf().all():
+            print_log(
+                f'ConformalSets: {len(own)} validation images are too few for alpha={self.alpha:g}, at least '
+                f'{math.ceil(1 / self.alpha - 1)} are needed: every set has all classes.',
+                'current',
+                logging.WARNING,
+            )
         if self.class_share:
             per_class = class_quantiles(own, val.label, val.num_classes, self.alpha)
             mixed = self.class_share * per_class.clamp(max=1) + (1 - self.class_share) * self.threshold

@@ -95,11 +95,14 @@ def test_class_share_mixes_the_thresholds(split_with):
     assert len(set(thresholds[1].tolist())) == 4 and len(set(thresholds[0].tolist())) == 1
 
 
-def test_few_validation_images_give_full_sets(split_with):
+def test_few_validation_images_give_full_sets_and_a_warning(split_with, monkeypatch):
+    told = []
+    monkeypatch.setattr('ltmm.models.post_process.conformal_sets.print_log', lambda text, *_: told.append(text))
     step = ConformalSets(0.1, class_share=0.5, class_counts=COUNTS)
     val = split_with(8, 0, COUNTS)
     step.fit(None, val)  # 9 * 0.9 = 8.1 > 8
     assert step.sets(val.logits, val.head).all()
+    assert '8 validation images are too few for alpha=0.1, at least 9 are needed' in told[0]
 
 
 def test_class_without_training_images_counts_as_the_rarest():
