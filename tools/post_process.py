@@ -157,10 +157,22 @@ def check_source(args: Namespace, parser: ArgumentParser) -> None:
         if args.checkpoint is None:
             parser.error('expected CONFIG CHECKPOINT, or --logits VAL TEST --class-counts FILE')
         return
-    for key in ('config', 'val_split', 'val_images', 'cfg_options'):
-        if getattr(args, key) is not None:
+    for key in (
+        'config',
+        'val_split',
+        'val_images',
+        'cfg_options',
+        'work_dir',
+        'amp',
+        'skip_broken',
+        'trust',
+        'launcher',
+    ):
+        if getattr(args, key) != parser.get_default(key):
             name = 'CONFIG' if key == 'config' else option(key)
             parser.error(f'--logits takes the place of the model and its data: leave out {name}')
+    if Path(args.logits[0]).resolve() == Path(args.logits[1]).resolve():
+        parser.error('--logits takes two files: what is fitted to the test data says nothing about them')
     if args.class_counts is None:
         parser.error('--logits needs --class-counts')
 

@@ -110,6 +110,9 @@ def test_files_of_logits_take_the_place_of_the_model(trained, tmp_path):
         (('--logits', 'a', 'b'), '--logits needs --class-counts'),
         (('cfg.py', '--logits', 'a', 'b'), 'leave out CONFIG'),
         (('--logits', 'a', 'b', '--val-split', 'val'), 'leave out --val-split'),
+        (('--logits', 'a', 'b', '--work-dir', 'c'), 'leave out --work-dir'),
+        (('--logits', 'a', 'b', '--amp'), 'leave out --amp'),
+        (('--logits', 'a', './a', '--class-counts', 'c.json'), '--logits takes two files'),
         (('--logits', 'a.npz', 'b.npz', '--class-counts', 'c.json'), 'Class counts c.json do not exist'),
     ],
 )

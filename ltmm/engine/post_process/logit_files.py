@@ -70,17 +70,30 @@ class LogitFiles(ClassifierPostProcessor):
         if isinstance(step, UsesClassDistribution):
             step.set_class_distribution(self.distribution)
         head = LogitHead(len(self.distribution))
-        step.check(head)
+        try:
+            step.check(head)
+        except InputTypeError:
+            raise InputTypeError(
+                f'{type(step).__name__} needs the layers of the model, which files of logits lack: give the config and '
+                'the checkpoint of the model instead.'
+            ) from None
         self.heads = {'head': head}
         self._val, self._test = (self._read(path) for path in (val, test))
 
     def _read(self, path: str | Path) -> ModelOutputs:
         logits, label = read_labelled_logits(path)
         num_classes = len(self.distribution)
-        if logits.size(1) != num_classes or not logits.isfinite().all():
-            raise InputError(f'Expected finite logits (N, {num_classes}) in {path}, but got {tuple(logits.shape)}.')
+        if logits.size(1) != num_classes:
+            raise InputError(
+                f'Expected as many classes in {path} as in the class counts, but got {logits.size(1)} and '
+                f'{num_classes}.'
+            )
+        if num_bad := int((~logits.isfinite()).sum()):
+            raise InputError(f'Expected finite logits in {path}, but {num_bad} are not.')
         if label.min() < 0 or label.max() >= num_classes:
-            raise InputError(f'Expected labels from 0 to {num_classes - 1} in {path}.')
+            raise InputError(
+                f'Expected labels from 0 to {num_classes - 1} in {path}, but got {label.min()} to {label.max()}.'
+            )
         return ModelOutputs(logits[:, :0], logits, label)
 
     def train_split(self) -> LogitSplit:
@@ -117,4 +130,4 @@ def build_logit_files(val: str | Path, test: str | Path, step: PostProcess, clas
     if not issubclass(processor, ClassifierPostProcessor):
         raise InputTypeError(f'{type(step).__name__} is for detectors: files of logits are those of classifiers.')
     bases = (LogitFiles,) if processor is ClassifierPostProcessor else (processor, LogitFiles)
-    return type(f'{processor.__name__}OfFiles', bases, {})(val, test, step, class_counts)
+    return type('LogitFiles', bases, {})(val, test, step, class_counts)

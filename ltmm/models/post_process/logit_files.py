@@ -47,12 +47,15 @@ def read_labelled_logits(path: str | Path) -> tuple[Tensor, Tensor]:
     samples = read_predictions(path)
     key = 'logits' if samples and 'logits' in samples[0] else 'pred_score'
     if not samples or not {key, 'gt_label'} <= samples[0].keys():
-        raise InputError(f'Expected the arrays `gt_label` and `logits` or `pred_score` in {path}.')
+        got = ', '.join(samples[0]) if samples else 'none'
+        raise InputError(f'Expected the arrays `gt_label` and `logits` or `pred_score` in {path}, but got {got}.')
     label = torch.stack([torch.as_tensor(sample['gt_label']).flatten() for sample in samples])
     logits = torch.stack([torch.as_tensor(sample[key]) for sample in samples]).double()
     if logits.dim() != 2 or label.size(1) != 1 or label.is_floating_point():
         raise InputError(
             f'Expected `{key}` (N, C) and one class index per sample in {path}, but got {tuple(logits.shape)} and '
-            f'{tuple(label.shape)}.'
+            f'{tuple(label.shape)}, {str(label.dtype).removeprefix("torch.")}.'
         )
+    if key == 'logits' and (logits >= 0).all() and torch.allclose(logits.sum(1), logits.new_ones(()), atol=1e-3):
+        raise InputError(f'Expected logits in {path}, but got probabilities: call that array `pred_score`.')
     return logits if key == 'logits' else logits.clamp(min=1e-20).log(), label[:, 0].long()

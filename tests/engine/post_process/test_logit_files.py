@@ -96,9 +96,9 @@ def test_gla_of_files(files, tmp_path, subtracts):
     ('name', 'counts', 'message'),
     [
         ('NearestClassMean', COUNTS, 'needs the features of the images, which files of logits lack'),
-        ('TauNorm', COUNTS, 'needs a head that ends in one nn.Linear'),
+        ('TauNorm', COUNTS, 'TauNorm needs the layers of the model'),
         ('NorCal', COUNTS, 'NorCal is for detectors'),
-        ('TemperatureScaling', [5, 5], r'Expected finite logits \(N, 2\) in .*val.npz, but got \(90, 3\)'),
+        ('TemperatureScaling', [5, 5], r'as many classes in .*val.npz as in the class counts, but got 3 and 2'),
         ('TemperatureScaling', dict(a=5, b=4, c=3), 'Expected class names in files of logits'),
     ],
 )
@@ -107,15 +107,28 @@ def test_what_files_cannot_give_is_refused(files, name, counts, message):
         build(files, name, counts).fit()
 
 
+FOUR = np.ones(4, int)
+
+
 @pytest.mark.parametrize(
     ('arrays', 'message'),
     [
         (dict(logits=np.ones((4, 3))), 'Expected the arrays `gt_label` and `logits` or `pred_score`'),
-        (dict(logits=np.ones((4, 3)), gt_label=np.array([0, 1, 2, 3])), 'Expected labels from 0 to 2'),
+        (
+            dict(logits=np.ones((4, 3)), gt_label=np.array([0, 1, 2, 3])),
+            'Expected labels from 0 to 2 in .*, but got 0 to 3',
+        ),
         (dict(logits=np.ones((4, 3)), gt_label=np.ones(4)), 'one class index per sample'),
-        (dict(logits=np.ones(4), gt_label=np.ones(4, int)), r'Expected `logits` \(N, C\)'),
+        (dict(logits=np.ones(4), gt_label=FOUR), r'Expected `logits` \(N, C\)'),
         (dict(logits=np.ones((4, 3)), gt_label=np.ones((4, 2), int)), r'and \(4, 2\)'),
-        (dict(logits=np.full((4, 3), np.inf), gt_label=np.ones(4, int)), 'Expected finite logits'),
+        (
+            dict(logits=np.eye(4, 3) + np.eye(4, 3, -3), gt_label=FOUR),
+            'call that array `pred_score`',
+        ),
+        (
+            dict(logits=np.full((4, 3), np.inf), gt_label=FOUR),
+            'Expected finite logits in .*, but 12 are not',
+        ),
     ],
 )
 def test_broken_files_are_refused(tmp_path, arrays, message):
