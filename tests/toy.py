@@ -131,7 +131,7 @@ def toy_config(work_dir, **overrides) -> Config:
             test_cfg=dict(),
             optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
             param_scheduler=[dict(type='MultiStepLR', milestones=[3])],
-            experiment_name=os.path.basename(str(work_dir)),
+            experiment_name=str(work_dir).replace(os.sep, '_'),  # two runs of one name in a second would share a log
         )
     )
     runtime.merge_from_dict(overrides)
