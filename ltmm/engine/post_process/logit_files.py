@@ -6,7 +6,6 @@ from typing import Any, NoReturn
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.logging import print_log
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.structures import DataSample
 
@@ -97,13 +96,16 @@ class LogitFiles(ClassifierPostProcessor):
         return ModelOutputs(logits[:, :0], logits, label)
 
     def train_split(self) -> LogitSplit:
-        return self.val_split(None, 0)
+        return self._split()  # holds no training data: a correction that reads their features is told so
 
     def val_split(self, split: str | None, num_images: int) -> LogitSplit:
         check(objective=(self.step.objective, OBJECTIVES))
         if self.step.val_mix is not None:
             test = ClassDistribution.from_labels(self._test.label.numpy(), len(self.distribution)).prior
             compare_class_mix(self.step, self._val.label, self.distribution, test)
+        return self._split()
+
+    def _split(self) -> LogitSplit:
         return LogitSplit(lambda with_logits: self._val, self.heads['head'])
 
     def test_outputs(self) -> ModelOutputs:
@@ -119,9 +121,6 @@ class LogitFiles(ClassifierPostProcessor):
             predictions = head.predict((self._test.logits,), samples)
             write_predictions([sample.to_dict() for sample in predictions], path)
         return [path]
-
-    def _log(self, text: str) -> None:
-        print_log(text, 'current')
 
 
 def build_logit_files(val: str | Path, test: str | Path, step: PostProcess, class_counts: Any) -> LogitFiles:

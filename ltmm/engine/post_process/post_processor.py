@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from torch import nn
 
@@ -204,7 +205,7 @@ class PostProcessor:
         return file.getvalue()
 
     def _log(self, text: str) -> None:
-        self.runner.logger.info(text)
+        print_log(text, 'current')
 
 
 def build_post_processor(

@@ -44,6 +44,15 @@ def test_the_strength_is_searched(files):
     assert processor.step.tau == 0.5 * int(np.argmax([hit.double().mean() for hit in hits]))
 
 
+def test_the_class_mix_is_compared_once(files, monkeypatch):
+    told = []
+    monkeypatch.setattr('ltmm.engine.post_process.class_mix.print_log', lambda text, *_: told.append(text))
+    label = torch.arange(3).repeat_interleave(torch.tensor(COUNTS) // 10)
+    np.savez(files[0], logits=logits_of(label, 0).numpy(), gt_label=label.numpy())
+    build(files, 'TemperatureScaling').fit()
+    assert len(told) == 1 and '33 % of the test images' in told[0]
+
+
 def test_temperature_is_that_of_the_logits(files, tmp_path):
     processor = build(files, 'TemperatureScaling')
     processor.run(tmp_path, 'new', {})
