@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-IMPORTED_ONCE = ['mmpretrain.models', 'ltmm.datasets', 'ltmm.engine', 'ltmm.evaluation', 'ltmm.models']
+IMPORTED_ONCE = ['ltmm.datasets', 'ltmm.engine', 'ltmm.evaluation', 'ltmm.models']  # before mmcv: provides its ops
 
 
 def run_program(*args, **env) -> subprocess.CompletedProcess:
