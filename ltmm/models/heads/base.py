@@ -17,7 +17,7 @@ from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError
 
-__all__ = ['ChecksLosses', 'LongTailHeadMixin', 'check_cosine_scale', 'check_loss', 'cosine_scale']
+__all__ = ['ChecksLosses', 'LongTailHeadMixin', 'ScoresMixin', 'check_cosine_scale', 'check_loss', 'cosine_scale']
 
 KINDS = (LogitLoss, BoxHeadLoss, Objective, InnerLoss)
 
@@ -183,3 +183,28 @@ class LongTailHeadMixin(ChecksLosses, UsesClassDistribution):
         else:  # beside others it must not have the name of the total in MMEngine's log
             main = {'loss_cls' if self.aux_losses else 'loss': self.main_loss(inputs)}
         return merge_terms(main, self.aux_losses, inputs)
+
+
+class ScoresMixin:
+    """Mixin of mmpretrain's heads whose scores suit the loss: scaled cosines, and sigmoids where it has them."""
+
+    def init_scores(self) -> None:
+        """Read the loss; call it in ``__init__`` after the loss is built."""
+        self.cosine_scale = cosine_scale(self.loss_module)
+        parts = self.loss_module.modules()
+        self.use_sigmoid = any(getattr(part, 'use_sigmoid', False) for part in parts)  # as mmpretrain's losses say it
+
+    def scaled(self, logits: Tensor) -> Tensor:
+        """Multiply the logits by the scale of the loss in evaluation mode."""
+        return logits if self.training or self.cosine_scale == 1 else self.cosine_scale * logits
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Return the softmax or the sigmoids of logits (..., C)."""
+        return logits.sigmoid() if self.use_sigmoid else logits.softmax(-1)
+
+    def _get_predictions(self, cls_score: Tensor, data_samples: list[DataSample | None] | None) -> list[DataSample]:
+        predictions = super()._get_predictions(cls_score, data_samples)
+        if self.use_sigmoid:
+            for sample, score in zip(predictions, self.scores(cls_score)):
+                sample.set_pred_score(score)
+        return predictions

@@ -15,13 +15,13 @@ from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
-from .base import LongTailHeadMixin, cosine_scale
+from .base import LongTailHeadMixin, ScoresMixin
 
 __all__ = ['LongTailClsHead']
 
 
 @MODELS.register_module()
-class LongTailClsHead(LongTailHeadMixin, ClsHead):
+class LongTailClsHead(ScoresMixin, LongTailHeadMixin, ClsHead):
     """Classification head with any classifier layer and any loss; its checkpoints carry the class distribution.
 
     Predictions follow the loss: the scale of a loss of plain cosines, such as ``ltmm.LDAMLoss``, multiplies the logits
@@ -67,14 +67,11 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
         self.init_losses(num_classes, class_counts, aux_losses)
         if cls_views is not None and isinstance(self.loss_module, Objective):
             raise InputError(f'{type(self.loss_module).__name__} sees all views: leave cls_views out.')
-        self.cosine_scale = cosine_scale(self.loss_module)
-        parts = self.loss_module.modules()
-        self.use_sigmoid = any(getattr(part, 'use_sigmoid', False) for part in parts)  # as mmpretrain's losses say it
+        self.init_scores()
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Return logits (N, C) of the last stage's features (N, D); in evaluation mode with the scale of the loss."""
-        logits = self._logits(feats)
-        return logits if self.training or self.cosine_scale == 1 else self.cosine_scale * logits
+        return self.scaled(self._logits(feats))
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs: Tensor) -> dict[str, Tensor]:
         """Compute the losses.
@@ -120,10 +117,3 @@ class LongTailClsHead(LongTailHeadMixin, ClsHead):
 
     def _logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         return self.fc(self.checked_features(feats))
-
-    def _get_predictions(self, cls_score: Tensor, data_samples: list[DataSample | None] | None) -> list[DataSample]:
-        predictions = super()._get_predictions(cls_score, data_samples)
-        if self.use_sigmoid:
-            for sample, score in zip(predictions, cls_score.sigmoid()):
-                sample.set_pred_score(score)
-        return predictions

@@ -16,24 +16,25 @@ from ltmm.models.state.sample_table import sample_indices
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError, InputTypeError
 
-from .base import LongTailHeadMixin
+from .base import LongTailHeadMixin, ScoresMixin
 from .expert_aggregation import WeightedAggregation
 
 __all__ = ['MultiExpertClsHead']
 
 
 @MODELS.register_module()
-class MultiExpertClsHead(LongTailHeadMixin, ClsHead):
+class MultiExpertClsHead(ScoresMixin, LongTailHeadMixin, ClsHead):
     """Classification head with a classifier per expert; its checkpoints carry the class distribution.
 
     At test time the logits of the experts are aggregated to one prediction; the data samples also hold the scores of
-    each expert, as ``expert_scores``, (E, C).
+    each expert, as ``expert_scores``, (E, C). Scores follow the loss, as those of :class:`LongTailClsHead` do.
 
     Args:
         num_classes: C.
         in_channels: D, width of the features of each expert.
         num_experts: E.
-        loss: Loss of several experts, such as ``ltmm.RIDELoss``, or another objective of ltmm.
+        loss: Loss of several experts, such as ``ltmm.RIDELoss``, or another objective of ltmm. ``ltmm.PerExpertLoss``
+            applies a loss of a single classifier to each expert.
         aux_losses: Objectives beside the main loss, see :class:`LongTailClsHead`.
         classifier: Layer from (N, D) to (N, C), such as ``'ltmm.Linear'`` or ``'ltmm.NormedLinear'``; built with
             ``in_features`` and ``out_features``, once per expert.
@@ -62,13 +63,20 @@ class MultiExpertClsHead(LongTailHeadMixin, ClsHead):
         layer = dict(in_features=in_channels, out_features=num_classes, **classifier)
         self.fc = PerExpert(partial(MMPRETRAIN_MODELS.build, layer), num_experts)
         self.aggregation = MMPRETRAIN_MODELS.build(aggregation)
+        if not isinstance(self.loss_module, Objective):
+            raise InputTypeError(
+                f'MultiExpertClsHead accepts ExpertLoss or Objective, but got {type(self.loss_module).__name__}: '
+                "loss=dict(type='ltmm.PerExpertLoss', loss=...) applies it to each expert."
+            )
         self.init_losses(num_classes, class_counts, aux_losses)
-        if not isinstance(self.loss_module, Objective):  # losses of other packages pass check_loss
-            raise InputTypeError(f'MultiExpertClsHead accepts objectives, but got {type(self.loss_module).__name__}.')
+        self.init_scores()
         check_num_experts(num_experts, self.loss_module, self.aggregation)
 
     def expert_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Return logits (E, N, C) of the last features (E, N, D)."""
+        """Return logits (E, N, C) of the last features (E, N, D); in evaluation mode with the scale of the loss."""
+        return self.scaled(self._logits(feats))
+
+    def _logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         features, expected = feats[-1], (self.num_experts, 'N', self.in_channels)
         if features.dim() != 3 or features.shape[::2] != expected[::2]:
             raise InputError(
@@ -94,7 +102,7 @@ class MultiExpertClsHead(LongTailHeadMixin, ClsHead):
             data_samples: Labels of the N images; soft labels after Mixup.
             kwargs: Further fields of :class:`LossInputs`, such as ``teacher_logits``.
         """
-        expert_logits = self.expert_logits(feats)
+        expert_logits = self._logits(feats)
         inputs = LossInputs(
             label=self.labels_of(data_samples),
             cls_score=self.aggregation(expert_logits),
@@ -111,7 +119,7 @@ class MultiExpertClsHead(LongTailHeadMixin, ClsHead):
     ) -> list[DataSample]:
         """Return scores and label of the aggregated logits, and the scores of each expert."""
         predictions = super().predict(feats, data_samples)
-        scores = self.expert_logits(feats).softmax(-1).transpose(0, 1)  # (N, E, C)
+        scores = self.scores(self.expert_logits(feats)).transpose(0, 1)  # (N, E, C)
         for sample, score in zip(predictions, scores):
             sample.set_field(score, 'expert_scores')
         return predictions

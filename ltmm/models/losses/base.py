@@ -6,6 +6,7 @@ other function of sums or means takes them from :func:`mean_over_ranks`. Every r
 With one process, these functions do nothing.
 """
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch.autograd import Function
 from ltmm.models.state.base import NeedsWholeBatch, gather_with_own
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputError
+from ltmm.utils.errors import InputError, InputTypeError
 
 from .class_weights import ClassWeight, ClassWeights, sample_weights, weighted_label
 
@@ -29,6 +30,7 @@ __all__ = [
     'LogitLoss',
     'UsesClassPrior',
     'at_least_float32',
+    'check_inner_loss',
     'check_soft_labels',
     'divisor',
     'gather_features',
@@ -171,10 +173,12 @@ class LogitLoss(NeedsWholeBatch, nn.Module):
 
     Attributes:
         balances_classes: Whether a trained model needs no correction of the class prior.
+        reweights: Whether the loss has weights of its own, which those of ``ltmm.ReweightedLoss`` would multiply.
         background_hint: Sentence for one weight or count too many, in box heads.
     """
 
     balances_classes = False
+    reweights = False
     background_hint = ''
 
     def __init__(
@@ -282,6 +286,19 @@ def check_soft_labels(loss: nn.Module, label: Tensor) -> None:
             f'{type(loss).__name__} takes class indices (N,), but got soft labels {tuple(label.shape)}: '
             'leave Mixup, CutMix and label smoothing out of the config.'
         )
+
+
+def check_inner_loss(loss: nn.Module, name: str) -> None:
+    """Refuse a loss inside another one that is no function of logits, labels and a weight per sample.
+
+    Args:
+        loss: A loss of any package.
+        name: Class of the loss around it.
+    """
+    if isinstance(loss, LogitLoss) and not isinstance(loss, ClassificationLoss):
+        raise InputTypeError(f'{name} accepts ClassificationLoss, but got {type(loss).__name__}.')
+    if 'weight' not in inspect.signature(loss.forward).parameters:
+        raise InputTypeError(f'{name} needs a loss with a `weight` per sample, but got {type(loss).__name__}.')
 
 
 class UsesClassPrior(UsesClassDistribution):

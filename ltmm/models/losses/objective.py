@@ -76,10 +76,12 @@ class Objective(nn.Module):
     Attributes:
         requires: Fields that must not be None.
         balances_classes: See :class:`~ltmm.models.losses.base.LogitLoss`.
+        reweights: See :class:`~ltmm.models.losses.base.LogitLoss`.
     """
 
     requires: tuple[str, ...] = ()
     balances_classes = False
+    reweights = False
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         """Return the terms of the loss by name; MMEngine adds up those with 'loss' in their name."""

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltmm.evaluation.functional import class_scores
-from ltmm.models.heads import LongTailClsHead
+from ltmm.models.heads.base import ScoresMixin
 from ltmm.models.losses.classification.sigmoid_focal_loss import sigmoid_focal_loss
 from ltmm.utils.checks import check
 
@@ -16,7 +16,7 @@ LOWER_IS_BETTER = ('nll',)
 
 def uses_sigmoid(head: nn.Module) -> bool:
     """Whether the scores of a classification head are one sigmoid per class, not a softmax."""
-    return isinstance(head, LongTailClsHead) and head.use_sigmoid
+    return isinstance(head, ScoresMixin) and head.use_sigmoid
 
 
 def objective_value(objective: str, cls_score: Tensor, label: Tensor, use_sigmoid: bool = False) -> float:

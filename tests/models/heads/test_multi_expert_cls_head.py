@@ -61,6 +61,38 @@ def test_aggregation():
     torch.testing.assert_close(model(feats), model.expert_logits(feats)[2])
 
 
+def test_scores_follow_the_loss():
+    ldam = dict(type='ltmm.LDAMLoss', scale=20.0, class_counts=COUNTS)
+    model = head(loss=dict(type='ltmm.PerExpertLoss', loss=ldam), classifier=dict(type='ltmm.NormedLinear'))
+    feats = (torch.randn(3, 2, 8),)
+    cosines = model.expert_logits(feats)
+    assert cosines.abs().max() <= 1
+    terms = model.loss(feats, samples(0, 2))
+    assert terms == expert_terms(model.loss_module, cosines, torch.tensor([0, 2]))
+    assert model.eval().loss(feats, samples(0, 2)) == terms
+    (first, _) = model.predict(feats)
+    torch.testing.assert_close(first.expert_scores, (20 * cosines[:, 0]).softmax(1))
+    torch.testing.assert_close(first.pred_score, (20 * cosines[:, 0].mean(0)).softmax(0))
+
+
+def test_sigmoid_scores():
+    model, feats = (
+        head(loss=dict(type='ltmm.PerExpertLoss', loss=dict(type='ltmm.SoftmaxBCELoss'))),
+        (torch.randn(3, 2, 8),),
+    )
+    sigmoid = head(loss=dict(type='ltmm.PerExpertLoss', loss=dict(type='ltmm.SigmoidFocalLoss', gamma=0.0)))
+    assert not model.use_sigmoid and sigmoid.use_sigmoid
+    logits = sigmoid.expert_logits(feats)
+    (first, _) = sigmoid.predict(feats)
+    torch.testing.assert_close(first.expert_scores, logits[:, 0].sigmoid())
+    torch.testing.assert_close(first.pred_score, logits[:, 0].mean(0).sigmoid())
+
+
+def test_loss_of_one_classifier():
+    with pytest.raises(TypeError, match=r"got LDAMLoss: loss=dict\(type='ltmm.PerExpertLoss', loss=...\)"):
+        head(loss=dict(type='ltmm.LDAMLoss'), classifier=dict(type='ltmm.NormedLinear'))
+
+
 @pytest.mark.parametrize('shape', [(2, 4, 8), (4, 8), (3, 2, 5)])
 def test_features_of_another_shape(shape):
     with pytest.raises(ValueError, match=r'features \(3, N, 8\) of num_experts and in_channels, but got'):

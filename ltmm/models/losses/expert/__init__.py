@@ -1,8 +1,18 @@
 from .balpoe_loss import BalPoELoss
 from .base import ExpertLoss, expert_cross_entropy
 from .mdcs_loss import MDCSLoss
+from .per_expert_loss import PerExpertLoss
 from .ride_distill_loss import RIDEDistillLoss
 from .ride_loss import RIDELoss
 from .sade_loss import SADELoss
 
-__all__ = ['BalPoELoss', 'ExpertLoss', 'MDCSLoss', 'RIDEDistillLoss', 'RIDELoss', 'SADELoss', 'expert_cross_entropy']
+__all__ = [
+    'BalPoELoss',
+    'ExpertLoss',
+    'MDCSLoss',
+    'PerExpertLoss',
+    'RIDEDistillLoss',
+    'RIDELoss',
+    'SADELoss',
+    'expert_cross_entropy',
+]

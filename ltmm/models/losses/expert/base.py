@@ -53,6 +53,7 @@ class ExpertLoss(UsesClassPrior, Objective):
     Attributes:
         num_experts: E, where the loss treats each expert differently.
         num_views: V, views of each image that the loss needs.
+        uses_prior: Whether the loss depends on the class distribution.
 
     Args:
         class_weight: See :class:`~ltmm.models.losses.base.LogitLoss`; it multiplies all terms of an image.
@@ -64,6 +65,7 @@ class ExpertLoss(UsesClassPrior, Objective):
     requires = ('expert_logits',)
     num_experts: int | None = None
     num_views = 1
+    uses_prior = True
     accepts_soft_labels = False
     balances_classes = True
 
@@ -78,6 +80,10 @@ class ExpertLoss(UsesClassPrior, Objective):
         self.class_weighting = None if class_weight is None else ClassWeights(class_weight, type(self).__name__)
         self.init_class_distribution(class_counts, num_classes)
 
+    @property
+    def reweights(self) -> bool:
+        return self.class_weighting is not None
+
     def class_factor(self, logits: Tensor) -> Tensor | None:
         """Return the values of ``class_weight`` for logits (..., C), (C,), or None."""
         return None if self.class_weighting is None else self.class_weighting(logits, logits.size(-1))
@@ -88,7 +94,8 @@ class ExpertLoss(UsesClassPrior, Objective):
 
     def _check(self, inputs: LossInputs) -> None:
         expert_logits, name = inputs.expert_logits, type(self).__name__
-        self.check_logits(expert_logits)
+        if self.uses_prior:
+            self.check_logits(expert_logits)
         check_soft_labels(self, inputs.label)
         if expert_logits.dim() != 3 or self.num_experts not in (None, len(expert_logits)):
             expected = self.num_experts or 'E'

@@ -92,9 +92,13 @@ class RIDELoss(CosineLoss, NeedsWholeBatch, UsesProgress, ExpertLoss):
         return self.reweight_epoch is not None  # the weights are normalized to sum 1
 
     @property
+    def reweights(self) -> bool:
+        return self.reweight_epoch is not None or super().reweights
+
+    @property
     def balances_classes(self) -> bool:
         """Whether the loss is re-weighted at some time; its margins alone leave a bias."""
-        return self.reweight_epoch is not None or self.class_weighting is not None
+        return self.reweights
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         self.register_derived('margin', self.scale * ldam_margins(distribution.instance_counts, self.max_margin))

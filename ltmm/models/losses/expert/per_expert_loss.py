@@ -1,0 +1,54 @@
+"""A loss of a single classifier, applied to each expert."""
+
+from typing import Any
+
+from torch import Tensor
+
+from ltmm.registry import MODELS
+
+from ..base import LogitLoss, check_inner_loss, divisor
+from ..objective import LossInputs
+from .base import ExpertLoss
+
+__all__ = ['PerExpertLoss']
+
+
+@MODELS.register_module()
+class PerExpertLoss(ExpertLoss):
+    r"""Applies a loss of logits and labels to each expert, and adds them up: experts that differ by their start only.
+
+    .. math:: \sum_e \ell(z_e, y)
+
+    LDAM-DRW for several experts is ``dict(type='ltmm.DeferredReweighting', loss=dict(type='ltmm.PerExpertLoss',
+    loss=dict(type='ltmm.LDAMLoss')), ...)``, with ``classifier=dict(type='ltmm.NormedLinear')``; the wrapper inside of
+    ``PerExpertLoss`` gives the same. With ``ltmm.BalancedSoftmaxLoss`` it is the second stage of SHIKE.
+
+    Args:
+        loss: Config of a loss of ltmm or mmpretrain, such as ``ltmm.LDAMLoss``, that takes a weight per sample.
+        **kwargs: Arguments of :class:`ExpertLoss`.
+    """
+
+    uses_prior = False
+    accepts_soft_labels = True  # if the loss inside does
+
+    def __init__(self, *, loss: dict, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.loss = MODELS.build(loss)
+        check_inner_loss(self.loss, 'PerExpertLoss')
+
+    @property
+    def balances_classes(self) -> bool:
+        inner = isinstance(self.loss, LogitLoss) and self.loss.balances_classes
+        return inner or self.class_weighting is not None
+
+    def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
+        logits, label = inputs.expert_logits, inputs.label
+        weight = None
+        if self.class_weighting is not None:
+            weight = self.weighted(logits.new_ones(len(label)), label)
+        # losses of ltmm average over the ranks themselves
+        avg_factor = None if isinstance(self.loss, LogitLoss) else divisor(len(label), logits)
+        return {
+            f'loss_expert{e}': self.loss(logit, label, weight=weight, avg_factor=avg_factor)
+            for e, logit in enumerate(logits)
+        }
