@@ -12,34 +12,16 @@ from ltmm.utils.checks import check
 
 from .reweighted_loss import ReweightedLoss
 
-__all__ = ['DeferredReweighting']
+__all__ = ['DeferredReweighting', 'FromEpoch']
 
 
-@MODELS.register_module()
-class DeferredReweighting(UsesProgress, ReweightedLoss):
-    """Re-weights a loss for the tail from one epoch on.
+class FromEpoch(UsesProgress):
+    """Mixin of losses that start to re-weight in the epoch ``start_epoch``."""
 
-    Weights from the start harm the features of head classes; after the learning rate has dropped they mainly move the
-    classifier.
+    start_epoch: int
 
-    [0] Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019,
-        arXiv 1906.07413.
-    [1] github.com/kaidic/LDAM-DRW @2536330, ``train_rule='DRW'``, in which the effective numbers have beta = 0 (no
-        weights) up to epoch 160 and 0.9999 after it. Reproduces [1] to 1e-6 (tests/conformance,
-        ``drw_effective_number_weights``).
-
-    Args:
-        loss: Any loss of ltmm or mmpretrain that takes a weight per sample.
-        start_epoch: First epoch with weights, counted from 0; 160 of 200 in [1].
-        kind: Kind of weights; ``'effective_number'`` with ``beta=0.9999`` in [1].
-        **kwargs: Arguments of :class:`ReweightedLoss`; [1] has ``normalize='weight_sum'``, and ``'batch_size'`` for
-            focal loss.
-    """
-
-    def __init__(self, *, loss: dict, start_epoch: int, kind: str, **kwargs: Any) -> None:
-        check(start_epoch=(start_epoch, 'int >= 0'))
-        super().__init__(loss=loss, kind=kind, **kwargs)
-        self.start_epoch = start_epoch
+    def is_active(self) -> bool:
+        return self.epoch >= self.start_epoch
 
     def set_progress(self, epoch: int, max_epochs: int, iter: int | None = None, max_iters: int | None = None) -> None:
         """Warn once if the training ends before the weights start."""
@@ -52,6 +34,33 @@ class DeferredReweighting(UsesProgress, ReweightedLoss):
             )
         super().set_progress(epoch, max_epochs, iter, max_iters)
 
+
+@MODELS.register_module()
+class DeferredReweighting(FromEpoch, ReweightedLoss):
+    """Re-weights a loss for the tail from one epoch on.
+
+    Weights from the start harm the features of head classes; after the learning rate has dropped they mainly move the
+    classifier.
+
+    [0] Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019,
+        arXiv 1906.07413.
+    [1] github.com/kaidic/LDAM-DRW @2536330, ``train_rule='DRW'``, in which the effective numbers have beta = 0 (no
+        weights) up to epoch 160 and 0.9999 after it. Reproduces [1] to 1e-6 (tests/conformance,
+        ``drw_effective_number_weights``).
+
+    Args:
+        loss: See :class:`ReweightedLoss`; that of several experts too.
+        start_epoch: First epoch with weights, counted from 0; 160 of 200 in [1].
+        kind: Kind of weights; ``'effective_number'`` with ``beta=0.9999`` in [1].
+        **kwargs: Arguments of :class:`ReweightedLoss`; [1] has ``normalize='weight_sum'``, and ``'batch_size'`` for
+            focal loss.
+    """
+
+    def __init__(self, *, loss: dict, start_epoch: int, kind: str, **kwargs: Any) -> None:
+        check(start_epoch=(start_epoch, 'int >= 0'))
+        super().__init__(loss=loss, kind=kind, **kwargs)
+        self.start_epoch = start_epoch
+
     def forward(
         self,
         cls_score: Tensor,
@@ -60,7 +69,7 @@ class DeferredReweighting(UsesProgress, ReweightedLoss):
         avg_factor: float | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
-        forward = self.loss if self.epoch < self.start_epoch else super().forward
+        forward = super().forward if self.is_active() else self.loss
         return forward(cls_score, label, weight=weight, avg_factor=avg_factor, reduction_override=reduction_override)
 
     def extra_repr(self) -> str:

@@ -1,7 +1,7 @@
 """Re-weighting: larger weights for samples of rare classes, around any loss."""
 
-import inspect
 from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -11,19 +11,58 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputTypeError
+from ltmm.utils.errors import InputError
 
-from ..base import ClassificationLoss, LogitLoss, divisor, mean_over_ranks
+from ..base import ClassificationLoss, LogitLoss, check_inner_loss, divisor, mean_over_ranks
 from ..class_weights import sample_weights, takes_no_class_weight
+from ..objective import Objective
 
-__all__ = ['ReweightedLoss']
+__all__ = ['ClassReweighting', 'ReweightedLoss']
 
 NORMALIZATIONS = ('batch_size', 'weight_sum')
 
 
+class ClassReweighting(UsesClassDistribution):
+    """Mixin of losses that weight the classes in another loss: their weights, and how a batch normalizes them."""
+
+    balances_classes = True
+    reweights = True
+
+    def init_reweighting(
+        self, kind: str, beta: float | None, power: float | None, normalize: str, per_rank: bool
+    ) -> None:
+        """Check and keep the settings, see :class:`ReweightedLoss`; call it before the class distribution is set."""
+        check(normalize=(normalize, NORMALIZATIONS))
+        self.kind, self.beta, self.power, self.normalize, self.per_rank = kind, beta, power, normalize, per_rank
+        self._weights_of(ClassDistribution([1]))  # checks kind, beta and power
+
+    def check_weighted_once(self) -> None:
+        """Refuse a loss inside that has weights of its own."""
+        parts = (part for part in self.loss.modules() if isinstance(part, (LogitLoss, Objective)) and part.reweights)
+        if part := next(parts, None):
+            name, inner = type(self).__name__, type(part).__name__
+            raise InputError(
+                f'{name}: {inner} re-weights the classes already, and both weights would multiply. Leave out '
+                f'{name}, or the `class_weight` or `reweight_epoch` of {inner}.'
+            )
+
+    @property
+    def needs_whole_batch(self) -> bool:
+        return self.normalize == 'weight_sum'
+
+    def on_class_distribution(self, distribution: ClassDistribution) -> None:
+        self.register_derived('class_weight', self._weights_of(distribution))
+
+    def _weights_of(self, distribution: ClassDistribution) -> np.ndarray:
+        return distribution.weights(self.kind, beta=self.beta, power=self.power)
+
+    def extra_repr(self) -> str:
+        return f'kind={self.kind!r}, beta={self.beta}, power={self.power}, normalize={self.normalize!r}'
+
+
 @MODELS.register_module()
 @takes_no_class_weight('give it to the `loss` inside.')
-class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
+class ReweightedLoss(ClassReweighting, ClassificationLoss):
     r"""Multiplies the loss of each sample by a weight of its class, larger for rarer classes.
 
     ====================== =======================================================================
@@ -44,12 +83,17 @@ class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
 
     With ``reduction='sum'`` or ``'none'`` both use the plain weights. Classes without training images have weight 0.
 
+    Around a loss of several experts, such as ``ltmm.SADELoss``, it is an objective of ``ltmm.MultiExpertClsHead``:
+    the weight of an image multiplies all terms of the loss, see
+    :class:`~ltmm.models.losses.expert.reweighted_expert_loss.ReweightedExpertLoss`.
+
     [1] github.com/kaidic/LDAM-DRW @2536330; github.com/zhangyongshun/BagofTricks-LT @ce7859a, ``CostSensitiveCE``.
         Reproduces both to 1e-6 (tests/conformance, ``ldam``, ``drw_effective_number_weights``,
         ``reweight_bagoftricks``).
 
     Args:
-        loss: Any loss of ltmm or mmpretrain that takes a weight per sample.
+        loss: Any loss of ltmm or mmpretrain that takes a weight per sample, or of several experts, without weights of
+            its own.
         kind: Kind of weights, see the table.
         beta: For ``'effective_number'``, in [0, 1).
         power: For ``'inverse'``.
@@ -59,7 +103,15 @@ class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
         per_rank: See ``normalize='weight_sum'``.
     """
 
-    balances_classes = True
+    expert_form: ClassVar[type[Objective] | None] = None  # what it is around a loss of several experts
+
+    def __new__(cls, *, loss: dict | None = None, **kwargs: Any) -> Self | Objective:
+        """Return the form for several experts if the loss inside is one of them."""
+        kind = loss.get('type') if isinstance(loss, dict) and cls.expert_form else None
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
+        if isinstance(kind, type) and issubclass(kind, Objective):
+            return cls.expert_form(loss=loss, **kwargs)
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -74,26 +126,11 @@ class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
         per_rank: bool = False,
     ) -> None:
         super().__init__()
-        check(normalize=(normalize, NORMALIZATIONS))
-        self.kind, self.beta, self.power, self.normalize, self.per_rank = kind, beta, power, normalize, per_rank
-        self._weights_of(ClassDistribution([1]))  # checks kind, beta and power
+        self.init_reweighting(kind, beta, power, normalize, per_rank)
         self.loss = MODELS.build(loss)
-        if isinstance(self.loss, LogitLoss) and not isinstance(self.loss, ClassificationLoss):
-            raise InputTypeError(
-                f'{type(self).__name__} accepts ClassificationLoss, but got {type(self.loss).__name__}.'
-            )
-        if 'weight' not in inspect.signature(self.loss.forward).parameters:
-            raise InputTypeError(
-                f'{type(self).__name__} needs a loss with a `weight` per sample, but got {type(self.loss).__name__}.'
-            )
+        self.check_weighted_once()
+        check_inner_loss(self.loss, type(self).__name__)
         self.init_class_distribution(class_counts, num_classes)
-
-    @property
-    def needs_whole_batch(self) -> bool:
-        return self.normalize == 'weight_sum'
-
-    def on_class_distribution(self, distribution: ClassDistribution) -> None:
-        self.register_derived('class_weight', self._weights_of(distribution))
 
     def forward(
         self,
@@ -117,9 +154,3 @@ class ReweightedLoss(UsesClassDistribution, ClassificationLoss):
         if reduction == 'mean' and not isinstance(self.loss, LogitLoss):  # which ask the other ranks themselves
             avg_factor = divisor(len(weights) if avg_factor is None else avg_factor, weights)
         return self.loss(cls_score, label, weight=weights, avg_factor=avg_factor, reduction_override=reduction_override)
-
-    def _weights_of(self, distribution: ClassDistribution) -> np.ndarray:
-        return distribution.weights(self.kind, beta=self.beta, power=self.power)
-
-    def extra_repr(self) -> str:
-        return f'kind={self.kind!r}, beta={self.beta}, power={self.power}, normalize={self.normalize!r}'

@@ -2,17 +2,20 @@ from .balpoe_loss import BalPoELoss
 from .base import ExpertLoss, expert_cross_entropy
 from .mdcs_loss import MDCSLoss
 from .per_expert_loss import PerExpertLoss
+from .reweighted_expert_loss import DeferredExpertReweighting, ReweightedExpertLoss
 from .ride_distill_loss import RIDEDistillLoss
 from .ride_loss import RIDELoss
 from .sade_loss import SADELoss
 
 __all__ = [
     'BalPoELoss',
+    'DeferredExpertReweighting',
     'ExpertLoss',
     'MDCSLoss',
     'PerExpertLoss',
     'RIDEDistillLoss',
     'RIDELoss',
+    'ReweightedExpertLoss',
     'SADELoss',
     'expert_cross_entropy',
 ]

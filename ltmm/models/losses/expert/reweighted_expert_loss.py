@@ -1,0 +1,95 @@
+"""Re-weighting around a loss of several experts: what ReweightedLoss and DeferredReweighting are in that place."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ltmm.models.state.base import NeedsWholeBatch
+from ltmm.registry import MODELS
+from ltmm.utils.checks import check
+from ltmm.utils.errors import InputTypeError
+
+from ..base import divisor, mean_over_ranks
+from ..class_weights import sample_weights, takes_no_class_weight
+from ..classification.deferred_reweighting import DeferredReweighting, FromEpoch
+from ..classification.reweighted_loss import ClassReweighting, ReweightedLoss
+from ..objective import LossInputs
+from .base import ExpertLoss
+
+__all__ = ['DeferredExpertReweighting', 'ReweightedExpertLoss']
+
+
+@takes_no_class_weight('its weights are those of all classes.')
+class ReweightedExpertLoss(ClassReweighting, NeedsWholeBatch, ExpertLoss):
+    r"""Multiplies all terms of an image, in a loss of several experts, by a weight of its class.
+
+    With ``normalize='weight_sum'`` the terms are divided by the mean weight of the batch, so that a cross entropy is
+    :math:`\sum_i w_{y_i} \ell_i / \sum_i w_{y_i}`. Soft labels weight the loss of each class. ``ltmm.ReweightedLoss``
+    and ``ltmm.DeferredReweighting`` are these objectives where their ``loss`` is an :class:`ExpertLoss`.
+
+    Args:
+        loss: Config of an :class:`ExpertLoss`.
+        kind: For this and the other arguments see :class:`ReweightedLoss`.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: dict,
+        kind: str,
+        beta: float | None = None,
+        power: float | None = None,
+        normalize: str = 'weight_sum',
+        class_counts: Sequence[int] | dict[str, int] | str | None = None,
+        num_classes: int | None = None,
+        per_rank: bool = False,
+    ) -> None:
+        self.init_reweighting(kind, beta, power, normalize, per_rank)
+        super().__init__(class_counts=class_counts, num_classes=num_classes)
+        self.loss = MODELS.build(loss)
+        if not isinstance(self.loss, ExpertLoss):
+            raise InputTypeError(f'{type(self).__name__} accepts ExpertLoss, but got {type(self.loss).__name__}.')
+        self.check_weighted_once()
+        self.loss.class_weighting = self.current_weights  # the factor of all its terms
+        self.num_experts, self.num_views, self.requires = self.loss.num_experts, self.loss.num_views, self.loss.requires
+        self.accepts_soft_labels = self.loss.accepts_soft_labels
+
+    def is_active(self) -> bool:
+        return True
+
+    def current_weights(self, like: Tensor, num_classes: int | None = None) -> Tensor:
+        """Return the weights of this epoch, (C,), as ``ClassWeights`` does."""
+        weight = self.class_weight.to(like)
+        return weight if self.is_active() else torch.ones_like(weight)
+
+    def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
+        terms = self.loss(inputs)
+        if self.normalize == 'batch_size' or not self.is_active():
+            return terms
+        weights = sample_weights(inputs.label, self.class_weight.to(inputs.expert_logits))  # (N,)
+        total = mean_over_ranks(weights.sum(), self.per_rank)
+        scale = torch.where(total > 0, divisor(len(weights), weights) / total, 0)
+        return {name: scale * term for name, term in terms.items()}
+
+
+class DeferredExpertReweighting(FromEpoch, ReweightedExpertLoss):
+    """Re-weights a loss of several experts from one epoch on.
+
+    Args:
+        start_epoch: First epoch with weights, counted from 0.
+        **kwargs: Arguments of :class:`ReweightedExpertLoss`.
+    """
+
+    def __init__(self, *, start_epoch: int, **kwargs: Any) -> None:
+        check(start_epoch=(start_epoch, 'int >= 0'))
+        self.start_epoch = start_epoch
+        super().__init__(**kwargs)
+
+    def extra_repr(self) -> str:
+        return f'start_epoch={self.start_epoch}, {super().extra_repr()}'
+
+
+ReweightedLoss.expert_form = ReweightedExpertLoss
+DeferredReweighting.expert_form = DeferredExpertReweighting
