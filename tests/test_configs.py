@@ -195,6 +195,8 @@ RATES = {  # of all configs: their schedule is that of one of these
     'cifar100_lt/mdcs_r32_200e': steps(160, 180, warmup=20),
     'cifar100_lt/ride_distill_r32': steps(160, 180, gamma=0.01, warmup=20),
     'cifar100_lt/oltr_r32': steps(20, 40),
+    'cifar100_lt/shike_r32': lambda epoch, _: 0.375 + epoch / 8 if epoch < 5 else cosine(15)(epoch - 5, _),
+    'cifar100_lt/shike_r32_stage1': lambda epoch, _: (epoch + 1) / 6 if epoch < 5 else cosine(175)(epoch - 5, _),
     'cifar100_lt/causal_tde_r32_bbn': lambda epoch, _: (
         (7 + 2 * epoch) / 15 if epoch < 5 else steps(119, 159, gamma=0.01)(epoch, _)
     ),
@@ -303,6 +305,7 @@ def test_places_learning_rates():
         ('cifar100_lt/ride_r32', 783_856, 128),
         ('cifar100_lt/ride_r32_6experts', 1_543_888, 128),
         ('cifar100_lt/balpoe_r32', 1_362_064, 128),
+        ('cifar100_lt/shike_r32', 1_277_008 - 3 * 64 * 100, 128),  # theirs has the classifiers of both stages
         ('imagenet_lt/ride_rx50', 42_889_024, 32),
         ('imagenet_lt/sade_rx50', 42_889_024, 32),
         ('imagenet_lt/balpoe_rx50', 72_258_880, 32),

@@ -72,6 +72,8 @@ REFUSED = {
     'ROG': lambda: cls_head(dict(type='ltmm.ROGLoss', loss=EQL)),
     'expert loss in one network': lambda: cls_head(BALPOE),
     'nested detection loss': lambda: cls_head(dict(DEFERRED_LDAM, loss=EQL), classifier=COSINE),
+    'wrapped expert loss in one network': lambda: cls_head(dict(DEFERRED_LDAM, loss=BALPOE)),
+    'cosines of plain layers, per expert': lambda: expert_head(dict(type='ltmm.PerExpertLoss', loss=DEFERRED_LDAM)),
     'auxiliary loss of logits': lambda: cls_head(CE, aux_losses=[LDAM]),
     'auxiliary expert loss in one network': lambda: cls_head(CE, aux_losses=[BALPOE]),
     'teacher in a box head': lambda: box(CE, aux_losses=[dict(RIDE, type='ltmm.RIDEDistillLoss')]),

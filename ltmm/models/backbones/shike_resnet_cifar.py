@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mmengine.model import ModuleList, Sequential
 from torch import Tensor, nn
 
 from ltmm.registry import MODELS
@@ -12,11 +13,15 @@ from .multi_expert_resnet_cifar import MultiExpertResNetCIFAR
 
 __all__ = ['SHIKEResNetCIFAR']
 
+PYTORCH_INIT = dict(
+    type='Kaiming', layer='Conv2d', a=5**0.5, mode='fan_in', nonlinearity='leaky_relu', distribution='uniform'
+)
 
-def shallow_branch(in_channels: int, out_channels: int) -> nn.Sequential:
+
+def shallow_branch(in_channels: int, out_channels: int) -> Sequential:
     """Build convolutions with batch norm that halve the resolution and double the width until ``out_channels``.
 
-    Only the first one is followed by a ReLU.
+    Only the first one is followed by a ReLU. They start as PyTorch draws them, which the authors' code leaves so.
     """
     layers: list[nn.Module] = []
     while in_channels < out_channels:
@@ -24,7 +29,7 @@ def shallow_branch(in_channels: int, out_channels: int) -> nn.Sequential:
         if len(layers) == 2:
             layers.append(nn.ReLU(inplace=True))
         in_channels *= 2
-    return nn.Sequential(*layers)
+    return Sequential(*layers, init_cfg=PYTORCH_INIT)
 
 
 @MODELS.register_module()
@@ -51,7 +56,7 @@ class SHIKEResNetCIFAR(MultiExpertResNetCIFAR):
         if tuple(channels) != tuple(channels[0] * 2**i for i in range(3)):
             raise InputError(f'Expected three `channels`, each twice the one before, but got {channels}.')
         super().__init__(depth, channels, num_experts, expert_stages=(2,), shortcut='B', **kwargs)
-        self.shallow = nn.ModuleList(shallow_branch(channels[e % 2], channels[2]) for e in range(num_experts))
+        self.shallow = ModuleList(shallow_branch(channels[e % 2], channels[2]) for e in range(num_experts))
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Return the features (E, N, D) of images (N, C, H, W)."""

@@ -25,6 +25,9 @@ LOSSES = [
     (dict(type='ltmm.BalPoELoss'), True),
     (dict(RIDE, reweight_epoch=160), True),
     (dict(RIDE, reweight_epoch=None), False),
+    (dict(type='ltmm.PerExpertLoss', loss=LDAM), False),
+    (dict(type='ltmm.ReweightedLoss', loss=dict(type='ltmm.SHIKELoss'), kind='inverse'), True),
+    (dict(type='ltmm.SHIKELoss'), False),
 ]
 SAMPLERS = [
     (dict(type='DefaultSampler', shuffle=True), False),
@@ -48,7 +51,7 @@ def warning(monkeypatch):
         is_cosine = 'LDAM' in str(loss) or 'RIDE' in str(loss)
         scale = 30 if 'RIDE' in str(loss) else 1
         options = dict(classifier=dict(type='ltmm.NormedLinear', scale=scale)) if is_cosine else {}
-        is_expert = loss['type'] in ('ltmm.BalPoELoss', 'ltmm.RIDELoss')
+        is_expert = any(name in str(loss) for name in ('BalPoE', 'RIDE', 'PerExpert', 'SHIKE'))
         if is_expert:
             options['num_experts'] = 3
         head = (MultiExpertClsHead if is_expert else LongTailClsHead)(3, 4, loss=loss, **options)

@@ -170,6 +170,11 @@ def test_experts_train_by_an_objective_alone():
     [
         dict(loss=dict(type='ltmm.DeferredReweighting', loss=CE, start_epoch=1, kind='inverse')),
         dict(type='ltmm.MultiExpertClsHead', num_experts=3, loss=dict(type='ltmm.MDCSLoss')),
+        dict(
+            type='ltmm.MultiExpertClsHead',
+            num_experts=3,
+            loss=dict(type='ltmm.DeferredReweighting', loss=dict(type='ltmm.SHIKELoss'), start_epoch=1, kind='inverse'),
+        ),
         dict(type='ltmm.MultiLabelClsHead', loss=dict(type='ltmm.SPLCLoss')),
     ],
 )

@@ -9,7 +9,7 @@ from ltmm.utils.errors import InputError
 
 NAN, INF = float('nan'), float('inf')
 BAD_WEIGHTS = dict(loss_weight=[-1.0, NAN, INF])
-CE = dict(type='mmpretrain.CrossEntropyLoss')
+CE, SADE = dict(type='mmpretrain.CrossEntropyLoss'), dict(type='ltmm.SADELoss')
 RIDE = dict(diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=None)
 REBALANCE = dict(reweight='rebalance', alpha=0.1, beta=10.0, mu=0.2)
 MODIFIER = dict(type='ltmm.MultiFocalModifierLoss')
@@ -41,6 +41,13 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('SADELoss', dict(), dict(tau=[-1])),
     ('BalPoELoss', dict(), dict(taus=[[], [1.0, NAN]])),
     ('MDCSLoss', dict(), dict(powers=[()], consistency_weight=[-1], ramp_epochs=[0])),
+    ('SHIKELoss', dict(), dict(hard_weight=[-1], mutual_weight=[NAN], target_fill=[INF])),
+    ('ReweightedLoss', dict(loss=SADE, kind='inverse'), dict(kind=['rare'], normalize=['sum'])),
+    (
+        'DeferredReweighting',
+        dict(loss=dict(type='ltmm.SADELoss'), kind='inverse', start_epoch=2),
+        dict(start_epoch=[-1]),
+    ),
     ('SigmoidCrossEntropyLoss', dict(), BAD_WEIGHTS),
     ('EQLLoss', dict(lambda_=0.1), dict(BAD_WEIGHTS, lambda_=[0, NAN], by=['images'])),
     ('EQLv2Loss', dict(), dict(BAD_WEIGHTS, gamma=[0, NAN], mu=[NAN], alpha=[-1, NAN])),

@@ -68,6 +68,11 @@ EXPERT = [
     dict(type='RIDEDistillLoss', diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0),
     dict(type='RIDELoss', diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0),
     dict(type='SADELoss'),
+    dict(type='SHIKELoss'),
+    dict(type='PerExpertLoss', loss=CE),
+    dict(type='PerExpertLoss', loss=dict(type='ltmm.LDAMLoss'), class_weight='auto'),
+    dict(type='DeferredReweighting', loss=dict(type='ltmm.SHIKELoss'), start_epoch=0, kind='inverse'),
+    dict(type='ReweightedLoss', loss=dict(type='ltmm.MDCSLoss'), kind='inverse'),
 ]
 SIGMOID = dict(type='ltmm.SigmoidCrossEntropyLoss')
 DETECTION = [

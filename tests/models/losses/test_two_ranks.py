@@ -26,6 +26,7 @@ LDAM, SIGMOID = dict(type='ltmm.LDAMLoss'), dict(type='ltmm.SigmoidCrossEntropyL
 GML = dict(type='ltmm.GeometricMeanLoss')
 RIDE = dict(diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0, scale=2.0)
 DB = dict(type='ltmm.DistributionBalancedLoss')
+DRW = dict(type='ltmm.DeferredReweighting', start_epoch=0, kind='inverse')
 CLASSIFICATION = {
     'area': dict(type='ltmm.AREAReweighting', loss=CE, start_epoch=0),
     'asl_single_label': dict(type='ltmm.ASLSingleLabelLoss'),
@@ -76,6 +77,11 @@ EXPERT = {
     'ride': dict(RIDE, type='ltmm.RIDELoss'),
     'ride_distill': dict(RIDE, type='ltmm.RIDEDistillLoss'),
     'sade': dict(type='ltmm.SADELoss'),
+    'shike': dict(type='ltmm.SHIKELoss'),
+    'per_expert': dict(type='ltmm.PerExpertLoss', loss=CE),
+    'ldam_drw_per_expert': dict(DRW, loss=dict(type='ltmm.PerExpertLoss', loss=dict(LDAM, scale=2.0))),
+    'drw_mdcs': dict(DRW, loss=dict(type='ltmm.MDCSLoss')),
+    'drw_shike': dict(DRW, loss=dict(type='ltmm.SHIKELoss'), normalize='batch_size'),
     'mdcs_class_weight': dict(type='ltmm.MDCSLoss', class_weight='auto'),
     'ride_class_weight': dict(RIDE, type='ltmm.RIDELoss', class_weight='auto'),
 }
@@ -273,6 +279,9 @@ PER_RANK = {  # on each rank alone: as the mean of the losses of both halves
     'drw': lambda: Case(dict(CLASSIFICATION['drw'], per_rank=True), classify, C, ROWS[1:2]),
     'reweighted_ce': lambda: Case(dict(CLASSIFICATION['reweighted_ce'], per_rank=True), classify, C, ROWS[1:2]),
     'gml': lambda: Case(dict(GML, per_rank=True), classify, C, ROWS[1:2]),
+    'drw_sade': lambda: Case(
+        dict(DRW, loss=dict(type='ltmm.SADELoss'), per_rank=True), classify_by_experts, EXPERTS * C, ROWS[1:2]
+    ),
     'gap': lambda: Case(  # gamma=0: the counts are of all ranks in any case
         dict(type='ltmm.GAPLoss', num_classes=C, loss_weight=1.0, gamma=0.0, per_rank=True), rank_boxes, C, PROPOSALS
     ),

@@ -6,6 +6,7 @@ from .reweighted_expert_loss import DeferredExpertReweighting, ReweightedExpertL
 from .ride_distill_loss import RIDEDistillLoss
 from .ride_loss import RIDELoss
 from .sade_loss import SADELoss
+from .shike_loss import SHIKELoss
 
 __all__ = [
     'BalPoELoss',
@@ -17,5 +18,6 @@ __all__ = [
     'RIDELoss',
     'ReweightedExpertLoss',
     'SADELoss',
+    'SHIKELoss',
     'expert_cross_entropy',
 ]

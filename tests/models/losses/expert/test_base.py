@@ -16,8 +16,12 @@ LOSSES = dict(
     sade=dict(type='ltmm.SADELoss'),
     balpoe=dict(type='ltmm.BalPoELoss'),
     mdcs=dict(type='ltmm.MDCSLoss'),
+    shike=dict(type='ltmm.SHIKELoss'),
+    per_expert=dict(type='ltmm.PerExpertLoss', loss=dict(type='mmpretrain.CrossEntropyLoss')),
 )
+OF_ANY_PRIOR = ('shike', 'per_expert')
 each_loss = pytest.mark.parametrize('name', LOSSES)
+each_with_prior = pytest.mark.parametrize('name', [name for name in LOSSES if name not in OF_ANY_PRIOR])
 
 
 def build(name: str, class_counts=COUNTS, **options) -> ExpertLoss:
@@ -125,10 +129,15 @@ def test_checkpoint_carries_the_prior(name):
     torch.testing.assert_close(value(empty)[1], expected)
 
 
-@each_loss
+@each_with_prior
 def test_needs_the_class_distribution(name):
     with pytest.raises(RuntimeError, match='needs the class distribution.*ClassDistributionHook'):
         value(build(name, class_counts=None))
+
+
+@pytest.mark.parametrize('name', OF_ANY_PRIOR)
+def test_needs_no_class_distribution(name):
+    torch.testing.assert_close(value(build(name, class_counts=None))[1:], value(build(name))[1:], rtol=0, atol=0)
 
 
 def terms_of(name: str, shape: tuple, label: Tensor | None = None) -> dict[str, Tensor]:
@@ -146,10 +155,11 @@ def test_needs_the_epoch(name, num_views):
 @pytest.mark.parametrize(
     'name, shape, label, message',
     [
-        *((name, (3, 2, 5), None, 'logits of 4 classes') for name in LOSSES),
+        *((name, (3, 2, 5), None, 'logits of 4 classes') for name in LOSSES if name not in OF_ANY_PRIOR),
         *((name, (2, 4), None, r'logits \((E|3), N, C\)') for name in LOSSES),
         ('ride', (3, 2, 4), torch.zeros(2, 4), 'soft labels'),
         ('mdcs', (3, 4, 4), torch.zeros(2, 4), 'soft labels'),
+        ('shike', (3, 2, 4), torch.zeros(2, 4), 'soft labels'),
         ('sade', (2, 2, 4), None, r'logits \(3, N, C\), but got \(2, 2, 4\)'),
         ('balpoe', (2, 2, 4), None, r'logits \(3, N, C\)'),
         ('mdcs', (2, 4, 4), None, r'logits \(3, N, C\)'),
