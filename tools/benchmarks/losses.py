@@ -1,4 +1,7 @@
-"""Forward and backward of every registered loss against cross entropy or BCE on the same float32 logits."""
+"""Forward and backward of every registered loss against cross entropy or BCE on the same float32 logits.
+
+Losses of several experts stand against the cross entropies of three experts.
+"""
 
 from collections.abc import Iterator
 
@@ -8,12 +11,14 @@ from pair import Pair
 from torch import Tensor
 from training import build
 
-from ltmm.models.losses import BoxHeadLoss, ClassificationLoss, MultiLabelLoss
+from ltmm.models.losses import BoxHeadLoss, ClassificationLoss, ExpertLoss, LossInputs, MultiLabelLoss
 from ltmm.registry import MODELS
 
 REBALANCE = dict(alpha=0.1, beta=10.0, mu=0.2)
 TOLERANT = dict(neg_scale=2.0, init_bias=0.05)
 FOCAL = dict(focal_gamma=2.0, balance=2.0)
+RIDE = dict(diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=0)
+SADE = dict(type='ltmm.SADELoss')
 FORMS = {  # arguments by row, for losses that need some or have several forms
     'AREAReweighting': {},  # costs what ReweightedLoss does
     'CDTLoss': {'': dict(gamma=0.2)},
@@ -34,7 +39,10 @@ FORMS = {  # arguments by row, for losses that need some or have several forms
     'MultiFocalModifierLoss': {'prior': dict(form='prior'), 'grained': dict(form='multi_grained')},
     'MultiLabelFocalLoss': {'': dict(gamma=2.0, balance=2.0)},
     'PartialASLLoss': {'ignore': dict(mode='ignore'), 'selective': dict(mode='selective', topk=2)},
+    'PerExpertLoss': {'LDAM': dict(loss=dict(type='ltmm.LDAMLoss'))},
     'ReweightedLoss': {'CE': dict(loss=dict(type='mmpretrain.CrossEntropyLoss'), kind='inverse')},
+    'RIDEDistillLoss': {'': RIDE},
+    'RIDELoss': {'': RIDE},
     'RoIExpertLoss': {},  # take the logits of several experts
     'RoILossPerExpert': {},
     'ROGLoss': {'Seesaw': dict(loss=dict(type='ltmm.SeesawLoss'))},
@@ -43,6 +51,7 @@ FORMS = {  # arguments by row, for losses that need some or have several forms
     'VSLoss': {'': dict(gamma=0.05, tau=0.75)},
 }
 PARTIAL = ('MultiFocalModifierLoss', 'PartialASLLoss', 'ReflectiveLabelCorrectorLoss')  # made for unknown labels
+AROUND_EXPERTS = {'DeferredReweighting': {'SADE': dict(loss=SADE, start_epoch=0, kind='inverse')}}
 UNBOUNDED = ('ROGLoss',)  # ranks all proposals, which no entropy does
 KINDS = {  # rows, classes, bound
     ClassificationLoss: (256, 8142, 2.5),
@@ -86,11 +95,35 @@ def pair(kind: type, name: str, form: str, args: dict) -> Pair:
     return Pair(f'{name}({form})' if form else name, ours, reference, None if name in UNBOUNDED else bound)
 
 
+def expert_pair(name: str, form: str, args: dict) -> Pair:
+    num_experts, num_images, num_classes, bound = 3, 128, 1000, 4.0
+    loss = build(dict(type=f'ltmm.{name}', **args), num_classes)
+    num_rows = loss.num_views * num_images
+    score = (30 * (2 * torch.rand(num_experts, num_rows, num_classes) - 1)).requires_grad_()
+    label = torch.randint(num_classes, (num_images,))
+    inputs = LossInputs(label, expert_logits=score, teacher_logits=torch.randn(num_rows, num_classes))
+    all_labels = label.repeat(num_experts * loss.num_views)
+
+    def ours() -> None:
+        score.grad = None
+        sum(loss(inputs).values()).backward()
+
+    def reference() -> None:
+        score.grad = None
+        F.cross_entropy(score.flatten(0, 1), all_labels).backward()
+
+    return Pair(f'{name}({form})' if form else name, ours, reference, bound)
+
+
 def compare() -> Iterator[Pair]:
     torch.manual_seed(0)
+    classes = {name: item for name, item in sorted(MODELS.module_dict.items()) if isinstance(item, type)}
     for kind in KINDS:
-        classes = {name: item for name, item in MODELS.module_dict.items() if isinstance(item, type)}
-        for name, cls in sorted(classes.items()):
+        for name, cls in classes.items():
             if issubclass(cls, kind) and not (kind is ClassificationLoss and issubclass(cls, BoxHeadLoss)):
                 for form, args in FORMS.get(name, {'': {}}).items():
                     yield pair(kind, name, form, args)
+    experts = {name: FORMS.get(name, {'': {}}) for name, cls in classes.items() if issubclass(cls, ExpertLoss)}
+    for name, forms in (experts | AROUND_EXPERTS).items():
+        for form, args in forms.items():
+            yield expert_pair(name, form, args)

@@ -92,6 +92,7 @@ DETECTION = {
     'rog_of_mmdet': dict(type='ltmm.ROGLoss', loss=dict(type='mmdet.CrossEntropyLoss')),
     'roi_expert': dict(type='ltmm.RoIExpertLoss', loss=dict(type='ltmm.SADELoss'), num_experts=3),
     'roi_ride': dict(type='ltmm.RoIExpertLoss', loss=dict(RIDE, type='ltmm.RIDELoss'), num_experts=3),
+    'roi_drw': dict(type='ltmm.RoIExpertLoss', loss=dict(DRW, loss=dict(type='ltmm.SADELoss')), num_experts=3),
     'roi_per_expert': dict(type='ltmm.RoILossPerExpert', losses=[SIGMOID, dict(type='ltmm.EQLv2Loss')]),
     'seesaw': dict(type='ltmm.SeesawLoss'),
     'sigmoid': SIGMOID,

@@ -103,7 +103,7 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
         per_rank: See ``normalize='weight_sum'``.
     """
 
-    expert_form: ClassVar[type[Objective] | None] = None  # what it is around a loss of several experts
+    expert_form: ClassVar[type[Objective] | None] = None  # around experts, see expert/reweighted_expert_loss.py
 
     def __new__(cls, *, loss: dict | None = None, **kwargs: Any) -> Self | Objective:
         """Return the form for several experts if the loss inside is one of them."""
