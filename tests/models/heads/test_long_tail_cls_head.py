@@ -72,9 +72,10 @@ def test_scaled_cosine_layer_is_scaled_once():
 def test_sigmoid_scores(loss_type, gamma):
     counts = dict(class_counts=[9, 4, 1])
     balanced = dict(type='ltmm.ClassBalancedLoss', loss_type=loss_type, beta=0.9, gamma=gamma, **counts)
-    deferred = dict(type='ltmm.DeferredReweighting', loss=balanced, start_epoch=1, kind='inverse', **counts)
+    focal = dict(type='ltmm.SigmoidFocalLoss', gamma=gamma or 0.0)
+    deferred = dict(type='ltmm.DeferredReweighting', loss=focal, start_epoch=1, kind='inverse', **counts)
     feats = (torch.randn(4, 8),)
-    for loss in (dict(type='ltmm.SigmoidFocalLoss', gamma=0.5), balanced, deferred):
+    for loss in (focal, balanced, deferred):
         model = head(loss=loss).eval()
         for sample, logits in zip(model.predict(feats), model(feats)):
             torch.testing.assert_close(sample.pred_score, logits.sigmoid())
