@@ -6,7 +6,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ltmm.models.layers.per_expert import PerExpert
+from ltmm.models.layers.per_expert import GroupedExperts, PerExpert
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
@@ -48,16 +48,29 @@ class MultiExpertBackbone(BaseModule):
         self.num_experts, self.expert_stages, self.separate_stem = num_experts, tuple(expert_stages), separate_stem
         self.parts: list[str] = []
 
-    def add(self, name: str, build: Callable[[], nn.Module], stage: int | None = None) -> None:
+    def add(
+        self,
+        name: str,
+        build: Callable[[], nn.Module],
+        stage: int | None = None,
+        build_grouped: Callable[[], nn.Module] | None = None,
+    ) -> None:
         """Add the next layer.
 
         Args:
             name: Name of the layer.
-            build: Returns the layer.
+            build: Returns the layer of one expert.
             stage: Index of the stage; None for a layer of the stem.
+            build_grouped: Returns the layers of all experts as one module, in place of E times ``build``.
         """
         per_expert = self.separate_stem if stage is None else stage in self.expert_stages
-        self.add_module(name, PerExpert(build, self.num_experts) if per_expert else build())
+        if not per_expert:
+            layer = build()
+        elif build_grouped is None:
+            layer = PerExpert(build, self.num_experts)
+        else:
+            layer = GroupedExperts(build_grouped(), self.num_experts)
+        self.add_module(name, layer)
         self.parts.append(name)
 
     def stage_maps(self, x: Tensor) -> list[list[Tensor]]:
@@ -65,7 +78,7 @@ class MultiExpertBackbone(BaseModule):
         maps, outputs = [fast_layout(x)], []
         for name in self.parts:
             part = getattr(self, name)
-            maps = part(maps) if isinstance(part, PerExpert) else [part(path) for path in maps]
+            maps = part(maps) if isinstance(part, (GroupedExperts, PerExpert)) else [part(path) for path in maps]
             if name.startswith('layer'):
                 outputs.append(maps)
         return outputs

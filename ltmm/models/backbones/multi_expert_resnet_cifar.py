@@ -20,10 +20,12 @@ class MultiExpertResNetCIFAR(MultiExpertBackbone):
 
     RIDE, SADE and MDCS share the first stage and narrow the others, ``channels=(16, 24, 48)``, so that three experts
     cost 1.7 times the parameters of one full network; BalPoE keeps the full width; TLC separates all stages,
-    ``expert_stages=(0, 1, 2)``; with ``separate_stem=True`` too the experts share nothing.
+    ``expert_stages=(0, 1, 2)``; with ``separate_stem=True`` too the experts share nothing. LGLA runs full-width experts
+    as one grouped network, ``shortcut='concat'``, which reproduces [2] to 1e-6 (tests/conformance, ``lgla_backbone``).
 
     [0] Wang et al., Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021, arXiv 2010.01809.
     [1] github.com/frank-xwang/RIDE-LongTailRecognition @ab8be5c, ``ResNet_s``.
+    [2] github.com/Tao0-0/LGLA @0d72bdb, ``ResNet_s``.
 
     Args:
         depth: 6 n + 2 for n blocks per stage. Default: 32.
@@ -31,7 +33,9 @@ class MultiExpertResNetCIFAR(MultiExpertBackbone):
         num_experts: E.
         expert_stages: Stages that are separate for each expert, counted from 0.
         separate_stem: Make the first convolution separate too.
-        shortcut: Where the shape changes: ``'A'``, without parameters, or ``'B'``, a 1x1 convolution and batch norm.
+        shortcut: Where the shape changes, per expert: ``'A'``, without parameters, or ``'B'``, a 1x1 convolution and
+            batch norm. ``'concat'``: option A on the channels of all experts side by side; as it pads only the two
+            ends, shortcuts carry channels of one expert to another.
         stage_blocks: Number of blocks per stage, instead of ``depth``.
         in_channels: Channels of the input image.
         stem_stride: Stride of the first convolution.
@@ -63,7 +67,8 @@ class MultiExpertResNetCIFAR(MultiExpertBackbone):
         self.add('conv1', partial(nn.Conv2d, in_channels, channels[0], 3, stem_stride, 1, bias=False))
         self.add('bn1', partial(nn.BatchNorm2d, channels[0]))
         self.add('relu', partial(nn.ReLU, inplace=True))
-        widths = [channels[0], *channels]
+        widths, is_grouped = [channels[0], *channels], shortcut == 'concat'
+        shortcut = 'A' if is_grouped else shortcut
         for stage, num_blocks in enumerate(stage_blocks):
             build = partial(make_stage, widths[stage], widths[stage + 1], num_blocks, 2 if stage else 1, shortcut)
-            self.add(f'layer{stage + 1}', build, stage)
+            self.add(f'layer{stage + 1}', build, stage, partial(build, groups=num_experts) if is_grouped else None)

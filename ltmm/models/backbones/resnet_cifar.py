@@ -30,11 +30,11 @@ class PadShortcut(nn.Module):
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut, the identity where the shape does not change."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, shortcut: str) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, shortcut: str, groups: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, groups=groups, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, groups=groups, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         if stride == 1 and in_channels == channels:
             self.shortcut = nn.Identity()
@@ -51,7 +51,9 @@ class BasicBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x), inplace=True)
 
 
-def make_stage(in_channels: int, channels: int, num_blocks: int, stride: int, shortcut: str) -> nn.Sequential:
+def make_stage(
+    in_channels: int, channels: int, num_blocks: int, stride: int, shortcut: str, groups: int = 1
+) -> nn.Sequential:
     """Build a stage of basic blocks, the first of which changes width and resolution.
 
     Args:
@@ -60,10 +62,12 @@ def make_stage(in_channels: int, channels: int, num_blocks: int, stride: int, sh
         num_blocks: Number of blocks.
         stride: Stride of the first block.
         shortcut: Where the shape changes: ``'A'``, without parameters, or ``'B'``, a 1x1 convolution and batch norm.
+        groups: Stages side by side, each of these widths, in one by grouped convolutions.
     """
     check(shortcut=(shortcut, ('A', 'B')))
-    first = BasicBlock(in_channels, channels, stride, shortcut)
-    return nn.Sequential(first, *(BasicBlock(channels, channels, 1, shortcut) for _ in range(num_blocks - 1)))
+    in_channels, channels = groups * in_channels, groups * channels
+    first = BasicBlock(in_channels, channels, stride, shortcut, groups)
+    return nn.Sequential(first, *(BasicBlock(channels, channels, 1, shortcut, groups) for _ in range(num_blocks - 1)))
 
 
 def blocks_per_stage(depth: int) -> int:

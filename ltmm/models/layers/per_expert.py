@@ -1,14 +1,15 @@
-"""A separate copy of a module for each expert."""
+"""Separate layers for each expert."""
 
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ltmm.utils.errors import InputError
 
-__all__ = ['PerExpert', 'single_name']
+__all__ = ['GroupedExperts', 'PerExpert', 'single_name']
 
 
 def single_name(name: str) -> str:
@@ -51,3 +52,22 @@ class PerExpert(nn.Module):
                 for e in range(len(self.experts)):
                     state_dict[f'{prefix}experts.{e}.{name}'] = value
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class GroupedExperts(nn.Module):
+    """The layers of E experts as one module with grouped convolutions, on channels side by side.
+
+    Args:
+        module: Maps (N, E C, H, W) to (N, E C', H', W').
+        num_experts: E.
+    """
+
+    def __init__(self, module: nn.Module, num_experts: int) -> None:
+        super().__init__()
+        self.module, self.num_experts = module, num_experts
+
+    def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return the E outputs for E inputs (N, C, H, W), or for one input shared by all experts."""
+        if len(inputs) == 1:
+            inputs = [*inputs] * self.num_experts
+        return list(self.module(torch.cat([*inputs], dim=1)).chunk(self.num_experts, dim=1))

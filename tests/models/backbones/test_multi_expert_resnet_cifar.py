@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -24,6 +26,7 @@ def num_parameters(backbone: dict, num_classes: int, with_bias: bool = False) ->
         (dict(channels=NARROW, num_experts=4), 1_019_920, 1_037_200),
         (dict(channels=NARROW, num_experts=6), 1_517_968, 1_543_888),
         (dict(num_experts=3), 1_344_784, 1_362_064),  # BalPoE
+        (dict(num_experts=3, shortcut='concat'), 1_344_784, 1_362_064),  # LGLA
         (dict(num_experts=3, expert_stages=(0, 1, 2)), 1_391_504, 1_408_784),  # TLC
         (dict(num_experts=1), 464_144, 469_904),  # a single network with a cosine classifier
         (dict(num_experts=3, expert_stages=(0, 1, 2), separate_stem=True), 3 * 464_144, 3 * 469_904),
@@ -90,3 +93,30 @@ def test_shortcut_b():
         F.conv2d(x, conv.weight, stride=2), norm.running_mean, norm.running_var, norm.weight, norm.bias
     )
     torch.testing.assert_close(block.shortcut(x), expected)
+
+
+def test_concatenated_shortcut_carries_channels_across():
+    """Of three experts only the outer ones reach another: their middle channels land on the inner one."""
+    net, x = MultiExpertResNetCIFAR(8, shortcut='concat').eval(), torch.randn(2, 3, 32, 32)
+    (before,) = net(x)
+    reached = torch.zeros(3, 3, dtype=torch.bool)
+    for e in range(3):
+        changed = copy.deepcopy(net)
+        changed.layer2.module[0].bn2.weight.data[32 * e : 32 * (e + 1)] *= 2
+        reached[e] = (changed(x)[0] - before).abs().amax((1, 2)) > 0
+    assert reached.tolist() == [[True, True, False], [False, True, False], [False, True, True]]
+
+
+def test_grouped_experts_without_a_change_of_shape_are_separate():
+    """Where all shortcuts are identities, grouped convolutions equal separate ones."""
+    kwargs = dict(stage_blocks=[1, 2], channels=(16, 16), num_experts=2, expert_stages=(0,))
+    grouped, separate = (MultiExpertResNetCIFAR(shortcut=s, **kwargs) for s in ('concat', 'A'))
+    state = grouped.state_dict()
+    for e, expert in enumerate(separate.layer1.experts):
+        for name, value in expert.state_dict().items():
+            whole = state[f'layer1.module.{name}']
+            value.copy_(whole.chunk(2)[e] if whole.dim() else whole)
+    for name in ('conv1', 'bn1', 'layer2'):
+        getattr(separate, name).load_state_dict(getattr(grouped, name).state_dict())
+    x = torch.randn(3, 3, 32, 32)
+    torch.testing.assert_close(separate(x)[0], grouped(x)[0])
