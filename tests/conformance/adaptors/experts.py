@@ -1,15 +1,18 @@
 """Several experts: networks, losses, aggregation."""
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from toy import ROOT, read_config
 
 from ltmm.engine.runner.expert_aggregation_loop import AggregationLearner
 from ltmm.models.heads.expert_aggregation import evidential_weights
 from ltmm.models.losses import LossInputs
+from ltmm.models.losses.expert.lgla_loss import angular_weight, frequency_regions
 from ltmm.models.losses.expert.sade_loss import inverse_prior
 from ltmm.registry import MODELS
 
@@ -136,6 +139,54 @@ def _filling(name: str, shape: list[int], position: int, amplitude: float) -> Te
     return 0.1 * wave if name.endswith(('running_mean', 'bias')) else 1 + 0.2 * wave
 
 
+@adaptor('lgla_backbone')
+@torch.no_grad()
+def lgla_backbone(case: Case) -> dict[str, Tensor]:
+    entries, num_experts = case.params['state_dict_order'], case.params['num_experts']
+    state = {name: (j, shape) for j, (name, shape) in enumerate(entries)}
+    model = _grouped_network(case, state, case.params['blocks'], case.params['s']).double()
+    ours = model.state_dict()
+    for name, (j, shape) in state.items():
+        if not name.endswith('num_batches_tracked'):
+            value = _filling_by_congruence(name, shape, j)
+            ours[grouped_name(name)].copy_(value.T if len(shape) == 2 else value)
+    feats = model.eval().backbone(case['x'])
+    logits = model.head.expert_logits(feats).transpose(0, 1)
+    case.check('logits', logits.shape, (len(case['x']), num_experts, case.params['num_classes']))
+    return dict(logits=logits, output=model.head(feats), feat=feats[0].transpose(0, 1))
+
+
+def _grouped_network(case: Case, state: dict[str, tuple], blocks: list[int], scale: float) -> nn.Module:
+    """LGLA's CIFAR network as its config has it."""
+    num_experts = case.params['num_experts']
+    model = read_config(ROOT / 'configs/cifar100_lt/lgla_r32.py').model
+    in_channels, num_classes = state['linears.0.weight'][1]
+    channels = [state['conv1.weight'][1][0], *(state[f'layer{s}s.0.conv1.weight'][1][0] // num_experts for s in (2, 3))]
+    model.backbone.update(depth=None, stage_blocks=blocks, channels=channels, num_experts=num_experts)
+    model.head.update(num_classes=num_classes, in_channels=in_channels, num_experts=num_experts)
+    model.head.classifier.scale = scale
+    model.head.loss.update(num_experts=num_experts, scale=scale)
+    return MODELS.build(dict(model, type='mmpretrain.ImageClassifier'))
+
+
+def grouped_name(name: str) -> str:
+    """ltmm's name of a tensor of LGLA's CIFAR network, whose separate stages are one module each."""
+    return (
+        re.sub(r'^layer(\d)s\.', r'backbone.layer\1.module.', name) if re.match(r'layer\ds', name) else our_name(name)
+    )
+
+
+def _filling_by_congruence(name: str, shape: list[int], position: int) -> Tensor:
+    """The numbers LGLA's network was filled with."""
+    i = torch.arange(math.prod(shape), dtype=torch.int64)
+    r = ((i * 1103515245 + 12345 + (position + 1) * 2654435761) % 2**31).double().view(shape) / 2**31 - 0.5
+    if len(shape) == 4:
+        return r * math.sqrt(24 / (shape[1] * 9))
+    if len(shape) == 2:
+        return r
+    return 1 + 0.2 * r if name.endswith('running_var') or re.search(r'bn\d\.weight$', name) else 0.2 * r
+
+
 # ---------------------------------------------------------------------- losses
 
 
@@ -209,3 +260,27 @@ def mdcs(case: Case) -> dict[str, Tensor]:
     case.check('target', weak, strong)
     value, grad = _total(case, loss, torch.from_numpy(weak))
     return dict(loss=value, grad_logits=grad)
+
+
+@adaptor('lgla', ignores={'seed': 'what the logits were drawn with'})
+def lgla(case: Case) -> dict[str, Tensor]:
+    counts, num_experts, scale = case.arrays['cls_num'], case.params['num_experts'], case.params['s']
+    settings = dict(num_experts=num_experts, tau=case.params['tau'], scale=scale, class_counts=counts)
+    loss = MODELS.build(dict(type='ltmm.LGLALoss', **settings))
+    logits, label = case['logits'].requires_grad_(), case['target']
+    case.check('logits', logits.shape, (num_experts, case.params['batch'], case.params['num_classes']))
+    terms = torch.stack([*loss(LossInputs(label, expert_logits=logits)).values()])
+    terms.sum().backward()
+
+    region, num_regions = torch.from_numpy(frequency_regions(counts, num_experts - 1)), num_experts - 1
+    cosine = logits.detach().gather(2, label.expand(num_experts, -1).unsqueeze(2)).squeeze(2) / scale
+    member = region == torch.arange(num_regions).unsqueeze(1)  # (R, C)
+    bounds = case.arrays['region_points'][:num_regions, :, None]  # of the regions that experts have
+    case.check('region_points', member, (bounds[:, 0] < counts) & (counts <= bounds[:, 1]))
+    case.check('cls_mask', member, case.arrays['cls_mask'][:num_regions])
+    return dict(
+        loss=terms.sum(),
+        grad_logits=logits.grad,
+        per_expert_loss=terms,
+        aaw_weight=angular_weight(cosine, region[label], num_regions),
+    )

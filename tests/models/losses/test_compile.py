@@ -64,6 +64,7 @@ MULTI_LABEL = [
 ]
 EXPERT = [
     dict(type='BalPoELoss'),
+    dict(type='LGLALoss'),
     dict(type='MDCSLoss'),
     dict(type='RIDEDistillLoss', diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0),
     dict(type='RIDELoss', diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0),
@@ -80,6 +81,7 @@ DETECTION = [
     dict(type='EQLv2Loss'),
     dict(type='ROGLoss', loss=SIGMOID),
     dict(type='RoIExpertLoss', loss=dict(type='ltmm.SADELoss'), num_experts=3),
+    dict(type='RoIExpertLoss', loss=dict(type='ltmm.LGLALoss'), num_experts=3),
     dict(type='RoILossPerExpert', losses=[SIGMOID, dict(type='ltmm.EQLv2Loss')]),
     dict(type='SeesawLoss'),
     dict(type='SigmoidCrossEntropyLoss', class_weight='auto'),

@@ -25,6 +25,7 @@ CE = dict(type='mmpretrain.CrossEntropyLoss')
 LDAM, SIGMOID = dict(type='ltmm.LDAMLoss'), dict(type='ltmm.SigmoidCrossEntropyLoss')
 GML = dict(type='ltmm.GeometricMeanLoss')
 RIDE = dict(diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0, scale=2.0)
+LGLA = dict(type='ltmm.LGLALoss', scale=4.0)  # of a linear layer: cosines beyond 1 are clamped
 DB = dict(type='ltmm.DistributionBalancedLoss')
 DRW = dict(type='ltmm.DeferredReweighting', start_epoch=0, kind='inverse')
 CLASSIFICATION = {
@@ -73,6 +74,7 @@ MULTI_LABEL = {
 }
 EXPERT = {
     'balpoe': dict(type='ltmm.BalPoELoss'),
+    'lgla': LGLA,
     'mdcs': dict(type='ltmm.MDCSLoss'),
     'ride': dict(RIDE, type='ltmm.RIDELoss'),
     'ride_distill': dict(RIDE, type='ltmm.RIDEDistillLoss'),
@@ -82,6 +84,7 @@ EXPERT = {
     'ldam_drw_per_expert': dict(DRW, loss=dict(type='ltmm.PerExpertLoss', loss=dict(LDAM, scale=2.0))),
     'drw_mdcs': dict(DRW, loss=dict(type='ltmm.MDCSLoss')),
     'drw_shike': dict(DRW, loss=dict(type='ltmm.SHIKELoss'), normalize='batch_size'),
+    'lgla_class_weight': dict(LGLA, class_weight='auto'),
     'mdcs_class_weight': dict(type='ltmm.MDCSLoss', class_weight='auto'),
     'ride_class_weight': dict(RIDE, type='ltmm.RIDELoss', class_weight='auto'),
 }
@@ -91,6 +94,7 @@ DETECTION = {
     'rog': dict(type='ltmm.ROGLoss', loss=SIGMOID, loss_rank=dict(type='ltmm.GAPLoss', loss_weight=1.0)),
     'rog_of_mmdet': dict(type='ltmm.ROGLoss', loss=dict(type='mmdet.CrossEntropyLoss')),
     'roi_expert': dict(type='ltmm.RoIExpertLoss', loss=dict(type='ltmm.SADELoss'), num_experts=3),
+    'roi_lgla': dict(type='ltmm.RoIExpertLoss', loss=LGLA, num_experts=3),
     'roi_ride': dict(type='ltmm.RoIExpertLoss', loss=dict(RIDE, type='ltmm.RIDELoss'), num_experts=3),
     'roi_drw': dict(type='ltmm.RoIExpertLoss', loss=dict(DRW, loss=dict(type='ltmm.SADELoss')), num_experts=3),
     'roi_per_expert': dict(type='ltmm.RoILossPerExpert', losses=[SIGMOID, dict(type='ltmm.EQLv2Loss')]),

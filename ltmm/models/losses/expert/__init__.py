@@ -1,5 +1,6 @@
 from .balpoe_loss import BalPoELoss
 from .base import ExpertLoss, expert_cross_entropy
+from .lgla_loss import LGLALoss
 from .mdcs_loss import MDCSLoss
 from .per_expert_loss import PerExpertLoss
 from .reweighted_expert_loss import DeferredExpertReweighting, ReweightedExpertLoss
@@ -19,5 +20,11 @@ __all__ = [
     'ReweightedExpertLoss',
     'SADELoss',
     'SHIKELoss',
+    'ExpertLoss',
+    'LGLALoss',
+    'MDCSLoss',
+    'RIDEDistillLoss',
+    'RIDELoss',
+    'SADELoss',
     'expert_cross_entropy',
 ]

@@ -13,6 +13,7 @@ COUNTS = [100, 30, 5, 1]
 LOSSES = dict(
     ride=dict(type='ltmm.RIDELoss', diversity_factor=-0.45, reweight_factor=0.05, reweight_epoch=1),
     ride_distill=dict(type='ltmm.RIDEDistillLoss', diversity_factor=-0.45, reweight_factor=0.05, reweight_epoch=1),
+    lgla=dict(type='ltmm.LGLALoss'),
     sade=dict(type='ltmm.SADELoss'),
     balpoe=dict(type='ltmm.BalPoELoss'),
     mdcs=dict(type='ltmm.MDCSLoss'),

@@ -1,0 +1,7 @@
+_base_ = ['./sade_rx50.py', '../_base_/pipelines/weak_strong_224.py']
+model = dict(
+    backbone=dict(channels=(64, 128, 256, 512)),  # full width
+    head=dict(in_channels=2048, loss=dict(_delete_=True, type='ltmm.LGLALoss')),
+)
+strong_pipeline = [dict(type='LoadImageFromFile'), *_base_.strong, dict(type='PackInputs')]
+train_dataloader = dict(dataset=dict(pipeline=strong_pipeline))
