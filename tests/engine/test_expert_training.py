@@ -3,7 +3,7 @@
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import Stopped, toy_config
+from toy import ROOT, Stopped, read_config, toy_config
 from toy_processes import run_on_two_ranks
 
 FLIP = dict(type='RandomFlip', prob=0.5)
@@ -13,6 +13,7 @@ LOSSES = dict(
     ride=dict(type='ltmm.RIDELoss', **RIDE),
     sade=dict(type='ltmm.SADELoss'),
     balpoe=dict(type='ltmm.BalPoELoss'),
+    lgla=dict(type='ltmm.LGLALoss'),
     mdcs=dict(type='ltmm.MDCSLoss', ramp_epochs=4),
     ride_distill=dict(type='ltmm.RIDEDistillLoss', **RIDE),
 )
@@ -33,6 +34,8 @@ def expert_config(work_dir, name: str, **overrides):
         dict(type='ltmm.LongTailMetric', topk=(1,)),
         dict(type='ltmm.ExpertMetric'),
     ]
+    if name == 'lgla':
+        cfg.model.backbone.shortcut = 'concat'
     if name == 'balpoe':
         cfg.model.train_cfg = dict(augments=dict(type='Mixup', alpha=0.4))
     if name == 'mdcs':
@@ -79,12 +82,32 @@ def test_resume(tmp_path, name):
     torch.testing.assert_close(resumed['optimizer'], straight['optimizer'], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize('name', ['ride', 'sade', 'mdcs'])
+@pytest.mark.parametrize('name', ['ride', 'sade', 'lgla', 'mdcs'])
 def test_mixed_precision(tmp_path, name):
     cfg = expert_config(tmp_path, name, **{'optim_wrapper.type': 'ltmm.CPUAmpOptimWrapper'})
     runner = Runner.from_cfg(cfg)
     runner.train()  # ltmm.InvalidLossHook stops at the first loss that is not finite
     assert runner.epoch == 4
+
+
+def test_router_on_frozen_experts(tmp_path):
+    one = {'train_cfg.max_epochs': 1}
+    Runner.from_cfg(expert_config(tmp_path / 'experts', 'ride', **one)).train()
+    cfg = expert_config(tmp_path / 'router', 'ride', load_from=str(tmp_path / 'experts/epoch_1.pth'), **one)
+    recipe = read_config(ROOT / 'configs/cifar100_lt/ride_ea_r32.py')
+    cfg.custom_hooks = recipe.custom_hooks
+    cfg.model.merge_from_dict(dict(type=recipe.model.type, head=dict(type=recipe.model.head.type)))
+    cfg.model.head.loss = recipe.model.head.loss
+    cfg.val_evaluator = cfg.test_evaluator = recipe.val_evaluator
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    before, after = (
+        torch.load(tmp_path / name / 'epoch_1.pth', weights_only=True)['state_dict'] for name in ('experts', 'router')
+    )
+    experts = {name: value for name, value in after.items() if not name.startswith('head.router')}
+    torch.testing.assert_close(experts, {name: before[name] for name in experts}, rtol=0, atol=0)
+    metrics = runner.val_loop.run()
+    assert 1 <= metrics['early_exit/num_experts'] <= 3 and 0 < metrics['early_exit/flops_share'] <= 100
 
 
 def test_one_view_for_a_two_view_method(tmp_path):

@@ -1,6 +1,7 @@
 from ltmm.utils.environment import mmdet_is_usable
 
 from .calibration_metric import CalibrationMetric
+from .early_exit_metric import EarlyExitMetric
 from .expert_metric import ExpertMetric
 from .long_tail_metric import LongTailMetric
 from .multi_label_metric import MultiLabelMetric

@@ -22,6 +22,9 @@ class MultiExpertBackbone(BaseModule):
     stage after a separate one is applied to the features of each expert. A checkpoint of the same network with a
     single expert initializes all experts.
 
+    Attributes:
+        runs_experts_alone: Whether :meth:`expert_features` runs one expert without the others.
+
     Args:
         num_experts: E.
         num_stages: Number of stages.
@@ -29,6 +32,8 @@ class MultiExpertBackbone(BaseModule):
         separate_stem: Make the stem separate too.
         init_cfg: Initialization.
     """
+
+    runs_experts_alone = True
 
     def __init__(
         self,
@@ -70,6 +75,7 @@ class MultiExpertBackbone(BaseModule):
             layer = PerExpert(build, self.num_experts)
         else:
             layer = GroupedExperts(build_grouped(), self.num_experts)
+            self.runs_experts_alone = False
         self.add_module(name, layer)
         self.parts.append(name)
 
@@ -82,6 +88,31 @@ class MultiExpertBackbone(BaseModule):
             if name.startswith('layer'):
                 outputs.append(maps)
         return outputs
+
+    @property
+    def num_shared(self) -> int:
+        """Number of layers before the first separate one."""
+        is_separate = [isinstance(getattr(self, name), (GroupedExperts, PerExpert)) for name in self.parts]
+        return is_separate.index(True) if True in is_separate else len(self.parts)
+
+    def shared_map(self, x: Tensor) -> Tensor:
+        """Return the map before the first separate layer, which all experts share."""
+        x = fast_layout(x)
+        for name in self.parts[: self.num_shared]:
+            x = getattr(self, name)(x)
+        return x
+
+    def expert_features(self, shared: Tensor, expert: int) -> Tensor:
+        """Return the features (N, D) of one expert.
+
+        Args:
+            shared: Of :meth:`shared_map`.
+            expert: Index of the expert.
+        """
+        for name in self.parts[self.num_shared :]:
+            part = getattr(self, name)
+            shared = (part.experts[expert] if isinstance(part, PerExpert) else part)(shared)
+        return shared.mean(dim=(2, 3))
 
     def pool(self, maps: Sequence[Tensor]) -> tuple[Tensor]:
         """Average the E maps, or the single shared map, over the pixels; returns features (E, N, D)."""

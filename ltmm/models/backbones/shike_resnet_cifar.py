@@ -50,6 +50,8 @@ class SHIKEResNetCIFAR(MultiExpertResNetCIFAR):
         kwargs: Further arguments of :class:`MultiExpertResNetCIFAR`.
     """
 
+    runs_experts_alone = False
+
     def __init__(
         self, depth: int | None = None, channels: Sequence[int] = (16, 32, 64), num_experts: int = 3, **kwargs: Any
     ) -> None:

@@ -1,5 +1,6 @@
 from .comic import COMIC
 from .distill_classifier import DistillClassifier
+from .early_exit_classifier import EarlyExitClassifier
 from .focal_sam_classifier import FocalSAMClassifier
 
-__all__ = ['COMIC', 'DistillClassifier', 'FocalSAMClassifier']
+__all__ = ['COMIC', 'DistillClassifier', 'EarlyExitClassifier', 'FocalSAMClassifier']

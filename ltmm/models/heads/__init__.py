@@ -1,6 +1,7 @@
 from .comic_head import COMICHead
 from .corrected_head import corrected_head
 from .expert_aggregation import EvidentialAggregation, MeanAggregation, WeightedAggregation
+from .expert_routing_head import ExpertRoutingHead
 from .long_tail_cls_head import LongTailClsHead
 from .multi_expert_cls_head import MultiExpertClsHead
 from .multi_label_cls_head import MultiLabelClsHead
@@ -8,6 +9,7 @@ from .multi_label_cls_head import MultiLabelClsHead
 __all__ = [
     'COMICHead',
     'EvidentialAggregation',
+    'ExpertRoutingHead',
     'LongTailClsHead',
     'MeanAggregation',
     'MultiExpertClsHead',

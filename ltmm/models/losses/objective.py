@@ -28,6 +28,7 @@ class LossInputs:
         sample_idx: Index of each image in the training set, (N,).
         hard_label: Class indices of the images themselves, (N,), where ``label`` is of mixed images.
         expert_logits: Logits of each expert, (E, V N, C).
+        router_logits: Scores after each expert but the last, (E - 1, V N): whether an image needs a further one.
         teacher_logits: Logits of a frozen teacher, (V N, C).
         classifier: The last layer, for losses that read its weights.
         loss: Value of the main loss of the head, for auxiliary losses.
@@ -41,6 +42,7 @@ class LossInputs:
     sample_idx: Tensor | None = None
     hard_label: Tensor | None = None
     expert_logits: Tensor | None = None
+    router_logits: Tensor | None = None
     teacher_logits: Tensor | None = None
     classifier: nn.Module | None = None
     loss: Tensor | None = None

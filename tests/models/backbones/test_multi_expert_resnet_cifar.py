@@ -120,3 +120,12 @@ def test_grouped_experts_without_a_change_of_shape_are_separate():
         getattr(separate, name).load_state_dict(getattr(grouped, name).state_dict())
     x = torch.randn(3, 3, 32, 32)
     torch.testing.assert_close(separate(x)[0], grouped(x)[0])
+
+
+@pytest.mark.parametrize('expert_stages', [(2,), (1, 2), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize('separate_stem', [False, True])
+def test_experts_one_by_one(expert_stages, separate_stem):
+    net = MultiExpertResNetCIFAR(8, num_experts=2, expert_stages=expert_stages, separate_stem=separate_stem).eval()
+    x = torch.randn(3, 3, 32, 32)
+    shared = net.shared_map(x)
+    torch.testing.assert_close(torch.stack([net.expert_features(shared, e) for e in range(2)]), net(x)[0])

@@ -40,6 +40,7 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('RIDEDistillLoss', RIDE, dict(distill_temperature=[0], distill_weight=[-1, NAN])),
     ('SADELoss', dict(), dict(tau=[-1])),
     ('BalPoELoss', dict(), dict(taus=[[], [1.0, NAN]])),
+    ('ExpertRoutingLoss', dict(), dict(pos_weight=[0, NAN])),
     ('LGLALoss', dict(), dict(num_experts=[1, 2.5], tau=[-1, NAN], scale=[0])),
     ('MDCSLoss', dict(), dict(powers=[()], consistency_weight=[-1], ramp_epochs=[0])),
     ('SHIKELoss', dict(), dict(hard_weight=[-1], mutual_weight=[NAN], target_fill=[INF])),

@@ -64,6 +64,7 @@ MULTI_LABEL = [
 ]
 EXPERT = [
     dict(type='BalPoELoss'),
+    dict(type='ExpertRoutingLoss'),
     dict(type='LGLALoss'),
     dict(type='MDCSLoss'),
     dict(type='RIDEDistillLoss', diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0),
@@ -149,10 +150,13 @@ def test_multi_label(cfg):
 
 @each(*EXPERT)
 def test_expert(cfg):
-    rows, num_experts = 5 * build(cfg).num_views, build(cfg).num_experts or 3
+    loss = build(cfg)
+    views, num_experts = (loss.num_views, loss.num_experts or 3) if isinstance(loss, losses.ExpertLoss) else (1, 3)
+    rows = views * len(LABEL)
 
     def call(loss, logits):
-        return loss(LossInputs(label=LABEL, expert_logits=logits, teacher_logits=torch.ones(rows, 4)))
+        others = dict(teacher_logits=torch.ones(rows, 4), router_logits=logits[:-1, :, 0])
+        return loss(LossInputs(label=LABEL, expert_logits=logits, **others))
 
     check_compiled(cfg, call, torch.randn(num_experts, rows, 4))
 

@@ -188,6 +188,12 @@ def classify_by_experts(case: Case, batch: Batch) -> dict:
     return case.loss(LossInputs(batch.label, expert_logits=logits, teacher_logits=x[:, :C]))
 
 
+def route(case: Case, batch: Batch) -> dict:
+    x = batch.x[0]
+    logits, scores = batch.x[1].unflatten(1, (EXPERTS, 2)), case.model(x)  # of frozen experts
+    return case.loss(LossInputs(batch.label % 2, expert_logits=logits.transpose(0, 1), router_logits=scores.T))
+
+
 def classify_boxes(case: Case, batch: Batch) -> dict | torch.Tensor:
     score = case.model(batch.x[0])
     return case.loss(score, batch.box_label, batch.weight, avg_factor=batch.weight.sum().item())
@@ -267,6 +273,7 @@ CASES = {
     **rows(MULTI_LABEL, classify_labels),
     **rows(EXPERT, classify_by_experts, EXPERTS * C),
     **rows(DETECTION, classify_boxes, C, PROPOSALS),
+    'expert_routing': lambda: Case(dict(type='ltmm.ExpertRoutingLoss'), route, EXPERTS - 1),
     'gap': lambda: Case(dict(type='ltmm.GAPLoss', num_classes=C, loss_weight=1.0), rank_boxes, C, PROPOSALS),
     'balancer': lambda: Case(BALANCER, balance, 3 * C),
     'balanced_contrastive': balanced_contrast,

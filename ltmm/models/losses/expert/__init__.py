@@ -1,5 +1,6 @@
 from .balpoe_loss import BalPoELoss
 from .base import ExpertLoss, expert_cross_entropy
+from .expert_routing_loss import ExpertRoutingLoss
 from .lgla_loss import LGLALoss
 from .mdcs_loss import MDCSLoss
 from .per_expert_loss import PerExpertLoss
@@ -21,6 +22,7 @@ __all__ = [
     'SADELoss',
     'SHIKELoss',
     'ExpertLoss',
+    'ExpertRoutingLoss',
     'LGLALoss',
     'MDCSLoss',
     'RIDEDistillLoss',

@@ -44,7 +44,7 @@ class RIDELoss(CosineLoss, NeedsWholeBatch, UsesProgress, ExpertLoss):
     weights by the effective number of samples, and :math:`D` a temperature per class, which lets the experts differ
     more on tail classes. Before ``reweight_epoch`` there are no weights and :math:`D = 1`. With ``diversity_factor=0``
     the mean of the experts is trained instead of each of them. The classifier scales the cosines:
-    ``classifier=dict(type='ltmm.NormedLinear', scale=30)``. The expert routing of [0] is not included.
+    ``classifier=dict(type='ltmm.NormedLinear', scale=30)``. ``ltmm.EarlyExitClassifier`` adds the routing of [0].
 
     [0] Wang et al., Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021, arXiv 2010.01809.
     [1] github.com/frank-xwang/RIDE-LongTailRecognition @ab8be5c, ``RIDELoss``. Reproduces [1] to 1e-6

@@ -18,6 +18,7 @@ LOSSES = dict(
     seesaw=dict(type='ltmm.SeesawLoss'),
     rog=dict(type='ltmm.ROGLoss', loss=SIGMOID),
     experts=dict(type='ltmm.RoIExpertLoss', loss=BALPOE, num_experts=3),
+    lgla_experts=dict(type='ltmm.RoIExpertLoss', loss=dict(type='ltmm.LGLALoss'), num_experts=3),
     sade_experts=dict(type='ltmm.RoIExpertLoss', loss=dict(type='ltmm.SADELoss'), num_experts=3),
     ride_experts=dict(type='ltmm.RoIExpertLoss', loss=RIDE, num_experts=3),
     per_expert=dict(type='ltmm.RoILossPerExpert', losses=[SIGMOID, dict(type='ltmm.SeesawLoss')]),

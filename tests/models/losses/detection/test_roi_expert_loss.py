@@ -12,6 +12,7 @@ COUNTS = [40, 20, 5, 1]
 LABEL = torch.tensor([0, 0, 1, 3, C, C, C, C])
 EXPERT_LOSSES = [
     dict(type='ltmm.BalPoELoss', taus=(0.0, 1.0, 2.0)),
+    dict(type='ltmm.LGLALoss', scale=3.0),
     dict(type='ltmm.SADELoss'),
     dict(type='ltmm.RIDELoss', diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=0),
 ]
