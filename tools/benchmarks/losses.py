@@ -58,6 +58,7 @@ KINDS = {  # rows, classes, bound
     MultiLabelLoss: (256, 1000, 3.0),
     BoxHeadLoss: (4096, 1203, 3.0),
 }
+EXPERTS = (256, 8142, 5.0)
 
 
 def random_batch(kind: type, name: str, num_rows: int, num_classes: int, num_columns: int) -> tuple[Tensor, ...]:
@@ -96,10 +97,10 @@ def pair(kind: type, name: str, form: str, args: dict) -> Pair:
 
 
 def expert_pair(name: str, form: str, args: dict) -> Pair:
-    num_experts, num_images, num_classes, bound = 3, 128, 1000, 4.0
+    num_images, num_classes, bound = EXPERTS
     loss = build(dict(type=f'ltmm.{name}', **args), num_classes)
-    num_rows = loss.num_views * num_images
-    score = (30 * (2 * torch.rand(num_experts, num_rows, num_classes) - 1)).requires_grad_()
+    num_experts, num_rows = loss.num_experts or 3, loss.num_views * num_images
+    score = (2 * torch.rand(num_experts, num_rows, num_classes) - 1).requires_grad_()
     label = torch.randint(num_classes, (num_images,))
     inputs = LossInputs(label, expert_logits=score, teacher_logits=torch.randn(num_rows, num_classes))
     all_labels = label.repeat(num_experts * loss.num_views)

@@ -48,7 +48,9 @@ class RoIExpertLoss(RoILossOfExperts):
     the mean objectness.
 
     Args:
-        loss: Loss of several experts, such as ``ltmm.RIDELoss``, ``ltmm.BalPoELoss`` or ``ltmm.SADELoss``.
+        loss: Loss of several experts, such as ``ltmm.BalPoELoss``, ``ltmm.LGLALoss``, ``ltmm.RIDELoss`` or
+            ``ltmm.SADELoss``; the second and third take cosines, ``cls_predictor_cfg=dict(type='ltmm.NormedLinear',
+            scale=30)`` of the head.
         num_experts: E.
         aggregation: Module from logits (E, N, C) to (N, C).
     """
