@@ -11,9 +11,9 @@ from matplotlib.patheffects import Normal, Stroke
 from ltmm.evaluation.reports import Run
 from ltmm.utils.errors import InputError
 
-from .style import RUN_COLORS, new_figure, save_figure
+from .style import RUN_COLORS, new_figure, new_panels, save_figure
 
-__all__ = ['plot_accuracy_against_frequency']
+__all__ = ['plot_accuracy_against_frequency', 'plot_groups_against_frequency']
 
 ZERO_AT = 0.5  # position of classes without training images on the logarithmic axis
 
@@ -26,10 +26,36 @@ def plot_accuracy_against_frequency(runs: Sequence[Run], path: str | Path, title
         path: Image file (.png, .pdf, .svg).
         title: Title of the plot.
     """
+    figure, axes = new_figure()
+    _draw(axes, runs)
+    axes.set_title(title, fontsize=10, loc='left')
+    columns = max(80 // (max(len(run.name) for run in runs) + 10), 1)
+    figure.legend(loc='outside lower center', ncols=columns, frameon=False, fontsize=9)
+    return save_figure(figure, path)
+
+
+def plot_groups_against_frequency(groups: Sequence[tuple[str, Sequence[Run]]], path: str | Path) -> Path:
+    """Plot accuracy or AP per class against its training images, each group of runs in a panel, with one legend.
+
+    Args:
+        groups: Title and runs of each panel. The runs of all panels have the same names in the same order, such as
+            those of the experts of several models, of which one can have more than another.
+        path: Image file (.png, .pdf, .svg).
+    """
+    figure, panels = new_panels(len(groups), min(len(groups), 3), width=4.6, height=3.3)
+    for axes, (title, runs) in zip(panels, groups):
+        _draw(axes, runs)
+        axes.set_title(title, fontsize=10, loc='left')
+    lines, names = max((axes.get_legend_handles_labels() for axes in panels), key=lambda legend: len(legend[1]))
+    figure.legend(lines, names, loc='outside lower center', ncols=len(lines), frameon=False, fontsize=9)
+    return save_figure(figure, path)
+
+
+def _draw(axes: Axes, runs: Sequence[Run]) -> None:
+    """Draw the points and the curve of each run."""
     kinds = {run.report.value_name for run in runs}
     if len(kinds) > 1 or len(runs) > len(RUN_COLORS):
         raise InputError(f'Expected up to {len(RUN_COLORS)} runs of one kind, but got {len(runs)} of {sorted(kinds)}.')
-    figure, axes = new_figure()
     axes.set_xscale('log')
     has_zero = False
     for run, color in zip(runs, RUN_COLORS):
@@ -56,10 +82,6 @@ def plot_accuracy_against_frequency(runs: Sequence[Run], path: str | Path, title
     axes.xaxis.set_major_formatter('{x:g}')
     axes.set_xlabel('training images of the class' + (f' (0 drawn at {ZERO_AT})' if has_zero else ''))
     axes.set_ylabel(f'{kinds.pop()} (%)')
-    axes.set_title(title, fontsize=10, loc='left')
-    columns = max(80 // (max(len(run.name) for run in runs) + 10), 1)
-    figure.legend(loc='outside lower center', ncols=columns, frameon=False, fontsize=9)
-    return save_figure(figure, path)
 
 
 def _smooth(images: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

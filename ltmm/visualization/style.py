@@ -16,13 +16,21 @@ SHOT_COLORS = dict(many='#4477aa', medium='#bbbbbb', few='#ee6677')
 
 def new_figure(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
     """Create a figure, without pyplot, and its axes; the size is in inches."""
-    figure = Figure(figsize=(width, height), layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.grid(axis='y', color='0.9', linewidth=0.8)
-    axes.set_axisbelow(True)
+    figure, (axes,) = new_panels(1, 1, width, height)
     return figure, axes
+
+
+def new_panels(num: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Create a figure, without pyplot, and the axes of its panels, row by row; the size of a panel is in inches."""
+    rows = -(-num // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout='constrained')
+    FigureCanvasAgg(figure)
+    panels = [figure.add_subplot(rows, columns, i + 1) for i in range(num)]
+    for axes in panels:
+        axes.spines[['top', 'right']].set_visible(False)
+        axes.grid(axis='y', color='0.9', linewidth=0.8)
+        axes.set_axisbelow(True)
+    return figure, panels
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:

@@ -4,6 +4,7 @@ import runpy
 
 import numpy as np
 import pytest
+from PIL import Image
 from toy import COUNTS, ROOT, toy_config
 
 from ltmm import ClassDistribution
@@ -99,6 +100,16 @@ def work_dirs(tmp_path):
         path.parent.mkdir(parents=True)
         path.write_text(report.to_csv())
     return [tmp_path / 'ce', tmp_path / 'balanced']
+
+
+def test_compare_draws_the_experts_in_panels(work_dirs, tmp_path, capsys):
+    for path in work_dirs:
+        (file,) = path.rglob('per_class.csv')
+        file.with_name('per_class_expert0.csv').write_text(file.read_text())
+    tool('compare_runs', *work_dirs, '--csv-name', 'per_class*.csv', '--panels', '--out', tmp_path / 'panels.png')
+    names = [line.split('  ')[0] for line in capsys.readouterr().out.splitlines()[1:5]]
+    assert names == ['ce', 'ce, expert 0', 'balanced', 'balanced, expert 0']
+    assert Image.open(tmp_path / 'panels.png').width > 1000
 
 
 def test_compare_writes_two_files(work_dirs, tmp_path, capsys):

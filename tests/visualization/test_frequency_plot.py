@@ -4,7 +4,7 @@ from PIL import Image
 
 from ltmm import ClassDistribution
 from ltmm.evaluation import PerClassReport, Run, class_scores
-from ltmm.visualization import plot_accuracy_against_frequency
+from ltmm.visualization import frequency_plot, plot_accuracy_against_frequency, plot_groups_against_frequency
 from ltmm.visualization.frequency_plot import _smooth
 from ltmm.visualization.style import RUN_COLORS
 
@@ -30,6 +30,18 @@ def test_each_run_has_its_color(tmp_path, counts):
         rgb = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
         assert (np.abs(pixels - np.array(rgb)).sum(1) < 10).sum() > 50
     assert not (pixels == [int(RUN_COLORS[2][i : i + 2], 16) for i in (1, 3, 5)]).all(1).any()
+
+
+def test_panels_share_a_legend(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(frequency_plot, 'save_figure', lambda figure, path: drawn.append(figure))
+    few, many = [('all', 'expert 0')[:n] for n in (1, 2)]
+    groups = [(title, [make_run(name, (9, 5, 0)) for name in names]) for title, names in (('A', few), ('B', many))]
+    plot_groups_against_frequency(groups, tmp_path / 'panels.png')
+    (figure,) = drawn
+    assert [axes.get_title(loc='left') for axes in figure.axes] == ['A', 'B']
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ['all', 'expert 0']
+    assert [len(axes.get_legend_handles_labels()[1]) for axes in figure.axes] == [1, 2]
 
 
 def test_more_runs_than_colors(tmp_path):

@@ -6,12 +6,13 @@ detectors, --csv-name per_class_bbox.csv or per_class_segm.csv reads that of ltm
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ltmm.evaluation import comparison_table, per_class_csv, read_runs
+from ltmm.evaluation import Run, comparison_table, per_class_csv, read_runs
 from ltmm.utils.cli import one_line_errors
 from ltmm.utils.errors import InputError
-from ltmm.visualization import plot_accuracy_against_frequency
+from ltmm.visualization import plot_accuracy_against_frequency, plot_groups_against_frequency
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -25,6 +26,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--markdown', action='store_true', help='print a Markdown table')
     parser.add_argument('--out', type=Path, help='image file: accuracy or AP per class against its training images')
+    parser.add_argument(
+        '--panels', action='store_true', help="draw a panel per run, for its experts: with --csv-name 'per_class*.csv'"
+    )
     parser.add_argument('--csv', type=Path, help='CSV file: accuracy or AP, one row per class, one column per run')
     return parser.parse_args(argv)
 
@@ -34,13 +38,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = args.names or [None] * len(args.runs)
     if len(names) != len(args.runs):
         raise InputError(f'Expected a name for each of the {len(args.runs)} runs, but got {len(names)}.')
-    runs = [run for path, name in zip(args.runs, names) for run in read_runs(path, name, args.csv_name)]
+    groups = [read_runs(path, name, args.csv_name) for path, name in zip(args.runs, names)]
+    runs = [run for group in groups for run in group]
     print(comparison_table(runs, args.markdown))
-    if args.out:
+    if args.out and args.panels:
+        print(f'Wrote {plot_groups_against_frequency(panels(groups), args.out)}')
+    elif args.out:
         print(f'Wrote {plot_accuracy_against_frequency(runs, args.out)}')
     if args.csv:
         args.csv.write_text(per_class_csv(runs), encoding='utf-8')
         print(f'Wrote {args.csv}')
+
+
+def panels(groups: Sequence[Sequence[Run]]) -> list[tuple[str, list[Run]]]:
+    """Name the runs of a work dir by their part: that of the model ``'all'``, the others ``'expert 0'``, ..."""
+    return [
+        (all_.name, [replace(all_, name='all'), *(replace(run, name=run.name[len(all_.name) + 2 :]) for run in rest)])
+        for all_, *rest in groups
+    ]
 
 
 if __name__ == '__main__':
