@@ -96,8 +96,8 @@ def test_router_on_frozen_experts(tmp_path):
     cfg = expert_config(tmp_path / 'router', 'ride', load_from=str(tmp_path / 'experts/epoch_1.pth'), **one)
     recipe = read_config(ROOT / 'configs/cifar100_lt/ride_ea_r32.py')
     cfg.custom_hooks = recipe.custom_hooks
-    cfg.model.merge_from_dict(dict(type=recipe.model.type, head=dict(type=recipe.model.head.type)))
-    cfg.model.head.loss = recipe.model.head.loss
+    cfg.model.type = recipe.model.type
+    cfg.model.head.type, cfg.model.head.loss = recipe.model.head.type, recipe.model.head.loss
     cfg.val_evaluator = cfg.test_evaluator = recipe.val_evaluator
     runner = Runner.from_cfg(cfg)
     runner.train()
