@@ -42,7 +42,8 @@ def plot_groups_against_frequency(groups: Sequence[tuple[str, Sequence[Run]]], p
             those of the experts of several models, of which one can have more than another.
         path: Image file (.png, .pdf, .svg).
     """
-    figure, panels = new_panels(len(groups), min(len(groups), 3), width=4.6, height=3.3)
+    columns = 2 if len(groups) == 4 else min(len(groups), 3)
+    figure, panels = new_panels(len(groups), columns, width=4.6, height=3.3)
     for axes, (title, runs) in zip(panels, groups):
         _draw(axes, runs)
         axes.set_title(title, fontsize=10, loc='left')
