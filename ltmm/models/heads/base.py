@@ -129,6 +129,7 @@ class LongTailHeadMixin(ChecksLosses, UsesClassDistribution):
         'features',
         'sample_idx',
         'teacher_logits',
+        'key_features',
         'classifier',
         'loss',
     )
@@ -146,6 +147,12 @@ class LongTailHeadMixin(ChecksLosses, UsesClassDistribution):
         check(num_classes=(num_classes, 'int >= 1'))
         self.init_class_distribution(class_counts, num_classes)
         self.init_aux_losses(self.loss_module, aux_losses)
+
+    def init_weights(self) -> None:
+        """Initialize the classifier as ``init_cfg`` says, and auxiliary losses as they wish."""
+        super().init_weights()
+        for aux_loss in self.aux_losses:
+            aux_loss.objective.init_weights()
 
     def checked_features(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Return the input of the classifier, (N, D), if its width is ``in_channels``."""

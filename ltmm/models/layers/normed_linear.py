@@ -30,13 +30,15 @@ class NormedLinear(CosineLayer, nn.Module):
         in_features: D.
         out_features: C.
         scale: s; 1 leaves the scale to the loss.
+        bias: Add a bias per class, as NCL does; it starts at 0.
     """
 
-    def __init__(self, in_features: int, out_features: int, scale: float = 1.0) -> None:
+    def __init__(self, in_features: int, out_features: int, scale: float = 1.0, bias: bool = False) -> None:
         super().__init__()
         check(scale=(scale, '> 0'))
         self.in_features, self.out_features, self.scale = in_features, out_features, scale
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -46,7 +48,8 @@ class NormedLinear(CosineLayer, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scaled cosines (N, C) of features (N, D)."""
-        return self.scale * F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
+        scores = self.scale * F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
+        return scores if self.bias is None else scores + self.bias
 
     def extra_repr(self) -> str:
         return f'in_features={self.in_features}, out_features={self.out_features}, scale={self.scale}'

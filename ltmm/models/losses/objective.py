@@ -30,6 +30,7 @@ class LossInputs:
         expert_logits: Logits of each expert, (E, V N, C).
         router_logits: Scores after each expert but the last, (E - 1, V N): whether an image needs a further one.
         teacher_logits: Logits of a frozen teacher, (V N, C).
+        key_features: Features of another view of each image by a momentum copy of the network, (N, D).
         classifier: The last layer, for losses that read its weights.
         loss: Value of the main loss of the head, for auxiliary losses.
         weight: Weight of each proposal, (N,), in box heads; of each image, where a classifier weights the main loss.
@@ -44,6 +45,7 @@ class LossInputs:
     expert_logits: Tensor | None = None
     router_logits: Tensor | None = None
     teacher_logits: Tensor | None = None
+    key_features: Tensor | None = None
     classifier: nn.Module | None = None
     loss: Tensor | None = None
     weight: Tensor | None = None
@@ -108,6 +110,9 @@ class Objective(nn.Module):
 
     def _check(self, inputs: LossInputs) -> None:
         """Check the inputs; nothing by default."""
+
+    def init_weights(self) -> None:
+        """Draw own layers anew, after the head has drawn them as it draws its classifier; nothing by default."""
 
 
 class AuxLoss(nn.Module):

@@ -25,9 +25,9 @@ class NeedsWholeBatch:
 class TrainingState(NeedsWholeBatch, nn.Module):
     """Base of modules that keep something while training.
 
-    The state lives in buffers: it is saved with the model, and keeps its dtype when the model is cast (half precision
-    cannot count to 2049). An update does nothing in evaluation mode. It reduces over the ranks, so that every rank
-    holds the same; therefore every rank has to update equally often, with an empty batch if need be.
+    The state lives in buffers: it is saved with the model, and does not lose precision when the model is cast (half
+    precision cannot count to 2049). An update does nothing in evaluation mode. It reduces over the ranks, so that every
+    rank holds the same; therefore every rank has to update equally often, with an empty batch if need be.
     """
 
     def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
@@ -35,7 +35,8 @@ class TrainingState(NeedsWholeBatch, nn.Module):
         super()._apply(fn, recurse)
         for name, value in exact.items():
             if value is not None:
-                self._buffers[name] = value.to(self._buffers[name].device)
+                cast = self._buffers[name]
+                self._buffers[name] = value.to(cast.device, torch.promote_types(value.dtype, cast.dtype))
         return self
 
 

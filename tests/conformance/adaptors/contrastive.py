@@ -1,8 +1,17 @@
 """Contrastive methods."""
 
-import torch.nn.functional as F
-from torch import Tensor
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
 
+import torch
+import torch.nn.functional as F
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from ltmm.models.losses.contrastive import momentum_contrast_loss
 from ltmm.models.losses.contrastive.balanced_contrastive_loss import balanced_contrastive_loss
 from ltmm.registry import MODELS
 
@@ -23,3 +32,81 @@ def bcl(case: Case) -> dict[str, Tensor]:
     return dict(
         loss=loss, grad_raw=raw.grad, grad_centers=centers.grad, la_loss=outputs['loss'], la_grad=outputs['la_grad']
     )
+
+
+@MODELS.register_module()
+class TanhBody(nn.Sequential):
+    """A linear layer and tanh, as a backbone."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.body = nn.Linear(in_features, out_features)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (self.body(x).tanh(),)
+
+
+@adaptor('moco', ignores=dict(order='in words what MomentumClassifier does'))
+def moco(case: Case) -> dict[str, Tensor]:
+    params, width = case.params, len(case['q0.body.bias'])
+    model = MODELS.build(
+        dict(
+            type='ltmm.MomentumClassifier',
+            momentum=params['m'],
+            backbone=dict(type='ltmm.TanhBody', in_features=case['s0.xq'].size(1), out_features=width),
+            head=dict(
+                type='ltmm.LongTailClsHead',
+                num_classes=1,
+                in_channels=width,
+                classifier=dict(type='torch.nn.Identity'),
+                loss=dict(
+                    type='ltmm.MomentumContrastLoss',
+                    in_channels=width,
+                    feat_dim=params['dim'],
+                    queue_size=params['K'],
+                    temperature=params['T'],
+                    mlp=params['mlp'],
+                    momentum=params['m'],
+                ),
+            ),
+        )
+    ).double()
+    objective, body = model.head.loss_module, model.backbone.body
+    projector, queue = objective.projector.experts[0], objective.queue
+    body.load_state_dict({name: case[f'q0.body.{name}'] for name in body.state_dict()})
+    projector.load_state_dict({name: case[f'q0.fc.{name}'] for name in projector.state_dict()})
+    queue.features.copy_(case['queue_init'].T)
+    queue.labels.fill_(0)  # all slots count
+    optimizer = SGD(model.parameters(), case.argument('lr', 0.5))
+    outputs = {}
+    for step in range(params['steps']):
+        images = case[f's{step}.xq'], case[f's{step}.xk']
+        samples = [DataSample().set_gt_label(0) for _ in images[0]]
+        with record_logits() as logits:
+            (loss,) = model.loss(torch.cat(images), samples).values()
+        optimizer.zero_grad()
+        loss.backward()
+        now = dict(
+            logits=logits[0][0],
+            loss=loss,
+            queue=queue.features.T,
+            ptr=queue.cursor,
+            k_body=model.key_network.module[0].body.weight.clone(),
+            grad_body=body.weight.grad,
+        )
+        outputs |= {f's{step}.{name}': value for name, value in now.items() if f's{step}.{name}' in case}
+        optimizer.step()
+    return outputs
+
+
+@contextmanager
+def record_logits() -> Iterator[list[Tensor]]:
+    """Record the logits (E, N, 1 + K) of momentum contrast."""
+    recorded, compute = [], momentum_contrast_loss.contrast_logits
+
+    def record(*args: Any) -> Tensor:
+        recorded.append(compute(*args))
+        return recorded[-1]
+
+    with mock.patch.object(momentum_contrast_loss, 'contrast_logits', record):
+        yield recorded

@@ -13,6 +13,7 @@ from ltmm.engine.runner.expert_aggregation_loop import AggregationLearner
 from ltmm.models.heads.expert_aggregation import evidential_weights
 from ltmm.models.losses import LossInputs
 from ltmm.models.losses.expert.lgla_loss import angular_weight, frequency_regions
+from ltmm.models.losses.expert.ncl_loss import mutual_divergence
 from ltmm.models.losses.expert.sade_loss import inverse_prior
 from ltmm.registry import MODELS
 
@@ -284,3 +285,29 @@ def lgla(case: Case) -> dict[str, Tensor]:
         per_expert_loss=terms,
         aaw_weight=angular_weight(cosine, region[label], num_regions),
     )
+@adaptor('ncl')
+def ncl(case: Case) -> dict[str, Tensor]:
+    weights = dict(diversity_factor='distill_weight', diversity_factor_hcm='hard_distill_weight')
+    value, grad = _total(case, _nested(case, 'NCLLoss', weights), case['target'])
+    raw = case['logits'].requires_grad_()
+    factor = re.search(r'NBOD\(inputs, *([\d.]+)\)', case.called)  # of a second call, on the plain logits
+    factor = float(factor[1]) if factor else case.params['diversity_factor']
+    plain = factor / max(len(raw) - 1, 1) * mutual_divergence(raw).mean()
+    plain.backward()
+    return dict(loss=value, grad_logits=grad, nbod_raw=plain, nbod_grad=raw.grad)
+
+
+@adaptor('ncl_plus')
+def ncl_plus(case: Case) -> dict[str, Tensor]:
+    names = dict(diversity_factor='distill_weight', intra_N='num_views')
+    views = case['target'].view(case.params['intra_N'], -1)
+    case.check('target', views, views[:1].expand_as(views))
+    value, grad = _total(case, _nested(case, 'NCLPlusLoss', names), views[0])
+    return dict(loss=value, grad_logits=grad)
+
+
+def _nested(case: Case, loss: str, names: dict[str, str]) -> nn.Module:
+    """A loss of NCL; ``names`` are those of further arguments."""
+    names = names | dict(hcm_N='num_hard', ce_ratio='ce_weight', hcm_ratio='hard_weight')
+    settings = {ours: case.params[name] for name, ours in names.items()}
+    return MODELS.build(dict(type=f'ltmm.{loss}', class_counts=case.arrays['class_counts'], **settings))

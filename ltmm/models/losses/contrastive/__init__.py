@@ -1,5 +1,6 @@
 from .balanced_contrastive_loss import BalancedContrastiveLoss
 from .curvature_loss import CurvatureLoss
 from .disc_centroids_loss import DiscCentroidsLoss
+from .momentum_contrast_loss import MomentumContrastLoss
 
-__all__ = ['BalancedContrastiveLoss', 'CurvatureLoss', 'DiscCentroidsLoss']
+__all__ = ['BalancedContrastiveLoss', 'CurvatureLoss', 'DiscCentroidsLoss', 'MomentumContrastLoss']

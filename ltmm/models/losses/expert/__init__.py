@@ -5,6 +5,8 @@ from .lgla_loss import LGLALoss
 from .mdcs_loss import MDCSLoss
 from .per_expert_loss import PerExpertLoss
 from .reweighted_expert_loss import DeferredExpertReweighting, ReweightedExpertLoss
+from .ncl_loss import NCLLoss
+from .ncl_plus_loss import NCLPlusLoss
 from .ride_distill_loss import RIDEDistillLoss
 from .ride_loss import RIDELoss
 from .sade_loss import SADELoss
@@ -25,6 +27,10 @@ __all__ = [
     'ExpertRoutingLoss',
     'LGLALoss',
     'MDCSLoss',
+    'ExpertLoss',
+    'MDCSLoss',
+    'NCLLoss',
+    'NCLPlusLoss',
     'RIDEDistillLoss',
     'RIDELoss',
     'SADELoss',

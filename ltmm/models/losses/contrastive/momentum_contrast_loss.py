@@ -1,0 +1,130 @@
+"""MoCo: each image is told from the images of earlier batches by its features in another view."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ltmm.models.layers.per_expert import PerExpert
+from ltmm.models.state.feature_queue import FeatureQueue
+from ltmm.models.state.key_encoder import KeyEncoder
+from ltmm.registry import MODELS
+from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
+
+from ..base import check_soft_labels, divisor
+from ..objective import LossInputs, Objective
+
+__all__ = ['MomentumContrastLoss', 'contrast_logits']
+
+
+def contrast_logits(query: Tensor, key: Tensor, queue: Tensor, filled: Tensor, temperature: float) -> Tensor:
+    """Compute the similarity of each query to its own key, in column 0, and to those of the queue, (..., N, 1 + K).
+
+    Args:
+        query: Unit vectors, (..., N, D).
+        key: Unit vectors, (..., N, D).
+        queue: Unit vectors, (..., K, D).
+        filled: Which slots of the queue count, (K,).
+        temperature: T, the divisor.
+    """
+    positive = (query * key).sum(-1, keepdim=True)
+    negative = (query @ queue.mT).masked_fill(~filled, -torch.inf)
+    return torch.cat([positive, negative], dim=-1) / temperature
+
+
+@MODELS.register_module()
+class MomentumContrastLoss(Objective):
+    r"""Momentum contrast (MoCo): learns features without labels, so that frequent classes do not shape them alone.
+
+    .. math:: -\log \frac{e^{q \cdot k / T}}{e^{q \cdot k / T} + \sum_{k' \in \mathrm{queue}} e^{q \cdot k' / T}}
+
+    q is the projected feature of an image, k that of another view by the momentum copy of the network, which
+    :class:`~ltmm.models.MomentumClassifier` keeps; the queue holds the keys, and labels, of the last K images of all
+    ranks. Several networks, as in NCL, have a projector and keys each, and the sum of their losses counts.
+
+    Use it in ``aux_losses`` beside a classification loss, as NCL does, or as the only loss to pre-train a backbone,
+    with ``classifier=dict(type='torch.nn.Identity')``. Empty slots of the queue do not count; [1] and [2] fill them
+    with random vectors.
+
+    References:
+        [0] He et al., Momentum Contrast for Unsupervised Visual Representation Learning, CVPR 2020, arXiv 1911.05722.
+        [1] github.com/facebookresearch/moco @132aea9. This implementation reproduces [1] to 1e-6 (tests/conformance,
+            ``moco`` and ``trajectory_moco``).
+        [2] github.com/Bazinga699/NCL @f64fddb, reproduced too (``trajectory_ncl``).
+
+    Args:
+        in_channels: Width of the features of a network.
+        num_experts: E, networks whose features are side by side.
+        feat_dim: Width of the projected features.
+        queue_size: K; 65,536 in [1], 1,024 in [2] for CIFAR-LT.
+        temperature: T; 0.07 in MoCo v1, 0.2 in MoCo v2 and [2].
+        mlp: Project by two linear layers with a ReLU between them, as MoCo v2 and [2]; one layer without.
+        momentum: m, of the projector of the keys. None: it never learns and keeps its own random weights, as in [2].
+    """
+
+    requires = ('features', 'key_features')
+    accepts_soft_labels = False
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_experts: int = 1,
+        feat_dim: int = 128,
+        queue_size: int = 65536,
+        temperature: float = 0.2,
+        mlp: bool = True,
+        momentum: float | None = 0.999,
+    ) -> None:
+        super().__init__()
+        check(temperature=(temperature, '> 0'), momentum=(momentum, 'in (0, 1) or None'))
+        self.in_channels, self.temperature = in_channels, temperature
+
+        def projectors() -> PerExpert:
+            return PerExpert(lambda: _projector(in_channels, feat_dim, mlp), num_experts)
+
+        self.projector = projectors()
+        self.key_projector = (
+            projectors().requires_grad_(False) if momentum is None else KeyEncoder(self.projector, momentum)
+        )
+        self.queue = FeatureQueue(queue_size, num_experts * feat_dim)
+
+    def init_weights(self) -> None:
+        """Start as PyTorch's linear layers do: from small weights, unit vectors would have large gradients."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                layer.reset_parameters()
+
+    def project(self, features: Tensor, projector: nn.Module) -> Tensor:
+        """Return unit vectors (E, N, D) of the features of E networks side by side."""
+        return F.normalize(torch.stack(projector(features.split(self.in_channels, dim=1))), dim=-1)
+
+    def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
+        query = self.project(inputs.features, self.projector)
+        with torch.no_grad():
+            if isinstance(self.key_projector, KeyEncoder):
+                self.key_projector.update_parameters(self.projector)
+            key = self.project(inputs.key_features, self.key_projector)
+        queue = self.queue.features.view(len(self.queue.labels), len(query), -1).transpose(0, 1)  # (E, K, D)
+        logits = contrast_logits(query, key, queue, self.queue.labels >= 0, self.temperature)
+        losses = (logits.logsumexp(-1) - logits[..., 0]).sum(1) / divisor(logits.size(1), logits)  # (E,)
+        self.queue.update(key.transpose(0, 1).flatten(1), inputs.label)
+        return {f'loss_contrastive{e}': loss for e, loss in enumerate(losses)}
+
+    def _check(self, inputs: LossInputs) -> None:
+        check_soft_labels(self, inputs.label)
+        expected = len(inputs.label), self.in_channels * len(self.projector.experts)
+        for features in (inputs.features, inputs.key_features):
+            if features.shape != expected:
+                raise InputError(
+                    f'MomentumContrastLoss: expected one view, with features {expected} of in_channels x num_experts, '
+                    f'but got {tuple(features.shape)}.'
+                )
+
+    def extra_repr(self) -> str:
+        return f'temperature={self.temperature}'
+
+
+def _projector(in_channels: int, feat_dim: int, mlp: bool) -> nn.Module:
+    last = nn.Linear(in_channels, feat_dim)
+    return nn.Sequential(nn.Linear(in_channels, in_channels), nn.ReLU(), last) if mlp else last
