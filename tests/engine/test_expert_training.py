@@ -15,6 +15,8 @@ LOSSES = dict(
     balpoe=dict(type='ltmm.BalPoELoss'),
     lgla=dict(type='ltmm.LGLALoss'),
     mdcs=dict(type='ltmm.MDCSLoss', ramp_epochs=4),
+    ncl=dict(type='ltmm.NCLLoss', num_hard=2),
+    ncl_plus=dict(type='ltmm.NCLPlusLoss', num_hard=2, num_views=3),
     ride_distill=dict(type='ltmm.RIDEDistillLoss', **RIDE),
 )
 
@@ -38,10 +40,15 @@ def expert_config(work_dir, name: str, **overrides):
         cfg.model.backbone.shortcut = 'concat'
     if name == 'balpoe':
         cfg.model.train_cfg = dict(augments=dict(type='Mixup', alpha=0.4))
-    if name == 'mdcs':
+    if name == 'ncl':  # with its contrastive part
+        cfg.model.type = 'ltmm.MomentumClassifier'
+        cfg.model.head.aux_losses = [
+            dict(type='ltmm.MomentumContrastLoss', in_channels=8, num_experts=3, feat_dim=4, queue_size=50)
+        ]
+    if name in ('mdcs', 'ncl', 'ncl_plus'):
         cfg.model.data_preprocessor.type = 'ltmm.MultiViewDataPreprocessor'
         strong = [FLIP, dict(type='Cutout', shape=4, prob=1.0)]
-        views = dict(type='MultiView', num_views=[1, 1], transforms=[[FLIP], strong])
+        views = dict(type='MultiView', num_views=[1, 2 if name == 'ncl_plus' else 1], transforms=[[FLIP], strong])
         cfg.train_dataloader.dataset.pipeline = [views, PACK]
     return cfg
 
@@ -62,7 +69,7 @@ def prepared(work_dir, tmp_path, name, **overrides):
     return with_teacher(cfg, tmp_path) if name == 'ride_distill' else cfg
 
 
-@pytest.mark.parametrize('name', ['ride', 'balpoe', 'mdcs', 'ride_distill'])
+@pytest.mark.parametrize('name', ['ride', 'balpoe', 'mdcs', 'ncl', 'ride_distill'])
 def test_resume(tmp_path, name):
     """The third epoch starts the weights of RIDE; MDCS ramps up over all four."""
     runner = Runner.from_cfg(prepared(tmp_path / 'straight', tmp_path, name))
@@ -83,6 +90,7 @@ def test_resume(tmp_path, name):
 
 
 @pytest.mark.parametrize('name', ['ride', 'sade', 'lgla', 'mdcs'])
+@pytest.mark.parametrize('name', ['ride', 'sade', 'mdcs', 'ncl', 'ncl_plus'])
 def test_mixed_precision(tmp_path, name):
     cfg = expert_config(tmp_path, name, **{'optim_wrapper.type': 'ltmm.CPUAmpOptimWrapper'})
     runner = Runner.from_cfg(cfg)
@@ -131,8 +139,9 @@ def test_start_from_a_single_network(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes(tmp_path):
-    cfg = expert_config(tmp_path / 'two', 'sade', **{'train_cfg.max_epochs': 1})
+@pytest.mark.parametrize('name', ['sade', 'ncl'])
+def test_two_processes(tmp_path, name):
+    cfg = expert_config(tmp_path / 'two', name, **{'train_cfg.max_epochs': 1})
     cfg.find_unused_parameters = False
     cfg.dump(tmp_path / 'two.py')
     run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')

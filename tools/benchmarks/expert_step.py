@@ -1,4 +1,4 @@
-"""A training step of three narrow ResNet-32 experts against three single ResNet-32s."""
+"""A training step of three ResNet-32 experts, narrow or whole, against three single ResNet-32s."""
 
 from collections.abc import Iterator
 
@@ -10,3 +10,6 @@ def compare() -> Iterator[Pair]:
     experts = training_step('configs/cifar100_lt/ride_r32.py', batch_size=128, size=32)
     singles = training_step('configs/cifar100_lt/ldam_r32.py', batch_size=128, size=32, copies=3)
     yield Pair('RIDE, 3 experts, batch 128', experts, singles, max_ratio=0.57)
+    networks = training_step('configs/cifar100_lt/ncl_r32.py', batch_size=128, size=32)
+    singles = training_step('configs/cifar100_lt/balanced_softmax_r32.py', batch_size=128, size=32, copies=3)
+    yield Pair('NCL, 3 networks, batch 128', networks, singles, max_ratio=1.05)

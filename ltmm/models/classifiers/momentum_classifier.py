@@ -60,12 +60,12 @@ class MomentumClassifier(ImageClassifier):
         """Return the features (N, D) of images (N, C, H, W) by the momentum copy, and let it follow the network."""
         is_shuffled = get_world_size() > 1
         if not self.keys_first:
-            self.key_network.update_parameters(self.network)
+            self.key_network.update(self.network)
         if is_shuffled:
             images, order = batch_shuffle_ddp(images)
         features = self.head.pre_logits(self.key_network(images))
         if self.keys_first:
-            self.key_network.update_parameters(self.network)
+            self.key_network.update(self.network)
         return batch_unshuffle_ddp(features, order) if is_shuffled else features
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:

@@ -1,32 +1,49 @@
 """The momentum copy of a network that encodes the keys of momentum contrast."""
 
+import copy
+from typing import Any
+
 import torch
-from mmengine.model import ExponentialMovingAverage
 from torch import nn
 
 __all__ = ['KeyEncoder']
 
 
-class KeyEncoder(ExponentialMovingAverage):
-    """MMEngine's average of a network, with batch-norm statistics of its own, which its own batches move.
+class KeyEncoder(nn.Module):
+    """A copy of a network whose parameters follow it slowly, without gradients.
 
     The first update copies the parameters, so the network may be initialized or loaded after the copy is made; later
-    ones make them ``m * k + (1 - m) * q``. An update does nothing in evaluation mode, and never waits for the GPU.
+    ones make them ``m * k + (1 - m) * q``. Batch-norm statistics are its own, which its own batches move; MMEngine's
+    ``ExponentialMovingAverage`` has those of the network. An update does nothing in evaluation mode, and never waits
+    for the GPU.
 
     Args:
-        network: The network, q.
-        momentum: m; MMEngine's argument of that name is 1 - m.
+        network: The network, with parameters q.
+        momentum: m.
+
+    Attributes:
+        module: The copy, with parameters k.
+        steps: Number of updates.
     """
 
     def __init__(self, network: nn.Module, momentum: float) -> None:
-        super().__init__(network, 1 - momentum)
+        super().__init__()
+        self.module, self.momentum = copy.deepcopy(network).requires_grad_(False), momentum
+        self.register_buffer('steps', torch.tensor(0))
+
+    def forward(self, *args: Any) -> Any:
+        """Call the copy."""
+        return self.module(*args)
 
     @torch.no_grad()
-    def update_parameters(self, model: nn.Module) -> None:
+    def update(self, network: nn.Module) -> None:
         """Average the parameters with those of the network."""
         if not self.training:
             return
-        weight = self.momentum + (1 - self.momentum) * (self.steps == 0).double()
-        for key, query in zip(self.module.parameters(), model.parameters(), strict=True):
+        weight = 1 - self.momentum * (self.steps > 0).double()
+        for key, query in zip(self.module.parameters(), network.parameters(), strict=True):
             key.lerp_(query, weight.to(key))
         self.steps += 1
+
+    def extra_repr(self) -> str:
+        return f'momentum={self.momentum}'

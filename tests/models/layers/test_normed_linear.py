@@ -15,6 +15,14 @@ def test_formula(dtype, scale):
     torch.testing.assert_close(layer(x), torch.tensor(expected, dtype=dtype))
 
 
+def test_bias():
+    layer, plain = NormedLinear(5, 3, scale=16, bias=True), NormedLinear(5, 3, scale=16)
+    assert plain.bias is None and plain.state_dict().keys() == {'weight'} and not layer.bias.any()
+    layer.load_state_dict(plain.state_dict() | dict(bias=torch.tensor([1.0, 2.0, 3.0])))
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(layer(x), plain(x) + torch.tensor([1.0, 2.0, 3.0]))
+
+
 def test_lengths_do_not_matter():
     layer, x = NormedLinear(5, 3).double(), torch.randn(4, 5, dtype=torch.float64)
     before = layer(x)

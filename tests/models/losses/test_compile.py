@@ -67,6 +67,8 @@ EXPERT = [
     dict(type='ExpertRoutingLoss'),
     dict(type='LGLALoss'),
     dict(type='MDCSLoss'),
+    dict(type='NCLLoss', num_hard=2),
+    dict(type='NCLPlusLoss', num_hard=2, num_views=2),
     dict(type='RIDEDistillLoss', diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0),
     dict(type='RIDELoss', diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0),
     dict(type='SADELoss'),
@@ -97,7 +99,7 @@ FEATURE = [
     dict(type='CurvatureLoss', in_channels=6, queue_size=20, k=1, dim=2, per_class=4),
     dict(type='DiscCentroidsLoss'),
 ]
-OTHERS = {'GAPLoss', 'HeadTailBalancerLoss', 'MaskedFeatureLoss', 'QuerySharedKDLoss'}
+OTHERS = {'GAPLoss', 'HeadTailBalancerLoss', 'MaskedFeatureLoss', 'MomentumContrastLoss', 'QuerySharedKDLoss'}
 SELECTS_OBJECTS = {'GAPLoss', 'ROGLoss', 'RoIExpertLoss'}  # their number is known only at run time, so two graphs
 
 
@@ -177,6 +179,15 @@ def test_feature(cfg):
         return loss(LossInputs(label=LABEL, features=features, classifier=classifier, **inputs))
 
     check_compiled(cfg, call, torch.randn(10, 6))
+
+
+def test_momentum_contrast():
+    def call(loss, features):
+        for _ in range(2):  # in the first call the queue is empty
+            terms = loss(LossInputs(label=LABEL, features=features, key_features=features.detach()))
+        return terms
+
+    check_compiled(dict(type='MomentumContrastLoss', in_channels=3, num_experts=2), call, torch.randn(5, 6))
 
 
 def test_head_tail_balancer():

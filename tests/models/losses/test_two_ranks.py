@@ -76,6 +76,8 @@ EXPERT = {
     'balpoe': dict(type='ltmm.BalPoELoss'),
     'lgla': LGLA,
     'mdcs': dict(type='ltmm.MDCSLoss'),
+    'ncl': dict(type='ltmm.NCLLoss', num_hard=2),
+    'ncl_plus': dict(type='ltmm.NCLPlusLoss', num_hard=2, num_views=VIEWS),
     'ride': dict(RIDE, type='ltmm.RIDELoss'),
     'ride_distill': dict(RIDE, type='ltmm.RIDEDistillLoss'),
     'sade': dict(type='ltmm.SADELoss'),
@@ -113,6 +115,7 @@ COMIC = dict(
 BALANCER = dict(type='ltmm.HeadTailBalancerLoss', loss=dict(type='ltmm.MultiFocalModifierLoss'))
 
 
+MOMENTUM = dict(type='ltmm.MomentumContrastLoss', in_channels=D, feat_dim=5, queue_size=11, momentum=0.9)
 CURVATURE = dict(type='ltmm.CurvatureLoss', in_channels=D, queue_size=60, k=3, dim=3, per_class=8)
 
 
@@ -212,6 +215,24 @@ def contrast(case: Case, batch: Batch) -> dict:
     return case.loss(LossInputs(batch.label, features=features, classifier=case.classifier))
 
 
+def contrast_momentum(case: Case, batch: Batch) -> dict:
+    features, keys = case.model(batch.x)
+    return case.loss(LossInputs(batch.label, features=features, key_features=keys.detach()))
+
+
+@MODELS.register_module(force=True)
+class LinearBackbone(torch.nn.Linear):
+    """A linear layer as a backbone."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        return (super().forward(x),)
+
+
+def classify_with_keys(case: Case, batch: Batch) -> dict:
+    samples = [DataSample().set_gt_label(label) for label in batch.label]
+    return case.loss.loss(case.model(batch.x.flatten(0, 1)), samples)
+
+
 def curve(case: Case, batch: Batch) -> dict:
     features = case.model(batch.x[0])
     main = features.square().sum() / divisor(len(features), features)
@@ -258,6 +279,13 @@ def cc_sam(**cfg) -> Case:
     return case
 
 
+def momentum_classifier() -> Case:
+    head = dict(type='ltmm.LongTailClsHead', num_classes=C, in_channels=D, aux_losses=[dict(MOMENTUM, num_experts=1)])
+    backbone = dict(type='ltmm.LinearBackbone', in_features=D, out_features=D)
+    cfg = dict(type='ltmm.MomentumClassifier', momentum=0.9, backbone=backbone, head=head)
+    return Case(cfg, classify_with_keys, D, ROWS[1:2])  # shuffling takes batches of the same size
+
+
 def train_comic(case: Case, batch: Batch) -> dict:
     features = dict(zip(('head', 'tail', 'balanced'), case.model(batch.x[0]).chunk(3, dim=1)))
     samples = [DataSample().set_gt_score(target) for target in batch.target]
@@ -281,6 +309,8 @@ CASES = {
     'cc_sam_feature': lambda: cc_sam(type='ltmm.CCSAMFeatureLoss'),
     'curvature': lambda: Case(CURVATURE, curve, D),
     'disc_centroids': pull_to_centroids,
+    'momentum_contrast': lambda: Case(dict(MOMENTUM, in_channels=3, num_experts=2), contrast_momentum, D),
+    'momentum_classifier': momentum_classifier,
     'query_shared_kd': lambda: Case(dict(type='ltmm.QuerySharedKDLoss'), distill),
     'masked_feature': lambda: Case(dict(type='ltmm.MaskedFeatureLoss'), distill_maps),
     'comic': lambda: Case(COMIC, train_comic, 3 * D),

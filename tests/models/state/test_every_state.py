@@ -132,6 +132,15 @@ def test_a_model_of_half_precision_keeps_the_state_exact(name, dtype):
 
 
 @EACH
+def test_a_model_of_double_precision_keeps_every_digit(name):
+    state = CASES[name][0]()
+    dtypes = {name: value.dtype for name, value in state.named_buffers()}
+    state.double()
+    expected = {name: torch.float64 if dtype.is_floating_point else dtype for name, dtype in dtypes.items()}
+    assert {name: value.dtype for name, value in state.named_buffers()} == expected
+
+
+@EACH
 def test_an_empty_batch_and_evaluation_mode_change_nothing(name):
     state = fed(name)
     before = values(state)

@@ -103,7 +103,7 @@ class MomentumContrastLoss(Objective):
         query = self.project(inputs.features, self.projector)
         with torch.no_grad():
             if isinstance(self.key_projector, KeyEncoder):
-                self.key_projector.update_parameters(self.projector)
+                self.key_projector.update(self.projector)
             key = self.project(inputs.key_features, self.key_projector)
         queue = self.queue.features.view(len(self.queue.labels), len(query), -1).transpose(0, 1)  # (E, K, D)
         logits = contrast_logits(query, key, queue, self.queue.labels >= 0, self.temperature)

@@ -19,6 +19,8 @@ LOSSES = dict(
     mdcs=dict(type='ltmm.MDCSLoss'),
     shike=dict(type='ltmm.SHIKELoss'),
     per_expert=dict(type='ltmm.PerExpertLoss', loss=dict(type='mmpretrain.CrossEntropyLoss')),
+    ncl=dict(type='ltmm.NCLLoss', num_hard=3),
+    ncl_plus=dict(type='ltmm.NCLPlusLoss', num_hard=2, num_views=2),
 )
 OF_ANY_PRIOR = ('shike', 'per_expert')
 each_loss = pytest.mark.parametrize('name', LOSSES)
