@@ -59,7 +59,6 @@ def test_keys_are_of_the_last_view_by_the_averaged_network(keys_first):
         key.data.mul_(0.9).add_(0.1 * query.data)
     features = model.head.pre_logits((old if keys_first else average)(x[4:]))
     losses = expected.head.loss(expected.extract_feat(x[:4]), SAMPLES, key_features=features)
-    torch.testing.assert_close(expected.state_dict().keys(), model.state_dict().keys())
     queue = [each.head.aux_losses[0].objective.queue.features for each in (expected, model)]
     torch.testing.assert_close(*queue)
     assert {'loss_expert0', 'loss_hard1', 'loss_contrastive0', 'loss_contrastive1'} <= losses.keys()
@@ -107,7 +106,7 @@ def test_neck_belongs_to_the_network():
         dict(
             type='ltmm.MomentumClassifier',
             backbone=dict(type='ltmm.ResNetCIFAR', depth=8, pooled=False),
-            neck=dict(type='GlobalAveragePooling', _scope_='mmpretrain'),
+            neck=dict(type='mmpretrain.GlobalAveragePooling'),
             head=dict(
                 type='ltmm.LongTailClsHead',
                 num_classes=3,

@@ -187,7 +187,8 @@ def test_momentum_contrast():
             terms = loss(LossInputs(label=LABEL, features=features, key_features=features.detach()))
         return terms
 
-    check_compiled(dict(type='MomentumContrastLoss', in_channels=3, num_experts=2), call, torch.randn(5, 6))
+    cfg = dict(type='MomentumContrastLoss', in_channels=3, num_experts=2, feat_dim=4, queue_size=8)
+    check_compiled(cfg, call, torch.randn(5, 6))
 
 
 def test_head_tail_balancer():

@@ -79,6 +79,7 @@ class MomentumContrastLoss(Objective):
         super().__init__()
         check(temperature=(temperature, '> 0'), momentum=(momentum, 'in (0, 1) or None'))
         self.in_channels, self.temperature = in_channels, temperature
+        self.queue = FeatureQueue(queue_size, num_experts * feat_dim)
 
         def projectors() -> PerExpert:
             return PerExpert(lambda: _projector(in_channels, feat_dim, mlp), num_experts)
@@ -87,7 +88,6 @@ class MomentumContrastLoss(Objective):
         self.key_projector = (
             projectors().requires_grad_(False) if momentum is None else KeyEncoder(self.projector, momentum)
         )
-        self.queue = FeatureQueue(queue_size, num_experts * feat_dim)
 
     def init_weights(self) -> None:
         """Start as PyTorch's linear layers do: from small weights, unit vectors would have large gradients."""

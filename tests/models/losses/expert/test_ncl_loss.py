@@ -31,7 +31,7 @@ def test_hard_categories_hold_the_label():
 
 
 def test_formula():
-    z, total = logits(), 0.0
+    z = logits()
     terms = expert_terms(NCLLoss(num_hard=2, class_counts=COUNTS), z, LABEL)
     v, h = z + LOG_COUNTS, torch.zeros_like(z)
     for n, label in enumerate(LABEL.tolist()):
