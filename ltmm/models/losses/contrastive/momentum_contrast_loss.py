@@ -1,5 +1,7 @@
 """MoCo: each image is told from the images of earlier batches by its features in another view."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -80,14 +82,12 @@ class MomentumContrastLoss(Objective):
         check(temperature=(temperature, '> 0'), momentum=(momentum, 'in (0, 1) or None'))
         self.in_channels, self.temperature = in_channels, temperature
         self.queue = FeatureQueue(queue_size, num_experts * feat_dim)
-
-        def projectors() -> PerExpert:
-            return PerExpert(lambda: _projector(in_channels, feat_dim, mlp), num_experts)
-
-        self.projector = projectors()
-        self.key_projector = (
-            projectors().requires_grad_(False) if momentum is None else KeyEncoder(self.projector, momentum)
-        )
+        build = partial(_projector, in_channels, feat_dim, mlp)
+        self.projector = PerExpert(build, num_experts)
+        if momentum is None:
+            self.key_projector = PerExpert(build, num_experts).requires_grad_(False)
+        else:
+            self.key_projector = KeyEncoder(self.projector, momentum)
 
     def init_weights(self) -> None:
         """Start as PyTorch's linear layers do: from small weights, unit vectors would have large gradients."""
