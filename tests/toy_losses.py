@@ -29,8 +29,8 @@ def train_features(counts: list[int], seed: int = 0) -> TrainFeatures:
 
 
 def expert_terms(loss: nn.Module, expert_logits: Tensor, label: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
-    """Compute the terms of an expert loss."""
-    return loss(LossInputs(label, expert_logits=expert_logits, **inputs))
+    """Compute the terms of an expert loss; the prediction is the mean of the experts by default."""
+    return loss(LossInputs(label, expert_logits=expert_logits, **{'cls_score': expert_logits.mean(0), **inputs}))
 
 
 @MODELS.register_module(force=True)

@@ -1,17 +1,18 @@
 """Modules that combine the logits of several experts into one prediction."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ltmm.models.losses.base import at_least_float32
+from ltmm.models.losses.expert.evidence import evidential_weights
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
-__all__ = ['EvidentialAggregation', 'MeanAggregation', 'WeightedAggregation', 'evidential_weights']
+__all__ = ['EvidentialAggregation', 'MeanAggregation', 'WeightedAggregation']
 
 
 @MODELS.register_module()
@@ -49,40 +50,20 @@ class WeightedAggregation(nn.Module):
         return f'weights={[round(w, 4) for w in self.weights.tolist()]}'
 
 
-def evidential_weights(expert_logits: Tensor) -> Tensor:
-    r"""Compute the weights of the experts from the uncertainty of those before, (E + 1, N); the first weight is 1.
-
-    With evidence :math:`e^z` of each class, an expert has beliefs :math:`b_c = e^{z_c} / S` and uncertainty
-    :math:`u = C / S`, :math:`S = \sum_c (e^{z_c} + 1)`. The weights of all later experts are multiplied by
-    :math:`u / (1 - K)`, where K is the conflict between its beliefs and those of the expert before it.
-
-    Args:
-        expert_logits: (E, N, C).
-    """
-    log_classes = expert_logits.new_tensor(math.log(expert_logits.size(-1)))
-    log_strength = torch.logaddexp(expert_logits.logsumexp(-1), log_classes)  # (E, N)
-    belief = (expert_logits - log_strength.unsqueeze(-1)).exp()  # (E, N, C)
-    uncertainty = (log_classes - log_strength).exp()
-    total = belief.sum(-1)  # (E, N)
-    conflict = total[:-1] * total[1:] - (belief[:-1] * belief[1:]).sum(-1)  # (E - 1, N)
-    agreement = (1 - conflict).clamp(min=torch.finfo(conflict.dtype).eps)
-    ratio = torch.cat([uncertainty[:1], uncertainty[1:] / agreement])
-    return torch.cat([torch.ones_like(ratio[:1]), ratio.cumprod(0)])
-
-
 @MODELS.register_module()
 class EvidentialAggregation(nn.Module):
     r"""Weight each expert's logits by the uncertainty of the experts before it, which is high on tail samples.
 
     .. math:: \sum_e z_e \, g_e, \qquad g_e = \frac{e^{w_e / \eta}}{\sum e^{w / \eta}}
 
-    The weights w are those of :func:`evidential_weights`, without gradient.
+    The weights w are those of :func:`~ltmm.models.losses.expert.evidential_weights`, without gradient. The weight that
+    a further expert would have is the uncertainty of the prediction.
 
     References:
         [0] Li et al., Trustworthy Long-Tailed Classification, CVPR 2022, arXiv 2111.09030.
         [1] github.com/lblaoke/TLC @204f50b. Its denominator is a sum over the samples of the batch, so a prediction
             depends on the other images; ``normalize='batch'`` reproduces this (tests/conformance,
-            ``expert_backbone``).
+            ``expert_backbone`` and ``tlc``).
 
     Args:
         eta: Temperature; 0.2 for CIFAR-LT, 0.5 for ImageNet-LT in [1].
@@ -96,9 +77,13 @@ class EvidentialAggregation(nn.Module):
 
     def forward(self, expert_logits: Tensor) -> Tensor:
         """Combine logits (E, N, C) into (N, C)."""
-        weights = evidential_weights(expert_logits.detach())[:-1]  # (E, N)
+        weights = evidential_weights(at_least_float32(expert_logits.detach()))[:-1]  # (E, N)
         gates = (weights / self.eta).softmax(0 if self.normalize == 'experts' else 1)
         return (expert_logits * gates.unsqueeze(-1)).sum(0)
+
+    def uncertainty(self, expert_logits: Tensor) -> Tensor:
+        """Return the uncertainty of the prediction of each image, (N,), in (0, 1)."""
+        return evidential_weights(at_least_float32(expert_logits))[-1]
 
     def extra_repr(self) -> str:
         return f'eta={self.eta}, normalize={self.normalize!r}'

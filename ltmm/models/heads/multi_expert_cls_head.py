@@ -17,7 +17,7 @@ from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError, InputTypeError
 
 from .base import LongTailHeadMixin, ScoresMixin
-from .expert_aggregation import WeightedAggregation
+from .expert_aggregation import EvidentialAggregation, WeightedAggregation
 
 __all__ = ['MultiExpertClsHead']
 
@@ -27,7 +27,8 @@ class MultiExpertClsHead(ScoresMixin, LongTailHeadMixin, ClsHead):
     """Classification head with a classifier per expert; its checkpoints carry the class distribution.
 
     At test time the logits of the experts are aggregated to one prediction; the data samples also hold the scores of
-    each expert, as ``expert_scores``, (E, C). Scores follow the loss, as those of :class:`LongTailClsHead` do.
+    each expert, as ``expert_scores``, (E, C), and with ``ltmm.EvidentialAggregation`` the ``uncertainty``, ().
+    Scores follow the loss, as those of :class:`LongTailClsHead` do.
 
     Args:
         num_classes: C.
@@ -119,9 +120,12 @@ class MultiExpertClsHead(ScoresMixin, LongTailHeadMixin, ClsHead):
     ) -> list[DataSample]:
         """Return scores and label of the aggregated logits, and the scores of each expert."""
         predictions = super().predict(feats, data_samples)
-        scores = self.scores(self.expert_logits(feats)).transpose(0, 1)  # (N, E, C)
-        for sample, score in zip(predictions, scores):
-            sample.set_field(score, 'expert_scores')
+        expert_logits = self.expert_logits(feats)
+        for sample, score in zip(predictions, self.scores(expert_logits).unbind(1)):
+            sample.set_field(score, 'expert_scores')  # (E, C)
+        if isinstance(self.aggregation, EvidentialAggregation):
+            for sample, uncertainty in zip(predictions, self.aggregation.uncertainty(expert_logits)):
+                sample.set_field(uncertainty, 'uncertainty')
         return predictions
 
 

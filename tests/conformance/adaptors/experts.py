@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from toy import ROOT, read_config
 
 from ltmm.engine.runner.expert_aggregation_loop import AggregationLearner
-from ltmm.models.heads.expert_aggregation import evidential_weights
 from ltmm.models.losses import LossInputs
 from ltmm.models.losses.expert.lgla_loss import angular_weight, frequency_regions
 from ltmm.models.losses.expert.ncl_loss import mutual_divergence
+from ltmm.models.losses.expert import evidential_weights
 from ltmm.models.losses.expert.sade_loss import inverse_prior
 from ltmm.registry import MODELS
 
@@ -311,3 +311,32 @@ def _nested(case: Case, loss: str, names: dict[str, str]) -> nn.Module:
     names = names | dict(hcm_N='num_hard', ce_ratio='ce_weight', hcm_ratio='hard_weight')
     settings = {ours: case.params[name] for name, ours in names.items()}
     return MODELS.build(dict(type=f'ltmm.{loss}', class_counts=case.arrays['class_counts'], **settings))
+@adaptor('tlc')
+def tlc(case: Case) -> dict[str, Tensor]:
+    names = dict(
+        max_m='max_margin', reweight_epoch='reweight_epoch', reweight_factor='reweight_factor', tau='threshold'
+    )
+    default = dict(max_m=0.5, reweight_epoch=160, reweight_factor=0.05, tau=0.54)
+    given = {ours: case.argument(name, default[name]) for name, ours in names.items()}
+    given['reweight_epoch'] = int(given['reweight_epoch'])
+    kl_epochs = round((given['reweight_epoch'] + case.argument('annealing', 500)) / given['reweight_factor'])
+    loss = MODELS.build(
+        dict(type='ltmm.TLCLoss', class_counts=case.arrays['class_counts'], kl_epochs=kl_epochs, **given)
+    )
+    loss.set_progress(case.params['epoch_1_based'] - 1, max_epochs=10**6)
+    aggregation = MODELS.build(dict(type='ltmm.EvidentialAggregation', eta=case.params['eta'], normalize='batch'))
+    logits = case['logits']
+    output = aggregation(logits)
+    value, grad = _total(case, loss, case['target'], cls_score=output)
+    # their KL divergence and its gradient are differences of numbers as large as e^z z, which float64 rounds
+    rounding = torch.finfo(logits.dtype).eps * logits.exp() * logits.abs() * (loss.epoch + 1) / kl_epochs
+    return dict(
+        final_output=output,
+        w=evidential_weights(logits),
+        loss=_up_to(rounding.sum(-1).max(), value, case['loss']),
+        grad_logits=_up_to(rounding, grad, case['grad_logits']),
+    )
+
+
+def _up_to(rounding: Tensor, got: Tensor, expected: Tensor) -> Tensor:
+    return torch.where((got - expected).abs() <= rounding, expected, got)

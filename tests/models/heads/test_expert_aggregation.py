@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ltmm.models.heads import EvidentialAggregation, MeanAggregation, WeightedAggregation
-from ltmm.models.heads.expert_aggregation import evidential_weights
+from ltmm.models.losses.expert import evidential_weights
 
 
 def test_mean_and_equal_weights():
@@ -18,31 +18,6 @@ def test_weights():
     assert not aggregation.state_dict()  # of a test set, not of the model
 
 
-def test_formula_of_evidential_weights():
-    logits = torch.randn(3, 2, 4, dtype=torch.float64)
-    weights = evidential_weights(logits)
-    for n in range(2):
-        expected, before = [1.0], None
-        for e in range(3):
-            evidence = logits[e, n].exp().tolist()
-            strength = sum(evidence) + 4
-            belief = [v / strength for v in evidence]
-            conflict = (
-                0
-                if before is None
-                else sum(a * b for i, a in enumerate(before) for j, b in enumerate(belief) if i != j)
-            )
-            expected.append(expected[-1] * (4 / strength) / (1 - conflict))
-            before = belief
-        torch.testing.assert_close(weights[:, n].tolist(), expected)
-
-
-def test_certain_expert_silences_the_next():
-    certain, unsure = torch.tensor([30.0, 0.0, 0.0]), torch.zeros(3)
-    weights = evidential_weights(torch.stack([torch.stack([certain, unsure]), torch.zeros(2, 3)]))
-    assert weights[1, 0] < 1e-9 < 0.4 < weights[1, 1]
-
-
 @pytest.mark.parametrize('scale', [30, 1e4])
 def test_large_and_opposed_logits(scale):
     logits = torch.tensor([[[scale, -scale]], [[-scale, scale]], [[scale, scale]]])
@@ -54,3 +29,10 @@ def test_prediction_depends_on_the_batch_only_with_normalize_batch():
     for normalize, same in (('experts', True), ('batch', False)):
         aggregation = EvidentialAggregation(normalize=normalize)
         assert torch.allclose(aggregation(logits)[:1], aggregation(logits[:, :1])) == same
+
+
+def test_uncertainty_is_the_weight_of_a_further_expert():
+    logits = torch.randn(3, 4, 5)
+    aggregation, further = EvidentialAggregation(), torch.cat([logits, torch.randn(1, 4, 5)])
+    torch.testing.assert_close(aggregation.uncertainty(logits), evidential_weights(further)[3])
+    assert aggregation.uncertainty(logits.bfloat16()).dtype == torch.float32

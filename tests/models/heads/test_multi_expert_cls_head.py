@@ -39,6 +39,15 @@ def test_predictions():
         torch.testing.assert_close(sample.expert_scores, logits[:, n].softmax(1))
 
 
+def test_uncertainty_of_evidential_aggregation():
+    feats = (torch.randn(3, 2, 8),)
+    model = head(aggregation=dict(type='ltmm.EvidentialAggregation'))
+    expected = model.aggregation.uncertainty(model.expert_logits(feats))
+    for n, sample in enumerate(model.predict(feats)):
+        assert sample.uncertainty == expected[n]
+    assert all('uncertainty' not in sample for sample in head().predict(feats))
+
+
 def test_predicts_the_output_of_forward_hooks():
     """As ltmm.PostProcessHook does."""
     model, feats = head(), (torch.randn(3, 2, 8),)

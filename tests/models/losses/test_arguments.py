@@ -10,6 +10,8 @@ from ltmm.utils.errors import InputError
 NAN, INF = float('nan'), float('inf')
 BAD_WEIGHTS = dict(loss_weight=[-1.0, NAN, INF])
 CE, SADE = dict(type='mmpretrain.CrossEntropyLoss'), dict(type='ltmm.SADELoss')
+CE = dict(type='mmpretrain.CrossEntropyLoss')
+TLC = dict(reweight_factor=0.02, reweight_epoch=None, kl_epochs=10)
 RIDE = dict(diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=None)
 REBALANCE = dict(reweight='rebalance', alpha=0.1, beta=10.0, mu=0.2)
 MODIFIER = dict(type='ltmm.MultiFocalModifierLoss')
@@ -42,6 +44,7 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('BalPoELoss', dict(), dict(taus=[[], [1.0, NAN]])),
     ('ExpertRoutingLoss', dict(), dict(pos_weight=[0, NAN])),
     ('LGLALoss', dict(), dict(num_experts=[1, 2.5], tau=[-1, NAN], scale=[0])),
+    ('TLCLoss', TLC, dict(kl_epochs=[0, 1.5], threshold=[1, -0.1], diversity_factor=[NAN])),
     ('MDCSLoss', dict(), dict(powers=[()], consistency_weight=[-1], ramp_epochs=[0])),
     ('SHIKELoss', dict(), dict(hard_weight=[-1], mutual_weight=[NAN], target_fill=[INF])),
     ('ReweightedLoss', dict(loss=SADE, kind='inverse'), dict(kind=['rare'], normalize=['sum'])),

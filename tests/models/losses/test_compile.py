@@ -77,6 +77,7 @@ EXPERT = [
     dict(type='PerExpertLoss', loss=dict(type='ltmm.LDAMLoss'), class_weight='auto'),
     dict(type='DeferredReweighting', loss=dict(type='ltmm.SHIKELoss'), start_epoch=0, kind='inverse'),
     dict(type='ReweightedLoss', loss=dict(type='ltmm.MDCSLoss'), kind='inverse'),
+    dict(type='TLCLoss', reweight_factor=0.05, reweight_epoch=0, kl_epochs=10),
 ]
 SIGMOID = dict(type='ltmm.SigmoidCrossEntropyLoss')
 DETECTION = [
@@ -158,6 +159,7 @@ def test_expert(cfg):
 
     def call(loss, logits):
         others = dict(teacher_logits=torch.ones(rows, 4), router_logits=logits[:-1, :, 0])
+        others = dict(cls_score=logits.mean(0), teacher_logits=torch.ones(rows, 4))
         return loss(LossInputs(label=LABEL, expert_logits=logits, **others))
 
     check_compiled(cfg, call, torch.randn(num_experts, rows, 4))

@@ -26,6 +26,7 @@ LDAM, SIGMOID = dict(type='ltmm.LDAMLoss'), dict(type='ltmm.SigmoidCrossEntropyL
 GML = dict(type='ltmm.GeometricMeanLoss')
 RIDE = dict(diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0, scale=2.0)
 LGLA = dict(type='ltmm.LGLALoss', scale=4.0)  # of a linear layer: cosines beyond 1 are clamped
+TLC = dict(type='ltmm.TLCLoss', reweight_factor=0.05, reweight_epoch=0, scale=2.0, kl_epochs=10, threshold=0.9)
 DB = dict(type='ltmm.DistributionBalancedLoss')
 DRW = dict(type='ltmm.DeferredReweighting', start_epoch=0, kind='inverse')
 CLASSIFICATION = {
@@ -87,8 +88,10 @@ EXPERT = {
     'drw_mdcs': dict(DRW, loss=dict(type='ltmm.MDCSLoss')),
     'drw_shike': dict(DRW, loss=dict(type='ltmm.SHIKELoss'), normalize='batch_size'),
     'lgla_class_weight': dict(LGLA, class_weight='auto'),
+    'tlc': dict(TLC),
     'mdcs_class_weight': dict(type='ltmm.MDCSLoss', class_weight='auto'),
     'ride_class_weight': dict(RIDE, type='ltmm.RIDELoss', class_weight='auto'),
+    'tlc_class_weight': dict(TLC, class_weight='auto'),
 }
 DETECTION = {
     'eql': dict(type='ltmm.EQLLoss', lambda_=0.1),
@@ -99,6 +102,7 @@ DETECTION = {
     'roi_lgla': dict(type='ltmm.RoIExpertLoss', loss=LGLA, num_experts=3),
     'roi_ride': dict(type='ltmm.RoIExpertLoss', loss=dict(RIDE, type='ltmm.RIDELoss'), num_experts=3),
     'roi_drw': dict(type='ltmm.RoIExpertLoss', loss=dict(DRW, loss=dict(type='ltmm.SADELoss')), num_experts=3),
+    'roi_tlc': dict(type='ltmm.RoIExpertLoss', loss=TLC, num_experts=3),
     'roi_per_expert': dict(type='ltmm.RoILossPerExpert', losses=[SIGMOID, dict(type='ltmm.EQLv2Loss')]),
     'seesaw': dict(type='ltmm.SeesawLoss'),
     'sigmoid': SIGMOID,
@@ -188,7 +192,7 @@ def classify_labels(case: Case, batch: Batch) -> torch.Tensor:
 def classify_by_experts(case: Case, batch: Batch) -> dict:
     x = batch.x[: case.loss.num_views].flatten(0, 1)
     logits = case.model(x).view(len(x), EXPERTS, C).transpose(0, 1)
-    return case.loss(LossInputs(batch.label, expert_logits=logits, teacher_logits=x[:, :C]))
+    return case.loss(LossInputs(batch.label, logits.mean(0), expert_logits=logits, teacher_logits=x[:, :C]))
 
 
 def route(case: Case, batch: Batch) -> dict:

@@ -117,7 +117,8 @@ class RoIExpertLoss(RoILossOfExperts):
         """Compute the expert loss, a mean over the objects, and divide it by the number of proposals instead."""
         row = is_object.nonzero().squeeze(1)
         share = mean_over_ranks(weight[row].sum()) / avg_factor
-        terms = self.loss(LossInputs(expert_logits=logits[:, row], label=label[row]))
+        logits = logits[:, row]
+        terms = self.loss(LossInputs(expert_logits=logits, cls_score=self.aggregation(logits), label=label[row]))
         return {name: term * share for name, term in terms.items()}
 
 

@@ -2,6 +2,7 @@ from .balpoe_loss import BalPoELoss
 from .base import ExpertLoss, expert_cross_entropy
 from .expert_routing_loss import ExpertRoutingLoss
 from .lgla_loss import LGLALoss
+from .evidence import evidential_weights
 from .mdcs_loss import MDCSLoss
 from .per_expert_loss import PerExpertLoss
 from .reweighted_expert_loss import DeferredExpertReweighting, ReweightedExpertLoss
@@ -34,5 +35,16 @@ __all__ = [
     'RIDEDistillLoss',
     'RIDELoss',
     'SADELoss',
+from .tlc_loss import TLCLoss
+
+__all__ = [
+    'BalPoELoss',
+    'ExpertLoss',
+    'MDCSLoss',
+    'RIDEDistillLoss',
+    'RIDELoss',
+    'SADELoss',
+    'TLCLoss',
+    'evidential_weights',
     'expert_cross_entropy',
 ]

@@ -21,6 +21,7 @@ LOSSES = dict(
     per_expert=dict(type='ltmm.PerExpertLoss', loss=dict(type='mmpretrain.CrossEntropyLoss')),
     ncl=dict(type='ltmm.NCLLoss', num_hard=3),
     ncl_plus=dict(type='ltmm.NCLPlusLoss', num_hard=2, num_views=2),
+    tlc=dict(type='ltmm.TLCLoss', reweight_factor=0.05, reweight_epoch=1, kl_epochs=10),
 )
 OF_ANY_PRIOR = ('shike', 'per_expert')
 each_loss = pytest.mark.parametrize('name', LOSSES)
@@ -68,7 +69,8 @@ def test_class_factor_of_cross_entropy():
 
 @each_loss
 def test_class_weight_multiplies_all_terms_of_an_image(name):
-    never = dict(reweight_epoch=None) if name.startswith('ride') else {}  # whose weights depend on the batch
+    apart = dict(ride=dict(reweight_epoch=None), tlc=dict(threshold=0.0))  # what does not depend on the batch
+    never = apart.get(name.split('_')[0], {})
     plain, loss = build(name, **never), build(name, class_weight=[2.0, 0.0, 0.5, 1.0], **never)
     label, weight = torch.tensor([0, 1, 1, 2, 0, 3]), torch.tensor([2, 0, 0, 0.5, 2, 1])
     for each in (plain, loss):
@@ -149,7 +151,7 @@ def terms_of(name: str, shape: tuple, label: Tensor | None = None) -> dict[str, 
     return expert_terms(build(name), torch.zeros(shape), label, teacher_logits=torch.zeros(2, 4))
 
 
-@pytest.mark.parametrize('name, num_views', [('ride', 1), ('ride_distill', 1), ('mdcs', 2)])
+@pytest.mark.parametrize('name, num_views', [('ride', 1), ('ride_distill', 1), ('mdcs', 2), ('tlc', 1)])
 def test_needs_the_epoch(name, num_views):
     with pytest.raises(RuntimeError, match='depends on .*ltmm.ProgressHook'):
         terms_of(name, (3, 2 * num_views, 4))
@@ -161,6 +163,7 @@ def test_needs_the_epoch(name, num_views):
         *((name, (3, 2, 5), None, 'logits of 4 classes') for name in LOSSES if name not in OF_ANY_PRIOR),
         *((name, (2, 4), None, r'logits \((E|3), N, C\)') for name in LOSSES),
         ('ride', (3, 2, 4), torch.zeros(2, 4), 'soft labels'),
+        ('tlc', (3, 2, 4), torch.zeros(2, 4), 'soft labels'),
         ('mdcs', (3, 4, 4), torch.zeros(2, 4), 'soft labels'),
         ('shike', (3, 2, 4), torch.zeros(2, 4), 'soft labels'),
         ('sade', (2, 2, 4), None, r'logits \(3, N, C\), but got \(2, 2, 4\)'),
