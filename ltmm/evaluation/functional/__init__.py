@@ -5,5 +5,6 @@ from .calibration import *
 from .class_scores import *
 from .manifolds import *
 from .open_set import *
+from .roc import *
 from .set_coverage import *
 from .shots import *
