@@ -225,6 +225,8 @@ RATES = {  # of all configs: their schedule is that of one of these
     'imagenet_lt/sade_rx50': cosine(180),
     'imagenet_lt/ncl_r50': lambda epoch, _: 1e-4 + (1 - 1e-4) * cosine(200)(epoch + 1, _),
     'imagenet_lt/mislas_r50_stage1': cosine(180),
+    'imagenet_lt/lfme_r10': steps(49, 79),
+    'imagenet_lt/lfme_r10_many': lambda epoch, _: cosine(120)(epoch + 1, _),
     'imagenet_lt/ride_rx50': steps(60, 80, warmup=5),
     'imagenet_lt/oltr_r10_stage1': steps(10, 20),
     'inaturalist2018/balpoe_r50': cosine(100),

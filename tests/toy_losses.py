@@ -22,10 +22,11 @@ def prepare(module: nn.Module, counts: list[int], epoch: int = 0, **distribution
 
 
 def train_features(counts: list[int], seed: int = 0) -> TrainFeatures:
-    """Draw features (N, 5) of a training set with these class counts."""
+    """Draw features (N, 5) and logits of teachers (N, C) of a training set with these class counts."""
     label = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    features = torch.randn(len(label), 5, generator=torch.Generator().manual_seed(seed))
-    return TrainFeatures(features, None, label, torch.arange(len(label)))
+    draw = dict(generator=torch.Generator().manual_seed(seed))
+    features, teacher_logits = (torch.randn(len(label), width, **draw) for width in (5, len(counts)))
+    return TrainFeatures(features, None, label, torch.arange(len(label)), teacher_logits)
 
 
 def expert_terms(loss: nn.Module, expert_logits: Tensor, label: Tensor, **inputs: Tensor) -> dict[str, Tensor]:

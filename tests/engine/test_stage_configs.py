@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from ltmm.engine.post_process.validation_data import validation_dataset
-from ltmm.engine.stages import PostProcessStage, TrainStage, read_stages
+from ltmm.engine.stages import PostProcessStage, TeacherStage, TrainStage, read_stages
 from ltmm.models.post_process import PostProcess
 from ltmm.registry import MODELS
 from ltmm.utils.launch import common_parser
@@ -20,6 +20,7 @@ STAGED = [
     if path.parent.name not in ('_base_', 'foda_lt', 'lvis') and 'stages' in Config.fromfile(path)
 ]
 SAMPLERS = dict(balms='ltmm.MetaSampler', gml='DefaultSampler', los='DefaultSampler', weight='DefaultSampler')
+LFME = [path for path in STAGED if path.stem.startswith('lfme')]
 LIVT = [path for path in STAGED if path.stem.startswith('livt')]
 
 
@@ -28,7 +29,9 @@ def model_of(cfg):
         return MODELS.build(cfg.model)
 
 
-@pytest.mark.parametrize('path', [pytest.param(p, id=f'{p.parent.name}/{p.stem}') for p in STAGED if p not in LIVT])
+@pytest.mark.parametrize(
+    'path', [pytest.param(p, id=f'{p.parent.name}/{p.stem}') for p in STAGED if p not in LFME + LIVT]
+)
 def test_last_stage_starts_from_the_one_before(path, tmp_path):
     before, last = read_stages(common_parser('').parse_args([str(path), '--work-dir', str(tmp_path)]))
     assert type(before) is TrainStage
@@ -71,3 +74,24 @@ def test_livt_fine_tunes_the_pre_trained_encoder(path, tmp_path):
     assert all(a == b for a, b in zip(*(stage.cfg.data_preprocessor.mean for stage in stages)))
     loading = [hook for hook in stages[1].cfg.custom_hooks if hook.type == 'ltmm.LoadPartsHook']
     assert [hook.prefixes for hook in loading] == [['backbone']]
+
+
+@pytest.mark.parametrize('path', [pytest.param(p, id=f'{p.parent.name}/{p.stem}') for p in LFME])
+def test_lfme_learns_from_experts_of_its_network(path, tmp_path):
+    *experts, student = read_stages(common_parser('').parse_args([str(path), '--work-dir', str(tmp_path)]))
+    assert [type(stage) for stage in experts] == [TeacherStage] * 3 and type(student) is TrainStage
+    widths = [stage.cfg.model.head.num_classes for stage in experts]
+    assert sum(widths) == student.cfg.model.head.num_classes
+    val, test = (student.cfg[f'{split}_dataloader'].dataset for split in ('val', 'test'))
+    assert val != test and val.get('split', val.get('dataset', {}).get('split')) in ('train', 'val')
+    with torch.device('meta'):
+        teachers = model_of(student.cfg)._teachers
+        for stage, group, teacher in zip(experts, ('many', 'medium', 'few'), teachers, strict=True):
+            own = student.cfg.model.teachers[group]
+            assert own == dict(num_classes=stage.cfg.model.head.num_classes, checkpoint=f'stage://{group}')
+            expert = model_of(stage.cfg).named_parameters()
+            assert {n: p.shape for n, p in expert} == {n: p.shape for n, p in teacher.named_parameters()}
+            dataset = stage.cfg.train_dataloader.dataset
+            assert dataset.group == stage.cfg.val_dataloader.dataset.group == group
+            assert dataset.dataset == student.cfg.train_dataloader.dataset
+            assert stage.cfg.val_dataloader.dataset.dataset == val

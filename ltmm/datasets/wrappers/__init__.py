@@ -1,3 +1,4 @@
+from .class_subset import ClassSubset
 from .holdout import Holdout, split_holdout
 from .long_tailed import LongTailed, long_tailed_counts, select_long_tailed
 from .open_set import OpenSet
@@ -6,6 +7,7 @@ from .selection import Selection
 from .shifted_test_set import ShiftedTestSet
 
 __all__ = [
+    'ClassSubset',
     'Holdout',
     'LongTailed',
     'OpenSet',

@@ -1,7 +1,7 @@
 """Pass the metrics of a validation on to the model."""
 
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ltmm.models.state.metrics import UsesMetrics
 from ltmm.registry import HOOKS
@@ -12,9 +12,26 @@ __all__ = ['MetricsHook']
 
 @HOOKS.register_module()
 class MetricsHook(Hook):
-    """Calls ``on_metrics`` of all modules derived from :class:`UsesMetrics`, after every validation."""
+    """Calls ``on_metrics`` of all modules derived from :class:`UsesMetrics`, after every validation.
+
+    A checkpoint is written before the validation of its epoch, so a resumed training repeats this validation first.
+    """
+
+    priority = 'LOW'  # after the hooks that prepare a training
+
+    def before_train(self, runner: Runner) -> None:
+        """Repeat the validation after the epoch or iteration of the resumed checkpoint."""
+        if not runner._resume or runner.val_loop is None or not _modules(runner):
+            return
+        loop = runner.train_loop
+        done = runner.epoch if isinstance(loop, EpochBasedTrainLoop) else runner.iter
+        if done >= loop.val_begin and done % loop.val_interval == 0:
+            runner.val_loop.run()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        for module in unwrap_model(runner.model).modules():
-            if isinstance(module, UsesMetrics):
-                module.on_metrics(metrics)
+        for module in _modules(runner):
+            module.on_metrics(metrics)
+
+
+def _modules(runner: Runner) -> list[UsesMetrics]:
+    return [module for module in unwrap_model(runner.model).modules() if isinstance(module, UsesMetrics)]

@@ -55,41 +55,47 @@ class TrainFeaturesHook(BeforeEpochHook):
             False: int(any(not module.num_augmented_passes for module in asking)),
             True: max(module.num_augmented_passes for module in asking),
         }
-        with_logits = any(module.needs_train_logits for module in asking)
+        wanted = dict(
+            with_logits=any(module.needs_train_logits for module in asking),
+            with_teachers=any(module.needs_train_teacher_logits for module in asking),
+        )
         with unchanged_random_state():
             outputs = {
-                augmented: [self._outputs(runner, augmented, with_logits) for _ in range(num)]
+                augmented: [self._outputs(runner, augmented, **wanted) for _ in range(num)]
                 for augmented, num in num_passes.items()
             }
         for module in asking:
             num = module.num_augmented_passes
             module.on_train_features(*(outputs[True][:num] if num else outputs[False]))
 
-    def _outputs(self, runner: Runner, augmented: bool, with_logits: bool) -> TrainFeatures:
+    def _outputs(self, runner: Runner, augmented: bool, **wanted: bool) -> TrainFeatures:
         if augmented not in self._loaders:
             dataset = runner.cfg.train_dataloader.dataset
             with unchanged_random_state():  # a sampler draws a seed
                 self._loaders[augmented] = build_test_loader(runner.cfg, dataset, round_up=True, augmented=augmented)
-        outputs = train_features(unwrap_model(runner.model), self._loaders[augmented], with_logits)
+        outputs = train_features(unwrap_model(runner.model), self._loaders[augmented], **wanted)
         return replace(outputs, seed=runner.seed)
 
 
 @torch.no_grad()
-def train_features(model: nn.Module, loader: DataLoader, with_logits: bool = False) -> TrainFeatures:
+def train_features(
+    model: nn.Module, loader: DataLoader, with_logits: bool = False, with_teachers: bool = False
+) -> TrainFeatures:
     """Run a classifier over a dataset in evaluation mode, and restore the modes.
 
     Args:
         model: Classifier of mmpretrain.
         loader: Loads samples r, r + R, ... on rank r of R, the same number on every rank.
         with_logits: Return the logits too.
+        with_teachers: Return those of its teachers too; it is a :class:`DistillClassifier` then.
     """
     with evaluation_mode(model):
-        batches = [_batch_outputs(model, batch, with_logits) for batch in loader]
+        batches = [_batch_outputs(model, batch, with_logits, with_teachers) for batch in loader]
     outputs = {name: torch.cat([batch[name] for batch in batches])[: len(loader.dataset)] for name in batches[0]}
     return TrainFeatures(**{'logits': None, **outputs})
 
 
-def _batch_outputs(model: nn.Module, batch: dict, with_logits: bool) -> dict[str, Tensor]:
+def _batch_outputs(model: nn.Module, batch: dict, with_logits: bool, with_teachers: bool) -> dict[str, Tensor]:
     """Outputs for the batches of all ranks, in the order of the dataset."""
     data = model.data_preprocessor(batch, False)
     sample_idx = sample_indices(data['data_samples'])
@@ -102,6 +108,8 @@ def _batch_outputs(model: nn.Module, batch: dict, with_logits: bool) -> dict[str
     outputs = dict(features=features, label=label, sample_idx=sample_idx)
     if with_logits:
         outputs['logits'] = model.head(feats).float()  # (B, C)
+    if with_teachers:
+        outputs['teacher_logits'] = model.teacher_logits(data['inputs']).float()  # (B, C)
     return {name: torch.stack(all_gather(value), dim=1).flatten(0, 1).cpu() for name, value in outputs.items()}
 
 

@@ -4,6 +4,7 @@ from .base import Stage
 from .feature_extraction import FeatureExtractionStage
 from .post_process_stage import PostProcessStage
 from .runner import first_to_run, link_result, read_stages, run_stages
+from .teacher_stage import TeacherStage
 from .train_stage import TrainStage
 
 if mmdet_is_usable():
@@ -13,6 +14,7 @@ __all__ = [
     'FeatureExtractionStage',
     'PostProcessStage',
     'Stage',
+    'TeacherStage',
     'TrainStage',
     'first_to_run',
     'link_result',

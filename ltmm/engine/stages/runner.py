@@ -113,7 +113,8 @@ def run_stages(stages: Sequence[Stage], start: int, first_checkpoint: Path | Non
             if not stage.is_complete:
                 raise InputError(f'{type(stage).__name__}.run did not write {stage.result}.')
         results[stage.name] = given or stage.result
-        checkpoint = given or stage.next_checkpoint(checkpoint)
+        following = stage.next_checkpoint(checkpoint)
+        checkpoint = given if given and following == stage.result else following
     return checkpoint
 
 

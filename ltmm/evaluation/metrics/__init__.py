@@ -7,6 +7,7 @@ from .long_tail_metric import LongTailMetric
 from .multi_label_metric import MultiLabelMetric
 from .open_set_metric import OpenSetMetric
 from .set_coverage_metric import SetCoverageMetric
+from .teacher_metric import TeacherMetric
 from .uncertainty_metric import UncertaintyMetric
 
 if mmdet_is_usable():

@@ -6,3 +6,6 @@ from .momentum_classifier import MomentumClassifier
 
 __all__ = ['COMIC', 'DistillClassifier', 'EarlyExitClassifier', 'FocalSAMClassifier']
 __all__ = ['COMIC', 'DistillClassifier', 'FocalSAMClassifier', 'MomentumClassifier']
+from .lfme_classifier import LFMEClassifier
+
+__all__ = ['COMIC', 'DistillClassifier', 'FocalSAMClassifier', 'LFMEClassifier']

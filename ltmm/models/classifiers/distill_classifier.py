@@ -1,4 +1,4 @@
-"""Classifier distilled from a trained one."""
+"""Classifiers distilled from trained ones."""
 
 from typing import Any
 
@@ -13,11 +13,27 @@ from ltmm.models.state.teacher import TeacherMixin
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError, InputTypeError
 
-__all__ = ['DistillClassifier']
+__all__ = ['DistillClassifier', 'LearnsFromTeachers']
+
+
+class LearnsFromTeachers(TeacherMixin, ImageClassifier):
+    """Base class of classifiers that pass logits of frozen teachers to their loss, as ``teacher_logits``.
+
+    A subclass writes :meth:`teacher_logits`.
+    """
+
+    def teacher_logits(self, inputs: Tensor) -> Tensor:
+        """Return logits (N, C) of the teachers for images (N, 3, H, W)."""
+        raise NotImplementedError(f'{type(self).__name__} must define teacher_logits(inputs).')
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        with torch.no_grad():
+            teacher_logits = self.teacher_logits(inputs)
+        return self.head.loss(self.extract_feat(inputs), data_samples, teacher_logits=teacher_logits)
 
 
 @MODELS.register_module()
-class DistillClassifier(TeacherMixin, ImageClassifier):
+class DistillClassifier(LearnsFromTeachers):
     """Classifier that passes the logits of a frozen teacher to its loss, as ``teacher_logits``, (N, C).
 
     See :class:`~ltmm.models.state.TeacherMixin` for how it keeps the teacher.
@@ -44,7 +60,5 @@ class DistillClassifier(TeacherMixin, ImageClassifier):
             raise InputError(f'Expected a teacher with {expected} classes like the student, but it has {got}.')
         self.init_teachers([network], [teacher_checkpoint])
 
-    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        with torch.no_grad():
-            teacher_logits = self.teacher(inputs)
-        return self.head.loss(self.extract_feat(inputs), data_samples, teacher_logits=teacher_logits)
+    def teacher_logits(self, inputs: Tensor) -> Tensor:
+        return self.teacher(inputs)

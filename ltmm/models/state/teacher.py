@@ -42,6 +42,11 @@ class TeacherMixin:
         return self._teachers
 
     @property
+    def has_trained_teachers(self) -> bool:
+        """Whether the teachers have been loaded, as for training; a test needs none."""
+        return self._teachers_are_loaded
+
+    @property
     def teacher(self) -> nn.Module:
         """The only trained teacher."""
         (teacher,) = self.teachers

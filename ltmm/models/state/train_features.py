@@ -16,6 +16,7 @@ class TrainFeatures:
         logits: Float32, (N, C); None if no module asked for them.
         label: Class indices, (N,).
         sample_idx: Indices of the samples in the dataset, (N,); the keys of a :class:`SampleTable`.
+        teacher_logits: Those of the frozen teachers of the model, float32, (N, C); None if no module asked for them.
         seed: Of the training, the same on all ranks, for random choices.
     """
 
@@ -23,6 +24,7 @@ class TrainFeatures:
     logits: Tensor | None
     label: Tensor
     sample_idx: Tensor
+    teacher_logits: Tensor | None = None
     seed: int = 0
 
 
@@ -34,11 +36,13 @@ class UsesTrainFeatures:
 
     Attributes:
         needs_train_logits: Whether to compute the logits too.
+        needs_train_teacher_logits: Whether to compute those of the teachers, of a :class:`DistillClassifier`.
         num_augmented_passes: Passes with the transforms of the training set, drawn anew each time, in place of one pass
             with those of the test set.
     """
 
     needs_train_logits = False
+    needs_train_teacher_logits = False
     num_augmented_passes = 0
 
     def needs_train_features(self, epoch: int) -> bool:

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from toy import ROOT, read_config
 
+from ltmm.class_distribution import SHOT_NAMES
 from ltmm.engine.runner.expert_aggregation_loop import AggregationLearner
 from ltmm.models.losses import LossInputs
 from ltmm.models.losses.expert.lgla_loss import angular_weight, frequency_regions
 from ltmm.models.losses.expert.ncl_loss import mutual_divergence
+from ltmm.models.losses.distillation.lfme_loss import curriculum_weights, scheduled_weights
 from ltmm.models.losses.expert import evidential_weights
 from ltmm.models.losses.expert.sade_loss import inverse_prior
 from ltmm.registry import MODELS
@@ -190,6 +192,8 @@ def _filling_by_congruence(name: str, shape: list[int], position: int) -> Tensor
 
 # ---------------------------------------------------------------------- losses
 
+GROUPS = ('many_shot', 'median_shot', 'low_shot')  # LFME's names of SHOT_NAMES
+
 
 def _total(case: Case, loss: nn.Module, label: Tensor, **kwargs: Tensor) -> tuple[Tensor, Tensor]:
     """Sum of the terms of the loss, and its gradient by the logits."""
@@ -335,6 +339,51 @@ def tlc(case: Case) -> dict[str, Tensor]:
         w=evidential_weights(logits),
         loss=_up_to(rounding.sum(-1).max(), value, case['loss']),
         grad_logits=_up_to(rounding, grad, case['grad_logits']),
+    )
+
+
+@adaptor('lfme')
+def lfme(case: Case) -> dict[str, Tensor]:
+    params, names = case.params, dict(zip(GROUPS, SHOT_NAMES))
+    max_epochs, epoch = params['total_epochs'], params['epoch_1_based']
+    loss = MODELS.build(
+        dict(
+            type='ltmm.LFMELoss',
+            class_counts=case.arrays['class_counts'],
+            temperature=params['temperature'],
+            threshold=params['decay_thresh'],
+        )
+    )
+    loss.set_progress(epoch - 1, max_epochs)
+    logits, label = case['logits'].requires_grad_(), case['target']
+    num_classes = logits.size(1)
+    teacher = torch.zeros(len(label), num_classes, dtype=case.dtype)
+    for group in params['subsets']:
+        classes = case[f'classes_{group}']
+        case.check(
+            f'classes_{group}', (loss.group == SHOT_NAMES.index(names[group])).nonzero().squeeze(1), classes.sort()[0]
+        )
+        teacher[:, classes] = case[f'teacher_{group}']
+    accuracies = dict(teacher=params['distill_acc'], long_tail=params['current_acc'])
+    loss.on_metrics({f'{kind}/{names[g]}': 100 * acc[g] for kind, acc in accuracies.items() for g in params['subsets']})
+    loss.curriculum.resize(len(label))
+    loss.curriculum.values[:] = case['instance_weight']
+    terms = loss(LossInputs(label, logits, sample_idx=torch.arange(len(label)), teacher_logits=teacher))
+    for group in params['subsets']:
+        weight = loss.expert_weight[SHOT_NAMES.index(names[group])]
+        case.check('distill_weights', weight, params['distill_weights'][group])
+        term = params['distill_losses'][group] * params['distill_weights'][group]
+        case.check('distill_losses', terms[f'loss_{names[group]}'], term)
+    value = sum(terms.values())
+    value.backward()
+    lowest = torch.tensor(loss.lowest_weights, dtype=case.dtype)[loss.group]
+    return dict(
+        scheduled_weight=scheduled_weights(case['instance_weight'], epoch, max_epochs),
+        loss_perf=terms['loss_cls'],
+        loss_distill=value - terms['loss_cls'],
+        loss=value,
+        grad_logits=logits.grad,
+        scaled_conf=curriculum_weights(case['conf'], case['conf_labels'], lowest),
     )
 
 

@@ -1,6 +1,7 @@
+import pytest
 from mmengine.runner import Runner
 from torch import nn
-from toy import toy_config
+from toy import Stopped, toy_config
 
 from ltmm.models.state import UsesMetrics
 
@@ -21,3 +22,25 @@ def test_modules_get_the_metrics_of_every_validation(tmp_path):
     runner.train()
     assert len(recorder.figures) == 2
     assert all(0 <= figures['accuracy/top1'] <= 100 for figures in recorder.figures)
+
+
+@pytest.mark.parametrize('val_interval, repeated', [(1, True), (2, True), (3, False)])
+def test_resume_repeats_the_validation_that_the_checkpoint_lacks(tmp_path, val_interval, repeated):
+    """A checkpoint of an epoch is written before its validation."""
+    recorders = []
+    for resume in (False, True):
+        cfg = toy_config(tmp_path, resume=resume, **{'train_cfg.max_epochs': 4, 'train_cfg.val_interval': val_interval})
+        cfg.experiment_name += str(resume)
+        if not resume:
+            cfg.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=17))  # the first of the third epoch
+        runner = Runner.from_cfg(cfg)
+        recorders.append(Recorder())
+        runner.model.backbone.add_module('recorder', recorders[-1])
+        if resume:
+            runner.train()
+        else:
+            with pytest.raises(Stopped):
+                runner.train()
+    before, after = (recorder.figures for recorder in recorders)
+    assert (after[0] == before[-1]) if repeated else not before
+    assert len(after) == repeated + sum(epoch % val_interval == 0 or epoch == 4 for epoch in (3, 4))

@@ -44,6 +44,7 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('BalPoELoss', dict(), dict(taus=[[], [1.0, NAN]])),
     ('ExpertRoutingLoss', dict(), dict(pos_weight=[0, NAN])),
     ('LGLALoss', dict(), dict(num_experts=[1, 2.5], tau=[-1, NAN], scale=[0])),
+    ('LFMELoss', dict(), dict(temperature=[0], threshold=[1, NAN], lowest_weights=[(1, 1), (2, 1, 1)])),
     ('TLCLoss', TLC, dict(kl_epochs=[0, 1.5], threshold=[1, -0.1], diversity_factor=[NAN])),
     ('MDCSLoss', dict(), dict(powers=[()], consistency_weight=[-1], ramp_epochs=[0])),
     ('SHIKELoss', dict(), dict(hard_weight=[-1], mutual_weight=[NAN], target_fill=[INF])),

@@ -101,6 +101,7 @@ FEATURE = [
     dict(type='DiscCentroidsLoss'),
 ]
 OTHERS = {'GAPLoss', 'HeadTailBalancerLoss', 'MaskedFeatureLoss', 'MomentumContrastLoss', 'QuerySharedKDLoss'}
+OTHERS = {'GAPLoss', 'HeadTailBalancerLoss', 'LFMELoss', 'MaskedFeatureLoss', 'QuerySharedKDLoss'}
 SELECTS_OBJECTS = {'GAPLoss', 'ROGLoss', 'RoIExpertLoss'}  # their number is known only at run time, so two graphs
 
 
@@ -196,6 +197,13 @@ def test_momentum_contrast():
 def test_head_tail_balancer():
     cfg = dict(type='HeadTailBalancerLoss', loss=dict(type='ltmm.MultiFocalModifierLoss'))
     check_compiled(cfg, lambda loss, scores: loss(*scores, TARGET), torch.randn(3, 5, 4))
+
+
+def test_lfme():
+    inputs = dict(label=LABEL, sample_idx=torch.arange(5), teacher_logits=torch.randn(5, 4))
+    check_compiled(
+        dict(type='LFMELoss'), lambda loss, score: loss(LossInputs(cls_score=score, **inputs)), torch.randn(5, 4)
+    )
 
 
 def test_query_shared_kd():

@@ -252,6 +252,12 @@ def classify_features(case: Case, batch: Batch) -> dict:
     )
 
 
+def learn_from_experts(case: Case, batch: Batch) -> dict:
+    sample_idx = (1000 * batch.x[0, :, 0]).long() % sum(COUNTS)
+    score, teacher = case.model(batch.x[0]), batch.x[1, :, :C]
+    return case.loss(LossInputs(batch.label, score, sample_idx=sample_idx, teacher_logits=teacher))
+
+
 def distill(case: Case, batch: Batch) -> torch.Tensor:
     return case.loss(case.model(batch.x[0]), batch.x[1, :, :C])
 
@@ -315,6 +321,7 @@ CASES = {
     'disc_centroids': pull_to_centroids,
     'momentum_contrast': lambda: Case(dict(MOMENTUM, in_channels=3, num_experts=2), contrast_momentum, D),
     'momentum_classifier': momentum_classifier,
+    'lfme': lambda: Case(dict(type='ltmm.LFMELoss'), learn_from_experts),
     'query_shared_kd': lambda: Case(dict(type='ltmm.QuerySharedKDLoss'), distill),
     'masked_feature': lambda: Case(dict(type='ltmm.MaskedFeatureLoss'), distill_maps),
     'comic': lambda: Case(COMIC, train_comic, 3 * D),

@@ -1,0 +1,105 @@
+"""LFME through its stages: three experts, then the student; resumed in any stage."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from toy import StopHook, Stopped, toy_config
+
+from ltmm.engine.stages import first_to_run, read_stages, run_stages
+from ltmm.utils.launch import build_runner, common_parser, use_amp
+
+COUNTS = [40, 30, 16, 14, 8, 6]
+GROUPS = dict(thresholds=(30, 10))  # two classes in each group
+EPOCHS = 3  # of the student, with 15 iterations
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('configs')
+    cfg = toy_config('', **{'train_cfg.max_epochs': 1, 'model.head.loss': dict(type='CrossEntropyLoss')})
+    cfg.pop('work_dir'), cfg.pop('experiment_name')
+    cfg.default_hooks.checkpoint.max_keep_ckpts = 4
+    cfg.param_scheduler = None
+    train, val = (dict(cfg[f'{split}_dataloader'].dataset, counts=COUNTS) for split in ('train', 'val'))
+    stages, teachers = [], {}
+    for group in ('many', 'medium', 'few'):
+        expert = copy.deepcopy(cfg)
+        subset = dict(type='ltmm.ClassSubset', group=group, counts_of=train, **GROUPS)
+        expert.train_dataloader.dataset, expert.val_dataloader.dataset = (dict(subset, dataset=d) for d in (train, val))
+        expert.test_dataloader.dataset = expert.val_dataloader.dataset
+        expert.model.head.num_classes = expert.model.data_preprocessor.num_classes = 2
+        expert.dump(folder / f'{group}.py')
+        stages.append(dict(type='ltmm.TeacherStage', config=str(folder / f'{group}.py'), name=group))
+        teachers[group] = dict(num_classes=2, checkpoint=f'stage://{group}')
+    cfg.model.update(type='ltmm.LFMEClassifier', teachers=teachers)
+    cfg.model.head.update(num_classes=6, loss=dict(type='ltmm.LFMELoss', **GROUPS))
+    cfg.model.data_preprocessor.num_classes = 6
+    cfg.train_dataloader.update(dataset=train, sampler=dict(type='ltmm.ClassAwareSampler'))
+    cfg.val_dataloader.dataset = cfg.test_dataloader.dataset = val
+    metric = dict(type='ltmm.LongTailMetric', convention='oltr', topk=(1,), **GROUPS)
+    cfg.val_evaluator, cfg.test_evaluator = [metric, dict(type='ltmm.TeacherMetric')], metric
+    cfg.train_cfg = dict(by_epoch=True, max_epochs=EPOCHS, val_interval=1)
+    cfg.stages = [*stages, dict(type='ltmm.TrainStage')]
+    cfg.dump(folder / 'lfme.py')
+    return folder / 'lfme.py'
+
+
+def run(config, work_dir):
+    Visualizer._instance_dict.clear()
+    stages = read_stages(common_parser('').parse_args([str(config), '--work-dir', str(work_dir)]))
+    return run_stages(stages, first_to_run(stages))
+
+
+def state(path) -> dict:
+    return torch.load(path, weights_only=True)['state_dict']
+
+
+@pytest.fixture(scope='module')
+def straight(config, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('straight')
+    return run(config, work_dir), work_dir
+
+
+def test_state_of_the_student(straight):
+    last, work_dir = straight
+    student = state(last)
+    weights = student['head.loss_module.curriculum.values'].split(COUNTS)
+    for label, of_class in enumerate(weights):
+        lowest = [12 / 230, 12 / 53, 1][label // 2]
+        assert of_class.min() == pytest.approx(lowest) and of_class.max() == 1
+    assert not (student['head.loss_module.expert_weight'] == 1).all()  # the student has been compared with the experts
+    experts = [state(work_dir / f'stage{i}_{name}/epoch_1.pth') for i, name in enumerate(('many', 'medium', 'few'), 1)]
+    starts = [expert['backbone.conv1.weight'] for expert in experts]
+    assert all(expert['head.fc.weight'].shape == (2, 8) for expert in experts) and not torch.equal(*starts[:2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('stage, at_iter', [(4, 16), (2, 2)])
+def test_resume_in_any_stage_is_exact(config, straight, tmp_path, stage, at_iter):
+    def build(cfg):
+        runner = build_runner(cfg)
+        if f'stage{stage}_' in cfg.work_dir:
+            runner.register_hook(StopHook(at_iter))
+        return runner
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr('ltmm.engine.stages.train_stage.build_runner', build)
+        run(config, tmp_path)
+    torch.testing.assert_close(state(run(config, tmp_path)), state(straight[0]), rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_mixed_precision(config, straight, tmp_path):
+    cfg = Config.fromfile(config)
+    for i, (group, teacher) in enumerate(cfg.model.teachers.items(), 1):
+        teacher.checkpoint = str(straight[1] / f'stage{i}_{group}/epoch_1.pth')
+    cfg.pop('stages')
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), 'amp'
+    use_amp(cfg)
+    model = Runner.from_cfg(cfg).train()
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    assert model.objective.expert_weight.dtype == torch.float64
