@@ -17,7 +17,7 @@ class MetricsHook(Hook):
     A checkpoint is written before the validation of its epoch, so a resumed training repeats this validation first.
     """
 
-    priority = 'LOW'  # after the hooks that prepare a training
+    priority = 'LOWEST'  # after all hooks that prepare a training
 
     def before_train(self, runner: Runner) -> None:
         """Repeat the validation after the epoch or iteration of the resumed checkpoint."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.evaluator import BaseMetric
 
 from ltmm.class_distribution import SHOT_NAMES
@@ -35,7 +36,8 @@ class TeacherMetric(BaseMetric):
                 'TeacherMetric expects `teacher_is_right`, which ltmm.LFMEClassifier predicts while it is trained. It '
                 'belongs into `val_evaluator` only.'
             )
-        self.results.extend((int(sample['teacher_group']), bool(sample['teacher_is_right'])) for sample in data_samples)
+        columns = ([sample[key] for sample in data_samples] for key in ('teacher_group', 'teacher_is_right'))
+        self.results.extend(zip(*(torch.stack(column).tolist() for column in columns)))
 
     def compute_metrics(self, results: list[tuple[int, bool]]) -> dict[str, float]:
         """Compute the figures in percent.

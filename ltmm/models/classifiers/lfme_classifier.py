@@ -38,19 +38,17 @@ class LFMEClassifier(LearnsFromTeachers):
     def __init__(
         self, backbone: dict, neck: dict | None = None, head: dict | None = None, *, teachers: Mapping, **kwargs: Any
     ) -> None:
-        parts = copy.deepcopy(dict(backbone=backbone, neck=neck))
+        cfg = copy.deepcopy(dict(backbone=backbone, neck=neck, head=head))
         super().__init__(backbone, neck, head, **kwargs)
         losses = [module for module in self.head.modules() if isinstance(module, LFMELoss)]
         if len(losses) != 1:
             raise InputTypeError(f'LFMEClassifier needs one ltmm.LFMELoss in its head, but got {len(losses)}.')
         self.groups = tuple(teachers)
-        networks = [
-            ImageClassifier(
-                **copy.deepcopy(parts),
-                head=dict(head, num_classes=teacher['num_classes'], loss=dict(type='CrossEntropyLoss'), aux_losses=()),
-            )
-            for teacher in teachers.values()
-        ]
+        cfg['head'].update(loss=dict(type='CrossEntropyLoss'), aux_losses=(), class_counts=None)
+        networks = []
+        for teacher in teachers.values():
+            cfg['head']['num_classes'] = teacher['num_classes']
+            networks.append(ImageClassifier(**copy.deepcopy(cfg)))
         self.init_teachers(networks, [teacher['checkpoint'] for teacher in teachers.values()])
 
     @property

@@ -11,7 +11,10 @@ from ltmm.utils.errors import InputError
 COUNTS = [200, 150, 60, 30, 8, 4]  # two classes in each group
 BACKBONE = dict(type='ltmm.ResNetCIFAR', depth=8, channels=(4, 4, 8))
 HEAD = dict(type='ltmm.LongTailClsHead', in_channels=8, num_classes=6)
-SAMPLES = [DataSample(metainfo=dict(sample_idx=i)).set_gt_label(label) for i, label in enumerate([0, 1, 2, 5])]
+
+
+def samples(*labels):
+    return [DataSample(metainfo=dict(sample_idx=i)).set_gt_label(label) for i, label in enumerate(labels)]
 
 
 @pytest.fixture
@@ -47,12 +50,14 @@ def test_experts_side_by_side(model, checkpoints):
     images = torch.randn(4, 3, 8, 8)
     expected = torch.cat([expert(images) for expert, _ in checkpoints.values()], dim=1)
     torch.testing.assert_close(model.train().teacher_logits(images), expected)
-    losses = model.loss(images, SAMPLES)
-    torch.testing.assert_close(losses, model.head.loss(model.extract_feat(images), SAMPLES, teacher_logits=expected))
+    losses = model.loss(images, samples(0, 1, 2, 5))
+    torch.testing.assert_close(
+        losses, model.head.loss(model.extract_feat(images), samples(0, 1, 2, 5), teacher_logits=expected)
+    )
 
 
 def test_only_the_student_learns_and_is_saved(model):
-    sum(model.loss(torch.randn(4, 3, 8, 8), SAMPLES).values()).backward()
+    sum(model.loss(torch.randn(4, 3, 8, 8), samples(0, 1, 2, 5)).values()).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
     plain = ImageClassifier(BACKBONE, head=HEAD)
     others = {name for name in model.state_dict() if 'loss_module' not in name}
@@ -61,7 +66,7 @@ def test_only_the_student_learns_and_is_saved(model):
 
 def test_validation_figures_of_the_experts(model, checkpoints):
     images = torch.randn(4, 3, 8, 8)
-    predictions = model.eval().predict(images, SAMPLES)
+    predictions = model.eval().predict(images, samples(0, 1, 2, 5))
     right = [
         int(checkpoints[group][0](image[None]).argmax()) == label
         for image, group, label in zip(images, ['many', 'many', 'medium', 'few'], [0, 1, 0, 1])
@@ -75,7 +80,7 @@ def test_validation_figures_of_the_experts(model, checkpoints):
 
 def test_a_test_needs_no_experts():
     model = student(dict.fromkeys(('many', 'medium', 'few'), (None, 'no/such/file.pth')))
-    (sample,) = model.eval().predict(torch.randn(1, 3, 8, 8), SAMPLES[:1])
+    (sample,) = model.eval().predict(torch.randn(1, 3, 8, 8), samples(0))
     assert 'teacher_is_right' not in sample
     with pytest.raises(InputError, match='TeacherMetric expects `teacher_is_right`.*`val_evaluator` only'):
         TeacherMetric().process(None, [sample.to_dict()])

@@ -101,7 +101,7 @@ class TLCLoss(RIDELoss):
     [0] Li et al., Trustworthy Long-Tailed Classification, CVPR 2022, arXiv 2111.09030.
     [1] github.com/lblaoke/TLC @204f50b, ``TLCLoss``. Reproduces [1] to 1e-6 (tests/conformance, ``tlc`` and
         ``trajectory_tlc``), with an aggregation that is normalized over the batch. In float32 its KL divergence is
-        rounding noise for logits above 10; this one is not.
+        rounding noise for logits above 15; this one is not.
 
     Args:
         kl_epochs: t_1, epochs until the KL divergence has its full weight, far more than there are; 13,200 for
