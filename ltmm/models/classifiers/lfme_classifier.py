@@ -44,11 +44,12 @@ class LFMEClassifier(LearnsFromTeachers):
         if len(losses) != 1:
             raise InputTypeError(f'LFMEClassifier needs one ltmm.LFMELoss in its head, but got {len(losses)}.')
         self.groups = tuple(teachers)
-        cfg['head'].update(loss=dict(type='CrossEntropyLoss'), aux_losses=(), class_counts=None)
+        changes = dict(loss=dict(type='CrossEntropyLoss'), aux_losses=(), class_counts=None)
         networks = []
         for teacher in teachers.values():
-            cfg['head']['num_classes'] = teacher['num_classes']
-            networks.append(ImageClassifier(**copy.deepcopy(cfg)))
+            expert = copy.deepcopy(cfg)
+            expert['head'] = {**expert['head'], **changes, 'num_classes': teacher['num_classes']}
+            networks.append(ImageClassifier(**expert))
         self.init_teachers(networks, [teacher['checkpoint'] for teacher in teachers.values()])
 
     @property
