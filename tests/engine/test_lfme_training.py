@@ -36,9 +36,9 @@ def config(tmp_path_factory):
         stages.append(dict(type='ltmm.TeacherStage', config=str(folder / f'{group}.py'), name=group))
         teachers[group] = dict(num_classes=2, checkpoint=f'stage://{group}')
     cfg.model.update(type='ltmm.LFMEClassifier', teachers=teachers)
-    cfg.model.head.update(num_classes=6, loss=dict(type='ltmm.LFMELoss', **GROUPS))
+    cfg.model.head.num_classes, cfg.model.head.loss = 6, dict(type='ltmm.LFMELoss', **GROUPS)
     cfg.model.data_preprocessor.num_classes = 6
-    cfg.train_dataloader.update(dataset=train, sampler=dict(type='ltmm.ClassAwareSampler'))
+    cfg.train_dataloader.dataset, cfg.train_dataloader.sampler = train, dict(type='ltmm.ClassAwareSampler')
     cfg.val_dataloader.dataset = cfg.test_dataloader.dataset = val
     metric = dict(type='ltmm.LongTailMetric', convention='oltr', topk=(1,), **GROUPS)
     cfg.val_evaluator, cfg.test_evaluator = [metric, dict(type='ltmm.TeacherMetric')], metric
