@@ -89,8 +89,7 @@ def test_resume(tmp_path, name):
     torch.testing.assert_close(resumed['optimizer'], straight['optimizer'], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize('name', ['ride', 'sade', 'lgla', 'mdcs'])
-@pytest.mark.parametrize('name', ['ride', 'sade', 'mdcs', 'ncl', 'ncl_plus'])
+@pytest.mark.parametrize('name', ['ride', 'sade', 'lgla', 'mdcs', 'ncl', 'ncl_plus'])
 def test_mixed_precision(tmp_path, name):
     cfg = expert_config(tmp_path, name, **{'optim_wrapper.type': 'ltmm.CPUAmpOptimWrapper'})
     runner = Runner.from_cfg(cfg)

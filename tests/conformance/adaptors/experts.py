@@ -12,10 +12,10 @@ from toy import ROOT, read_config
 from ltmm.class_distribution import SHOT_NAMES
 from ltmm.engine.runner.expert_aggregation_loop import AggregationLearner
 from ltmm.models.losses import LossInputs
-from ltmm.models.losses.expert.lgla_loss import angular_weight, frequency_regions
-from ltmm.models.losses.expert.ncl_loss import mutual_divergence
 from ltmm.models.losses.distillation.lfme_loss import curriculum_weights, scheduled_weights
 from ltmm.models.losses.expert import evidential_weights
+from ltmm.models.losses.expert.lgla_loss import angular_weight, frequency_regions
+from ltmm.models.losses.expert.ncl_loss import mutual_divergence
 from ltmm.models.losses.expert.sade_loss import inverse_prior
 from ltmm.registry import MODELS
 
@@ -289,6 +289,8 @@ def lgla(case: Case) -> dict[str, Tensor]:
         per_expert_loss=terms,
         aaw_weight=angular_weight(cosine, region[label], num_regions),
     )
+
+
 @adaptor('ncl')
 def ncl(case: Case) -> dict[str, Tensor]:
     weights = dict(diversity_factor='distill_weight', diversity_factor_hcm='hard_distill_weight')
@@ -315,6 +317,8 @@ def _nested(case: Case, loss: str, names: dict[str, str]) -> nn.Module:
     names = names | dict(hcm_N='num_hard', ce_ratio='ce_weight', hcm_ratio='hard_weight')
     settings = {ours: case.params[name] for name, ours in names.items()}
     return MODELS.build(dict(type=f'ltmm.{loss}', class_counts=case.arrays['class_counts'], **settings))
+
+
 @adaptor('tlc')
 def tlc(case: Case) -> dict[str, Tensor]:
     names = dict(

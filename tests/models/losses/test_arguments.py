@@ -10,7 +10,6 @@ from ltmm.utils.errors import InputError
 NAN, INF = float('nan'), float('inf')
 BAD_WEIGHTS = dict(loss_weight=[-1.0, NAN, INF])
 CE, SADE = dict(type='mmpretrain.CrossEntropyLoss'), dict(type='ltmm.SADELoss')
-CE = dict(type='mmpretrain.CrossEntropyLoss')
 TLC = dict(reweight_factor=0.02, reweight_epoch=None, kl_epochs=10)
 RIDE = dict(diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=None)
 REBALANCE = dict(reweight='rebalance', alpha=0.1, beta=10.0, mu=0.2)

@@ -100,8 +100,14 @@ FEATURE = [
     dict(type='CurvatureLoss', in_channels=6, queue_size=20, k=1, dim=2, per_class=4),
     dict(type='DiscCentroidsLoss'),
 ]
-OTHERS = {'GAPLoss', 'HeadTailBalancerLoss', 'MaskedFeatureLoss', 'MomentumContrastLoss', 'QuerySharedKDLoss'}
-OTHERS = {'GAPLoss', 'HeadTailBalancerLoss', 'LFMELoss', 'MaskedFeatureLoss', 'QuerySharedKDLoss'}
+OTHERS = {
+    'GAPLoss',
+    'HeadTailBalancerLoss',
+    'LFMELoss',
+    'MaskedFeatureLoss',
+    'MomentumContrastLoss',
+    'QuerySharedKDLoss',
+}
 SELECTS_OBJECTS = {'GAPLoss', 'ROGLoss', 'RoIExpertLoss'}  # their number is known only at run time, so two graphs
 
 
@@ -160,8 +166,7 @@ def test_expert(cfg):
 
     def call(loss, logits):
         others = dict(teacher_logits=torch.ones(rows, 4), router_logits=logits[:-1, :, 0])
-        others = dict(cls_score=logits.mean(0), teacher_logits=torch.ones(rows, 4))
-        return loss(LossInputs(label=LABEL, expert_logits=logits, **others))
+        return loss(LossInputs(LABEL, logits.mean(0), expert_logits=logits, **others))
 
     check_compiled(cfg, call, torch.randn(num_experts, rows, 4))
 
