@@ -95,15 +95,18 @@ SADE_AT_TEST = [path for path in CONFIGS if path.stem.startswith('sade_tta_')]
 
 
 @pytest.mark.parametrize('path', each(TAUGHT))
-def test_teacher_checkpoint(path):
-    model = read_config(path).model
-    assert model.teacher_checkpoint == result_of(Path(model.teacher))
+def test_teacher_is_trained_first(path):
+    cfg = read_config(path)
+    (stage,) = (stage for stage in cfg.stages if stage.type == 'ltmm.TeacherStage')
+    assert cfg.model.teacher_checkpoint == f'stage://{stage.name}'
+    assert cfg.model.teacher == read_config(Path(stage.config)).model
 
 
 @pytest.mark.parametrize('path', each(SADE_AT_TEST))
 def test_sade_on_shifted_test_sets(path):
     config, trained = path.relative_to(ROOT), path.parent / f'sade_{path.stem.split("_")[2]}.py'
     assert f'python tools/test.py {config} {result_of(trained)}' in (path.parent / 'README.md').read_text()
+    assert [stage.config for stage in read_config(path).stages] == [str(trained)]
     options = readme_options(str(config))
     factor = options['test_dataloader.dataset.imbalance_factor']
 

@@ -1,10 +1,15 @@
-# Train ride_r32_6experts.py first
-_base_ = './ride_r32.py'
+# RIDE of 3 experts, distilled from one of 6.
+_base_ = './ride_r32_6experts.py'
+stages = [
+    dict(type='ltmm.TeacherStage', config='{{ fileDirname }}/ride_r32_6experts.py', name='teacher'),
+    dict(type='ltmm.TrainStage'),
+]
 model = dict(
     type='ltmm.DistillClassifier',
-    teacher='{{fileDirname}}/ride_r32_6experts.py',
-    teacher_checkpoint='work_dirs/cifar100_lt/ride_r32_6experts/epoch_200.pth',
-    head=dict(loss=dict(type='ltmm.RIDEDistillLoss')),
+    teacher=_base_.model,
+    teacher_checkpoint='stage://teacher',
+    backbone=dict(num_experts=3),
+    head=dict(num_experts=3, loss=dict(type='ltmm.RIDEDistillLoss')),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=20),

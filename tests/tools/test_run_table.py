@@ -296,6 +296,15 @@ def test_recipe(tool, recipe, config, tmp_path):
     assert alone.first_stage.length == (3, 'epoch')
 
 
+def test_recipe_reaches_teachers_and_their_student(tool, recipe, staged, tmp_path):
+    text = staged.read_text().replace('ltmm.TrainStage', 'ltmm.TeacherStage', 1)
+    staged.write_text(text)
+    _, taught = plan(tool, '--recipe', recipe, '--work-dir', tmp_path / 'work', '--seeds', 0)
+    own = tool.parsed(taught.options)
+    assert [own[f'stage{number}.train_cfg.max_epochs'] for number in (1, 2)] == [3, 4]
+    assert own['stage2.optim_wrapper.optimizer.betas'] == [0.9, 0.99]
+
+
 def test_first_stage_of_its_own_under_a_recipe(tool, recipe, tmp_path):
     text = recipe.read_text()
     for number, is_shared in ((3, True), (4, False)):  # as all and as it alone

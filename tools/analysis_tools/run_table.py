@@ -4,7 +4,7 @@
     python tools/analysis_tools/run_table.py --recipe configs/cifar100_lt/leaderboard.yml
 
 A recipe is a YAML file of settings under which the configs are compared: `all` of every stage, `training` of trainings
-from scratch (the later stages of a method keep their own), and `methods`, `{config: its own settings}`; a setting
+from scratch (the other stages of a method keep their own), and `methods`, `{config: its own settings}`; a setting
 `null` takes back one of the former.
 
 Run the command again to skip complete runs, resume interrupted ones and retry failed ones. A run calls `tools/train.py`
@@ -17,6 +17,7 @@ of the cost is the first method of the recipe, or else the first config. The rec
 import argparse
 import contextlib
 import fcntl
+import itertools
 import json
 import multiprocessing
 import os
@@ -273,7 +274,7 @@ def plan(args: argparse.Namespace) -> list[Run]:
 
     def runs_of(config: Path) -> list[Run]:
         cfg = Config.fromfile(config)
-        options = [*settings(recipe, config.stem, 'stages' in cfg), *args.cfg_options]
+        options = [*settings(recipe, config.stem, from_scratch(cfg)), *args.cfg_options]
         try:
             cfg.merge_from_dict(parsed(of_stage(options, len(cfg.get('stages', [])))))
         except (KeyError, TypeError) as e:
@@ -338,10 +339,17 @@ def _option(key: str, value: object) -> str:
     return f'{key}={value}'.replace(' ', '')
 
 
-def settings(recipe: dict[str, dict], name: str, has_stages: bool) -> list[str]:
+def from_scratch(cfg: Config) -> list[str]:
+    """The prefixes of settings for the trainings from scratch: the first stage, and the next after any teacher."""
+    if 'stages' not in cfg:
+        return ['']
+    teachers = itertools.takewhile(lambda stage: stage.type in ('TeacherStage', 'ltmm.TeacherStage'), cfg.stages)
+    return [f'stage{number}.' for number in range(1, len(list(teachers)) + 2)]
+
+
+def settings(recipe: dict[str, dict], name: str, prefixes: Sequence[str]) -> list[str]:
     """The settings of a config as ``KEY=VALUE``; those of a later stage are named ``stage2.KEY``."""
-    prefix = 'stage1.' if has_stages else ''
-    training = {f'{prefix}{key}': value for key, value in recipe.get('training', {}).items()}
+    training = {f'{prefix}{key}': value for prefix in prefixes for key, value in recipe.get('training', {}).items()}
     found = recipe.get('all', {}) | training | recipe.get('methods', {}).get(name, {})
     return [_option(key, value) for key, value in found.items() if value is not None]
 
