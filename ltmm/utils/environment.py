@@ -6,6 +6,7 @@ This module imports neither torch nor OpenMMLab at the top, so that it can repor
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable
 from configparser import ConfigParser
 from contextlib import suppress
@@ -94,10 +95,17 @@ class _OpsFinder:
 def provide_mmcv_ops() -> None:
     """Let ``mmcv.ops`` use torchvision's kernels where mmcv is installed without compiled ops.
 
-    The finder is the last one that Python asks, so it never hides the compiled extension.
+    The finder is the last one that Python asks, so it never hides the compiled extension. mmdet imported before has no
+    NMS: hence a warning.
     """
-    if _OpsFinder not in sys.meta_path:
-        sys.meta_path.append(_OpsFinder)
+    if _OpsFinder in sys.meta_path:
+        return
+    sys.meta_path.append(_OpsFinder)
+    if 'mmdet.models.dense_heads' in sys.modules and 'mmcv.ops' not in sys.modules:
+        warnings.warn(
+            'mmdet was imported before ltmm and found no operations of mmcv: detectors will fail. Import ltmm first.',
+            stacklevel=2,
+        )
 
 
 def has_compiled_ops() -> bool:

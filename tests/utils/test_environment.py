@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import mmcv
@@ -144,6 +145,19 @@ if __name__ == '__main__':
 
 
 @pytest.mark.slow
+def test_mmdet_imported_before_ltmm(monkeypatch):
+    monkeypatch.setattr(sys, 'meta_path', [item for item in sys.meta_path if item is not environment._OpsFinder])
+    monkeypatch.setitem(sys.modules, 'mmdet.models.dense_heads', None)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        monkeypatch.setitem(sys.modules, 'mmcv.ops', None)
+        environment.provide_mmcv_ops()  # mmcv has ops
+    sys.meta_path.remove(environment._OpsFinder)
+    monkeypatch.delitem(sys.modules, 'mmcv.ops')
+    with pytest.warns(UserWarning, match='Import ltmm first'):
+        environment.provide_mmcv_ops()
+
+
 def test_workers_have_the_ops(tmp_path):
     (tmp_path / 'script.py').write_text(WORKERS)
     result = subprocess.run([sys.executable, tmp_path / 'script.py'], capture_output=True, text=True)

@@ -52,8 +52,7 @@ from table_of_runs import (
 from ltmm.utils.errors import InputError
 from ltmm.utils.provenance import commit, hardware
 
-IMPORTED_ONCE = ['mmpretrain.datasets', 'mmpretrain.evaluation', 'mmpretrain.models']
-IMPORTED_ONCE += ['ltmm.datasets', 'ltmm.engine', 'ltmm.evaluation', 'ltmm.models', 'ltmm.utils.launch']
+IMPORTED_ONCE = ['ltmm.datasets', 'ltmm.engine', 'ltmm.evaluation', 'ltmm.models', 'ltmm.utils.launch']
 POLL_SECONDS = 0.2
 TERMINATED = 143  # exit status after a signal, after which the times below are written
 BUSY = 75  # exit status if another process has locked the run
