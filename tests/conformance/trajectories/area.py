@@ -64,7 +64,7 @@ def given_passes(given: Given, labels: np.ndarray) -> Iterator[None]:
     """Make the passes of an epoch see the images of views 1 and 2 of its steps, in their order."""
     num_passes, original = 0, train_features_hook.train_features
 
-    def on_given_images(model: nn.Module, *_: Any) -> Any:
+    def on_given_images(model: nn.Module, *_: Any, **options: Any) -> Any:
         nonlocal num_passes
         epoch, view = START_EPOCH + num_passes // 2, 1 + num_passes % 2
         num_passes += 1
@@ -75,7 +75,7 @@ def given_passes(given: Given, labels: np.ndarray) -> Iterator[None]:
             for image, label in zip(images, labels[view][step].tolist()):
                 sample = DataSample(metainfo=dict(sample_idx=len(samples))).set_gt_label(label)
                 samples.append(dict(inputs=image, data_samples=sample))
-        return original(model, DataLoader(samples, batch_size=len(samples), collate_fn=pseudo_collate))
+        return original(model, DataLoader(samples, batch_size=len(samples), collate_fn=pseudo_collate), **options)
 
     with (
         mock.patch.object(train_features_hook, 'train_features', on_given_images),

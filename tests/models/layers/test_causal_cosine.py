@@ -37,7 +37,7 @@ def test_formula(mode, num_heads):
     layer = build(mode, num_heads)
     plain, moved = layer.with_moved(X)
     torch.testing.assert_close(plain, naive(layer, X, None))
-    expected = naive(layer, X, X.mean(0).float().double())  # the first batch is all there is
+    expected = naive(layer, X, X.mean(0))  # the first batch is all there is
     torch.testing.assert_close(moved, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(layer.eval()(X), moved if mode == 'tde' else plain)
     torch.testing.assert_close(layer.logits(X, shift=0.0)[1], plain)
@@ -46,10 +46,10 @@ def test_formula(mode, num_heads):
 def test_tde_updates_its_mean_in_training_and_subtracts_it_in_prediction():
     layer = build('tde', num_heads=2, alpha=1.5)
     torch.testing.assert_close(layer(X), naive(layer, X, None))
-    torch.testing.assert_close(layer.embedding.total, X.mean(0).float())
-    expected = naive(layer.eval(), X[:2], layer.embedding.total.double())
+    torch.testing.assert_close(layer.embedding.total, X.mean(0))
+    expected = naive(layer.eval(), X[:2], layer.embedding.total)
     torch.testing.assert_close(layer(X[:2]), expected)
-    torch.testing.assert_close(layer.embedding.total, X.mean(0).float())  # not by predictions
+    torch.testing.assert_close(layer.embedding.total, X.mean(0))  # not by predictions
 
 
 def test_tde_without_a_training_step_or_with_weights_of_zero():
@@ -65,11 +65,11 @@ def test_momentum_follows_the_learning_rate():
     layer = build('tde', lr_bound=0.02)
     with pytest.raises(RuntimeError, match='RunningDirection depends on the learning rate.*ltmm.ProgressHook'):
         layer(X)
-    total = torch.zeros(8)
+    total = torch.zeros(8, dtype=X.dtype)
     for lr, momentum in [(0.2, 0.9), (0.02, 0.9), (0.005, 0.975), (0.0, 1.0)]:
         layer.embedding.set_learning_rate(lr)
         layer(X)
-        total = momentum * total + X.mean(0).float()
+        total = momentum * total + X.mean(0)
         torch.testing.assert_close(layer.embedding.total, total)
 
 
@@ -85,10 +85,10 @@ def test_running_mean_is_updated_by_losses_in_training():
     layer.with_moved(X)
     layer.with_moved(2 * X)
     expected = 0.9 * X.mean(0) + 2 * X.mean(0)
-    torch.testing.assert_close(layer.embedding.total, expected.float())
+    torch.testing.assert_close(layer.embedding.total, expected)
     layer(X)
     layer.eval().with_moved(X)
-    torch.testing.assert_close(layer.embedding.total, expected.float())
+    torch.testing.assert_close(layer.embedding.total, expected)
 
 
 def test_without_a_mean():
