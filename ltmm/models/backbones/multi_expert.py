@@ -20,7 +20,7 @@ class MultiExpertBackbone(BaseModule):
 
     A subclass adds its layers in order with :meth:`add`; the stages are named ``layer1``, ``layer2``, ... A shared
     stage after a separate one is applied to the features of each expert. A checkpoint of the same network with a
-    single expert initializes all experts.
+    single expert initializes all experts, unless they are grouped.
 
     Attributes:
         runs_experts_alone: Whether :meth:`expert_features` runs one expert without the others.

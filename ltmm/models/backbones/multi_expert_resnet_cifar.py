@@ -6,6 +6,7 @@ from functools import partial
 from torch import nn
 
 from ltmm.registry import MODELS
+from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
 from .multi_expert import MultiExpertBackbone
@@ -63,12 +64,13 @@ class MultiExpertResNetCIFAR(MultiExpertBackbone):
             stage_blocks = [blocks_per_stage(32 if depth is None else depth)] * 3
         if len(stage_blocks) != len(channels):
             raise InputError(f'Expected `channels` for {len(stage_blocks)} stages, but got {tuple(channels)}.')
+        check(shortcut=(shortcut, ('A', 'B', 'concat')))
         super().__init__(num_experts, len(channels), expert_stages, separate_stem, init_cfg)
         self.add('conv1', partial(nn.Conv2d, in_channels, channels[0], 3, stem_stride, 1, bias=False))
         self.add('bn1', partial(nn.BatchNorm2d, channels[0]))
         self.add('relu', partial(nn.ReLU, inplace=True))
         widths, is_grouped = [channels[0], *channels], shortcut == 'concat'
-        shortcut = 'A' if is_grouped else shortcut
+        option = 'A' if is_grouped else shortcut
         for stage, num_blocks in enumerate(stage_blocks):
-            build = partial(make_stage, widths[stage], widths[stage + 1], num_blocks, 2 if stage else 1, shortcut)
+            build = partial(make_stage, widths[stage], widths[stage + 1], num_blocks, 2 if stage else 1, option)
             self.add(f'layer{stage + 1}', build, stage, partial(build, groups=num_experts) if is_grouped else None)

@@ -8,7 +8,6 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ltmm.registry import MODELS
-from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
 __all__ = ['ResNetCIFAR', 'blocks_per_stage', 'fast_layout', 'make_stage']
@@ -62,9 +61,8 @@ def make_stage(
         num_blocks: Number of blocks.
         stride: Stride of the first block.
         shortcut: Where the shape changes: ``'A'``, without parameters, or ``'B'``, a 1x1 convolution and batch norm.
-        groups: Stages side by side, each of these widths, in one by grouped convolutions.
+        groups: Number of stages of these widths that grouped convolutions run side by side, with one shortcut.
     """
-    check(shortcut=(shortcut, ('A', 'B')))
     in_channels, channels = groups * in_channels, groups * channels
     first = BasicBlock(in_channels, channels, stride, shortcut, groups)
     return nn.Sequential(first, *(BasicBlock(channels, channels, 1, shortcut, groups) for _ in range(num_blocks - 1)))
