@@ -97,6 +97,11 @@ class EarlyExitClassifier(ImageClassifier):
             data_samples: Samples to add the predictions to.
             **kwargs: Not used.
         """
+        if self.head._forward_hooks:
+            raise InputTypeError(
+                'EarlyExitClassifier does not call its head, so corrections of it, such as ltmm.PostProcessHook makes, '
+                "would have no effect: use type='ImageClassifier', which runs all experts."
+            )
         logits, num_experts = self.route(inputs)
         flops = self.flops_of_exits(inputs[:1])
         predictions = self.head._get_predictions(logits, data_samples)

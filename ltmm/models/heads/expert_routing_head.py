@@ -9,7 +9,9 @@ from torch import Tensor
 from ltmm.models.layers.expert_router import ExpertRouter
 from ltmm.models.losses.expert import ExpertRoutingLoss
 from ltmm.registry import MODELS
+from ltmm.utils.errors import InputTypeError
 
+from .expert_aggregation import MeanAggregation
 from .multi_expert_cls_head import MultiExpertClsHead
 
 __all__ = ['ExpertRoutingHead']
@@ -24,7 +26,8 @@ class ExpertRoutingHead(MultiExpertClsHead):
     Args:
         router: Arguments of :class:`~ltmm.models.layers.expert_router.ExpertRouter` beside the three numbers.
         init_cfg: Initialization; the classifiers come from a checkpoint.
-        **kwargs: Arguments of :class:`MultiExpertClsHead`; the loss is ``ltmm.ExpertRoutingLoss``.
+        **kwargs: Arguments of :class:`MultiExpertClsHead`; the loss is ``ltmm.ExpertRoutingLoss``, the aggregation the
+            mean.
     """
 
     accepts = (ExpertRoutingLoss,)
@@ -32,6 +35,11 @@ class ExpertRoutingHead(MultiExpertClsHead):
 
     def __init__(self, *, router: dict = {}, init_cfg: dict | list | None = None, **kwargs: Any) -> None:
         super().__init__(init_cfg=init_cfg, **kwargs)
+        if not isinstance(self.aggregation, MeanAggregation):
+            raise InputTypeError(
+                'ExpertRoutingHead averages the logits of the experts that an image has seen: expected '
+                f'ltmm.MeanAggregation, but got {type(self.aggregation).__name__}.'
+            )
         self.router = ExpertRouter(self.in_channels, self.num_classes, self.num_experts, **router)
 
     def router_logits(self, feats: tuple[Tensor, ...]) -> Tensor:

@@ -4,6 +4,7 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from ltmm.models.classifiers import EarlyExitClassifier
+from ltmm.models.post_process import LogitAdjustment
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputTypeError
 
@@ -135,6 +136,19 @@ def test_router_learns_from_frozen_experts(images):
 def test_experts_that_cannot_run_alone(backbone):
     with pytest.raises(InputTypeError, match='experts run one by one'):
         build(**backbone)
+
+
+@pytest.mark.parametrize('threshold', [-0.1, 1.1, float('nan')])
+def test_bad_threshold(threshold):
+    with pytest.raises(ValueError, match='Expected `threshold` to be in'):
+        build(threshold)
+
+
+def test_correction_that_it_would_ignore(images):
+    model = build()
+    LogitAdjustment(class_counts=[9, 5, 2, 1]).attach(model.head)
+    with pytest.raises(InputTypeError, match='EarlyExitClassifier does not call its head'):
+        model.predict(images)
 
 
 def test_needs_the_routing_head():
