@@ -132,6 +132,8 @@ def test_compare_with_names_in_markdown(work_dirs, capsys):
     [
         (['nowhere'], 'Expected per_class.csv in nowhere, but there is no folder'),
         (['{ce}', '--names', 'A', 'B'], 'Expected a name for each of the 1 runs, but got 2'),
+        (['{ce}', '--panels', '--out', 'x.png'], '--panels .* needs --csv-name'),
+        (['{ce}', '--panels', '--csv-name', 'per_class*.csv'], '--panels .* --out'),
         (['{ce}', '--csv-name', 'other.csv'], 'Expected other.csv in .* but there is none'),
         (['{config}'], 'Expected .*toy_config.py to be a per-class CSV'),
         (['{ce}', '--out', '{config}/x.png'], 'toy_config.py'),

@@ -27,7 +27,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--markdown', action='store_true', help='print a Markdown table')
     parser.add_argument('--out', type=Path, help='image file: accuracy or AP per class against its training images')
     parser.add_argument(
-        '--panels', action='store_true', help="draw a panel per run, for its experts: with --csv-name 'per_class*.csv'"
+        '--panels', action='store_true', help="draw a panel per run, for its experts; needs --csv-name 'per_class*.csv'"
     )
     parser.add_argument('--csv', type=Path, help='CSV file: accuracy or AP, one row per class, one column per run')
     return parser.parse_args(argv)
@@ -38,10 +38,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = args.names or [None] * len(args.runs)
     if len(names) != len(args.runs):
         raise InputError(f'Expected a name for each of the {len(args.runs)} runs, but got {len(names)}.')
+    if args.panels and not (args.out and args.csv_name == 'per_class*.csv'):
+        raise InputError("--panels draws the experts of each run: it needs --csv-name 'per_class*.csv' and --out.")
     groups = [read_runs(path, name, args.csv_name) for path, name in zip(args.runs, names)]
     runs = [run for group in groups for run in group]
     print(comparison_table(runs, args.markdown))
-    if args.out and args.panels:
+    if args.panels:
         print(f'Wrote {plot_groups_against_frequency(panels(groups), args.out)}')
     elif args.out:
         print(f'Wrote {plot_accuracy_against_frequency(runs, args.out)}')
