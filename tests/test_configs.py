@@ -331,6 +331,7 @@ def test_places_learning_rates():
         ('imagenet_lt/tlc_r50', 59_581_504, 32),
         ('inaturalist2018/ride_r50', 76_587_584, 64),
         ('inaturalist2018/balpoe_r50', 117_658_688, 64),
+        ('inaturalist2018/lgla_r50', 117_658_688, 64),
         ('places_lt/lgla_r152', 171_543_616, 16),
         ('places_lt/sade_r152', 171_543_616, 16),
     ],
@@ -342,6 +343,26 @@ def test_experts(config, parameters, images_per_gpu):
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
     assert cfg.train_dataloader.batch_size == images_per_gpu
     assert cfg.auto_scale_lr.base_batch_size % images_per_gpu == 0
+
+
+@pytest.mark.parametrize(
+    ('config', 'tau', 'lr', 'weight_decay', 'augment'),
+    [
+        ('cifar100_lt/lgla_r32', 2.5, 0.1, 2e-4, 'ltmm.CIFARAutoAugment'),
+        ('imagenet_lt/lgla_r50', 2.8, 0.025, 5e-4, 'RandAugment'),
+        ('imagenet_lt/lgla_rx50', 3.0, 0.025, 5e-4, 'RandAugment'),
+        ('inaturalist2018/lgla_r50', 3.0, 0.2, 2e-4, 'RandAugment'),
+        ('places_lt/lgla_r152', 2.4, 0.01, 4e-4, 'GaussianBlur'),
+    ],
+)
+def test_lgla_recipes(config, tau, lr, weight_decay, augment):
+    cfg = read_config(ROOT / f'configs/{config}.py')
+    assert MODELS.build(cfg.model.head.loss).tau == tau
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.weight_decay, optimizer.nesterov) == (lr, weight_decay, True)
+    dataset = cfg.train_dataloader.dataset
+    steps = [step.type for step in (dataset.dataset if 'dataset' in dataset else dataset).pipeline]
+    assert augment in steps and 'MultiView' not in steps
 
 
 @pytest.mark.parametrize('config', ['imagenet_lt/ce_r10', 'imagenet_lt/ce_rx50'])

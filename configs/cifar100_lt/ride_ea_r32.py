@@ -12,7 +12,7 @@ custom_hooks = [
 ]
 model = dict(
     type='ltmm.EarlyExitClassifier',
-    head=dict(type='ltmm.ExpertRoutingHead', loss=dict(_delete_=True, type='ltmm.ExpertRoutingLoss', pos_weight=20.0)),
+    head=dict(type='ltmm.ExpertRoutingHead', loss=dict(_delete_=True, type='ltmm.ExpertRoutingLoss')),
 )
 param_scheduler = [dict(type='CosineAnnealingLR')]
 train_cfg = dict(max_epochs=10)
