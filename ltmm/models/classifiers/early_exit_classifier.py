@@ -12,7 +12,7 @@ from ltmm.models.backbones.multi_expert import MultiExpertBackbone
 from ltmm.models.heads.expert_routing_head import ExpertRoutingHead
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputTypeError
+from ltmm.utils.errors import InputError, InputTypeError
 
 __all__ = ['EarlyExitClassifier']
 
@@ -47,6 +47,11 @@ class EarlyExitClassifier(ImageClassifier):
         if not isinstance(self.head, ExpertRoutingHead):
             raise InputTypeError(
                 f'EarlyExitClassifier needs ltmm.ExpertRoutingHead, but got {type(self.head).__name__}.'
+            )
+        if self.backbone.num_experts != self.head.num_experts:
+            raise InputError(
+                f'EarlyExitClassifier: the backbone has {self.backbone.num_experts} experts, but the head has '
+                f'{self.head.num_experts}.'
             )
         self.threshold = threshold
         self._flops: dict[torch.Size, list[int]] = {}

@@ -144,6 +144,12 @@ def test_bad_threshold(threshold):
         build(threshold)
 
 
+@pytest.mark.parametrize('num_experts', [2, 4])
+def test_another_number_of_experts(num_experts):
+    with pytest.raises(ValueError, match=f'the backbone has {num_experts} experts, but the head has 3'):
+        build(num_experts=num_experts)
+
+
 def test_correction_that_it_would_ignore(images):
     model = build()
     LogitAdjustment(class_counts=[9, 5, 2, 1]).attach(model.head)
