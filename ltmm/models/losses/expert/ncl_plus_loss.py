@@ -49,7 +49,7 @@ class NCLPlusLoss(NestedExpertLoss):
     def distillation(self, adjusted: Tensor, hard: Tensor, mask: Tensor, label: Tensor) -> dict[str, Tensor]:
         terms = {}
         for e, logits in enumerate(adjusted):
-            views = logits.view(self.num_views, len(label), -1)  # (V, N, C)
+            views = logits.unflatten(0, (self.num_views, len(label)))  # (V, N, C)
             terms[f'loss_intra{e}'] = self.partial_divergence(views, mask[: len(label)], label)
         return terms | dict(loss_inter=self.partial_divergence(adjusted, mask, label.repeat(self.num_views)))
 

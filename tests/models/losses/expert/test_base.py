@@ -32,18 +32,25 @@ def build(name: str, class_counts=COUNTS, **options) -> ExpertLoss:
     return MODELS.build(LOSSES[name] | dict(class_counts=class_counts, **options))
 
 
-def value(loss: ExpertLoss, scale: float = 1.0, epoch: int = 5, dtype=torch.float32):
-    """Terms, their sum and the gradient for random logits of six images."""
+def value(loss: ExpertLoss, scale: float = 1.0, epoch: int = 5, dtype=torch.float32, num_images: int = 6):
+    """Terms, their sum and the gradient for random logits."""
     generator = torch.Generator().manual_seed(0)
-    label = torch.tensor([0, 1, 1, 2, 0, 2])
+    label = torch.tensor([0, 1, 1, 2, 0, 2])[:num_images]
     rows = loss.num_views * len(label)
     logits = (scale * torch.randn(3, rows, 4, generator=generator)).to(dtype).requires_grad_()
     if hasattr(loss, 'set_progress'):
         loss.set_progress(epoch, 10)
-    terms = expert_terms(loss, logits, label, teacher_logits=scale * torch.randn(6, 4))
+    terms = expert_terms(loss, logits, label, teacher_logits=scale * torch.randn(num_images, 4))
     total = sum(terms.values())
     total.backward()
     return terms, total, logits.grad
+
+
+@each_loss
+def test_empty_batch(name):
+    """A rank without images takes part with terms of 0 that keep the network in the graph."""
+    terms, _, grad = value(build(name), num_images=0)
+    assert terms and not any(terms.values()) and grad is not None
 
 
 @pytest.mark.parametrize('soft', [False, True])
