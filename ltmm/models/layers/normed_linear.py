@@ -18,7 +18,7 @@ class CosineLayer:
 
 @MODELS.register_module()
 class NormedLinear(CosineLayer, nn.Module):
-    r"""Cosine classifier: head classes gain nothing from their longer weight vectors.
+    r"""Cosine classifier: frequent classes gain nothing from their longer weight vectors.
 
     .. math:: z_c = s \, \frac{w_c^\top x}{\lVert w_c \rVert \lVert x \rVert}
 
@@ -52,4 +52,7 @@ class NormedLinear(CosineLayer, nn.Module):
         return scores if self.bias is None else scores + self.bias
 
     def extra_repr(self) -> str:
-        return f'in_features={self.in_features}, out_features={self.out_features}, scale={self.scale}'
+        return (
+            f'in_features={self.in_features}, out_features={self.out_features}, scale={self.scale}, '
+            f'bias={self.bias is not None}'
+        )

@@ -54,4 +54,4 @@ def test_mixed_precision():
 def test_is_built_by_name():
     layer = MODELS.build(dict(type='ltmm.NormedLinear', in_features=5, out_features=3, scale=16))
     assert layer(torch.randn(2, 5)).shape == (2, 3)
-    assert str(layer) == 'NormedLinear(in_features=5, out_features=3, scale=16)'
+    assert str(layer) == 'NormedLinear(in_features=5, out_features=3, scale=16, bias=False)'
