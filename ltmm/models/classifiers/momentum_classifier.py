@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ltmm.models.losses.objective import Objective
 from ltmm.models.state.key_encoder import KeyEncoder
 from ltmm.registry import MODELS
-from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError
 
 __all__ = ['MomentumClassifier']
@@ -41,11 +40,10 @@ class MomentumClassifier(ImageClassifier):
 
     def __init__(self, *args: Any, momentum: float = 0.999, keys_first: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        check(momentum=(momentum, 'in (0, 1)'))
         if not any('key_features' in part.requires for part in self.modules() if isinstance(part, Objective)):
             raise InputTypeError(
-                'MomentumClassifier needs a loss of the features of its momentum copy, such as '
-                f'ltmm.MomentumContrastLoss, but got {type(self.head.loss_module).__name__}.'
+                'MomentumClassifier needs a loss of the features of its momentum copy: put '
+                "dict(type='ltmm.MomentumContrastLoss', ...) into `aux_losses` of a head of ltmm."
             )
         self.keys_first = keys_first
         self.key_network = KeyEncoder(self.network, momentum)
@@ -75,4 +73,5 @@ class MomentumClassifier(ImageClassifier):
                 "MomentumClassifier: expected at least 2 views of each image, but got 1: use dict(type='MultiView', "
                 "num_views=[...]) in the pipeline and data_preprocessor=dict(type='ltmm.MultiViewDataPreprocessor')."
             )
-        return self.head.loss(self.extract_feat(queries), data_samples, key_features=self.key_features(keys))
+        key_features = self.key_features(keys)  # first, while no activations are kept for the backward pass
+        return self.head.loss(self.extract_feat(queries), data_samples, key_features=key_features)

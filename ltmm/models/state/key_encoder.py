@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ltmm.utils.checks import check
+
 __all__ = ['KeyEncoder']
 
 
@@ -27,6 +29,7 @@ class KeyEncoder(nn.Module):
     """
 
     def __init__(self, network: nn.Module, momentum: float) -> None:
+        check(momentum=(momentum, 'in (0, 1)'))
         super().__init__()
         self.module, self.momentum = copy.deepcopy(network).requires_grad_(False), momentum
         self.register_buffer('steps', torch.tensor(0))

@@ -79,7 +79,8 @@ class MomentumContrastLoss(Objective):
         momentum: float | None = 0.999,
     ) -> None:
         super().__init__()
-        check(temperature=(temperature, '> 0'), momentum=(momentum, 'in (0, 1) or None'))
+        check(in_channels=(in_channels, 'int >= 1'), num_experts=(num_experts, 'int >= 1'))
+        check(temperature=(temperature, '> 0'))
         self.in_channels, self.temperature = in_channels, temperature
         self.queue = FeatureQueue(queue_size, num_experts * feat_dim)
         build = partial(_projector, in_channels, feat_dim, mlp)
