@@ -14,7 +14,7 @@ from ..objective import LossInputs, Objective
 
 __all__ = ['LOG_EPS', 'ExpertLoss', 'expert_cross_entropy', 'kl_divergence']
 
-LOG_EPS = 1e-9  # SADE, BalPoE and MDCS add it before taking a logarithm
+LOG_EPS = 1e-9  # SADE, BalPoE, MDCS and NCL add it before taking a logarithm
 
 
 def expert_cross_entropy(

@@ -19,7 +19,7 @@ __all__ = ['NCLLoss', 'NestedExpertLoss', 'hard_categories', 'mutual_divergence'
 
 
 def hard_categories(logits: Tensor, label: Tensor, num_hard: int) -> Tensor:
-    """Return whether a class is the label or one of the others with the largest logits, together ``num_hard``, (N, C).
+    """Return a mask (N, C) of the label and the other classes with the largest logits, ``num_hard`` in all.
 
     Args:
         logits: (N, C).
@@ -117,17 +117,17 @@ class NestedExpertLoss(ExpertLoss):
 
 @MODELS.register_module()
 class NCLLoss(NestedExpertLoss):
-    r"""Trains whole networks side by side, each also on the classes it confuses most and on the others' predictions.
+    r"""Trains whole networks side by side: on all classes, on the hardest ones of each image, and on each other.
 
     .. math::
         \sum_e \big[ \mathrm{CE}(v_e, y) + \mathrm{CE}(h_e, y) \big] + D(v) + D(h), \qquad
         D(f) = \frac{\alpha}{E - 1} \sum_{i \ne j} \mathrm{KL}\big(p(f_j) \,\|\, p(f_i)\big),
         \qquad v_{e,c} = z_{e,c} + \log n_c
 
-    h are the logits v of the hard categories, which the plain logits of the first network select for all: the label
-    and the other classes with the largest logits. The log counts balance the classes, the hard categories sharpen the
-    decision between similar ones, often a rare and a frequent class. Predict with the mean of the plain logits.
-    Classes without training images count as one image.
+    h are the logits v of the hard categories, and ``mask_value`` elsewhere. The plain logits of the first network
+    select the hard categories for all: the label and the other classes with the largest logits. The log counts balance
+    the classes; the hard categories sharpen the decision between similar ones, often a rare and a frequent class.
+    Predict with the mean of the plain logits. A class without training images counts as if it had one.
 
     The networks are experts that share nothing, ``dict(type='ltmm.MultiExpertResNetCIFAR', expert_stages=(0, 1, 2),
     separate_stem=True)``. :class:`~ltmm.models.losses.MomentumContrastLoss` in ``aux_losses`` is the contrastive part.
