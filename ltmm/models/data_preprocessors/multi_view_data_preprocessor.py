@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from mmpretrain.models.utils import ClsDataPreprocessor
+from torch import Tensor
 
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError, InputTypeError
@@ -43,7 +44,7 @@ class MultiViewDataPreprocessor(ClsDataPreprocessor):
             )
         views = data['inputs']
         if isinstance(views, (list, tuple)):
-            if views[0].dim() != 4:
+            if not isinstance(views[0], Tensor) or views[0].dim() != 4:
                 raise InputTypeError(
                     'MultiViewDataPreprocessor expects batches (N, C, H, W) of each view: set '
                     "collate_fn=dict(type='default_collate') in the dataloader."

@@ -23,9 +23,11 @@ def test_single_images_are_left_to_mmpretrain():
     torch.testing.assert_close(processor()(dict(inputs=images))['inputs'], (images.float() - 10) / 2)
 
 
-def test_refuses_batches_of_single_images():
+@pytest.mark.parametrize('inputs', [[torch.zeros(3, 4, 4)] * 2, [(torch.zeros(3, 4, 4),) * 2] * 2])
+def test_refuses_images_that_are_not_stacked(inputs):
+    """As another collate_fn leaves single images, or the images of each view."""
     with pytest.raises(TypeError, match="collate_fn=dict\\(type='default_collate'\\)"):
-        processor()(dict(inputs=[torch.zeros(3, 4, 4)] * 2))
+        processor()(dict(inputs=inputs))
 
 
 def test_refuses_to_mix_images():
