@@ -173,7 +173,7 @@ class LogitLoss(NeedsWholeBatch, nn.Module):
 
     Attributes:
         balances_classes: Whether a trained model needs no correction of the class prior.
-        reweights: Whether the loss has weights of its own, which those of ``ltmm.ReweightedLoss`` would multiply.
+        reweights: Whether the loss re-weights the classes itself, so that ``ltmm.ReweightedLoss`` must not.
         background_hint: Sentence for one weight or count too many, in box heads.
     """
 

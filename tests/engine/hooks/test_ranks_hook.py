@@ -22,7 +22,7 @@ REFUSED = {
     'RunningGradients': dict(type='ltmm.EQLv2Loss'),
     'RunningDirection': dict(type='ltmm.CausalCosine', in_features=2, out_features=3, mode='head'),
     'ReweightedLoss': REWEIGHTED,
-    'ReweightedExpertLoss': dict(REWEIGHTED, loss=dict(type='ltmm.SADELoss')),
+    'ReweightedExpertLoss': dict(REWEIGHTED, type='ltmm.ReweightedExpertLoss', loss=dict(type='ltmm.SADELoss')),
     'LDAMLoss.* mean': dict(REWEIGHTED, loss=dict(type='ltmm.LDAMLoss', reduction='sum'), normalize='batch_size'),
     "ASLLoss.*reduction='sum'.* mean": dict(type='ltmm.ASLLoss'),
     'CorrectorLoss': dict(type='ltmm.ReflectiveLabelCorrectorLoss', reduction='batchmean'),
@@ -41,7 +41,7 @@ FITS = [
     dict(RIDE, reweight_epoch=None),
     dict(PARTIAL, mode='negative'),
     dict(REWEIGHTED, normalize='batch_size'),
-    dict(REWEIGHTED, normalize='batch_size', loss=dict(type='ltmm.SHIKELoss')),
+    dict(REWEIGHTED, type='ltmm.ReweightedExpertLoss', normalize='batch_size', loss=dict(type='ltmm.SHIKELoss')),
     dict(type='ltmm.BalPoELoss'),
     dict(type='ltmm.EQLLoss', lambda_=0.1),
 ]

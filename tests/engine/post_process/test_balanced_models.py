@@ -26,7 +26,7 @@ LOSSES = [
     (dict(RIDE, reweight_epoch=160), True),
     (dict(RIDE, reweight_epoch=None), False),
     (dict(type='ltmm.PerExpertLoss', loss=LDAM), False),
-    (dict(type='ltmm.ReweightedLoss', loss=dict(type='ltmm.SHIKELoss'), kind='inverse'), True),
+    (dict(type='ltmm.ReweightedExpertLoss', loss=dict(type='ltmm.SHIKELoss'), kind='inverse'), True),
     (dict(type='ltmm.SHIKELoss'), False),
 ]
 SAMPLERS = [

@@ -75,8 +75,8 @@ EXPERT = [
     dict(type='SHIKELoss'),
     dict(type='PerExpertLoss', loss=CE),
     dict(type='PerExpertLoss', loss=dict(type='ltmm.LDAMLoss'), class_weight='auto'),
-    dict(type='DeferredReweighting', loss=dict(type='ltmm.SHIKELoss'), start_epoch=0, kind='inverse'),
-    dict(type='ReweightedLoss', loss=dict(type='ltmm.MDCSLoss'), kind='inverse'),
+    dict(type='DeferredExpertReweighting', loss=dict(type='ltmm.SHIKELoss'), start_epoch=0, kind='inverse'),
+    dict(type='ReweightedExpertLoss', loss=dict(type='ltmm.MDCSLoss'), kind='inverse'),
     dict(type='TLCLoss', reweight_factor=0.05, reweight_epoch=0, kl_epochs=10),
 ]
 SIGMOID = dict(type='ltmm.SigmoidCrossEntropyLoss')

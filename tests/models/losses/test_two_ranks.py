@@ -28,7 +28,7 @@ RIDE = dict(diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0, scale
 LGLA = dict(type='ltmm.LGLALoss', scale=4.0)  # of a linear layer: cosines beyond 1 are clamped
 TLC = dict(type='ltmm.TLCLoss', reweight_factor=0.05, reweight_epoch=0, scale=2.0, kl_epochs=10, threshold=0.9)
 DB = dict(type='ltmm.DistributionBalancedLoss')
-DRW = dict(type='ltmm.DeferredReweighting', start_epoch=0, kind='inverse')
+DRW = dict(type='ltmm.DeferredExpertReweighting', start_epoch=0, kind='inverse')
 CLASSIFICATION = {
     'area': dict(type='ltmm.AREAReweighting', loss=CE, start_epoch=0),
     'asl_single_label': dict(type='ltmm.ASLSingleLabelLoss'),
@@ -86,6 +86,7 @@ EXPERT = {
     'per_expert': dict(type='ltmm.PerExpertLoss', loss=CE),
     'ldam_drw_per_expert': dict(DRW, loss=dict(type='ltmm.PerExpertLoss', loss=dict(LDAM, scale=2.0))),
     'drw_mdcs': dict(DRW, loss=dict(type='ltmm.MDCSLoss')),
+    'reweighted_sade': dict(type='ltmm.ReweightedExpertLoss', loss=dict(type='ltmm.SADELoss'), kind='inverse'),
     'drw_shike': dict(DRW, loss=dict(type='ltmm.SHIKELoss'), normalize='batch_size'),
     'lgla_class_weight': dict(LGLA, class_weight='auto'),
     'tlc': dict(TLC),

@@ -100,8 +100,6 @@ class AREAReweighting(UsesTrainFeatures, DeferredReweighting):
         class_weight: w, (C,), float64; empty before the first features.
     """
 
-    expert_form = None
-
     def __init__(
         self,
         *,

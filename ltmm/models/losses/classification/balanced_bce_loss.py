@@ -100,6 +100,7 @@ class ClassBalancedBCELoss(ClassPriorLoss):
 
     accepts_soft_labels = True
     balances_classes = True
+    reweights = True
 
     def __init__(self, *, beta: float = 0.9999, smoothing: float = 0.0, **kwargs: Any) -> None:
         check(beta=(beta, 'in [0, 1)'), smoothing=(smoothing, 'in [0, 1)'))

@@ -12,13 +12,16 @@ from ltmm.utils.checks import check
 
 from .reweighted_loss import ReweightedLoss
 
-__all__ = ['DeferredReweighting', 'FromEpoch']
+__all__ = ['DeferredReweighting', 'DeferredStart']
 
 
-class FromEpoch(UsesProgress):
-    """Mixin of losses that start to re-weight in the epoch ``start_epoch``."""
+class DeferredStart(UsesProgress):
+    """Mixin of losses that re-weight the classes from one epoch on."""
 
-    start_epoch: int
+    def init_start(self, start_epoch: int) -> None:
+        """Check and keep the first epoch with weights, counted from 0."""
+        check(start_epoch=(start_epoch, 'int >= 0'))
+        self.start_epoch = start_epoch
 
     def is_active(self) -> bool:
         return self.epoch >= self.start_epoch
@@ -27,20 +30,24 @@ class FromEpoch(UsesProgress):
         """Warn once if the training ends before the weights start."""
         if not self._progress and self.start_epoch >= max_epochs:
             print_log(
-                f'DeferredReweighting never re-weights: start_epoch={self.start_epoch}, but the training has '
+                f'{type(self).__name__} never re-weights: start_epoch={self.start_epoch}, but the training has '
                 f'{max_epochs} epochs.',
                 logger='current',
                 level=logging.WARNING,
             )
         super().set_progress(epoch, max_epochs, iter, max_iters)
 
+    def extra_repr(self) -> str:
+        return f'start_epoch={self.start_epoch}, {super().extra_repr()}'
+
 
 @MODELS.register_module()
-class DeferredReweighting(FromEpoch, ReweightedLoss):
+class DeferredReweighting(DeferredStart, ReweightedLoss):
     """Re-weights a loss for the tail from one epoch on.
 
-    Weights from the start harm the features of head classes; after the learning rate has dropped they mainly move the
-    classifier.
+    Weights from the start harm the features of frequent classes; after the learning rate has dropped they mainly move
+    the classifier. Around a loss of several experts use
+    :class:`~ltmm.models.losses.expert.reweighted_expert_loss.DeferredExpertReweighting`.
 
     [0] Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019,
         arXiv 1906.07413.
@@ -49,7 +56,7 @@ class DeferredReweighting(FromEpoch, ReweightedLoss):
         ``drw_effective_number_weights``).
 
     Args:
-        loss: See :class:`ReweightedLoss`; that of several experts too.
+        loss: See :class:`ReweightedLoss`.
         start_epoch: First epoch with weights, counted from 0; 160 of 200 in [1].
         kind: Kind of weights; ``'effective_number'`` with ``beta=0.9999`` in [1].
         **kwargs: Arguments of :class:`ReweightedLoss`; [1] has ``normalize='weight_sum'``, and ``'batch_size'`` for
@@ -57,9 +64,8 @@ class DeferredReweighting(FromEpoch, ReweightedLoss):
     """
 
     def __init__(self, *, loss: dict, start_epoch: int, kind: str, **kwargs: Any) -> None:
-        check(start_epoch=(start_epoch, 'int >= 0'))
+        self.init_start(start_epoch)
         super().__init__(loss=loss, kind=kind, **kwargs)
-        self.start_epoch = start_epoch
 
     def forward(
         self,
@@ -71,6 +77,3 @@ class DeferredReweighting(FromEpoch, ReweightedLoss):
     ) -> Tensor:
         forward = super().forward if self.is_active() else self.loss
         return forward(cls_score, label, weight=weight, avg_factor=avg_factor, reduction_override=reduction_override)
-
-    def extra_repr(self) -> str:
-        return f'start_epoch={self.start_epoch}, {super().extra_repr()}'

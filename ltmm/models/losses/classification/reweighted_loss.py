@@ -1,7 +1,6 @@
 """Re-weighting: larger weights for samples of rare classes, around any loss."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputError
+from ltmm.utils.errors import InputError, InputTypeError
 
 from ..base import ClassificationLoss, LogitLoss, check_inner_loss, divisor, mean_over_ranks
 from ..class_weights import sample_weights, takes_no_class_weight
@@ -83,8 +82,7 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
 
     With ``reduction='sum'`` or ``'none'`` both use the plain weights. Classes without training images have weight 0.
 
-    Around a loss of several experts, such as ``ltmm.SADELoss``, it is an objective of ``ltmm.MultiExpertClsHead``:
-    the weight of an image multiplies all terms of the loss, see
+    Around a loss of several experts, such as ``ltmm.SADELoss``, use
     :class:`~ltmm.models.losses.expert.reweighted_expert_loss.ReweightedExpertLoss`.
 
     [1] github.com/kaidic/LDAM-DRW @2536330; github.com/zhangyongshun/BagofTricks-LT @ce7859a, ``CostSensitiveCE``.
@@ -92,8 +90,7 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
         ``reweight_bagoftricks``).
 
     Args:
-        loss: Any loss of ltmm or mmpretrain that takes a weight per sample, or of several experts, without weights of
-            its own.
+        loss: Any loss of ltmm or mmpretrain that takes a weight per sample and does not re-weight the classes itself.
         kind: Kind of weights, see the table.
         beta: For ``'effective_number'``, in [0, 1).
         power: For ``'inverse'``.
@@ -102,16 +99,6 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
         num_classes: C, to check the counts against.
         per_rank: See ``normalize='weight_sum'``.
     """
-
-    expert_form: ClassVar[type[Objective] | None] = None  # around experts, see expert/reweighted_expert_loss.py
-
-    def __new__(cls, *, loss: dict | None = None, **kwargs: Any) -> Self | Objective:
-        """Return the form for several experts if the loss inside is one of them."""
-        kind = loss.get('type') if isinstance(loss, dict) and cls.expert_form else None
-        kind = MODELS.get(kind) if isinstance(kind, str) else kind
-        if isinstance(kind, type) and issubclass(kind, Objective):
-            return cls.expert_form(loss=loss, **kwargs)
-        return super().__new__(cls)
 
     def __init__(
         self,
@@ -128,8 +115,14 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
         super().__init__()
         self.init_reweighting(kind, beta, power, normalize, per_rank)
         self.loss = MODELS.build(loss)
+        name = type(self).__name__
+        if isinstance(self.loss, Objective):
+            raise InputTypeError(
+                f'{name} accepts ClassificationLoss, but got {type(self.loss).__name__}. ltmm.ReweightedExpertLoss and '
+                'ltmm.DeferredExpertReweighting re-weight losses of several experts.'
+            )
+        check_inner_loss(self.loss, name)
         self.check_weighted_once()
-        check_inner_loss(self.loss, type(self).__name__)
         self.init_class_distribution(class_counts, num_classes)
 
     def forward(

@@ -54,6 +54,7 @@ class ExpertLoss(UsesClassPrior, Objective):
         num_experts: E, where the loss treats each expert differently.
         num_views: V, views of each image that the loss needs.
         uses_prior: Whether the loss depends on the class distribution.
+        class_weighting: Function from a tensor to the weight of each class, (C,), in its dtype; None without weights.
 
     Args:
         class_weight: See :class:`~ltmm.models.losses.base.LogitLoss`; it multiplies all terms of an image.

@@ -1,4 +1,4 @@
-"""Re-weighting around a loss of several experts: what ReweightedLoss and DeferredReweighting are in that place."""
+"""Re-weighting: larger weights for samples of rare classes, around a loss of several experts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,29 +8,28 @@ from torch import Tensor
 
 from ltmm.models.state.base import NeedsWholeBatch
 from ltmm.registry import MODELS
-from ltmm.utils.checks import check
 from ltmm.utils.errors import InputTypeError
 
 from ..base import divisor, mean_over_ranks
 from ..class_weights import sample_weights, takes_no_class_weight
-from ..classification.deferred_reweighting import DeferredReweighting, FromEpoch
-from ..classification.reweighted_loss import ClassReweighting, ReweightedLoss
+from ..classification.deferred_reweighting import DeferredStart
+from ..classification.reweighted_loss import ClassReweighting
 from ..objective import LossInputs
 from .base import ExpertLoss
 
 __all__ = ['DeferredExpertReweighting', 'ReweightedExpertLoss']
 
 
-@takes_no_class_weight('its weights are those of all classes.')
+@MODELS.register_module()
+@takes_no_class_weight('it re-weights the classes itself.')
 class ReweightedExpertLoss(ClassReweighting, NeedsWholeBatch, ExpertLoss):
-    r"""Multiplies all terms of an image, in a loss of several experts, by a weight of its class.
+    r"""Multiplies all terms of a loss of several experts by a weight of the class, larger for rarer classes.
 
     With ``normalize='weight_sum'`` the terms are divided by the mean weight of the batch, so that a cross entropy is
-    :math:`\sum_i w_{y_i} \ell_i / \sum_i w_{y_i}`. Soft labels weight the loss of each class. ``ltmm.ReweightedLoss``
-    and ``ltmm.DeferredReweighting`` are these objectives where their ``loss`` is an :class:`ExpertLoss`.
+    :math:`\sum_i w_{y_i} \ell_i / \sum_i w_{y_i}`. Soft labels weight the loss of each class.
 
     Args:
-        loss: Config of an :class:`ExpertLoss`.
+        loss: Config of an :class:`ExpertLoss` that does not re-weight the classes itself.
         kind: For this and the other arguments see :class:`ReweightedLoss`.
     """
 
@@ -50,7 +49,10 @@ class ReweightedExpertLoss(ClassReweighting, NeedsWholeBatch, ExpertLoss):
         super().__init__(class_counts=class_counts, num_classes=num_classes)
         self.loss = MODELS.build(loss)
         if not isinstance(self.loss, ExpertLoss):
-            raise InputTypeError(f'{type(self).__name__} accepts ExpertLoss, but got {type(self.loss).__name__}.')
+            raise InputTypeError(
+                f'{type(self).__name__} accepts ExpertLoss, but got {type(self.loss).__name__}. ltmm.PerExpertLoss '
+                'makes one of a loss of a single classifier.'
+            )
         self.check_weighted_once()
         self.loss.class_weighting = self.current_weights  # the factor of all its terms
         self.num_experts, self.num_views, self.requires = self.loss.num_experts, self.loss.num_views, self.loss.requires
@@ -74,8 +76,9 @@ class ReweightedExpertLoss(ClassReweighting, NeedsWholeBatch, ExpertLoss):
         return {name: scale * term for name, term in terms.items()}
 
 
-class DeferredExpertReweighting(FromEpoch, ReweightedExpertLoss):
-    """Re-weights a loss of several experts from one epoch on.
+@MODELS.register_module()
+class DeferredExpertReweighting(DeferredStart, ReweightedExpertLoss):
+    """Re-weights a loss of several experts for the tail from one epoch on, as :class:`DeferredReweighting` does others.
 
     Args:
         start_epoch: First epoch with weights, counted from 0.
@@ -83,13 +86,5 @@ class DeferredExpertReweighting(FromEpoch, ReweightedExpertLoss):
     """
 
     def __init__(self, *, start_epoch: int, **kwargs: Any) -> None:
-        check(start_epoch=(start_epoch, 'int >= 0'))
-        self.start_epoch = start_epoch
+        self.init_start(start_epoch)
         super().__init__(**kwargs)
-
-    def extra_repr(self) -> str:
-        return f'start_epoch={self.start_epoch}, {super().extra_repr()}'
-
-
-ReweightedLoss.expert_form = ReweightedExpertLoss
-DeferredReweighting.expert_form = DeferredExpertReweighting

@@ -86,3 +86,26 @@ def test_batch_of_classes_without_samples_is_zero(num):
 def test_loss_that_cannot_be_reweighted(inner):
     with pytest.raises(TypeError, match='ReweightedLoss (accepts|needs)'):
         reweighted(dict(type=inner), kind='inverse')
+
+
+@pytest.mark.parametrize('wrapper', ['ReweightedLoss', 'DeferredReweighting', 'AREAReweighting'])
+@pytest.mark.parametrize(
+    'inner',
+    [
+        dict(type='ltmm.ReweightedLoss', loss=CROSS_ENTROPY, kind='inverse'),
+        dict(type='ltmm.DeferredReweighting', loss=CROSS_ENTROPY, kind='inverse', start_epoch=1),
+        dict(type='ltmm.ClassBalancedLoss', loss_type='softmax', beta=0.9),
+        dict(type='ltmm.ClassBalancedBCELoss'),
+    ],
+)
+def test_two_weights_are_refused(wrapper, inner):
+    options = dict(ReweightedLoss=dict(kind='inverse'), DeferredReweighting=dict(kind='inverse', start_epoch=1))
+    options = options.get(wrapper, dict(start_epoch=1))
+    with pytest.raises(ValueError, match=f'{inner["type"][5:]} re-weights the classes already'):
+        MODELS.build(dict(options, type=f'ltmm.{wrapper}', loss=inner))
+
+
+@pytest.mark.parametrize('inner', ['ltmm.SADELoss', 'ltmm.DiscCentroidsLoss'])
+def test_names_the_losses_for_several_experts(inner):
+    with pytest.raises(TypeError, match=f'but got {inner[5:]}. ltmm.ReweightedExpertLoss and ltmm.DeferredExpert'):
+        reweighted(dict(type=inner), kind='inverse')

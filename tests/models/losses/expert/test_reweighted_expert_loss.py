@@ -1,5 +1,3 @@
-"""ReweightedLoss and DeferredReweighting around losses of several experts."""
-
 import copy
 import pickle
 
@@ -8,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from toy_losses import expert_terms, prepare
 
-from ltmm.models.losses import DeferredReweighting, LossInputs, ReweightedLoss
-from ltmm.models.losses.expert import DeferredExpertReweighting, ExpertLoss, ReweightedExpertLoss
+from ltmm.models.losses import LossInputs, ReweightedExpertLoss
+from ltmm.models.losses.classification import deferred_reweighting
+from ltmm.models.losses.expert import ExpertLoss
 from ltmm.registry import MODELS
 
 COUNTS = [100, 30, 5, 1]
@@ -22,13 +21,20 @@ SADE, PER_EXPERT = dict(type='ltmm.SADELoss'), dict(type='ltmm.PerExpertLoss', l
 LOSSES = dict(
     ride=dict(RIDE, reweight_epoch=None),
     ride_distill=dict(RIDE, type='ltmm.RIDEDistillLoss', reweight_epoch=None),
+    lgla=dict(type='ltmm.LGLALoss'),
+    ncl=dict(type='ltmm.NCLLoss', num_hard=3),
+    ncl_plus=dict(type='ltmm.NCLPlusLoss', num_hard=2, num_views=2),
+    tlc=dict(type='ltmm.TLCLoss', reweight_factor=0.05, reweight_epoch=None, kl_epochs=10, threshold=0.0),
     sade=SADE,
     balpoe=dict(type='ltmm.BalPoELoss'),
     mdcs=dict(type='ltmm.MDCSLoss'),
     shike=dict(type='ltmm.SHIKELoss'),
     per_expert=PER_EXPERT,
 )
+REWEIGHTED = dict(type='ltmm.ReweightedExpertLoss', kind='inverse')
+DEFERRED = dict(type='ltmm.DeferredExpertReweighting', kind='inverse', start_epoch=1)
 each_loss = pytest.mark.parametrize('name', LOSSES)
+each_of_images = pytest.mark.parametrize('name', [name for name in LOSSES if name != 'lgla'])  # which compares images
 
 
 def build(cfg: dict, epoch: int = 1, counts: list[int] = COUNTS) -> ExpertLoss:
@@ -40,21 +46,22 @@ def inputs(loss: ExpertLoss) -> LossInputs:
     generator, num_views = torch.Generator().manual_seed(0), loss.num_views
     logits = torch.randn(3, num_views, len(LABEL), 4, generator=generator) + 20 * (num_views - 1) * F.one_hot(LABEL, 4)
     teacher = torch.randn(len(LABEL), 4, generator=generator)
-    return LossInputs(LABEL, expert_logits=logits.flatten(1, 2), teacher_logits=teacher)
+    logits = logits.flatten(1, 2)
+    return LossInputs(LABEL, logits.mean(0), expert_logits=logits, teacher_logits=teacher)
 
 
 def single(loss: ExpertLoss, i: int) -> dict[str, torch.Tensor]:
     """Terms of one image alone."""
     batch, rows = inputs(loss), range(i, loss.num_views * len(LABEL), len(LABEL))
-    one = dict(expert_logits=batch.expert_logits[:, rows], teacher_logits=batch.teacher_logits[[i]])
-    return loss(LossInputs(LABEL[[i]], **one))
+    logits, teacher = batch.expert_logits[:, rows], batch.teacher_logits[[i]]
+    return loss(LossInputs(LABEL[[i]], logits.mean(0), expert_logits=logits, teacher_logits=teacher))
 
 
-@each_loss
+@each_of_images
 @pytest.mark.parametrize('normalize', ['weight_sum', 'batch_size'])
 def test_weights_multiply_all_terms_of_an_image(name, normalize):
     plain = build(LOSSES[name])
-    loss = build(dict(type='ltmm.ReweightedLoss', loss=LOSSES[name], kind='inverse', normalize=normalize))
+    loss = build(dict(REWEIGHTED, loss=LOSSES[name], normalize=normalize))
     got, weight = loss(inputs(loss)), WEIGHT[LABEL]
     total = weight.sum() if normalize == 'weight_sum' else len(LABEL)
     for term, value in got.items():
@@ -66,8 +73,8 @@ def test_weights_multiply_all_terms_of_an_image(name, normalize):
 @each_loss
 def test_plain_loss_then_reweighted_loss(name):
     cfg = dict(loss=LOSSES[name], kind='effective_number', beta=0.9)
-    plain, reweighted = build(LOSSES[name]), build(dict(type='ltmm.ReweightedLoss', **cfg))
-    loss = build(dict(type='ltmm.DeferredReweighting', start_epoch=2, **cfg))
+    plain, reweighted = build(LOSSES[name]), build(dict(REWEIGHTED, **cfg))
+    loss = build(dict(DEFERRED, **cfg) | dict(start_epoch=2))
     for epoch in range(4):
         prepare(loss, COUNTS, epoch), prepare(plain, COUNTS, epoch), prepare(reweighted, COUNTS, epoch)
         expected = plain if epoch < 2 else reweighted
@@ -76,23 +83,23 @@ def test_plain_loss_then_reweighted_loss(name):
 
 
 def test_ldam_drw_inside_and_outside_of_each_expert():
-    drw = dict(type='ltmm.DeferredReweighting', start_epoch=1, kind='effective_number', beta=0.99)
-    outside = build(dict(drw, loss=PER_EXPERT))
-    inside = build(dict(type='ltmm.PerExpertLoss', loss=dict(drw, loss=LDAM)))
+    drw = dict(start_epoch=1, kind='effective_number', beta=0.99)
+    outside = build(dict(drw, type='ltmm.DeferredExpertReweighting', loss=PER_EXPERT))
+    inside = build(dict(type='ltmm.PerExpertLoss', loss=dict(drw, type='ltmm.DeferredReweighting', loss=LDAM)))
     for epoch in (0, 1):
         prepare(outside, COUNTS, epoch), prepare(inside, COUNTS, epoch)
         torch.testing.assert_close(outside(inputs(outside)), inside(inputs(inside)))
 
 
 def test_soft_labels_weight_each_class():
-    loss = build(dict(type='ltmm.ReweightedLoss', loss=SADE, kind='inverse'))
+    loss = build(dict(REWEIGHTED, loss=SADE))
     soft, logits = torch.rand(6, 4).softmax(1), torch.randn(3, 6, 4)
     expected = -(soft * WEIGHT * logits[0].log_softmax(1)).sum() / (soft @ WEIGHT).sum()
     torch.testing.assert_close(expert_terms(loss, logits, soft)['loss_forward'], expected)
 
 
 def test_class_without_images():
-    loss = build(dict(type='ltmm.ReweightedLoss', loss=SADE, kind='inverse'), counts=[100, 30, 0, 1])
+    loss = build(dict(REWEIGHTED, loss=SADE), counts=[100, 30, 0, 1])
     logits = torch.randn(3, 2, 4, requires_grad=True)
     for label in ([2, 2], [2, 0]):
         value = sum(expert_terms(loss, logits, torch.tensor(label)).values())
@@ -101,44 +108,30 @@ def test_class_without_images():
     assert sum(expert_terms(loss, logits, torch.tensor([2, 2])).values()) == 0
 
 
-def test_form_follows_the_loss_inside():
-    sade = dict(loss=SADE, kind='inverse')
-    assert type(ReweightedLoss(**sade)) is ReweightedExpertLoss
-    assert type(DeferredReweighting(start_epoch=1, **sade)) is DeferredExpertReweighting
-    assert type(ReweightedLoss(loss=dict(type=type(MODELS.build(SADE))), kind='inverse')) is ReweightedExpertLoss
-    assert type(ReweightedLoss(loss=LDAM, kind='inverse')) is ReweightedLoss
-
-
 @pytest.mark.parametrize('duplicate', [copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])
 def test_copy_has_weights_of_its_own(duplicate):
-    loss = build(dict(type='ltmm.ReweightedLoss', loss=SADE, kind='inverse'))
+    loss = build(dict(REWEIGHTED, loss=SADE))
     before, twin = loss(inputs(loss)), prepare(duplicate(loss), [1, 1, 1, 100])
     torch.testing.assert_close(loss(inputs(loss)), before, rtol=0, atol=0)
     assert twin(inputs(twin)) != loss(inputs(loss))
 
 
 def test_checkpoint_carries_the_weights():
-    cfg = dict(type='ltmm.DeferredReweighting', loss=SADE, kind='inverse', start_epoch=0)
+    cfg = dict(DEFERRED, loss=SADE, start_epoch=0)
     loss, fresh = build(cfg), MODELS.build(cfg)
     fresh.load_state_dict(loss.state_dict())
     fresh.set_progress(0, 1)
     torch.testing.assert_close(fresh(inputs(loss)), loss(inputs(loss)), rtol=0, atol=0)
 
 
-REWEIGHTED = dict(type='ltmm.ReweightedLoss', kind='inverse')
-DEFERRED = dict(type='ltmm.DeferredReweighting', kind='inverse', start_epoch=1)
-
-
-@pytest.mark.parametrize('wrapper', [REWEIGHTED, DEFERRED, dict(type='ltmm.AREAReweighting', start_epoch=1)])
+@pytest.mark.parametrize('wrapper', [REWEIGHTED, DEFERRED])
 @pytest.mark.parametrize(
     'inner, who',
     [
         (dict(RIDE, reweight_epoch=160), 'RIDELoss'),
         (dict(SADE, class_weight='auto'), 'SADELoss'),
         (dict(REWEIGHTED, loss=SADE), 'ReweightedExpertLoss'),
-        (dict(DEFERRED, loss=CE), 'DeferredReweighting'),
-        (dict(type='ltmm.PerExpertLoss', loss=dict(REWEIGHTED, loss=CE)), 'ReweightedLoss'),
-        (dict(type='ltmm.ClassBalancedLoss', loss_type='softmax', beta=0.9), 'ClassBalancedLoss'),
+        (dict(type='ltmm.PerExpertLoss', loss=dict(REWEIGHTED, type='ltmm.ReweightedLoss', loss=CE)), 'ReweightedLoss'),
     ],
 )
 def test_two_weights_are_refused(wrapper, inner, who):
@@ -146,10 +139,20 @@ def test_two_weights_are_refused(wrapper, inner, who):
         MODELS.build(dict(wrapper, loss=inner))
 
 
-def test_other_objectives_are_refused():
-    with pytest.raises(TypeError, match='accepts ExpertLoss, but got DiscCentroidsLoss'):
-        ReweightedLoss(loss=dict(type='ltmm.DiscCentroidsLoss'), kind='inverse')
-    with pytest.raises(TypeError, match='AREAReweighting needs a loss with a `weight` per sample, but got SADELoss'):
-        MODELS.build(dict(type='ltmm.AREAReweighting', start_epoch=1, loss=SADE))
+@pytest.mark.parametrize('inner', ['ltmm.DiscCentroidsLoss', 'ltmm.ExpertRoutingLoss', 'ltmm.LDAMLoss'])
+def test_other_losses_are_refused(inner):
+    with pytest.raises(TypeError, match=f'accepts ExpertLoss, but got {inner[5:]}. ltmm.PerExpertLoss'):
+        ReweightedExpertLoss(loss=dict(type=inner), kind='inverse')
+
+
+def test_class_weight():
     with pytest.raises(TypeError, match='takes no `class_weight`'):
-        ReweightedLoss(loss=SADE, kind='inverse', class_weight='auto')
+        MODELS.build(dict(DEFERRED, loss=SADE, class_weight='auto'))
+
+
+def test_warns_of_weights_that_never_start():
+    loss, messages = MODELS.build(dict(DEFERRED, loss=SADE)), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deferred_reweighting, 'print_log', lambda text, **_: messages.append(text))
+        loss.set_progress(0, 1), loss.set_progress(0, 1)
+    assert messages == ['DeferredExpertReweighting never re-weights: start_epoch=1, but the training has 1 epochs.']
