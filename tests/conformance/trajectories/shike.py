@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ltmm.models.losses.expert import shike_loss
+from ltmm.models.losses.expert.base import kl_divergence
+from ltmm.models.losses.expert.shike_loss import hard_category_logits
 
 from ..adaptors import experts
 from ..adaptors.shike import warm_up_of
@@ -25,7 +27,7 @@ def shike(case: Case) -> dict[str, Any]:
     params, entries = case.params, case.params['state_dict']
     drawn, switch = draw_state(entries, params['seed_w']), params['cornerstone']
     old, new, others = ({name: x for name, x in drawn.items() if _part(name) == part} for part in (OLD, NEW, None))
-    with torch.enable_grad(), mock.patch.object(shike_loss, 'kl_divergence', recorder := Recorder()):
+    with torch.enable_grad(), mock.patch.object(shike_loss, 'hard_category_logits', recorder := Recorder()):
         first = _train(case, 1, range(switch), 'shike_r32_stage1', weights=others | old, unused=new)
         after_first = first.state(first.end)
         stage = dict(loaded=first.end.state_dict(), unused={name: after_first[name] for name in old})
@@ -48,20 +50,23 @@ def shike(case: Case) -> dict[str, Any]:
 
 
 class Recorder:
-    """Stands for ``kl_divergence`` and keeps its values: of each expert from the reference, then of each pair."""
+    """Stands for ``hard_category_logits`` and keeps the mean divergences from the reference and between the experts."""
 
     def __init__(self) -> None:
-        self.values: list[Tensor] = []
-        self.original = shike_loss.kl_divergence
+        self.hard: list[Tensor] = []  # (E,)
+        self.mutual: list[Tensor] = []  # (E, E)
 
-    def __call__(self, *args: Tensor) -> Tensor:
-        value = self.original(*args)
-        self.values.append(value.detach())
-        return value
+    def __call__(self, expert_logits: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+        result = merged, wrong = hard_category_logits(expert_logits, *args)
+        expert_logits, merged, wrong = expert_logits.detach(), merged.detach(), wrong.detach()
+        pairs = kl_divergence(expert_logits.unsqueeze(0), expert_logits.unsqueeze(1))  # (E, E, N)
+        self.hard.append(kl_divergence(merged, wrong).mean(-1))
+        self.mutual.append(pairs.mean(-1))
+        return result
 
     def means(self, num_classes: int, steps: int) -> list[Tensor]:
         """Means over images and classes, (steps, E) and (steps, E, E), 0 in the second stage."""
-        both = [torch.stack(self.values[i::2]).mean(-1) / num_classes for i in (0, 1)]
+        both = [torch.stack(means) / num_classes for means in (self.hard, self.mutual)]
         return [torch.cat([means, means.new_zeros(steps - len(means), *means.shape[1:])]) for means in both]
 
 

@@ -30,7 +30,7 @@ def hard_categories(logits: Tensor, label: Tensor, num_hard: int) -> Tensor:
     return torch.zeros_like(scores, dtype=torch.bool).scatter(1, scores.topk(num_hard, dim=1).indices, True)
 
 
-def mutual_divergence(logits: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+def mutual_divergence(logits: Tensor, weight: Tensor | float = 1.0, eps: float = LOG_EPS) -> Tensor:
     r"""Compute :math:`\sum_{i \ne j} \sum_c w_c \, p_{j,c} (\log p_{j,c} - \log p_{i,c})` of K predictions, (N,).
 
     Both sides of each pair get a gradient.
@@ -38,10 +38,11 @@ def mutual_divergence(logits: Tensor, weight: Tensor | float = 1.0) -> Tensor:
     Args:
         logits: (K, N, C).
         weight: Factor of each class, w, (N, C).
+        eps: Added to :math:`p_i` before taking the logarithm.
     """
     log_prob = logits.log_softmax(-1)
     prob = log_prob.exp()
-    log_student = (prob + LOG_EPS).log()
+    log_student = (prob + eps).log() if eps else log_prob
     log_ratio = (len(logits) - 1) * log_prob - (log_student.sum(0) - log_student)  # to all other predictions
     return (weight * prob * log_ratio).sum((0, 2))
 

@@ -1,4 +1,4 @@
-"""SHIKE: experts that agree with each other, and whose most confusing wrong class is kept down."""
+"""SHIKE: experts that learn from each other and keep down the most confusing wrong class."""
 
 from typing import Any
 
@@ -10,8 +10,9 @@ from ltmm.utils.checks import check
 from ..base import divisor
 from ..objective import LossInputs
 from .base import ExpertLoss, expert_cross_entropy, kl_divergence
+from .ncl_loss import mutual_divergence
 
-__all__ = ['SHIKELoss', 'hard_category_logits', 'mutual_divergence']
+__all__ = ['SHIKELoss', 'hard_category_logits']
 
 
 def hard_category_logits(expert_logits: Tensor, label: Tensor, target_fill: float) -> tuple[Tensor, Tensor]:
@@ -32,23 +33,17 @@ def hard_category_logits(expert_logits: Tensor, label: Tensor, target_fill: floa
     return merged.scatter(1, hardest, mean.gather(1, hardest)), wrong
 
 
-def mutual_divergence(expert_logits: Tensor) -> Tensor:
-    """Compute the divergences KL(p_j || p_e), (E, E, N) at [e, j], of experts with logits (E, N, C)."""
-    return kl_divergence(expert_logits.unsqueeze(0), expert_logits.unsqueeze(1))
-
-
 @MODELS.register_module()
 class SHIKELoss(ExpertLoss):
-    r"""Cross entropy of each expert, with less confidence in the hardest wrong class, and what the others have learned.
+    r"""Trains experts that learn from each other and keep down the hardest wrong class, for the tail a frequent one.
 
     .. math::
         \sum_e \Big[ \mathrm{CE}(z_e, y) + \frac{\alpha}{C} \mathrm{KL}(\mathrm{softmax}(r) \,\|\, g_e)
         + \frac{\beta}{C} \sum_{j \ne e} \mathrm{KL}(p_j \,\|\, p_e) \Big], \qquad p_e = \mathrm{softmax}(z_e)
 
     where :math:`g_e` is the softmax of :math:`z_e` with ``target_fill`` as the logit of the right class. The reference
-    r has for each wrong class the highest logit of all experts, but only their mean for the hardest one, which tail
-    images are mostly taken for. As in [1], r has the logit 0 for the right class, the divergences are divided by the
-    number of classes, and all terms have gradients by all logits.
+    r has the highest logit of all experts for each wrong class, but only their mean for the hardest one. As in [1], r
+    has the logit 0 for the right class, the divergences are divided by the number of classes, and nothing is detached.
 
     The loss does not balance the classes: new classifiers do in a second stage, on the frozen backbone, with
     ``dict(type='ltmm.PerExpertLoss', loss=dict(type='ltmm.BalancedSoftmaxLoss'))``; see
@@ -89,7 +84,7 @@ class SHIKELoss(ExpertLoss):
         merged, wrong = hard_category_logits(logits, label, self.target_fill)
         size = logits.size(2) * divisor(len(label), logits)
         hard = self.weighted(kl_divergence(merged, wrong), label).sum() / size
-        mutual = self.weighted(mutual_divergence(logits), label).sum() / size
+        mutual = self.weighted(mutual_divergence(logits, eps=0.0), label).sum() / size
         return {f'loss_expert{e}': loss for e, loss in enumerate(losses)} | dict(
             loss_hard=self.hard_weight * hard, loss_mutual=self.mutual_weight * mutual
         )

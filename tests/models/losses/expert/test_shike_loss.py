@@ -5,7 +5,7 @@ from torch import Tensor
 from toy_losses import expert_terms
 
 from ltmm.models.losses import SHIKELoss
-from ltmm.models.losses.expert.shike_loss import hard_category_logits, mutual_divergence
+from ltmm.models.losses.expert.shike_loss import hard_category_logits
 
 LABEL = torch.tensor([0, 1, 3, 2, 0])
 
@@ -44,14 +44,6 @@ def test_hardest_class_and_the_others():
     merged, wrong = hard_category_logits(logits, torch.tensor([0]), -5.0)
     assert merged.tolist() == [[0.0, 2.0, 1.5, 1.5]]
     assert wrong[0].tolist() == [[-5.0, 2.0, 1.0, 0.0]]
-
-
-def test_mutual_divergence_of_pairs():
-    logits = torch.randn(2, 5, 4)
-    divergence = mutual_divergence(logits)
-    expected = F.kl_div(logits[0].log_softmax(1), logits[1].softmax(1), reduction='none').sum(1)
-    torch.testing.assert_close(divergence[0, 1], expected)
-    assert not divergence[0, 0].any() and (divergence[1, 0] != divergence[0, 1]).all()
 
 
 def test_weights_and_no_class_counts():
