@@ -7,6 +7,7 @@ from torch import Tensor
 from ltmm.registry import MODELS
 
 from ..base import LogitLoss, check_inner_loss, divisor
+from ..class_weights import sample_weights, weighted_label
 from ..objective import LossInputs
 from .base import ExpertLoss
 
@@ -15,17 +16,18 @@ __all__ = ['PerExpertLoss']
 
 @MODELS.register_module()
 class PerExpertLoss(ExpertLoss):
-    r"""Applies a loss of logits and labels to each expert, and adds them up: experts that differ by their start only.
+    r"""Applies a loss of a single classifier to each expert and adds them up: the experts differ by their start only.
 
     .. math:: \sum_e \ell(z_e, y)
 
-    LDAM-DRW for several experts is ``dict(type='ltmm.DeferredReweighting', loss=dict(type='ltmm.PerExpertLoss',
-    loss=dict(type='ltmm.LDAMLoss')), ...)``, with ``classifier=dict(type='ltmm.NormedLinear')``; the wrapper inside of
-    ``PerExpertLoss`` gives the same. With ``ltmm.BalancedSoftmaxLoss`` it is the second stage of SHIKE.
+    LDAM-DRW for several experts is ``dict(type='ltmm.DeferredExpertReweighting', loss=dict(type='ltmm.PerExpertLoss',
+    loss=dict(type='ltmm.LDAMLoss')), ...)``, with ``classifier=dict(type='ltmm.NormedLinear')``; for class indices,
+    ``ltmm.DeferredReweighting`` inside of ``PerExpertLoss`` gives the same. With ``ltmm.BalancedSoftmaxLoss`` it is the
+    second stage of SHIKE.
 
     Args:
         loss: Config of a loss of ltmm or mmpretrain, such as ``ltmm.LDAMLoss``, that takes a weight per sample.
-        **kwargs: Arguments of :class:`ExpertLoss`.
+        **kwargs: Arguments of :class:`ExpertLoss`; ``class_counts`` are those of its ``class_weight``, not of ``loss``.
     """
 
     uses_prior = False
@@ -42,10 +44,11 @@ class PerExpertLoss(ExpertLoss):
         return inner or self.class_weighting is not None
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
-        logits, label = inputs.expert_logits, inputs.label
-        weight = None
+        logits, label, weight = inputs.expert_logits, inputs.label, None
         if self.class_weighting is not None:
-            weight = self.weighted(logits.new_ones(len(label)), label)
+            class_weight = self.class_weighting(logits, logits.size(-1))
+            weight = sample_weights(label, class_weight)
+            label = label if label.dim() == 1 else weighted_label(label, class_weight)
         # losses of ltmm average over the ranks themselves
         avg_factor = None if isinstance(self.loss, LogitLoss) else divisor(len(label), logits)
         return {

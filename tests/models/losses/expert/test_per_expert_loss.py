@@ -30,6 +30,13 @@ def test_soft_labels_if_the_loss_takes_them():
         expert_terms(PerExpertLoss(loss=dict(type='ltmm.SoftmaxBCELoss')), logits, soft)
 
 
+def test_class_weight_of_soft_labels():
+    weight, logits, soft = torch.tensor([2.0, 0.0, 0.5]), torch.randn(2, 4, 3), torch.rand(4, 3).softmax(1)
+    loss = PerExpertLoss(loss=dict(CE, use_soft=True), class_weight=weight.tolist())
+    expected = -(soft * weight * logits.log_softmax(-1)).sum(-1).mean(1)
+    torch.testing.assert_close(torch.stack([*expert_terms(loss, logits, soft).values()]), expected)
+
+
 def test_sum_over_the_images():
     logits = torch.randn(2, 4, 3)
     loss = prepare(PerExpertLoss(loss=dict(LDAM, reduction='sum')), COUNTS)
