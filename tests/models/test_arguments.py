@@ -20,7 +20,7 @@ PARTS = [  # part, arguments that make sense, values that do not
     ('MultiExpertResNetCIFAR', dict(depth=8), dict(channels=[(16, 32)], shortcut=['C'], stage_blocks=[(1, 1, 2)])),
     ('MultiExpertResNet', dict(depth=10), dict(depth=[11], channels=[(16, 32)], expert_stages=[(4,)])),
     ('MultiExpertResNeXt', dict(depth=50), dict(depth=[18])),
-    ('SHIKEResNetCIFAR', dict(depth=8), dict(channels=[(16, 24, 48)])),
+    ('SHIKEResNetCIFAR', dict(depth=8), dict(channels=[(16, 24, 48), (16, 32), ()])),
 ]
 CASES = [(part, good, name, value) for part, good, bad in PARTS for name, values in bad.items() for value in values]
 

@@ -21,7 +21,7 @@ PYTORCH_INIT = dict(
 def shallow_branch(in_channels: int, out_channels: int) -> Sequential:
     """Build convolutions with batch norm that halve the resolution and double the width until ``out_channels``.
 
-    Only the first one is followed by a ReLU. They start as PyTorch draws them, which the authors' code leaves so.
+    Only the first one is followed by a ReLU. They start as PyTorch draws them, like those of the authors.
     """
     layers: list[nn.Module] = []
     while in_channels < out_channels:
@@ -47,7 +47,7 @@ class SHIKEResNetCIFAR(MultiExpertResNetCIFAR):
         depth: See :class:`MultiExpertResNetCIFAR`.
         channels: Widths of the three stages, each twice the one before.
         num_experts: E.
-        kwargs: Further arguments of :class:`MultiExpertResNetCIFAR`.
+        kwargs: Further arguments of :class:`MultiExpertResNetCIFAR`, but ``expert_stages`` and ``shortcut``.
     """
 
     runs_experts_alone = False
@@ -55,7 +55,7 @@ class SHIKEResNetCIFAR(MultiExpertResNetCIFAR):
     def __init__(
         self, depth: int | None = None, channels: Sequence[int] = (16, 32, 64), num_experts: int = 3, **kwargs: Any
     ) -> None:
-        if tuple(channels) != tuple(channels[0] * 2**i for i in range(3)):
+        if len(channels) != 3 or tuple(channels) != tuple(channels[0] * 2**i for i in range(3)):
             raise InputError(f'Expected three `channels`, each twice the one before, but got {channels}.')
         super().__init__(depth, channels, num_experts, expert_stages=(2,), shortcut='B', **kwargs)
         self.shallow = ModuleList(shallow_branch(channels[e % 2], channels[2]) for e in range(num_experts))

@@ -22,6 +22,16 @@ def test_features():
         torch.testing.assert_close(features, (deep[e] * shallow).mean((2, 3)))
 
 
+def test_initialization_of_the_shallow_branches():
+    """As PyTorch draws them, uniform up to 1 / sqrt(fan_in); the other convolutions are wider."""
+    net = SHIKEResNetCIFAR(8)
+    net.init_weights()
+    for branch in net.shallow:
+        weight, bound = branch[0].weight, branch[0].weight[0].numel() ** -0.5
+        assert weight.abs().max() <= bound
+        assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+
+
 def test_depths_alternate():
     convolutions = [
         sum(layer.__class__.__name__ == 'Conv2d' for layer in branch) for branch in SHIKEResNetCIFAR().shallow
