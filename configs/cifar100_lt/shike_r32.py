@@ -1,5 +1,5 @@
-# The authors' recipe for SHIKE (github.com/jinyan-06/SHIKE @2b04b62), without its float16: new classifiers, with
-# balanced softmax for each expert, on the frozen experts of the first stage, whose batch-norm statistics shift.
+# SHIKE by the authors' recipe (github.com/jinyan-06/SHIKE @2b04b62), without its float16. The second stage trains new
+# classifiers by balanced softmax on the frozen experts of the first, whose batch-norm statistics go on moving.
 _base_ = './shike_r32_stage1.py'
 stages = [
     dict(type='ltmm.TrainStage', config='{{ fileDirname }}/shike_r32_stage1.py'),
