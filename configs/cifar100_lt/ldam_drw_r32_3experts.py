@@ -5,7 +5,7 @@ model = dict(
         classifier=dict(scale=1.0),  # the loss scales the cosines
         loss=dict(
             _delete_=True,
-            type='ltmm.DeferredExpertReweighting',
+            type='ltmm.DeferredReweighting',
             loss=dict(type='ltmm.PerExpertLoss', loss=dict(type='ltmm.LDAMLoss')),
             start_epoch=160,
             kind='effective_number',

@@ -173,9 +173,7 @@ def test_experts_train_by_an_objective_alone():
         dict(
             type='ltmm.MultiExpertClsHead',
             num_experts=3,
-            loss=dict(
-                type='ltmm.DeferredExpertReweighting', loss=dict(type='ltmm.SHIKELoss'), start_epoch=1, kind='inverse'
-            ),
+            loss=dict(type='ltmm.DeferredReweighting', loss=dict(type='ltmm.SHIKELoss'), start_epoch=1, kind='inverse'),
         ),
         dict(type='ltmm.MultiLabelClsHead', loss=dict(type='ltmm.SPLCLoss')),
     ],

@@ -48,7 +48,7 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('MDCSLoss', dict(), dict(powers=[()], consistency_weight=[-1], ramp_epochs=[0])),
     ('SHIKELoss', dict(), dict(hard_weight=[-1], mutual_weight=[NAN], target_fill=[INF])),
     ('ReweightedExpertLoss', dict(loss=SADE, kind='inverse'), dict(kind=['rare'], normalize=['sum'])),
-    ('DeferredExpertReweighting', dict(loss=SADE, kind='inverse', start_epoch=2), dict(start_epoch=[-1])),
+    ('DeferredReweighting', dict(loss=SADE, kind='inverse', start_epoch=2), dict(start_epoch=[-1])),
     ('NCLLoss', dict(num_hard=2), dict(num_hard=[0, 1.5], ce_weight=[-1], hard_weight=[NAN], mask_value=[-INF])),
     ('NCLLoss', dict(num_hard=2, class_counts=[3, 2]), dict(num_hard=[3], distill_weight=[-1])),
     ('NCLLoss', dict(num_hard=2), dict(hard_distill_weight=[-1, INF])),

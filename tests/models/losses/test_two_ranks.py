@@ -28,7 +28,7 @@ RIDE = dict(diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=0, scale
 LGLA = dict(type='ltmm.LGLALoss', scale=4.0)  # of a linear layer: cosines beyond 1 are clamped
 TLC = dict(type='ltmm.TLCLoss', reweight_factor=0.05, reweight_epoch=0, scale=2.0, kl_epochs=10, threshold=0.9)
 DB = dict(type='ltmm.DistributionBalancedLoss')
-DRW = dict(type='ltmm.DeferredExpertReweighting', start_epoch=0, kind='inverse')
+DRW = dict(type='ltmm.DeferredReweighting', start_epoch=0, kind='inverse')
 CLASSIFICATION = {
     'area': dict(type='ltmm.AREAReweighting', loss=CE, start_epoch=0),
     'asl_single_label': dict(type='ltmm.ASLSingleLabelLoss'),

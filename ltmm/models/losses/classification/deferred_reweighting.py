@@ -46,7 +46,7 @@ class DeferredReweighting(DeferredStart, ReweightedLoss):
     """Re-weights a loss for the tail from one epoch on.
 
     Weights from the start harm the features of frequent classes; after the learning rate has dropped they mainly move
-    the classifier. Around a loss of several experts use
+    the classifier. Around a loss of several experts it is built as
     :class:`~ltmm.models.losses.expert.reweighted_expert_loss.DeferredExpertReweighting`.
 
     [0] Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019,
@@ -62,6 +62,8 @@ class DeferredReweighting(DeferredStart, ReweightedLoss):
         **kwargs: Arguments of :class:`ReweightedLoss`; [1] has ``normalize='weight_sum'``, and ``'batch_size'`` for
             focal loss.
     """
+
+    around_experts = 'ltmm.DeferredExpertReweighting'
 
     def __init__(self, *, loss: dict, start_epoch: int, kind: str, **kwargs: Any) -> None:
         self.init_start(start_epoch)

@@ -1,6 +1,7 @@
 """Re-weighting: larger weights for samples of rare classes, around any loss."""
 
 from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputError, InputTypeError
+from ltmm.utils.errors import InputError
 
 from ..base import ClassificationLoss, LogitLoss, check_inner_loss, divisor, mean_over_ranks
 from ..class_weights import sample_weights, takes_no_class_weight
@@ -82,7 +83,7 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
 
     With ``reduction='sum'`` or ``'none'`` both use the plain weights. Classes without training images have weight 0.
 
-    Around a loss of several experts, such as ``ltmm.SADELoss``, use
+    Around a loss of several experts, such as ``ltmm.SADELoss``, it is built as
     :class:`~ltmm.models.losses.expert.reweighted_expert_loss.ReweightedExpertLoss`.
 
     [1] github.com/kaidic/LDAM-DRW @2536330; github.com/zhangyongshun/BagofTricks-LT @ce7859a, ``CostSensitiveCE``.
@@ -90,7 +91,8 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
         ``reweight_bagoftricks``).
 
     Args:
-        loss: Any loss of ltmm or mmpretrain that takes a weight per sample and does not re-weight the classes itself.
+        loss: Any loss of ltmm or mmpretrain that takes a weight per sample, or of several experts, which does not
+            re-weight the classes itself.
         kind: Kind of weights, see the table.
         beta: For ``'effective_number'``, in [0, 1).
         power: For ``'inverse'``.
@@ -99,6 +101,16 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
         num_classes: C, to check the counts against.
         per_rank: See ``normalize='weight_sum'``.
     """
+
+    around_experts: ClassVar[str] = 'ltmm.ReweightedExpertLoss'  # what it is around a loss of several experts
+
+    def __new__(cls, *, loss: dict | None = None, **kwargs: Any) -> Self | Objective:
+        around_experts = vars(cls).get('around_experts')  # not of the base: a subclass may be for one classifier only
+        kind = loss.get('type') if isinstance(loss, dict) else None
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
+        if around_experts and isinstance(kind, type) and issubclass(kind, Objective):
+            return MODELS.build(dict(kwargs, type=around_experts, loss=loss))
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -115,14 +127,8 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
         super().__init__()
         self.init_reweighting(kind, beta, power, normalize, per_rank)
         self.loss = MODELS.build(loss)
-        name = type(self).__name__
-        if isinstance(self.loss, Objective):
-            raise InputTypeError(
-                f'{name} accepts ClassificationLoss, but got {type(self.loss).__name__}. ltmm.ReweightedExpertLoss and '
-                'ltmm.DeferredExpertReweighting re-weight losses of several experts.'
-            )
-        check_inner_loss(self.loss, name)
         self.check_weighted_once()
+        check_inner_loss(self.loss, type(self).__name__)
         self.init_class_distribution(class_counts, num_classes)
 
     def forward(

@@ -103,9 +103,3 @@ def test_two_weights_are_refused(wrapper, inner):
     options = options.get(wrapper, dict(start_epoch=1))
     with pytest.raises(ValueError, match=f'{inner["type"][5:]} re-weights the classes already'):
         MODELS.build(dict(options, type=f'ltmm.{wrapper}', loss=inner))
-
-
-@pytest.mark.parametrize('inner', ['ltmm.SADELoss', 'ltmm.DiscCentroidsLoss'])
-def test_names_the_losses_for_several_experts(inner):
-    with pytest.raises(TypeError, match=f'but got {inner[5:]}. ltmm.ReweightedExpertLoss and ltmm.DeferredExpert'):
-        reweighted(dict(type=inner), kind='inverse')

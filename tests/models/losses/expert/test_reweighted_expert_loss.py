@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from toy_losses import expert_terms, prepare
 
-from ltmm.models.losses import LossInputs, ReweightedExpertLoss
+from ltmm.models.losses import DeferredExpertReweighting, LossInputs, ReweightedExpertLoss
 from ltmm.models.losses.classification import deferred_reweighting
 from ltmm.models.losses.expert import ExpertLoss
 from ltmm.registry import MODELS
@@ -31,8 +31,8 @@ LOSSES = dict(
     shike=dict(type='ltmm.SHIKELoss'),
     per_expert=PER_EXPERT,
 )
-REWEIGHTED = dict(type='ltmm.ReweightedExpertLoss', kind='inverse')
-DEFERRED = dict(type='ltmm.DeferredExpertReweighting', kind='inverse', start_epoch=1)
+REWEIGHTED = dict(type='ltmm.ReweightedLoss', kind='inverse')
+DEFERRED = dict(type='ltmm.DeferredReweighting', kind='inverse', start_epoch=1)
 each_loss = pytest.mark.parametrize('name', LOSSES)
 each_of_images = pytest.mark.parametrize('name', [name for name in LOSSES if name != 'lgla'])  # which compares images
 
@@ -84,8 +84,9 @@ def test_plain_loss_then_reweighted_loss(name):
 
 def test_ldam_drw_inside_and_outside_of_each_expert():
     drw = dict(start_epoch=1, kind='effective_number', beta=0.99)
-    outside = build(dict(drw, type='ltmm.DeferredExpertReweighting', loss=PER_EXPERT))
-    inside = build(dict(type='ltmm.PerExpertLoss', loss=dict(drw, type='ltmm.DeferredReweighting', loss=LDAM)))
+    drw['type'] = 'ltmm.DeferredReweighting'
+    outside = build(dict(drw, loss=PER_EXPERT))
+    inside = build(dict(type='ltmm.PerExpertLoss', loss=dict(drw, loss=LDAM)))
     for epoch in (0, 1):
         prepare(outside, COUNTS, epoch), prepare(inside, COUNTS, epoch)
         torch.testing.assert_close(outside(inputs(outside)), inside(inputs(inside)))
@@ -131,7 +132,7 @@ def test_checkpoint_carries_the_weights():
         (dict(RIDE, reweight_epoch=160), 'RIDELoss'),
         (dict(SADE, class_weight='auto'), 'SADELoss'),
         (dict(REWEIGHTED, loss=SADE), 'ReweightedExpertLoss'),
-        (dict(type='ltmm.PerExpertLoss', loss=dict(REWEIGHTED, type='ltmm.ReweightedLoss', loss=CE)), 'ReweightedLoss'),
+        (dict(type='ltmm.PerExpertLoss', loss=dict(REWEIGHTED, loss=CE)), 'ReweightedLoss'),
     ],
 )
 def test_two_weights_are_refused(wrapper, inner, who):
@@ -143,6 +144,13 @@ def test_two_weights_are_refused(wrapper, inner, who):
 def test_other_losses_are_refused(inner):
     with pytest.raises(TypeError, match=f'accepts ExpertLoss, but got {inner[5:]}. ltmm.PerExpertLoss'):
         ReweightedExpertLoss(loss=dict(type=inner), kind='inverse')
+
+
+def test_only_the_losses_themselves_become_those_of_experts():
+    assert type(MODELS.build(dict(REWEIGHTED, loss=SADE))) is ReweightedExpertLoss
+    assert type(MODELS.build(dict(DEFERRED, loss=SADE))) is DeferredExpertReweighting
+    with pytest.raises(TypeError, match='AREAReweighting needs a loss with a `weight` per sample, but got SADELoss'):
+        MODELS.build(dict(type='ltmm.AREAReweighting', loss=SADE, start_epoch=1))
 
 
 def test_class_weight():
