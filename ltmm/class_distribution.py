@@ -19,7 +19,7 @@ from ltmm.utils.class_counts import (
 from ltmm.utils.class_names import check_class_names
 from ltmm.utils.errors import InputError, MissingInputError, did_you_mean
 
-__all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'missing_distribution_error']
+__all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'check_thresholds', 'missing_distribution_error']
 
 SHOT_NAMES = ('many', 'medium', 'few')
 FREQUENCIES = dict(f='frequent', c='common', r='rare')  # of LVIS
@@ -37,6 +37,12 @@ def missing_distribution_error(name: str) -> MissingInputError:
         f"[dict(type='ltmm.ClassDistributionHook')] to the config, as ltmm's default_runtime.py does, set "
         f'{name}(class_counts=[...]), or load a checkpoint that ltmm trained.'
     )
+
+
+def check_thresholds(thresholds: Sequence[int]) -> None:
+    """Raise an InputError unless these are two numbers of images."""
+    if np.shape(thresholds) != (2,):
+        raise InputError(f'Expected `thresholds` to be two numbers of images, (many, few), but got {thresholds}.')
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import force_full_init
 
-from ltmm.class_distribution import SHOT_NAMES
+from ltmm.class_distribution import SHOT_NAMES, check_thresholds
 from ltmm.datasets.labels.label_table import LabelTable, class_distribution_of
 from ltmm.registry import DATASETS
 from ltmm.utils.checks import check
@@ -40,6 +40,7 @@ class ClassSubset(Selection):
         lazy_init: bool = False,
     ) -> None:
         check(group=(group, SHOT_NAMES))
+        check_thresholds(thresholds)
         self.group, self.counts_of, self.thresholds = group, counts_of, tuple(thresholds)
         super().__init__(dataset, lazy_init)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ltmm.class_distribution import ClassDistribution, Shots
+from ltmm.class_distribution import ClassDistribution, Shots, check_thresholds
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
@@ -50,10 +50,8 @@ def shots_by_convention(
         raise InputError(f"`num_many` and `num_few` belong to convention='mislas', but got {convention!r}.")
     if thresholds is None:
         return distribution.shots(inclusive=convention == 'oltr')
-    if np.size(thresholds) != 2:
-        raise InputError(f'Expected `thresholds` to be two numbers of images, (many, few), but got {thresholds}.')
-    many, few = thresholds
-    return distribution.shots(many, few, inclusive=convention == 'oltr')
+    check_thresholds(thresholds)
+    return distribution.shots(*thresholds, inclusive=convention == 'oltr')
 
 
 def mean_by_shot(values: np.ndarray, shots: Shots) -> dict[str, float]:

@@ -8,13 +8,16 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from ltmm.class_distribution import SHOT_NAMES
 from ltmm.models.losses.distillation.lfme_loss import LFMELoss
 from ltmm.registry import MODELS
-from ltmm.utils.errors import InputTypeError
+from ltmm.utils.errors import InputError, InputTypeError
 
 from .distill_classifier import LearnsFromTeachers
 
 __all__ = ['LFMEClassifier']
+
+KEYS = {'num_classes', 'checkpoint'}
 
 
 @MODELS.register_module()
@@ -43,6 +46,13 @@ class LFMEClassifier(LearnsFromTeachers):
         losses = [module for module in self.head.modules() if isinstance(module, LFMELoss)]
         if len(losses) != 1:
             raise InputTypeError(f'LFMEClassifier needs one ltmm.LFMELoss in its head, but got {len(losses)}.')
+        if not isinstance(teachers, Mapping) or not all(
+            group in SHOT_NAMES and set(teacher) == KEYS for group, teacher in teachers.items()
+        ):
+            raise InputError(
+                'Expected `teachers` to be {group: dict(num_classes=..., checkpoint=...)} of the groups '
+                f'{SHOT_NAMES}, but got {teachers}.'
+            )
         self.groups = tuple(teachers)
         changes = dict(loss=dict(type='CrossEntropyLoss'), aux_losses=(), class_counts=None)
         networks = []
@@ -65,7 +75,7 @@ class LFMEClassifier(LearnsFromTeachers):
         predictions = super().predict(inputs, data_samples, **kwargs)
         if self.has_trained_teachers and data_samples is not None:
             label = self.head.labels_of(data_samples)
-            is_right = self.objective.is_right(self.teacher_logits(inputs), label)
+            is_right = self.objective.own_logits(self.teacher_logits(inputs), label).argmax(1) == label
             for sample, group, right in zip(predictions, self.objective.group[label], is_right):
                 sample.set_field(group, 'teacher_group')
                 sample.set_field(right, 'teacher_is_right')

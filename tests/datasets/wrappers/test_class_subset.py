@@ -61,5 +61,7 @@ def test_groups_of_the_training_data():
         ClassSubset(balanced, 'many')
     with pytest.raises(InputError, match='`counts_of` to have 6 classes, but got 3'):
         ClassSubset(balanced, 'many', counts_of=Numbers([200, 50, 5]))
+    with pytest.raises(InputError, match='`thresholds` to be two numbers'):
+        ClassSubset(balanced, 'many', thresholds=(100,))
     with pytest.raises(InputError, match='`group`'):
         ClassSubset(balanced, 'all')

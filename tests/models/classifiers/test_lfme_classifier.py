@@ -88,6 +88,16 @@ def test_a_test_needs_no_experts():
         model.init_weights()
 
 
+@pytest.mark.parametrize(
+    'teachers',
+    [['x.pth'], dict(many='x.pth'), dict(many=dict(num_classes=2)), dict(low=dict(num_classes=2, checkpoint=''))],
+)
+def test_wrong_teachers(teachers):
+    head, model = HEAD | dict(loss=dict(type='ltmm.LFMELoss')), dict(type='ltmm.LFMEClassifier', backbone=BACKBONE)
+    with pytest.raises(InputError, match=r"`teachers` to be \{group: .* of the groups \('many', .*but got"):
+        MODELS.build(dict(model, head=head, teachers=teachers))
+
+
 def test_needs_its_loss(checkpoints):
     with pytest.raises(TypeError, match='needs one ltmm.LFMELoss in its head, but got 0'):
         student(checkpoints, loss=dict(type='CrossEntropyLoss'))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltmm.class_distribution import SHOT_NAMES, ClassDistribution
+from ltmm.class_distribution import SHOT_NAMES, ClassDistribution, check_thresholds
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.models.state.metrics import UsesMetrics
 from ltmm.models.state.progress import UsesProgress
@@ -96,7 +96,8 @@ class LFMELoss(UsesProgress, UsesMetrics, UsesTrainFeatures, UsesClassDistributi
         threshold: alpha.
         lowest_weights: Weight of the hardest image of a many-, a medium- and a few-shot class. [1] has the ratio of 12
             images per few-shot class of ImageNet-LT to 230, 53 and 12.
-        thresholds: Least number of images of a many-shot class, largest of a few-shot class.
+        thresholds: Least number of images of a many-shot class, largest of a few-shot class; the same as of
+            ``ltmm.ClassSubset`` and ``ltmm.LongTailMetric``.
         class_counts: Training images per class, a list or ``{class name: count}``. Default: taken from the training
             data.
         num_classes: C, to check the counts against.
@@ -121,8 +122,9 @@ class LFMELoss(UsesProgress, UsesMetrics, UsesTrainFeatures, UsesClassDistributi
             threshold=(threshold, 'in [0, 1)'),
             lowest_weights=(lowest_weights, 'in [0, 1]'),
         )
-        if len(lowest_weights) != len(SHOT_NAMES):
+        if np.shape(lowest_weights) != (len(SHOT_NAMES),):
             raise InputError(f'Expected `lowest_weights` of {SHOT_NAMES}, but got {lowest_weights}.')
+        check_thresholds(thresholds)
         super().__init__()
         self.temperature, self.threshold = temperature, threshold
         self.lowest_weights, self.thresholds = tuple(lowest_weights), tuple(thresholds)
@@ -156,10 +158,9 @@ class LFMELoss(UsesProgress, UsesMetrics, UsesTrainFeatures, UsesClassDistributi
             )
         return torch.cat([logits[name] for name in self.group_sizes], dim=1)[:, self.place_of_class]
 
-    def is_right(self, teacher_logits: Tensor, label: Tensor) -> Tensor:
-        """Return whether the expert of the true class predicts it, among its own classes, (N,)."""
-        is_own = self.group == self.group[label].unsqueeze(1)  # (N, C)
-        return teacher_logits.masked_fill(~is_own, -torch.inf).argmax(1) == label
+    def own_logits(self, teacher_logits: Tensor, label: Tensor) -> Tensor:
+        """Return the logits of the expert of the true class, (N, C), -inf for the classes of the others."""
+        return teacher_logits.masked_fill(self.group != self.group[label].unsqueeze(1), -torch.inf)
 
     # ------------------------------------------------------------------ state
 
@@ -171,9 +172,9 @@ class LFMELoss(UsesProgress, UsesMetrics, UsesTrainFeatures, UsesClassDistributi
         """Compute the weight of each image from the confidence of its expert."""
         device = self.curriculum.values.device
         logits, label, sample_idx = (x.to(device) for x in (outputs.teacher_logits, outputs.label, outputs.sample_idx))
-        confidence = self.join({name: part.softmax(1) for name, part in self.split(logits).items()})
+        confidence = self.own_logits(logits, label).softmax(1).gather(1, label.unsqueeze(1)).squeeze(1)  # (N,)
         lowest = logits.new_tensor(self.lowest_weights)[self.group]  # (C,)
-        weights = curriculum_weights(confidence.gather(1, label.unsqueeze(1)).squeeze(1), label, lowest)
+        weights = curriculum_weights(confidence, label, lowest)
         self.curriculum.resize(int(sample_idx.max()) + 1)
         self.curriculum.values[sample_idx] = weights.double()
 

@@ -105,11 +105,11 @@ def test_split_and_join():
         loss.join(dict(many=parts['many']))
 
 
-def test_right_among_the_own_classes():
-    logits = torch.zeros(2, 6)
-    logits[:, 2] = 5  # of another expert
-    logits[0, 1] = logits[1, 4] = 1
-    assert lfme().is_right(logits, torch.tensor([1, 1])).tolist() == [True, False]
+def test_logits_of_the_expert_of_the_true_class():
+    logits = torch.arange(12.0).view(2, 6)
+    own = lfme().own_logits(logits, torch.tensor([1, 3]))
+    inf = torch.inf
+    assert own.tolist() == [[-inf, 1, -inf, -inf, 4, -inf], [6, -inf, -inf, 9, -inf, -inf]]
 
 
 def test_group_without_classes():
@@ -156,6 +156,15 @@ def test_no_synchronization():
         sum(
             loss(LossInputs(LABEL, score, sample_idx=torch.arange(8), teacher_logits=torch.rand(8, 6))).values()
         ).backward()
+
+
+@pytest.mark.parametrize(
+    'options',
+    [dict(lowest_weights=0.5), dict(lowest_weights=(0.5, 1.0)), dict(thresholds=(100,)), dict(thresholds=100)],
+)
+def test_wrong_number_of_values(options):
+    with pytest.raises(InputError, match=f'`{next(iter(options))}`'):
+        LFMELoss(**options)
 
 
 def test_missing_inputs():
