@@ -5,6 +5,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ltmm.models.state.metrics import UsesMetrics
 from ltmm.registry import HOOKS
+from ltmm.utils.errors import MissingInputError
 from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['MetricsHook']
@@ -21,7 +22,13 @@ class MetricsHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Repeat the validation after the epoch or iteration of the resumed checkpoint."""
-        if not runner._resume or runner.val_loop is None or not _modules(runner):
+        modules = _modules(runner)
+        if modules and runner.val_loop is None:
+            raise MissingInputError(
+                f'{type(modules[0]).__name__} adapts to the validation, but there is none: set val_dataloader, '
+                'val_evaluator and val_cfg.'
+            )
+        if not modules or not runner._resume:
             return
         loop = runner.train_loop
         done = runner.epoch if isinstance(loop, EpochBasedTrainLoop) else runner.iter

@@ -4,6 +4,7 @@ from torch import nn
 from toy import Stopped, toy_config
 
 from ltmm.models.state import UsesMetrics
+from ltmm.utils.errors import MissingInputError
 
 
 class Recorder(UsesMetrics, nn.Module):
@@ -22,6 +23,14 @@ def test_modules_get_the_metrics_of_every_validation(tmp_path):
     runner.train()
     assert len(recorder.figures) == 2
     assert all(0 <= figures['accuracy/top1'] <= 100 for figures in recorder.figures)
+
+
+def test_needs_a_validation(tmp_path):
+    options = dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator'))
+    runner = Runner.from_cfg(toy_config(tmp_path, **options))
+    runner.model.backbone.add_module('recorder', Recorder())
+    with pytest.raises(MissingInputError, match='Recorder adapts to the validation'):
+        runner.train()
 
 
 @pytest.mark.parametrize('val_interval, repeated', [(1, True), (2, True), (3, False)])
