@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ltmm.engine.runner.model_outputs import build_test_loader, features_and_labels
+from ltmm.models.classifiers.distill_classifier import LearnsFromTeachers
 from ltmm.models.state.sample_table import sample_indices
 from ltmm.models.state.train_features import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import HOOKS
-from ltmm.utils.errors import InputError
+from ltmm.utils.errors import InputError, InputTypeError
 from ltmm.utils.wrappers import unwrap_model
 
 from .progress_hook import BeforeEpochHook
@@ -87,8 +88,13 @@ def train_features(
         model: Classifier of mmpretrain.
         loader: Loads samples r, r + R, ... on rank r of R, the same number on every rank.
         with_logits: Return the logits too.
-        with_teachers: Return those of its teachers too; it is a :class:`DistillClassifier` then.
+        with_teachers: Return those of its teachers too.
     """
+    if with_teachers and not isinstance(model, LearnsFromTeachers):
+        raise InputTypeError(
+            'The loss learns from teachers: expected a model that has them, such as ltmm.LFMEClassifier, but got '
+            f'{type(model).__name__}.'
+        )
     with evaluation_mode(model):
         batches = [_batch_outputs(model, batch, with_logits, with_teachers) for batch in loader]
     outputs = {name: torch.cat([batch[name] for batch in batches])[: len(loader.dataset)] for name in batches[0]}

@@ -36,7 +36,8 @@ class UsesTrainFeatures:
 
     Attributes:
         needs_train_logits: Whether to compute the logits too.
-        needs_train_teacher_logits: Whether to compute those of the teachers, of a :class:`DistillClassifier`.
+        needs_train_teacher_logits: Whether to compute those of the teachers too, of a :class:`DistillClassifier` or a
+            :class:`LFMEClassifier`.
         num_augmented_passes: Passes with the transforms of the training set, drawn anew each time, in place of one pass
             with those of the test set.
     """

@@ -12,7 +12,7 @@ from ltmm.engine.hooks.train_features_hook import train_features
 from ltmm.engine.runner.model_outputs import build_test_loader
 from ltmm.models.state import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import MODELS
-from ltmm.utils.errors import InputError
+from ltmm.utils.errors import InputError, InputTypeError
 
 
 class Recorder(UsesTrainFeatures, nn.Module):
@@ -125,6 +125,12 @@ def test_data_samples_without_an_index_are_refused_and_the_modes_restored(tmp_pa
     with pytest.raises(ValueError, match='sample_idx.*PackInputs'):
         train_features(model, [batch])
     assert [module.training for module in model.modules()] == modes
+
+
+def test_teachers_of_a_model_without_any_are_refused(tmp_path):
+    model, loader = build_model_and_loader(tmp_path)
+    with pytest.raises(InputTypeError, match='a model that has them, .* but got ImageClassifier'):
+        train_features(model, loader, with_teachers=True)
 
 
 def test_several_labels_per_image_are_refused(tmp_path):
