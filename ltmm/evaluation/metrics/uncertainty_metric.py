@@ -1,4 +1,4 @@
-"""What the uncertainty of a single-label classifier tells: tail images, mistakes, images of unknown classes."""
+"""How well the uncertainty of a single-label classifier finds tail images, mistakes and images of unknown classes."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ltmm.models.losses.base import at_least_float32
-from ltmm.models.losses.expert.evidence import evidential_weights
+from ltmm.models.losses.expert.evidence import evidential_weights, log_evidential_weights
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
@@ -82,8 +82,8 @@ class EvidentialAggregation(nn.Module):
         return (expert_logits * gates.unsqueeze(-1)).sum(0)
 
     def uncertainty(self, expert_logits: Tensor) -> Tensor:
-        """Return the uncertainty of the prediction of each image, (N,), in (0, 1)."""
-        return evidential_weights(at_least_float32(expert_logits))[-1]
+        """Return the uncertainty of the prediction of each image, (N,), in (0, 1); float32 would round it to 0."""
+        return log_evidential_weights(at_least_float32(expert_logits))[-1].double().exp()
 
     def extra_repr(self) -> str:
         return f'eta={self.eta}, normalize={self.normalize!r}'

@@ -34,5 +34,13 @@ def test_prediction_depends_on_the_batch_only_with_normalize_batch():
 def test_uncertainty_is_the_weight_of_a_further_expert():
     logits = torch.randn(3, 4, 5)
     aggregation, further = EvidentialAggregation(), torch.cat([logits, torch.randn(1, 4, 5)])
-    torch.testing.assert_close(aggregation.uncertainty(logits), evidential_weights(further)[3])
-    assert aggregation.uncertainty(logits.bfloat16()).dtype == torch.float32
+    torch.testing.assert_close(aggregation.uncertainty(logits).float(), evidential_weights(further)[3])
+
+
+def test_uncertainties_of_very_certain_experts_differ():
+    """They are powers of the uncertainty of an expert, below the smallest number of float32."""
+    logits = torch.zeros(4, 3, 100)
+    logits[..., 7] = torch.tensor([28.0, 30.0, 32.0])
+    uncertainty = EvidentialAggregation().uncertainty(logits)
+    torch.testing.assert_close(uncertainty, evidential_weights(logits.double())[-1], rtol=1e-4, atol=0)
+    assert (uncertainty.diff() < 0).all() and (uncertainty > 0).all()

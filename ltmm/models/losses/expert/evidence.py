@@ -1,4 +1,4 @@
-"""Evidence of classes in logits: how certain each expert is, and how much it is asked after the others."""
+"""Evidential uncertainty of experts, and how much each counts after those before it."""
 
 import math
 

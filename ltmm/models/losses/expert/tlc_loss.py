@@ -1,4 +1,4 @@
-"""TLC: experts with evidential uncertainty, which later experts only learn where the earlier ones are unsure."""
+"""TLC: experts with evidential uncertainty; each learns only images of which those before it are unsure."""
 
 import math
 from collections.abc import Callable
