@@ -20,6 +20,10 @@ def main() -> None:
     )
     args = parser.parse_args()
     cfg = load_config(args)
+
+    from ltmm.engine.stages import check_needs_no_stage  # slow to import
+
+    check_needs_no_stage(cfg)
     lock_work_dir(cfg.work_dir)
     if args.resume and (checkpoint := latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume):
         cfg.resume, cfg.load_from = True, checkpoint

@@ -3,7 +3,7 @@ from ltmm.utils.environment import mmdet_is_usable
 from .base import Stage
 from .feature_extraction import FeatureExtractionStage
 from .post_process_stage import PostProcessStage
-from .runner import first_to_run, link_result, read_stages, run_stages
+from .runner import check_needs_no_stage, first_to_run, link_result, read_stages, run_stages
 from .teacher_stage import TeacherStage
 from .train_stage import TrainStage
 
@@ -16,6 +16,7 @@ __all__ = [
     'Stage',
     'TeacherStage',
     'TrainStage',
+    'check_needs_no_stage',
     'first_to_run',
     'link_result',
     'read_stages',

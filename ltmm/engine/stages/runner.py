@@ -20,7 +20,7 @@ from ltmm.utils.launch import load_config, use_amp
 
 from .base import Stage
 
-__all__ = ['first_to_run', 'link_result', 'read_stages', 'run_stages']
+__all__ = ['check_needs_no_stage', 'first_to_run', 'link_result', 'read_stages', 'run_stages']
 
 REFERENCE = 'stage://'  # with the name of a stage: its result
 
@@ -69,6 +69,16 @@ def read_stages(args: argparse.Namespace) -> list[Stage]:
                 raise InputError(f'{folder.name}: no earlier stage has the name {reference}, only {earlier}.')
         stages.append(stage)
     return stages
+
+
+def check_needs_no_stage(cfg: Config) -> None:
+    """Refuse to train a config on its own that refers to the result of a stage."""
+    own = {key: value for key, value in cfg._cfg_dict.items() if key != 'stages'}
+    for name in _references(own):
+        raise InputError(
+            f'{cfg.filename} needs {REFERENCE}{name}, the result of an earlier stage: run tools/train_stages.py on the '
+            'config that lists the stages.'
+        )
 
 
 def first_to_run(stages: Sequence[Stage], first_checkpoint: Path | None = None) -> int:

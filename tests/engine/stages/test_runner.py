@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +14,9 @@ from mmengine.visualization import Visualizer
 from toy import StopHook, Stopped, toy_config
 from toy_processes import run_tool
 
-from ltmm.engine.stages import Stage, first_to_run, link_result, read_stages, run_stages
+from ltmm.engine.stages import Stage, check_needs_no_stage, first_to_run, link_result, read_stages, run_stages
 from ltmm.registry import MODELS, STAGES
+from ltmm.utils.errors import InputError
 from ltmm.utils.launch import build_runner, common_parser
 
 FREEZE = dict(type='ltmm.FreezeHook', prefixes=['backbone'])
@@ -201,6 +203,15 @@ def test_moved_work_dir(configs, tmp_path):
 def test_wrong_calls_are_refused(configs, tmp_path, config, option, error):
     with pytest.raises(ValueError, match=error):
         run(configs[config], tmp_path / 'work', *option)
+
+
+def test_training_alone_what_needs_another_stage():
+    config = Path(__file__).parents[3] / 'configs/cifar100_lt/ride_distill_r32.py'
+    cfg = Config.fromfile(config)
+    with pytest.raises(InputError, match='ride_distill_r32.py needs stage://teacher, .*tools/train_stages.py'):
+        check_needs_no_stage(cfg)
+    cfg.model.teacher_checkpoint = 'teacher.pth'
+    check_needs_no_stage(cfg)
 
 
 def test_stage_without_config_needs_a_stage_before_it(configs, tmp_path):
