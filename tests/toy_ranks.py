@@ -16,7 +16,7 @@ def on_ranks(function: Callable[[int], Any], folder: Path, world_size: int = 2) 
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(600)  # never on an idle machine
         assert process.exitcode == 0
     return [torch.load(folder / f'{r}.pth', weights_only=False) for r in range(world_size)]
 
