@@ -64,9 +64,10 @@ def _counts_of(part: UsesClassDistribution) -> str:
 def _check_cosine(name: str, head: nn.Module, loss: CosineLoss) -> None:
     """Refuse a loss of cosines in a head without a cosine layer, and cosines that are not scaled exactly once."""
     kind, layers = type(loss).__name__, [layer for layer in head.modules() if isinstance(layer, CosineLayer)]
-    if not layers:
-        raise InputTypeError(f"{kind} takes cosines: use classifier=dict(type='ltmm.NormedLinear') in {name}.")
     expected = loss.scale if loss.scaled_by_layer else 1
+    if not layers:
+        scale = f', scale={expected}' if loss.scaled_by_layer else ''
+        raise InputTypeError(f"{kind} takes cosines: use classifier=dict(type='ltmm.NormedLinear'{scale}) in {name}.")
     for layer in layers:
         if layer.scale != expected and (loss.scaled_by_layer or loss.scale != 1):
             raise InputError(

@@ -83,7 +83,7 @@ class MultiExpertClsHead(ScoresMixin, LongTailHeadMixin, ClsHead):
             raise InputError(
                 f'{type(self).__name__}: expected features ({", ".join(map(str, expected))}) of num_experts and '
                 f'in_channels, but got {tuple(features.shape)}. Multi-expert backbones, such as '
-                'ltmm.MultiExpertResNet, give them.'
+                'ltmm.MultiExpertResNet, give them; set their num_experts too.'
             )
         return torch.stack(self.fc(features.unbind(0)))
 

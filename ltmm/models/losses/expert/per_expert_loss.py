@@ -20,7 +20,7 @@ class PerExpertLoss(ExpertLoss):
 
     .. math:: \sum_e \ell(z_e, y)
 
-    LDAM-DRW for several experts is ``dict(type='ltmm.DeferredExpertReweighting', loss=dict(type='ltmm.PerExpertLoss',
+    LDAM-DRW for several experts is ``dict(type='ltmm.DeferredReweighting', loss=dict(type='ltmm.PerExpertLoss',
     loss=dict(type='ltmm.LDAMLoss')), ...)``, with ``classifier=dict(type='ltmm.NormedLinear')``; for class indices,
     ``ltmm.DeferredReweighting`` inside of ``PerExpertLoss`` gives the same. With ``ltmm.BalancedSoftmaxLoss`` it is the
     second stage of SHIKE.
