@@ -128,7 +128,7 @@ def test_from_the_command_line_with_the_first_stage_given(configs, tmp_path):
 def test_stage_without_the_results_of_the_others(configs, tmp_path):
     done = run_tool('tools/train.py', tmp_path / 'stage1.py', '--work-dir', tmp_path / 'work')
     assert done.returncode and 'Traceback' not in done.stderr
-    message = 'Exemplar file stage://exemplar_mining does not exist. Run python tools/train_stages.py CONFIG'
+    message = 'needs stage://exemplar_mining, the result of an earlier stage: run tools/train_stages.py'
     assert message in done.stderr.splitlines()[-1]
 
 
