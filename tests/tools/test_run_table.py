@@ -94,6 +94,11 @@ def test_runs_of_other_classes_are_not_ranked(tool, config, tmp_path):
     with pytest.raises(ValueError, match='only in balanced: bus; only in plain: dog'):
         tool.check_classes(runs)
     tool.check_classes(runs[:1])
+    plain = (runs[0].folder / 'per_class.csv').read_text()
+    (runs[1].folder / 'final').mkdir()
+    (runs[1].folder / 'final/per_class.csv').write_text(plain)  # a stage had other classes, the last test these
+    os.utime(runs[1].folder / 'per_class.csv', (1, 1))
+    tool.check_classes(runs)
 
 
 @pytest.mark.parametrize(

@@ -166,9 +166,13 @@ def of_stage(options: Sequence[str], number: int) -> list[str]:
 
 
 def check_classes(runs: Sequence[Run]) -> None:
-    """Raise if the complete runs, by their per-class CSVs, have different classes."""
+    """Raise if the complete runs, by their last per-class CSVs, have different classes; a stage may have others."""
     files = {
-        name: next((file for run in group if run.is_complete for file in run.folder.rglob('per_class*.csv')), None)
+        name: max(
+            (file for run in group if run.is_complete for file in run.folder.rglob('per_class*.csv')),
+            key=lambda file: file.stat().st_mtime_ns,
+            default=None,
+        )
         for name, group in by_config(runs).items()
     }
     files = {name: file for name, file in files.items() if file}
