@@ -115,7 +115,7 @@ def test_compare_draws_the_experts_in_panels(work_dirs, tmp_path, capsys):
 def test_compare_writes_two_files(work_dirs, tmp_path, capsys):
     tool('compare_runs', *work_dirs, '--out', tmp_path / 'runs.png', '--csv', tmp_path / 'runs.csv')
     head, ce, balanced = capsys.readouterr().out.splitlines()[:3]
-    assert head.split()[:5] == ['run', 'top1', 'many', 'medium', 'few']
+    assert head.split()[:7] == ['run', '(*', 'best)', 'top1', 'many', 'medium', 'few']
     assert ce.split() == ['ce', '83.33', '100.00*', '90.00', '60.00', '83.33', '60.00']
     assert balanced.split() == ['balanced', '93.33*', '90.00', '100.00*', '90.00*', '93.33*', '90.00*']
     assert (tmp_path / 'runs.png').stat().st_size > 5000
@@ -162,7 +162,7 @@ def test_compare_runs_of_detectors(tmp_path, capsys):
     runs, table, picture = (tmp_path / 'softmax', tmp_path / 'seesaw'), tmp_path / 'runs.csv', tmp_path / 'runs.png'
     tool('compare_runs', *runs, '--csv-name', 'per_class_bbox.csv', '--csv', table, '--out', picture)
     head, _, seesaw, *_ = capsys.readouterr().out.splitlines()
-    assert head.split() == ['run', 'AP', 'AP50', 'APr', 'APc', 'APf', 'AP', 'fixed']
+    assert head.split() == ['run', '(*', 'best)', 'AP', 'AP50', 'APr', 'APc', 'APf', 'AP', 'fixed']
     assert seesaw.split() == ['seesaw', '39.50*', '45.00*', '-', '29.00*', '50.00*', '36.00*']
     assert table.read_text().splitlines()[2] == '1,b,40,common,8,20.0000,29.0000'
     assert picture.stat().st_size > 5000

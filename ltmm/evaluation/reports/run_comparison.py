@@ -78,7 +78,7 @@ def comparison_table(runs: Sequence[Run], markdown: bool = False) -> str:
     values = np.array([[row[key] for key in keys] for row in figures]).round(2)  # (R, F)
     is_best = (values == np.nan_to_num(values, nan=-1).max(0)) & (len(runs) > 1)
     best, other = ('**{}**', '{}') if markdown else ('{}*', '{} ')
-    header = ['run', *(key.replace('_', ' ') for key in keys)]
+    header = ['run' if markdown or len(runs) == 1 else 'run (* best)', *(key.replace('_', ' ') for key in keys)]
     rows = [
         [run.name, *((best if b else other).format('-' if np.isnan(v) else f'{v:.2f}') for v, b in zip(*row))]
         for run, *row in zip(runs, values, is_best)

@@ -22,9 +22,9 @@ RUNS = [make_run('ce', (9, 5, 0)), make_run('balanced', (8, 6, 4))]
 
 def test_table_marks_the_best():
     assert comparison_table(RUNS).splitlines() == [
-        'run        top1    many   medium     few   balanced accuracy   lowest recall',
-        'ce        46.67   90.00*   50.00    0.00               46.67            0.00',
-        'balanced  60.00*  80.00    60.00*  40.00*              60.00*          40.00*',
+        'run (* best)   top1    many   medium     few   balanced accuracy   lowest recall',
+        'ce            46.67   90.00*   50.00    0.00               46.67            0.00',
+        'balanced      60.00*  80.00    60.00*  40.00*              60.00*          40.00*',
     ]
 
 
