@@ -78,6 +78,7 @@ class GeometricMeanLoss(ClassPriorLoss):
 
     accepts_soft_labels = True
     balances_classes = True
+    reweights = True  # weights of a class cancel in its recall
 
     def __init__(
         self,

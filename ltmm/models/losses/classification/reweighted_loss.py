@@ -42,8 +42,8 @@ class ClassReweighting(UsesClassDistribution):
         if part := next(parts, None):
             name, inner = type(self).__name__, type(part).__name__
             raise InputError(
-                f'{name}: {inner} re-weights the classes already, and both weights would multiply. Leave out '
-                f'{name}, or the `class_weight` or `reweight_epoch` of {inner}.'
+                f'{name}: {inner} re-weights the classes already: a second weight would multiply the first, or '
+                f'cancel. Leave out {name}, or the `class_weight` or `reweight_epoch` of {inner}.'
             )
 
     @property

@@ -96,6 +96,7 @@ def test_loss_that_cannot_be_reweighted(inner):
         dict(type='ltmm.DeferredReweighting', loss=CROSS_ENTROPY, kind='inverse', start_epoch=1),
         dict(type='ltmm.ClassBalancedLoss', loss_type='softmax', beta=0.9),
         dict(type='ltmm.ClassBalancedBCELoss'),
+        dict(type='ltmm.GeometricMeanLoss'),
     ],
 )
 def test_two_weights_are_refused(wrapper, inner):

@@ -136,7 +136,7 @@ def test_checkpoint_carries_the_weights():
     ],
 )
 def test_two_weights_are_refused(wrapper, inner, who):
-    with pytest.raises(ValueError, match=f'{who} re-weights the classes already, and both weights would multiply'):
+    with pytest.raises(ValueError, match=f'{who} re-weights the classes already: a second weight would'):
         MODELS.build(dict(wrapper, loss=inner))
 
 
