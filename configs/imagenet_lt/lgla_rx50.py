@@ -3,5 +3,4 @@ model = dict(
     backbone=dict(channels=(64, 128, 256, 512)),  # full width
     head=dict(in_channels=2048, loss=dict(_delete_=True, type='ltmm.LGLALoss')),
 )
-strong_pipeline = [dict(type='LoadImageFromFile'), *_base_.strong, dict(type='PackInputs')]
-train_dataloader = dict(dataset=dict(pipeline=strong_pipeline))
+train_dataloader = dict(dataset=dict(pipeline={{_base_.strong_pipeline}}))

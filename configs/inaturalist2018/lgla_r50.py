@@ -3,7 +3,6 @@ model = dict(
     backbone=dict(channels=(64, 128, 256, 512)),  # full width
     head=dict(in_channels=2048, loss=dict(_delete_=True, type='ltmm.LGLALoss')),
 )
-strong_pipeline = [dict(type='LoadImageFromFile'), *_base_.strong, dict(type='PackInputs')]
-train_dataloader = dict(dataset=dict(pipeline=strong_pipeline))
+train_dataloader = dict(dataset=dict(pipeline={{_base_.strong_pipeline}}))
 param_scheduler = dict(_delete_=True, type='CosineAnnealingLR', T_max=400, eta_min_ratio=5e-4)
 train_cfg = dict(max_epochs=400)

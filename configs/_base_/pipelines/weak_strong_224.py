@@ -1,4 +1,4 @@
-# Two views of each image, weak and strong, of MDCS on photos.
+# Two views of each image, weak and strong, of MDCS on photos; the strong one alone of LGLA and NCL.
 weak = [
     dict(type='RandomResizedCrop', scale=224, backend='pillow'),
     dict(type='RandomFlip', prob=0.5),
@@ -32,6 +32,7 @@ strong = [
         magnitude_std=0.5,
     ),
 ]
+strong_pipeline = [dict(type='LoadImageFromFile'), *strong, dict(type='PackInputs')]
 weak_strong_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='MultiView', num_views=[1, 1], transforms=[weak, strong]),
