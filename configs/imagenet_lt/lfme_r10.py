@@ -1,6 +1,11 @@
 # LFME: three experts, then a student, steered by its accuracy on the validation split (Xiang et al., ECCV 2020). The
 # authors' code steps the schedule before each epoch: the rate drops one epoch before 50 and 80.
-_base_ = './ce_r10.py'
+_base_ = [
+    '../_base_/datasets/imagenet_lt.py',
+    '../_base_/models/resnet10_fc.py',
+    '../_base_/schedules/cosine_90e.py',
+    '../_base_/default_runtime.py',
+]
 stages = [
     dict(type='ltmm.TeacherStage', config='{{ fileDirname }}/lfme_r10_many.py', name='many'),
     dict(type='ltmm.TeacherStage', config='{{ fileDirname }}/lfme_r10_medium.py', name='medium'),
@@ -12,9 +17,8 @@ teachers = dict(
     medium=dict(num_classes=463, checkpoint='stage://medium'),
     few=dict(num_classes=146, checkpoint='stage://few'),
 )
-neck = dict(type='LinearNeck', in_channels=512, out_channels=512, gap_dim=2, norm_cfg=None, act_cfg=dict(type='ReLU'))
 loss = dict(_delete_=True, type='ltmm.LFMELoss')
-model = dict(type='ltmm.LFMEClassifier', teachers=teachers, neck=dict(neck, _delete_=True), head=dict(loss=loss))
+model = dict(type='ltmm.LFMEClassifier', teachers=teachers, head=dict(num_classes=1000, loss=loss))
 train_dataloader = dict(batch_size=32, sampler=dict(_delete_=True, type='ltmm.ClassAwareSampler'))  # x 8 GPUs
 val_evaluator = [dict(type='ltmm.LongTailMetric', convention='oltr'), dict(type='ltmm.TeacherMetric')]
 optim_wrapper = dict(optimizer=dict(lr=0.1))
