@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistributionError
 from ltmm.models.layers.normed_linear import CosineLayer
-from ltmm.models.losses.base import CosineLoss, InnerLoss, LogitLoss
+from ltmm.models.losses.base import CosineLoss, InnerLoss, LogitLoss, cosine_scale
 from ltmm.models.losses.class_weights import ClassWeights
 from ltmm.models.losses.detection.base import BoxHeadLoss
 from ltmm.models.losses.objective import AuxLoss, LossInputs, Objective, merge_terms
@@ -74,12 +74,6 @@ def _check_cosine(name: str, head: nn.Module, loss: CosineLoss) -> None:
                 f'{name}: {kind}(scale={loss.scale}) expects {type(layer).__name__}(scale={expected}), but got '
                 f'scale={layer.scale}.'
             )
-
-
-def cosine_scale(loss: nn.Module) -> float:
-    """Return the factor by which a loss multiplies the cosines of its head; 1 for all but losses of plain cosines."""
-    parts = (part for part in loss.modules() if isinstance(part, CosineLoss) and not part.scaled_by_layer)
-    return next((part.scale for part in parts), 1.0)
 
 
 def check_cosine_scale(head: nn.Module, loss: nn.Module, name: str | None = None) -> None:

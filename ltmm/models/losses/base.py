@@ -32,6 +32,7 @@ __all__ = [
     'at_least_float32',
     'check_inner_loss',
     'check_soft_labels',
+    'cosine_scale',
     'divisor',
     'gather_features',
     'mean_over_ranks',
@@ -353,6 +354,12 @@ class CosineLoss:
 
     scale: float
     scaled_by_layer = False
+
+
+def cosine_scale(loss: nn.Module) -> float:
+    """Return the factor by which a loss multiplies the cosines of its head; 1 for all but losses of plain cosines."""
+    parts = (part for part in loss.modules() if isinstance(part, CosineLoss) and not part.scaled_by_layer)
+    return next((part.scale for part in parts), 1.0)
 
 
 class InnerLoss(nn.Module):

@@ -10,7 +10,7 @@ from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError, MissingInputError
 
-from ..base import at_least_float32, divisor, mean_over_ranks
+from ..base import at_least_float32, cosine_scale, divisor, mean_over_ranks
 from ..expert import ExpertLoss
 from ..objective import LossInputs
 from .base import BoxHeadLoss, build_detection_loss
@@ -64,6 +64,11 @@ class RoIExpertLoss(RoILossOfExperts):
         if self.loss.num_views != 1 or 'teacher_logits' in self.loss.requires:
             raise InputTypeError(
                 f'RoIExpertLoss: {name} needs several views or a teacher, which proposals do not have.'
+            )
+        if cosine_scale(self.loss) != 1:
+            raise InputTypeError(
+                f'RoIExpertLoss: {name} scales the cosines itself, so objectness and scores would not be scaled. '
+                'Use a loss whose scale is in the layer, such as ltmm.RIDELoss.'
             )
         for part in (self.loss, self.aggregation):
             expected = getattr(part, 'num_experts', None)  # aggregations of any number of experts have none

@@ -95,6 +95,11 @@ def test_accuracy_counts_objects_only():
             'MDCSLoss needs several views',
         ),
         (
+            lambda: RoIExpertLoss(loss=dict(type='ltmm.PerExpertLoss', loss=dict(type='ltmm.LDAMLoss')), num_experts=E),
+            TypeError,
+            'PerExpertLoss scales the cosines itself',
+        ),
+        (
             lambda: RoIExpertLoss(loss=EXPERT_LOSSES[0], num_experts=2),
             ValueError,
             'BalPoELoss is for 3 experts, but num_experts=2',
