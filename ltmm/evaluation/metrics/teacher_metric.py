@@ -34,7 +34,7 @@ class TeacherMetric(BaseMetric):
         if any('teacher_is_right' not in sample for sample in data_samples):
             raise InputError(
                 'TeacherMetric expects `teacher_is_right`, which ltmm.LFMEClassifier predicts while it is trained. It '
-                'belongs into `val_evaluator` only.'
+                'belongs in `val_evaluator` only.'
             )
         columns = ([sample[key] for sample in data_samples] for key in ('teacher_group', 'teacher_is_right'))
         self.results.extend(zip(*(torch.stack(column).tolist() for column in columns)))

@@ -9,7 +9,7 @@ class UsesMetrics:
     def on_metrics(self, figures: dict[str, float]) -> None:
         """Use the metrics of a validation, the same on all ranks.
 
-        What has to survive a resume belongs into a buffer.
+        What has to survive a resume belongs in a buffer.
 
         Args:
             figures: As they are logged, such as ``{'accuracy/top1': 45.3}``.

@@ -43,7 +43,7 @@ class ClassReweighting(UsesClassDistribution):
             name, inner = type(self).__name__, type(part).__name__
             raise InputError(
                 f'{name}: {inner} re-weights the classes already: a second weight would multiply the first, or '
-                f'cancel. Leave out {name}, or the `class_weight` or `reweight_epoch` of {inner}.'
+                f'cancel. Leave out {name}, or, where {inner} has them, its `class_weight` and `reweight_epoch`.'
             )
 
     @property

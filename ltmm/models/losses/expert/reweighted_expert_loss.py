@@ -25,8 +25,9 @@ __all__ = ['DeferredExpertReweighting', 'ReweightedExpertLoss']
 class ReweightedExpertLoss(ClassReweighting, NeedsWholeBatch, ExpertLoss):
     r"""Multiplies all terms of a loss of several experts by a weight of the class, larger for rarer classes.
 
-    With ``normalize='weight_sum'`` the terms are divided by the mean weight of the batch, so that a cross entropy is
-    :math:`\sum_i w_{y_i} \ell_i / \sum_i w_{y_i}`. Soft labels weight the loss of each class.
+    With ``normalize='weight_sum'`` the terms are divided by the mean weight of the whole batch, so that a cross entropy
+    is :math:`\sum_i w_{y_i} \ell_i / \sum_i w_{y_i}`; terms that are the mean of a part of it, as TLC's, are divided by
+    the same. Soft labels weight the loss of each class.
 
     Args:
         loss: Config of an :class:`ExpertLoss` that does not re-weight the classes itself.

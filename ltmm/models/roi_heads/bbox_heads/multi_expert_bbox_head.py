@@ -43,9 +43,10 @@ class MultiExpertBBoxHead(BBoxHeadMixin, mmdet_heads.ConvFCBBoxHead):
     """mmdet's ConvFC box head with one classifier per expert, for experts that specialize in head or tail classes.
 
     The loss tells the number of experts, what each learns and how their scores are combined: ``ltmm.RoIExpertLoss``
-    takes any expert loss of classification, ``ltmm.RoILossPerExpert`` one box head loss per expert. Each expert has its
-    own layers of the classification branch (``num_cls_convs``, ``num_cls_fcs``). By default there are two shared
-    layers, as in mmdet's Shared2FCBBoxHead; ``num_shared_fcs=1, num_cls_fcs=1`` gives each expert a layer of its own.
+    takes an expert loss of classification of one view and without a teacher, ``ltmm.RoILossPerExpert`` one box head
+    loss per expert. Each expert has its own layers of the classification branch (``num_cls_convs``, ``num_cls_fcs``).
+    By default there are two shared layers, as in mmdet's Shared2FCBBoxHead; ``num_shared_fcs=1, num_cls_fcs=1`` gives
+    each expert a layer of its own.
 
     Args:
         loss_cls: ``ltmm.RoIExpertLoss`` or ``ltmm.RoILossPerExpert``.
