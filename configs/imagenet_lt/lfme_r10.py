@@ -12,13 +12,10 @@ stages = [
     dict(type='ltmm.TeacherStage', config='{{ fileDirname }}/lfme_r10_few.py', name='few'),
     dict(type='ltmm.TrainStage'),
 ]
-teachers = dict(
-    many=dict(num_classes=391, checkpoint='stage://many'),
-    medium=dict(num_classes=463, checkpoint='stage://medium'),
-    few=dict(num_classes=146, checkpoint='stage://few'),
-)
-loss = dict(_delete_=True, type='ltmm.LFMELoss')
-model = dict(type='ltmm.LFMEClassifier', teachers=teachers, head=dict(num_classes=1000, loss=loss))
+widths = dict(many=391, medium=463, few=146)
+teachers = {name: dict(num_classes=width, checkpoint=f'stage://{name}') for name, width in widths.items()}
+head = dict(num_classes=1000, loss=dict(_delete_=True, type='ltmm.LFMELoss'))
+model = dict(type='ltmm.LFMEClassifier', teachers=teachers, head=head)
 train_dataloader = dict(batch_size=32, sampler=dict(_delete_=True, type='ltmm.ClassAwareSampler'))  # x 8 GPUs
 val_evaluator = [dict(type='ltmm.LongTailMetric', convention='oltr'), dict(type='ltmm.TeacherMetric')]
 optim_wrapper = dict(optimizer=dict(lr=0.1))
