@@ -7,14 +7,14 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
-from toy import StopHook, Stopped, toy_config
+from toy import toy_config
+from toy_stages import run, run_and_stop
 
 from ltmm.engine.runner.model_outputs import build_test_loader
-from ltmm.engine.stages import first_to_run, read_stages, run_stages
+from ltmm.engine.stages import read_stages
 from ltmm.registry import MODELS
 from ltmm.utils.checkpoints import load_whole
-from ltmm.utils.launch import build_runner, common_parser, use_amp
+from ltmm.utils.launch import common_parser, use_amp
 
 COUNTS = [40, 30, 16, 14, 8, 6]
 GROUPS = dict(thresholds=(30, 10))  # two classes in each group
@@ -51,12 +51,6 @@ def config(tmp_path_factory):
     cfg.stages = [*stages, dict(type='ltmm.TrainStage')]
     cfg.dump(folder / 'lfme.py')
     return folder / 'lfme.py'
-
-
-def run(config, work_dir):
-    Visualizer._instance_dict.clear()
-    stages = read_stages(common_parser('').parse_args([str(config), '--work-dir', str(work_dir)]))
-    return run_stages(stages, first_to_run(stages))
 
 
 def state(path) -> dict:
@@ -107,15 +101,7 @@ def test_weights_of_images_by_hand(config, straight):
 def test_resume_in_any_stage_is_exact(config, straight, tmp_path, stage, at_iter):
     """In the second epoch of the student, and of the second expert."""
 
-    def build(cfg):
-        runner = build_runner(cfg)
-        if f'stage{stage}_' in cfg.work_dir:
-            runner.register_hook(StopHook(at_iter))
-        return runner
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr('ltmm.engine.stages.train_stage.build_runner', build)
-        run(config, tmp_path)
+    run_and_stop(config, tmp_path, stage, at_iter)
     torch.testing.assert_close(state(run(config, tmp_path)), state(straight[0]), rtol=0, atol=0)
 
 

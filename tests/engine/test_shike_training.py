@@ -2,11 +2,8 @@
 
 import pytest
 import torch
-from mmengine.visualization import Visualizer
-from toy import ROOT, StopHook, Stopped, read_config, toy_config
-
-from ltmm.engine.stages import first_to_run, read_stages, run_stages
-from ltmm.utils.launch import build_runner, common_parser
+from toy import ROOT, read_config, toy_config
+from toy_stages import run, run_and_stop
 
 EPOCHS = 2  # of either stage, with 8 iterations
 
@@ -35,12 +32,6 @@ def config(tmp_path_factory):
     return folder / 'second.py'
 
 
-def run(config, work_dir):
-    Visualizer._instance_dict.clear()
-    stages = read_stages(common_parser('').parse_args([str(config), '--work-dir', str(work_dir)]))
-    return run_stages(stages, first_to_run(stages))
-
-
 def checkpoint(folder) -> dict:
     return torch.load(folder / f'epoch_{EPOCHS}.pth', weights_only=True)
 
@@ -65,15 +56,7 @@ def test_second_stage_trains_new_classifiers_alone(straight):
 
 @pytest.mark.parametrize('stage', [1, 2])
 def test_resume_in_the_second_epoch_is_exact(config, straight, tmp_path, stage):
-    def build(cfg):
-        runner = build_runner(cfg)
-        if f'stage{stage}' in cfg.work_dir:
-            runner.register_hook(StopHook(at_iter=11))
-        return runner
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr('ltmm.engine.stages.train_stage.build_runner', build)
-        run(config, tmp_path)
+    run_and_stop(config, tmp_path, stage, at_iter=11)
     run(config, tmp_path)
     for name, expected in straight.items():
         resumed = checkpoint(tmp_path / name)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
-from toy import StopHook, Stopped, toy_config
+from toy import toy_config
 from toy_processes import run_tool
+from toy_stages import run, run_and_stop
 
-from ltmm.engine.stages import Stage, check_needs_no_stage, first_to_run, link_result, read_stages, run_stages
+from ltmm.engine.stages import Stage, check_needs_no_stage, link_result, read_stages
 from ltmm.registry import MODELS, STAGES
 from ltmm.utils.errors import InputError
-from ltmm.utils.launch import build_runner, common_parser
+from ltmm.utils.launch import common_parser
 
 FREEZE = dict(type='ltmm.FreezeHook', prefixes=['backbone'])
 LOAD = dict(type='ltmm.LoadPartsHook', prefixes=['backbone'])
@@ -55,28 +55,6 @@ def configs(tmp_path):
         tau=child('tau', post_process(**search), **no_training),
         ncm=child('ncm', post_process(step=dict(type='ltmm.NearestClassMean')), model=means, **no_training),
     )
-
-
-def run(config, work_dir, *options, first=None):
-    """Run as tools/train_stages.py does, with a new visualizer, as runs within one second share a name."""
-    Visualizer._instance_dict.clear()
-    args = ['--work-dir', str(work_dir)] + (['--cfg-options', *options] if options else [])
-    all_stages = read_stages(common_parser('').parse_args([str(config), *args]))
-    return run_stages(all_stages, first_to_run(all_stages, first), first)
-
-
-def run_and_stop(config, work_dir, stage, at_iter):
-    """Run, and stop after an iteration of a stage."""
-
-    def build(cfg):
-        runner = build_runner(cfg)
-        if f'stage{stage}_' in cfg.work_dir:
-            runner.register_hook(StopHook(at_iter))
-        return runner
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr('ltmm.engine.stages.train_stage.build_runner', build)
-        run(config, work_dir)
 
 
 def state(path) -> dict:
