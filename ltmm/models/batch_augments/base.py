@@ -1,11 +1,9 @@
 """Base classes of batch augmentations that know the progress of the training and the class distribution."""
 
-import logging
 import math
 from collections.abc import Sequence
 
 import torch
-from mmengine.logging import print_log
 from mmengine.registry import Registry
 from mmpretrain.registry import BATCH_AUGMENTS as MMPRETRAIN_BATCH_AUGMENTS
 from torch import Tensor, nn
@@ -68,16 +66,9 @@ class BatchAugment(UsesProgress, nn.Module):
         """
         return self.mix(inputs, score.float()) if self._is_on() else (inputs, score.float())
 
-    def set_progress(self, epoch: int, max_epochs: int, iter: int | None = None, max_iters: int | None = None) -> None:
-        """Warn once if the training is too short for an epoch with mixing."""
-        if not self._progress and not self._epochs(max_epochs):
-            print_log(
-                f'{type(self).__name__} never mixes: no epoch of the {max_epochs} lies from start={self.start} to '
-                f'end={self.end}.',
-                logger='current',
-                level=logging.WARNING,
-            )
-        super().set_progress(epoch, max_epochs, iter, max_iters)
+    def too_short(self, max_epochs: int) -> str | None:
+        if not self._epochs(max_epochs):
+            return f'never mixes: no epoch of the {max_epochs} lies from start={self.start} to end={self.end}.'
 
     def _is_on(self) -> bool:
         return (self.start, self.end) == (0, 1) or self.epoch in self._epochs(self.max_epochs)

@@ -1,5 +1,9 @@
 """The progress of the training: epoch, iteration, learning rate."""
 
+import logging
+
+from mmengine.logging import print_log
+
 from ltmm.utils.errors import MissingInputError
 
 __all__ = ['UsesLearningRate', 'UsesProgress']
@@ -15,7 +19,7 @@ class UsesProgress:
     _progress: dict[str, int | None] = {}
 
     def set_progress(self, epoch: int, max_epochs: int, iter: int | None = None, max_iters: int | None = None) -> None:
-        """Set where the training stands.
+        """Set where the training stands; at the first time, warn of one that is too short for the module.
 
         Args:
             epoch: Current epoch, from 0. A training that counts iterations counts passes over its data.
@@ -23,7 +27,12 @@ class UsesProgress:
             iter: Current iteration of the whole training, from 0.
             max_iters: Iterations of the whole training.
         """
+        if not self._progress and (problem := self.too_short(max_epochs)):
+            print_log(f'{type(self).__name__} {problem}', logger='current', level=logging.WARNING)
         self._progress = dict(epoch=epoch, max_epochs=max_epochs, iter=iter, max_iters=max_iters)
+
+    def too_short(self, max_epochs: int) -> str | None:
+        """Say what the module never does in so many epochs; None if it does something, as by default."""
 
     @property
     def epoch(self) -> int:

@@ -140,7 +140,7 @@ def test_epochs_of_cmo(max_epochs, first, last):
 @pytest.mark.parametrize('max_epochs', [1, 2])
 def test_warns_of_a_training_without_an_epoch_to_mix(max_epochs, monkeypatch):
     told = []
-    monkeypatch.setattr('ltmm.models.batch_augments.base.print_log', lambda text, **_: told.append(text))
+    monkeypatch.setattr('ltmm.models.state.progress.print_log', lambda text, **_: told.append(text))
     for name in ('ltmm.CMO', 'ltmm.Remix'):
         augment = BATCH_AUGMENTS.build(dict(type=name))
         for epoch in range(max_epochs):

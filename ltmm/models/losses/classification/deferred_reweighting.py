@@ -1,9 +1,7 @@
 """Deferred re-weighting (DRW): re-weight for the tail in the last epochs only."""
 
-import logging
 from typing import Any
 
-from mmengine.logging import print_log
 from torch import Tensor
 
 from ltmm.models.state.progress import UsesProgress
@@ -26,16 +24,9 @@ class DeferredStart(UsesProgress):
     def is_active(self) -> bool:
         return self.epoch >= self.start_epoch
 
-    def set_progress(self, epoch: int, max_epochs: int, iter: int | None = None, max_iters: int | None = None) -> None:
-        """Warn once if the training ends before the weights start."""
-        if not self._progress and self.start_epoch >= max_epochs:
-            print_log(
-                f'{type(self).__name__} never re-weights: start_epoch={self.start_epoch}, but the training has '
-                f'{max_epochs} epochs.',
-                logger='current',
-                level=logging.WARNING,
-            )
-        super().set_progress(epoch, max_epochs, iter, max_iters)
+    def too_short(self, max_epochs: int) -> str | None:
+        if self.start_epoch >= max_epochs:
+            return f'never re-weights: start_epoch={self.start_epoch}, but the training has {max_epochs} epochs.'
 
     def extra_repr(self) -> str:
         return f'start_epoch={self.start_epoch}, {super().extra_repr()}'

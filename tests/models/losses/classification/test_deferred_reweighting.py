@@ -39,9 +39,7 @@ def test_needs_the_epoch():
 
 def test_warns_of_a_start_after_the_end(monkeypatch):
     told = []
-    monkeypatch.setattr(
-        'ltmm.models.losses.classification.deferred_reweighting.print_log', lambda text, **_: told.append(text)
-    )
+    monkeypatch.setattr('ltmm.models.state.progress.print_log', lambda text, **_: told.append(text))
     loss = DeferredReweighting(loss=CROSS_ENTROPY, start_epoch=3, class_counts=COUNTS, **WEIGHTS)
     for epoch in range(3):
         loss.set_progress(epoch, 3)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from toy_losses import expert_terms, prepare
 
 from ltmm.models.losses import DeferredExpertReweighting, LossInputs, ReweightedExpertLoss
-from ltmm.models.losses.classification import deferred_reweighting
 from ltmm.models.losses.expert import ExpertLoss
+from ltmm.models.state import progress
 from ltmm.registry import MODELS
 
 COUNTS = [100, 30, 5, 1]
@@ -161,6 +161,6 @@ def test_class_weight():
 def test_warns_of_weights_that_never_start():
     loss, messages = MODELS.build(dict(DEFERRED, loss=SADE)), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deferred_reweighting, 'print_log', lambda text, **_: messages.append(text))
+        patch.setattr(progress, 'print_log', lambda text, **_: messages.append(text))
         loss.set_progress(0, 1), loss.set_progress(0, 1)
     assert messages == ['DeferredExpertReweighting never re-weights: start_epoch=1, but the training has 1 epochs.']
