@@ -17,7 +17,7 @@ from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError
 
-__all__ = ['ChecksLosses', 'LongTailHeadMixin', 'ScoresMixin', 'check_cosine_scale', 'check_loss', 'cosine_scale']
+__all__ = ['ChecksLosses', 'LongTailHeadMixin', 'ScoresMixin', 'check_cosine_scale', 'check_loss']
 
 KINDS = (LogitLoss, BoxHeadLoss, Objective, InnerLoss)
 

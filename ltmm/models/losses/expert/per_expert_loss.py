@@ -45,8 +45,8 @@ class PerExpertLoss(ExpertLoss):
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         logits, label, weight = inputs.expert_logits, inputs.label, None
-        if self.class_weighting is not None:
-            class_weight = self.class_weighting(logits, logits.size(-1))
+        class_weight = self.class_factor(logits)
+        if class_weight is not None:
             weight = sample_weights(label, class_weight)
             label = label if label.dim() == 1 else weighted_label(label, class_weight)
         # losses of ltmm average over the ranks themselves
