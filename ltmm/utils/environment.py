@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 __all__ = [
     'EnvironmentProblem',
     'check_environment',
+    'check_extra',
     'check_installed',
     'check_usable',
     'has_compiled_ops',
@@ -61,6 +62,22 @@ def check_installed(*modules: str) -> None:
     for module in modules:
         if find_spec(module) is None:
             raise EnvironmentProblem(f'{module} is not installed. Install it: {_pip_install(module)}')
+
+
+def check_extra(extra: str, *modules: str) -> None:
+    """Raise an EnvironmentProblem if a package of an extra is missing; does not import it.
+
+    Args:
+        extra: Name of the extra in setup.cfg.
+        modules: Packages of the extra that are needed, as imported.
+    """
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        python = Path(sys.executable).name
+        raise EnvironmentProblem(
+            f'{" and ".join(missing)} {"is" if len(missing) == 1 else "are"} not installed. '
+            f'Install the extra {extra}: {python} -m pip install "ltmm[{extra}]"'
+        )
 
 
 def provide_cache_folder() -> None:

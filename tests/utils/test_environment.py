@@ -1,3 +1,4 @@
+import configparser
 import importlib.util
 import os
 import re
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import mmcv
 import pytest
+from toy import ROOT
 
 from ltmm.utils import environment
 from ltmm.utils.collect_env import collect_env
@@ -60,6 +62,25 @@ def test_missing_package_of_classification(monkeypatch, no_module, module):
     name = module if module.startswith('torch') else f'onedl-{module}'
     pattern = rf"{module} is not installed. Install it: python\S* -m pip install --upgrade '{name}[<>=.,\d]+'$"
     assert re.match(pattern, problem(detection=False))
+
+
+def test_missing_extra(no_module):
+    environment.check_extra('report', 'torch')
+    no_module('mlflow')
+    message = r'mlflow is not installed. Install the extra tracking: python\S* -m pip install "ltmm\[tracking\]"$'
+    with pytest.raises(EnvironmentProblem, match=message):
+        environment.check_extra('tracking', 'torch', 'mlflow')
+    no_module('wandb')
+    with pytest.raises(EnvironmentProblem, match='^mlflow and wandb are not installed'):
+        environment.check_extra('tracking', 'mlflow', 'wandb')
+
+
+def test_extras_that_the_code_names_exist():
+    config = configparser.ConfigParser()
+    config.read(ROOT / 'setup.cfg')
+    code = [path.read_text() for folder in ('ltmm', 'tools') for path in (ROOT / folder).rglob('*.py')]
+    named = set(re.findall(r"""check_extra\(\s*['"](\w+)""", '\n'.join(code)))
+    assert named <= set(config['options.extras_require'])
 
 
 @needs_mmdet
