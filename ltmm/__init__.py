@@ -1,10 +1,16 @@
 """Long-tailed recognition for the OpenMMLab 2.x family."""
 
-from ltmm.utils.environment import check_installed, provide_cache_folder, provide_mmcv_ops
+from ltmm.utils.environment import (
+    check_installed,
+    provide_cache_folder,
+    provide_mmcv_ops,
+    provide_mmpretrain_beside_transformers,
+)
 
 check_installed('torch', 'mmengine')  # one readable line in place of an ImportError from the depths
 provide_cache_folder()
 provide_mmcv_ops()
+provide_mmpretrain_beside_transformers()
 
 from ltmm import registry  # noqa: E402  (makes scope 'ltmm' known to MMEngine)
 from ltmm.class_distribution import ClassDistribution  # noqa: E402

@@ -15,8 +15,10 @@ from importlib import import_module, metadata
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 __all__ = [
     'EnvironmentProblem',
@@ -28,6 +30,7 @@ __all__ = [
     'mmdet_is_usable',
     'provide_cache_folder',
     'provide_mmcv_ops',
+    'provide_mmpretrain_beside_transformers',
 ]
 
 DISTRIBUTIONS = dict(
@@ -123,6 +126,36 @@ def provide_mmcv_ops() -> None:
             'mmdet was imported before ltmm and found no operations of mmcv: detectors will fail. Import ltmm first.',
             stacklevel=2,
         )
+
+
+class _MultimodalFinder:
+    """Finds ``mmpretrain.utils.dependency`` and turns mmpretrain's multi-modal models off, see below."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name != 'mmpretrain.utils.dependency':
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        execute = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            with suppress(metadata.PackageNotFoundError):
+                if Version(metadata.version('transformers')) >= Version('5'):
+                    module.WITH_MULTIMODAL = False
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+def provide_mmpretrain_beside_transformers() -> None:
+    """Let mmpretrain be imported where transformers >= 5 is installed.
+
+    Its multi-modal models (BLIP, LLaVA) are written for transformers 4 and break the import of ``mmpretrain.models``
+    beside transformers 5. They become the placeholders that stand there without transformers.
+    """
+    if _MultimodalFinder not in sys.meta_path:
+        sys.meta_path.insert(0, _MultimodalFinder)
 
 
 def has_compiled_ops() -> bool:

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import mmcv
+import mmpretrain.utils.dependency  # noqa: F401
 import pytest
 from toy import ROOT
 
@@ -145,6 +147,20 @@ def test_compiled_ops_go_before_the_stand_in(monkeypatch, tmp_path):
     importlib.invalidate_caches()
     assert Path(importlib.util.find_spec('mmcv._ext').origin) == tmp_path / '_ext.py'
     assert environment.has_compiled_ops()
+
+
+@pytest.mark.parametrize('transformers, multimodal', [('4.57.0', True), ('5.24.0', False), (None, False)])
+def test_mmpretrain_beside_transformers(monkeypatch, transformers, multimodal):
+    def distribution(name):
+        if name == 'transformers' and transformers is None:
+            raise environment.metadata.PackageNotFoundError(name)
+        return SimpleNamespace(version=transformers if name == 'transformers' else '2.0.11')
+
+    monkeypatch.setattr(environment.metadata, 'distribution', distribution)
+    monkeypatch.setattr(sys, 'meta_path', sys.meta_path.copy())
+    environment.provide_mmpretrain_beside_transformers()
+    monkeypatch.delitem(sys.modules, 'mmpretrain.utils.dependency')
+    assert importlib.import_module('mmpretrain.utils.dependency').WITH_MULTIMODAL is multimodal
 
 
 WORKERS = """
