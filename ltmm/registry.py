@@ -1,12 +1,17 @@
 """Registries of ltmm: children of MMEngine's, reached from every config as ``type='ltmm.Xxx'``.
 
-The modules of a registry are imported when the first of its names is looked up, so ``import ltmm`` stays cheap.
+The packages of a registry are imported one after another until a name is found, so ``import ltmm`` stays cheap, and
+losses, samplers and metrics are found where mmcv, mmpretrain and mmdet are not installed.
 Importing this module also makes ``_base_ = ['ltmm::...']`` resolve.
 """
+
+from importlib import import_module
 
 from mmengine import registry as mmengine_registry
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import DefaultScope, Registry
+
+from ltmm.utils.environment import needs_frameworks
 
 __all__ = [
     'DATASETS',
@@ -43,6 +48,24 @@ MODEL_PACKAGES = [
         'roi_heads',
     )
 ]
+DATASET_PACKAGES = [
+    f'ltmm.datasets.{package}'
+    for package in (
+        'labels',
+        'wrappers',
+        'transforms',
+        'images',
+        'feature_dataset',
+        'cifar',
+        'cifar100_mosaics',
+        'fashion_mnist',
+        'custom',
+        'list_file',
+        'multi_label_lt',
+        'detection_as_multi_label',
+        'detection',
+    )
+]
 
 
 class PluginRegistry(Registry):
@@ -52,11 +75,20 @@ class PluginRegistry(Registry):
     ``default_scope``, mmpretrain or mmdet, and the prefix ``'ltmm.'`` for modules of ltmm.
     """
 
+    def import_from_location(self, name: str | None = None) -> None:
+        """Import the packages of this registry, up to the one that registers ``name``; all without a name."""
+        for location in () if self._imported else self._locations:
+            if name in self.module_dict:
+                return
+            with needs_frameworks():
+                import_module(location)
+        self._imported = True
+
     def get(self, key: str) -> type | None:
         """Return the class with a name; search ltmm, then the framework, then MMEngine."""
-        self.import_from_location()
+        self.import_from_location(key.removeprefix('ltmm.'))
         if key in self.module_dict or '.' in key:
-            return super().get(key)
+            return self.module_dict.get(key.removeprefix('ltmm.')) or super().get(key)
         framework = self.root._search_child(_framework())
         return super().get(key) if framework is None else framework.get(key)
 
@@ -67,12 +99,12 @@ def _framework() -> str:
     return next((scope for scope in reversed(scopes) if scope in FRAMEWORKS), FRAMEWORKS[0])
 
 
-DATASETS = PluginRegistry('dataset', parent=mmengine_registry.DATASETS, locations=['ltmm.datasets'])
+DATASETS = PluginRegistry('dataset', parent=mmengine_registry.DATASETS, locations=DATASET_PACKAGES)
 DATA_SAMPLERS = PluginRegistry(
     'data sampler', parent=mmengine_registry.DATA_SAMPLERS, locations=['ltmm.datasets.samplers']
 )
-TRANSFORMS = PluginRegistry('transform', parent=mmengine_registry.TRANSFORMS, locations=['ltmm.datasets'])
-FUNCTIONS = PluginRegistry('function', parent=mmengine_registry.FUNCTIONS, locations=['ltmm.datasets'])
+TRANSFORMS = PluginRegistry('transform', parent=mmengine_registry.TRANSFORMS, locations=DATASET_PACKAGES)
+FUNCTIONS = PluginRegistry('function', parent=mmengine_registry.FUNCTIONS, locations=DATASET_PACKAGES)
 MODELS = PluginRegistry('model', parent=mmengine_registry.MODELS, locations=MODEL_PACKAGES)
 OPTIM_WRAPPERS = PluginRegistry('optim_wrapper', parent=mmengine_registry.OPTIM_WRAPPERS, locations=['ltmm.engine'])
 PARAM_SCHEDULERS = PluginRegistry(

@@ -14,8 +14,10 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from ltmm.registry import DATASET_PACKAGES, MODEL_PACKAGES
+
 ROOT = Path(__file__).parents[1]
-IMPORTED_ONCE = ['ltmm.datasets', 'ltmm.engine', 'ltmm.evaluation', 'ltmm.models']  # before mmcv: provides its ops
+IMPORTED_ONCE = ['ltmm.engine', 'ltmm.evaluation', *DATASET_PACKAGES, *MODEL_PACKAGES]
 
 
 def run_program(*args, **env) -> subprocess.CompletedProcess:

@@ -7,9 +7,9 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from configparser import ConfigParser
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module, metadata
 from importlib.machinery import ModuleSpec, PathFinder
@@ -28,6 +28,7 @@ __all__ = [
     'check_usable',
     'has_compiled_ops',
     'mmdet_is_usable',
+    'needs_frameworks',
     'provide_cache_folder',
     'provide_mmcv_ops',
     'provide_mmpretrain_beside_transformers',
@@ -36,6 +37,7 @@ __all__ = [
 DISTRIBUTIONS = dict(
     mmengine='onedl-mmengine', mmcv='onedl-mmcv', mmpretrain='onedl-mmpretrain', mmdet='onedl-mmdetection'
 )
+FRAMEWORK_EXTRAS = dict(mmcv='cls', mmpretrain='cls', mmdet='det', torchvision='cls')
 
 
 class EnvironmentProblem(RuntimeError):
@@ -81,6 +83,17 @@ def check_extra(extra: str, *modules: str) -> None:
             f'{" and ".join(missing)} {"is" if len(missing) == 1 else "are"} not installed. '
             f'Install the extra {extra}: {python} -m pip install "ltmm[{extra}]"'
         )
+
+
+@contextmanager
+def needs_frameworks() -> Iterator[None]:
+    """Turn a missing mmcv, mmpretrain or mmdet into an EnvironmentProblem that names the extra."""
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        if e.name in FRAMEWORK_EXTRAS:
+            check_extra(FRAMEWORK_EXTRAS[e.name], e.name)
+        raise
 
 
 def provide_cache_folder() -> None:

@@ -49,10 +49,11 @@ from table_of_runs import (
     values,
 )
 
+from ltmm.registry import DATASET_PACKAGES, MODEL_PACKAGES
 from ltmm.utils.errors import InputError
 from ltmm.utils.provenance import commit, hardware
 
-IMPORTED_ONCE = ['ltmm.datasets', 'ltmm.engine', 'ltmm.evaluation', 'ltmm.models', 'ltmm.utils.launch']
+IMPORTED_ONCE = [*DATASET_PACKAGES, 'ltmm.engine', 'ltmm.evaluation', *MODEL_PACKAGES, 'ltmm.utils.launch']
 POLL_SECONDS = 0.2
 TERMINATED = 143  # exit status after a signal, after which the times below are written
 BUSY = 75  # exit status if another process has locked the run

@@ -1,0 +1,10 @@
+"""Datasets of mmdet, where it is installed."""
+
+from ltmm.utils.environment import mmdet_is_usable
+
+if mmdet_is_usable():
+    from .lvis import LVISDataset, report_dropped_boxes
+    from .voc import VOCDataset
+    from .wrappers.smooth_tail import SmoothTailDataset
+
+    __all__ = ['LVISDataset', 'SmoothTailDataset', 'VOCDataset', 'report_dropped_boxes']
