@@ -15,7 +15,16 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ['DataFileError', 'decode_text', 'read_array', 'read_arrays', 'read_json', 'read_text', 'why_unreadable']
+__all__ = [
+    'DataFileError',
+    'decode_text',
+    'guess_encoding',
+    'read_array',
+    'read_arrays',
+    'read_json',
+    'read_text',
+    'why_unreadable',
+]
 
 # a lying header asks for more memory than there is, or for more bytes than an integer holds
 ARRAY_ERRORS = (
@@ -70,7 +79,7 @@ def decode_text(data: bytes, path: str | Path) -> str:
             return text
     except UnicodeDecodeError as e:
         line = data.count(b'\n', 0, e.start) + 1
-    encoding = _encoding_of(data)
+    encoding = guess_encoding(data)
     if encoding is None:
         raise DataFileError(f'{path} is not a text file.')
     raise DataFileError(
@@ -159,7 +168,7 @@ def _array_error(path: str | Path, error: Exception, remedy: str) -> DataFileErr
     return DataFileError(f'{path} is truncated or not {kind} ({reason}; {size:,} bytes). {remedy}'.rstrip())
 
 
-def _encoding_of(data: bytes) -> str | None:
+def guess_encoding(data: bytes) -> str | None:
     """Guess the encoding of text that is not UTF-8; None for binary data."""
     start = data[:4096]
     if start.startswith((b'\xff\xfe', b'\xfe\xff')) or start.count(0) > len(start) // 4:
