@@ -58,7 +58,7 @@ PARTIAL = dict(missing_rate=0.4)
         ('RepeatFactorSampler', dict(RFS, power=(0.5, -1), group_bounds=(2,)), '`power`'),
         ('RepeatFactorSampler', dict(RFS, group_bounds=(4, 2)), 'ascending'),
         ('RepeatFactorSampler', dict(RFS, rounding='floor'), '`rounding`'),
-        ('Holdout', dict(part='test'), '`part`'),
+        ('Holdout', dict(part='dev'), '`part`'),
         ('Holdout', dict(part='val', per_class=0), '`per_class`'),
         ('LongTailed', dict(imbalance_factor=0.01), '`imbalance_factor`'),
         ('LongTailed', dict(imbalance_factor=float('nan')), '`imbalance_factor`'),

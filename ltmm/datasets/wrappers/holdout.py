@@ -1,53 +1,77 @@
-"""A validation set split off the training data, for benchmarks without one."""
+"""A validation and a test set split off the training data, for data without them."""
 
 from typing import Any
 
 import numpy as np
 
 from ltmm.datasets.labels.label_table import LabelTable
+from ltmm.datasets.stratified_split import check_part_size, stratified_split, warn_of_missing_classes
 from ltmm.registry import DATASETS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 from .selection import Selection
 
 __all__ = ['Holdout', 'split_holdout']
 
-PARTS = ('train', 'val')
+PARTS = ('train', 'val', 'test')
 
 
 def split_holdout(labels: np.ndarray, per_class: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Split samples by their labels (N,) into ascending training and validation indices.
 
-    The validation part gets ``per_class`` samples of each class, or this share of them, but at most half.
+    The validation part gets ``per_class`` samples of each class, or this share of them, but at least one and at most
+    half. See :func:`ltmm.datasets.stratified_split.stratified_split` for several labels and parts.
     """
-    count = np.bincount(labels)
-    wanted = per_class if per_class >= 1 else np.rint(per_class * count)
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
-    order = shuffled[np.argsort(labels[shuffled], kind='stable')]  # class by class, shuffled within each
-    rank = np.empty(len(labels), dtype=np.int64)  # of each sample within its class
-    rank[order] = np.arange(len(labels)) - np.repeat(np.cumsum(count) - count, count)
-    is_val = rank < np.minimum(wanted, count // 2)[labels]
-    return np.flatnonzero(~is_val), np.flatnonzero(is_val)
+    table = LabelTable.from_labels(labels, int(np.max(labels, initial=-1)) + 1)
+    return tuple(stratified_split(table, [per_class], seed))
 
 
 @DATASETS.register_module()
 class Holdout(Selection):
-    """One part of a fixed split of the training data into training and validation part.
+    """One part of a fixed split of the data into training, validation and, if wanted, test part.
+
+    Every class is in every part, as far as it has the images: one with a single image is in the training part. Images
+    with several labels, or with boxes, are split by iterative stratification. The training part warns of classes that
+    other parts lack. See :func:`ltmm.datasets.stratified_split.part_counts`.
 
     Args:
-        dataset: Single-label training data, or their config.
-        part: ``'train'`` or ``'val'``.
-        per_class: Samples of each class in the validation part, the same number of all; or, as a float below 1, the
-            share of its samples, so that the part has the class mix of the training data. At most half of them.
+        dataset: Training data, or their config.
+        part: ``'train'``, ``'val'`` or ``'test'``.
+        per_class: Images of each class in the validation part, the same number of all; or, as a float below 1, the
+            share of its images, so that the part has the class mix of the training data. At most half of them.
         seed: Seed of the split.
         lazy_init: Load and split on first use.
+        test_per_class: The same for the test part. Default: no test part.
     """
 
-    def __init__(self, dataset: Any, part: str, per_class: float = 20, seed: int = 0, lazy_init: bool = False) -> None:
-        check(part=(part, PARTS), per_class=(per_class, 'in (0, 1)' if isinstance(per_class, float) else 'int >= 1'))
-        self.part, self.per_class, self.seed = part, per_class, seed
+    one_label_per_image = False
+
+    def __init__(
+        self,
+        dataset: Any,
+        part: str,
+        per_class: float = 20,
+        seed: int = 0,
+        lazy_init: bool = False,
+        test_per_class: float | None = None,
+    ) -> None:
+        check(part=(part, PARTS))
+        check_part_size(per_class=per_class)
+        self.sizes = [per_class]
+        if test_per_class is not None:
+            check_part_size(test_per_class=test_per_class)
+            self.sizes.append(test_per_class)
+        elif part == 'test':
+            raise InputError("Expected `test_per_class` to be set for part='test', but it is None.")
+        if sum(size for size in self.sizes if size < 1) >= 1:
+            raise InputError(f'Expected `per_class` + `test_per_class` to be a share below 1, but got {self.sizes}.')
+        self.part, self.seed = part, seed
         super().__init__(dataset, lazy_init)
 
     def choose(self, table: LabelTable) -> np.ndarray:
-        """See :func:`split_holdout`."""
-        return split_holdout(table.labels, self.per_class, self.seed)[PARTS.index(self.part)]
+        """See :func:`ltmm.datasets.stratified_split.stratified_split`."""
+        parts = stratified_split(table, self.sizes, self.seed)
+        if self.part == 'train':
+            warn_of_missing_classes(table, parts, PARTS)
+        return parts[PARTS.index(self.part)]

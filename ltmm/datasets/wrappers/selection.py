@@ -16,12 +16,16 @@ __all__ = ['Selection']
 
 
 class Selection(ABC):
-    """Base class for a fixed part of a single-label dataset, the same on every rank and in every run.
+    """Base class for a fixed part of a dataset, the same on every rank and in every run.
+
+    Subclasses for data with several labels per image, or boxes, set ``one_label_per_image = False``.
 
     Args:
         dataset: The dataset, or its config.
         lazy_init: Load and select on first use.
     """
+
+    one_label_per_image = True
 
     def __init__(self, dataset: Any, lazy_init: bool = False) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
@@ -43,7 +47,7 @@ class Selection(ABC):
         if self._fully_initialized:
             return
         table = LabelTable.from_dataset(self.dataset)
-        if not table.is_single_label:
+        if self.one_label_per_image and not table.is_single_label:
             raise InputError(
                 f'{type(self).__name__} needs one label per image, but {type(self.dataset).__name__} has '
                 f'{len(table.labels)} labels on {len(table)} images.'
@@ -59,13 +63,13 @@ class Selection(ABC):
 
     @force_full_init
     def get_gt_labels(self) -> np.ndarray:
-        """Return the labels of the selected samples, (N,)."""
+        """Return the labels of the selected samples, (N,); of all their objects, (M,), in detection."""
         return self._table.labels
 
     @force_full_init
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Return the label of sample ``idx`` in a list."""
-        return [int(self._table.labels[idx])]
+        """Return the labels of sample ``idx``."""
+        return self._table.labels[slice(*self._table.offsets[idx : idx + 2])].tolist()
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
