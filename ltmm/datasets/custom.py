@@ -18,7 +18,7 @@ from ltmm.utils.errors import InputError, did_you_mean
 
 from .files import IMAGE_SOURCE, IMAGE_SUFFIXES, MAX_DIGITS, check_images
 
-__all__ = ['CustomDataset', 'check_custom_dataset']
+__all__ = ['CustomDataset', 'check_custom_dataset', 'files_under', 'is_hidden', 'is_image']
 
 NO_CLASSES = ('__MACOSX', '__pycache__')  # folders that tools leave behind
 
@@ -82,9 +82,9 @@ class CustomDataset(MMPretrainCustomDataset):
             self._metainfo['classes'], folders = self._classes([path.name for path in entries if path.is_dir()])
             for path in entries:
                 if is_hidden(path.name):
-                    skipped['hidden'] += len(list(_files(path))) if path.is_dir() else 1
+                    skipped['hidden'] += len(list(files_under(path))) if path.is_dir() else 1
                 elif path.is_dir() and path.name not in folders:
-                    skipped['in folders that are no class'] += len(list(_files(path)))
+                    skipped['in folders that are no class'] += len(list(files_under(path)))
                 elif path.is_file() and is_image(str(path)):
                     skipped['outside the folders of classes'] += 1
             self.folder_to_idx = {folder: label for label, folder in enumerate(folders)}
@@ -102,7 +102,7 @@ class CustomDataset(MMPretrainCustomDataset):
 
     def _images(self, folder: Path, skipped: Counter) -> Iterator[str]:
         """Yield the images under ``folder``, and count the other files by their suffix."""
-        for name in sorted(_files(folder)):
+        for name in sorted(files_under(folder)):
             if is_hidden(name):
                 skipped['hidden'] += 1
             elif self.is_valid_file(str(folder / name)):
@@ -148,7 +148,7 @@ def check_custom_dataset(dataset: MMPretrainCustomDataset) -> None:
     classes = list(dataset.CLASSES or folders)
     if classes != folders and set(classes) == set(folders):
         raise InputError(f'The order of classes in `metainfo` is not that of the folders in {root}. {remedy}.')
-    names = [name for name in _files(root) if not is_hidden(name) and not dataset.is_valid_file(name)]
+    names = [name for name in files_under(root) if not is_hidden(name) and not dataset.is_valid_file(name)]
     skipped = Counter(os.path.splitext(name)[1].lower() for name in names if is_image(str(root / name)))
     if skipped:
         listed = ', '.join(f'{count} {suffix}' for suffix, count in skipped.most_common())
@@ -173,7 +173,7 @@ def is_image(path: str) -> bool:
         return False
 
 
-def _files(folder: Path) -> Iterator[str]:
+def files_under(folder: Path) -> Iterator[str]:
     """Yield the paths of all files under ``folder``, relative to it."""
     for parent, _, files in os.walk(folder, followlinks=True):
         relative = os.path.relpath(parent, folder)

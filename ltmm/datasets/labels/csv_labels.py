@@ -1,6 +1,7 @@
 """Labels of images from the columns of a CSV file."""
 
 import logging
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from ltmm.utils.errors import InputError, did_you_mean
 from .csv_table import CSVTable, shorten
 from .label_states import NEGATIVE, POSITIVE, UNKNOWN
 
-__all__ = ['CSVLabels', 'label_names', 'read_csv_labels']
+__all__ = ['CSVLabels', 'find_columns', 'label_names', 'read_csv_labels']
 
 IMAGE_COLUMNS = ('image', 'images', 'path', 'img', 'file', 'filename', 'filepath', 'imagepath', 'imgpath', 'imagename')
 LABEL_COLUMNS = ('label', 'labels', 'class', 'classname', 'category', 'target')
@@ -63,7 +64,7 @@ def read_csv_labels(
     Classes that are not given are found in all rows, those that ``where`` leaves out too.
     """
     where = where or {}
-    columns = _find_columns(table, image_column, label_column, where, classes)
+    columns = find_columns(table, image_column, label_column, where, classes)
     selected = table.where(**where)
     if columns.per_class:
         if multi_label is False:
@@ -90,13 +91,14 @@ def label_names(cells: Iterable[str], classes: Sequence[str] | None = None) -> t
     return tuple(sorted(names, key=lambda name: (int(name), name) if is_numbers else name))
 
 
-def _find_columns(
+def find_columns(
     table: CSVTable,
-    image_column: str | None,
-    label_column: str | Sequence[str] | None,
-    where: Mapping,
-    classes: Sequence[str] | None,
+    image_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    where: Mapping = types.MappingProxyType({}),
+    classes: Sequence[str] | None = None,
 ) -> Columns:
+    """Find the columns of the image and the labels; see :class:`ltmm.CSVDataset` for the arguments."""
     names = table.columns
     plain = [''.join(filter(str.isalnum, name.lower())) for name in names]
     if image_column is not None:
