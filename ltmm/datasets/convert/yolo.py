@@ -121,10 +121,8 @@ def _read_names(source: Path) -> list[str]:
     names = content.get('names') if isinstance(content, dict) else None
     if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
         names = [names[i] for i in range(len(names))]
-    if not isinstance(names, list) or not names:
-        raise DataFileError(
-            f'{file}: expected `names` to be a list of names or 0: name, 1: name, ..., but got {names}.'
-        )
+    if not isinstance(names, list) or not names or not all(isinstance(name, (str, int, float)) for name in names):
+        raise DataFileError(f'{file}: expected `names` to be a list of names, or 0: name, 1: name, ...')
     return list(map(str, names))
 
 

@@ -1,0 +1,77 @@
+"""Which method to start with, from the numbers of images."""
+
+import numpy as np
+
+from .parts import Part
+
+__all__ = ['advise']
+
+WHERE = 'configs/cifar100_lt/README.md, "Which method when"'
+
+
+def advise(part: Part) -> list[str]:
+    """Return sentences on the class distribution and the method to start with.
+
+    They rest on the tables of this repository, which were measured on other data: a start, to be compared with plain
+    training on the validation set.
+
+    Args:
+        part: The training data.
+    """
+    counts = part.counts()
+    counts = counts[counts > 0]
+    if len(counts) < 2:
+        return ['There is one class, or none: nothing to balance.']
+    factor, smallest = counts.max() / counts.min(), int(counts.min())
+    lines = [f'The imbalance factor (images of the largest over those of the smallest class) is {factor:.3g}.']
+    if part.boxes:
+        lines += _detection(factor)
+    elif part.table.is_multi_label or (part.table.is_multi_label is None and not part.table.is_single_label):
+        lines += _multi_label(part)
+    else:
+        lines += _single_label(factor, counts)
+    if smallest < 10:
+        few = int((counts < 10).sum())
+        lines.append(
+            f'{few} classes have fewer than 10 images (the smallest {smallest}). Begin with pretrained weights '
+            '(configs/own_data), and look at each class on its own: no method replaces photos, and a few more of these '
+            'classes help most.'
+        )
+    return lines
+
+
+def _single_label(factor: float, counts: np.ndarray) -> list[str]:
+    if factor < 3:
+        return ['The classes are nearly balanced: plain cross entropy is right, methods for a long tail change little.']
+    return [
+        'Train cross entropy first, then balanced softmax, one line and no more time: '
+        "model.head.loss=dict(_delete_=True, type='ltmm.BalancedSoftmaxLoss'). Compare balanced accuracy and "
+        'the lowest recall.',
+        'For a trained model, in seconds: tools/post_process.py CONFIG CHECKPOINT --method logit_adjustment.',
+        'With time to spare: cRT in two stages, or RIDE with several experts; they were a point better there for twice '
+        f'the time ({WHERE}).',
+    ]
+
+
+def _multi_label(part: Part) -> list[str]:
+    if part.table.has_unknown:
+        num = int(part.table.unknown.sum())
+        return [
+            f'{num} of {len(part.table)} images have unknown labels. Use a loss that leaves them out or weighs them: '
+            'ltmm.PartialASLLoss, or ltmm.ASLLoss and ltmm.MultiLabelBCELoss, which skip them '
+            '(configs/own_data/multi_label.py).',
+        ]
+    return [
+        'Asymmetric loss (ltmm.ASLLoss) was better than BCE for frequent and rare classes; the distribution-balanced '
+        'loss (ltmm.DistributionBalancedLoss with class-balanced sampling) was best for rare ones and worse for '
+        'frequent ones (configs/cifar100_mosaics/README.md).',
+    ]
+
+
+def _detection(factor: float) -> list[str]:
+    if factor < 3:
+        return ['The classes are nearly balanced: the softmax of a plain detector is right.']
+    return [
+        'Repeat-factor sampling (ltmm.RepeatFactorSampler) was best on FOD-A-LT, then Seesaw loss (ltmm.SeesawLoss); '
+        'EQLv2 needs long schedules (configs/foda_lt/README.md).',
+    ]
