@@ -1,40 +1,27 @@
-"""The code of docs/extend.md runs as it stands."""
+"""The code of the docs runs as it stands."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from toy import ROOT, ToyImages
+from toy import ToyImages
+from toy_docs import Page, registries_restored
 
 from ltmm import ClassDistribution
 from ltmm.models.losses import LossInputs
 from ltmm.registry import DATA_SAMPLERS, MODELS, STAGES
 
 COUNTS = [500, 60, 3]
-SECTIONS = re.split(r'^## ', (ROOT / 'docs/extend.md').read_text(), flags=re.M)
-SNIPPETS = {section.partition('\n')[0]: re.findall(r'```python\n(.+?)```', section, re.S) for section in SECTIONS[1:]}
 SCORE, LABEL = torch.randn(4, 3), torch.tensor([0, 1, 2, 2])
 
 
 @pytest.fixture
-def run():
-    """Execute the snippets under a heading; remove what they register afterwards."""
-    registries = (MODELS, DATA_SAMPLERS, STAGES)
-    for registry in registries:
-        registry.import_from_location()
-    before = [(registry, set(registry.module_dict)) for registry in registries]
-
-    def execute(heading: str) -> None:
-        for code in SNIPPETS[heading]:
-            exec(code, {'__name__': 'my_module'})
-
-    yield execute
-    for registry, names in before:
-        for name in set(registry.module_dict) - names:
-            del registry.module_dict[name]
+def run() -> Iterator[Callable]:
+    """Execute the snippets under a heading of docs/extend.md; remove what they register afterwards."""
+    with registries_restored():
+        yield Page('docs/extend.md').run
 
 
 def test_loss(run: Callable):
