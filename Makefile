@@ -1,7 +1,7 @@
 PYTHON ?= python3
 ENV_PYTHON := .venv/bin/python
 
-.PHONY: help install test test-fast lint format quickstart clean
+.PHONY: help install test test-fast lint format quickstart docs docs-links clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -25,6 +25,12 @@ format: install ## put the code into the house's style
 
 quickstart: install ## train on real images and compare on the rare classes: 5 minutes after the set-up
 	$(ENV_PYTHON) tools/quickstart.py
+
+docs: install ## write the site to build/docs; every warning, such as a dead link between pages, is an error
+	$(ENV_PYTHON) -m sphinx -W --keep-going -q -b html docs build/docs
+
+docs-links: install ## look up the links from the site to other hosts; says what is dead, fails nothing
+	-$(ENV_PYTHON) -m sphinx -q -b linkcheck docs build/links
 
 clean: ## remove .venv and what tools left here; the cache of compiled ops stays
 	rm -rf .venv build dist *.egg-info ltmm/.mim .pytest_cache .ruff_cache

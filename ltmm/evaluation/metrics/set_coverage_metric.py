@@ -18,13 +18,13 @@ __all__ = ['SetCoverageMetric']
 class SetCoverageMetric(ShotMetric):
     """Coverage and size of the sets of classes that ``ltmm.ConformalSets`` predicts.
 
-    ====================  ==========================================================================================
-    ``marginal``          share of the images whose class is in the set, in percent
-    ``macro``             mean of this share over the classes, in percent
-    ``low``               share of the classes of which less than half of the images are covered, in percent
-    ``size``              mean number of classes in a set
-    ``many``, ``size_many`` ...  coverage, in percent, and size, means over the classes of each group
-    ====================  ==========================================================================================
+    ================================  =============================================================================
+    ``marginal``                      share of the images whose class is in the set, in percent
+    ``macro``                         mean of this share over the classes, in percent
+    ``low``                           share of the classes of which less than half of the images are covered
+    ``size``                          mean number of classes in a set
+    ``many``, ``size_many``, ...      coverage, in percent, and size, means over the classes of each group
+    ================================  =============================================================================
 
     Args:
         **kwargs: See :class:`ShotMetric`.

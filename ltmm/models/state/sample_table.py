@@ -26,7 +26,7 @@ class SampleTable(TrainingState):
         dtype: Of the values.
 
     Attributes:
-        values: (N, *shape).
+        values: ``(N, *shape)``.
 
     Examples:
         >>> weights = SampleTable(5, fill=1.0)

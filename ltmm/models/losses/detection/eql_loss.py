@@ -53,7 +53,7 @@ class EQLLoss(UsesClassPrior, DenseHeadLoss):
         lambda_: Frequency below which classes are tail classes; 0.0011 for LVIS v1 (815 of 1,203 classes) and 0.00177
             for LVIS v0.5 in [1, 2].
         by: ``'image_frequency'``, or ``'instance_counts'``: f_j is the number of instances, with which [2] takes
-            lambda_ = 1652 for OpenImages.
+            ``lambda_=1652`` for OpenImages.
         loss_weight: Weight of the loss.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         class_weight: See :class:`DetectionLoss`.

@@ -157,7 +157,7 @@ class GAPLoss(InnerLoss):
     N are all logits of the batch that are not an object's for its own class: those of background, and those of objects
     for other classes, so that classes are ranked against each other. P_m are the objects of class m. The loss is the
     mean over the classes in the batch of the mean error of their objects. Its gradient is not the derivative but
-    assigned, as errors that are passed on: with :math:`c_m = w_m / (|P_m| |K|)` for |K| classes in the batch, s_i is
+    assigned, as errors that are passed on: with :math:`c_m = w_m / (|P_m| |K|)` for K classes in the batch, s_i is
     pushed up by :math:`c_m F_i / R_i`, and each x in N down by :math:`c_m H(x - s_i) / R_i`, in sum as much. The
     weights :math:`w_c \propto n_c^{-\gamma}`, mean 1, with the running counts n of the proposals of each class, are in
     the gradient alone, and so is ``loss_weight``: the value, which is logged, is the plain error, as in [1]. The counts
