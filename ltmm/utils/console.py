@@ -1,4 +1,4 @@
-"""What the tools show on the console: progress and results; other messages of OpenMMLab go to the log file only."""
+"""Keep the console to progress and results; write all other messages of OpenMMLab to the log file only."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 
 __all__ = ['import_all', 'quiet_imports', 'quiet_runner']
 
-LOG_FILE_ONLY = (  # how the messages of MMEngine begin
+LOG_FILE_ONLY = (  # prefixes of messages
     '\n' + '-' * 60 + '\nSystem environment:',
     'Config:\n',
     'Hooks will be executed in the following order:',
@@ -29,13 +29,13 @@ FRAMEWORKS = ('mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'PIL', 'pycocotools')
 
 
 def is_verbose() -> bool:
-    """Whether ``--verbose`` was given; an environment variable tells it the processes of a tool."""
+    """Whether ``--verbose`` was given, to this process or, by ``$LTMM_VERBOSE``, to the one that started it."""
     return bool(os.environ.get('LTMM_VERBOSE'))
 
 
 @contextlib.contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Hide what the frameworks print when they are imported, and their warnings from then on."""
+    """Hide what the frameworks print while they are imported, and their warnings from then on."""
     if is_verbose():
         yield
         return
@@ -60,10 +60,10 @@ def hide_noise(logger: logging.Logger) -> None:
 
 
 class QuietLogger:
-    """Mixin of runners whose console leaves out what only the log file needs."""
+    """Mixin for runners: hides :data:`LOG_FILE_ONLY` on the console."""
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Build the logger, and say where the rest is."""
+        """Build the logger; log where the hidden messages are."""
         logger = super().build_logger(*args, **kwargs)
         hide_noise(logger)
         for handler in logger.handlers:
