@@ -8,6 +8,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'docs' / '_ext'))
 
 import ltmm  # noqa: E402
+from ltmm.utils.console import import_all, quiet_imports  # noqa: E402
+
+with quiet_imports():
+    import_all()
 
 setup_cfg = configparser.ConfigParser()
 setup_cfg.read(ROOT / 'setup.cfg')
