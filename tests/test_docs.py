@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.dataset import ClassBalancedDataset
+from mmengine.registry import DefaultScope, init_default_scope
 from toy import ROOT, ToyImages
 from toy_docs import Page, config_of, registries_restored
 
@@ -127,7 +128,11 @@ def test_configs_of_pages(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cfg = config_of(Page('docs/start/lvis.md').config('Your own Mask R-CNN'), tmp_path)
     assert cfg.model.roi_head.bbox_head.loss_cls == dict(type='ltmm.EQLv2Loss')
+    init_default_scope(cfg.default_scope)
+    assert MODELS.build(cfg.model.roi_head.bbox_head).fc_cls.out_features == 1204
+    DefaultScope._instance_dict.clear()
     extract = config_of(Page('docs/start/frozen_features.md').config('1. Features'), tmp_path)
+    init_default_scope(extract.default_scope)
     assert MODELS.build(extract.model.backbone).out_channels == extract.model.head.in_channels == 1280
     assert extract.train_dataloader.dataset.pipeline[-1].type == 'PackInputs'
     linear = config_of(Page('docs/start/frozen_features.md').config('2. A classifier'), tmp_path)
