@@ -112,7 +112,7 @@ PARAM_SCHEDULERS = PluginRegistry(
 )
 HOOKS = PluginRegistry('hook', parent=mmengine_registry.HOOKS, locations=['ltmm.engine'])
 LOOPS = PluginRegistry('loop', parent=mmengine_registry.LOOPS, locations=['ltmm.engine'])
-METRICS = PluginRegistry('metric', parent=mmengine_registry.METRICS, locations=['ltmm.evaluation'])
+METRICS = PluginRegistry('metric', parent=mmengine_registry.METRICS, locations=['ltmm.evaluation.metrics'])
 STAGES = PluginRegistry('stage', locations=['ltmm.engine.stages'])
 POST_PROCESSORS = PluginRegistry('post-processor', locations=['ltmm.engine.post_process'])
 

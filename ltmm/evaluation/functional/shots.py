@@ -15,7 +15,7 @@ SHOT_CONVENTIONS = ('decoupling', 'mislas', 'oltr')
 
 def shots_by_convention(
     distribution: ClassDistribution,
-    convention: str,
+    convention: str = 'decoupling',
     thresholds: Sequence[int] | None = None,
     num_many: int | None = None,
     num_few: int | None = None,

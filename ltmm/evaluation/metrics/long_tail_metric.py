@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from mmengine.logging import MMLogger
 
-from ltmm.class_distribution import SHOT_NAMES, missing_distribution_error
-from ltmm.evaluation.functional import class_scores, geometric_mean, harmonic_mean, label_ranks
+from ltmm.class_distribution import missing_distribution_error
+from ltmm.evaluation.functional import LongTailStatistics, class_scores, predictions_and_ranks
 from ltmm.evaluation.reports.log_folder import write_to_log_folder
 from ltmm.evaluation.reports.per_class_report import PerClassReport
 from ltmm.registry import METRICS
@@ -70,7 +70,7 @@ class LongTailMetric(ShotMetric):
         if 'pred_score' in data_samples[0]:
             scores = self._scores(data_samples)  # (N, C)
             label = label.to(scores.device)
-            pred, rank = scores.argmax(1), label_ranks(scores, label.clamp(0, num_classes - 1))
+            pred, rank = predictions_and_ranks(scores, label.clamp(0, num_classes - 1))
             is_broken = scores.isnan().any(1)
         else:
             if self.topk != (1,):
@@ -90,26 +90,17 @@ class LongTailMetric(ShotMetric):
             results: (label, prediction, rank of the label) per image, from all ranks.
         """
         label, pred, rank = np.array(results).T
-        scores = class_scores(pred, label, len(self.distribution))
+        num_classes = len(self.distribution)
+        hits = {k: int((rank < k).sum()) for k in self.topk if k <= num_classes}
+        scores = class_scores(pred, label, num_classes)
+        metrics = LongTailStatistics(scores, hits).figures(self.shots, self.recall_floor)
         report = PerClassReport.from_scores(scores, self.distribution, self.shots, self.class_names)
-        figures = report.figures()
-        tested = scores.tested
-        recall = scores.recall[tested]
-        metrics = {f'top{k}': 100 * float((rank < k).mean()) for k in self.topk if k <= len(self.distribution)}
-        metrics |= {name: figures[name] for name in SHOT_NAMES if not np.isnan(figures[name])}
-        metrics |= dict(
-            balanced_accuracy=figures['balanced_accuracy'],
-            macro_precision=float(report.precision[tested].mean()),
-            macro_f1=float(report.f1[tested].mean()),
-            harmonic_mean=100 * harmonic_mean(recall, self.recall_floor),
-            geometric_mean=100 * geometric_mean(recall, self.recall_floor),
-            lowest_recall=figures['lowest_recall'],
-        )
         groups = ', '.join(
-            f'{name} {"-" if np.isnan(figures[name]) else format(figures[name], ".2f")} ({mask.sum()} classes)'
+            f'{name} {format(metrics[name], ".2f") if name in metrics else "-"} ({mask.sum()} classes)'
             for name, mask in self.shots.items()
         )
-        ignored = f'; {(~tested).sum()} classes without test images are ignored' if not tested.all() else ''
+        untested = int((~scores.tested).sum())
+        ignored = f'; {untested} classes without test images are ignored' if untested else ''
         MMLogger.get_current_instance().info(
             f'Mean recall by training images ({", ".join(map(str, filter(None, self.grouping.values())))}): '
             f'{groups}{ignored}.'
