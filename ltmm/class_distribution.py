@@ -18,10 +18,10 @@ from ltmm.utils.class_counts import (
 )
 from ltmm.utils.class_names import check_class_names
 from ltmm.utils.errors import InputError, MissingInputError, did_you_mean
+from ltmm.utils.shots import SHOT_NAMES, Shots, group_classes
 
-__all__ = ['ClassDistribution', 'ClassDistributionError', 'Shots', 'check_thresholds', 'missing_distribution_error']
+__all__ = ['ClassDistribution', 'ClassDistributionError', 'missing_distribution_error']
 
-SHOT_NAMES = ('many', 'medium', 'few')
 FREQUENCIES = dict(f='frequent', c='common', r='rare')  # of LVIS
 GROUPS = dict(  # column of the table; names of the groups and their bounds
     shots=('shot', dict(many=' (> 100)', medium='', few=' (< 20)')),
@@ -37,29 +37,6 @@ def missing_distribution_error(name: str) -> MissingInputError:
         f"[dict(type='ltmm.ClassDistributionHook')] to the config, as ltmm's default_runtime.py does, set "
         f'{name}(class_counts=[...]), or load a checkpoint that ltmm trained.'
     )
-
-
-def check_thresholds(thresholds: Sequence[int]) -> None:
-    """Raise an InputError unless these are two numbers of images."""
-    if np.shape(thresholds) != (2,):
-        raise InputError(f'Expected `thresholds` to be two numbers of images, (many, few), but got {thresholds}.')
-
-
-@dataclass(frozen=True)
-class Shots:
-    """Boolean masks (C,) of the many-, medium- and few-shot classes."""
-
-    many: np.ndarray
-    medium: np.ndarray
-    few: np.ndarray
-
-    def items(self) -> list[tuple[str, np.ndarray]]:
-        """Return the names and masks of the groups, many-shot first."""
-        return list(zip(SHOT_NAMES, (self.many, self.medium, self.few)))
-
-    def names(self) -> list[str]:
-        """Return the name of the group of each class."""
-        return [SHOT_NAMES[i] for i in np.argmax([self.many, self.medium, self.few], axis=0)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,21 +283,11 @@ class ClassDistribution:
             few: Few-shot classes have fewer images; all others are medium-shot.
             inclusive: Count classes of exactly ``many`` (``few``) images as many-shot (few-shot), as OLTR does.
         """
-        if few > many:
-            raise InputError(f'Expected `few` <= `many`, but got {few=} and {many=}.')
-        n = self.image_counts
-        is_many = n >= many if inclusive else n > many
-        is_few = (n <= few if inclusive else n < few) & ~is_many
-        return Shots(many=is_many, medium=~is_many & ~is_few, few=is_few)
+        return group_classes(self.image_counts, (many, few), many_inclusive=inclusive, few_inclusive=inclusive)
 
     def ranked_shots(self, many: int, few: int) -> Shots:
         """Group the classes by rank, as MiSLAS does: the ``many`` most, the ``few`` least frequent, and the others."""
-        if many + few > self.num_classes:
-            raise InputError(f'Expected many + few <= {self.num_classes} classes, but got {many} + {few}.')
-        rank = np.empty(self.num_classes, dtype=np.int64)
-        rank[np.argsort(-self.image_counts, kind='stable')] = np.arange(self.num_classes)
-        is_many, is_few = rank < many, rank >= self.num_classes - few
-        return Shots(many=is_many, medium=~is_many & ~is_few, few=is_few)
+        return group_classes(self.image_counts, dict(rank=(many, few)))
 
     def image_groups(self, bounds: Sequence[int]) -> np.ndarray:
         """Return the group of each class by training images, (C,), 0 the rarest.
@@ -373,27 +340,29 @@ class ClassDistribution:
         """Return ``'apple (3)'``, or ``'class 3'`` without class names."""
         return f'{self.class_names[label]} ({label})' if self.class_names else f'class {label}'
 
-    def groups(self, of: str = 'shots') -> list[tuple[str, np.ndarray]]:
+    def groups(self, of: str | Shots = 'shots') -> list[tuple[str, np.ndarray]]:
         """Return the names and masks (C,) of the groups of classes by training images, most frequent first.
 
         Args:
             of: ``'shots'`` for many (> 100), medium, few (< 20); ``'multi_label'`` for head (>= 100), medium, tail
-                (< 20); ``'lvis'`` for frequent (> 100), common, rare (<= 10).
+                (< 20); ``'lvis'`` for frequent (> 100), common, rare (<= 10); or the groups themselves.
         """
+        if isinstance(of, Shots):
+            return of.items()
         check(of=(of, GROUPS))
         if of == 'lvis':
             return [(word, self.lvis_frequency == letter) for letter, word in FREQUENCIES.items()]
         shots = self.shots() if of == 'shots' else self.shots(many=99)
         return list(zip(GROUPS[of][1], (shots.many, shots.medium, shots.few)))
 
-    def rows(self, groups: str = 'shots') -> list[dict]:
+    def rows(self, groups: str | Shots = 'shots') -> list[dict]:
         """Return a dictionary per class, most frequent first: label, name, images, instances, share, shot.
 
         Args:
             groups: See :meth:`groups`; with ``'lvis'``, ``frequency`` takes the place of ``shot``.
         """
         names, masks = zip(*self.groups(groups))
-        group_of, column = np.argmax(masks, axis=0), GROUPS[groups][0]
+        group_of, (column, _) = np.argmax(masks, axis=0), _labels_of(groups)
         return [
             dict(
                 label=int(c),
@@ -406,14 +375,14 @@ class ClassDistribution:
             for c in np.argsort(-self.instance_counts, kind='stable')
         ]
 
-    def table(self, max_rows: int = 20, groups: str = 'shots') -> str:
+    def table(self, max_rows: int = 20, groups: str | Shots = 'shots') -> str:
         """Return a text table of at most ``max_rows`` of the most and the least frequent classes.
 
         Args:
             max_rows: Rows of the table.
             groups: See :meth:`groups`.
         """
-        rows, column = self.rows(groups), GROUPS[groups][0]
+        rows, (column, _) = self.rows(groups), _labels_of(groups)
         width = max(len(row['name']) for row in rows)
         line = f'{{label:>6}}  {{name:<{width}}}  {{images:>9}}  {{instances:>9}}  {{share:>8.3%}}  {{{column}}}'
         header = f'{"label":>6}  {"class":<{width}}  {"images":>9}  {"instances":>9}  {"share":>8}  {column}'
@@ -423,13 +392,13 @@ class ClassDistribution:
             text[start : start + hidden] = [f'{"...":>6}  ({hidden} more)']
         return '\n'.join([self.summary(groups), header, *text])
 
-    def summary(self, groups: str = 'shots') -> str:
+    def summary(self, groups: str | Shots = 'shots') -> str:
         """Return one line with classes, images, imbalance factor, Gini coefficient and the groups of classes.
 
         Args:
             groups: See :meth:`groups`.
         """
-        bounds = GROUPS[groups][1]
+        _, bounds = _labels_of(groups)
         sizes = ', '.join(f'{mask.sum()} {name}{bounds[name]}' for name, mask in self.groups(groups))
         return (
             f'{self.num_classes} classes, {self.num_images} images, {self.instance_counts.sum()} instances, '
@@ -439,3 +408,8 @@ class ClassDistribution:
 
     def __repr__(self) -> str:
         return f'ClassDistribution({self.summary()})'
+
+
+def _labels_of(groups: str | Shots) -> tuple[str, dict[str, str]]:
+    """Return the column of the groups in a table, and what stands behind their names."""
+    return ('shot', dict.fromkeys(SHOT_NAMES, '')) if isinstance(groups, Shots) else GROUPS[groups]

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import force_full_init
 
-from ltmm.class_distribution import SHOT_NAMES, check_thresholds
 from ltmm.datasets.labels.label_table import LabelTable, class_distribution_of
 from ltmm.registry import DATASETS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
+from ltmm.utils.shots import SHOT_NAMES, check_thresholds, group_classes
 
 from .selection import Selection
 
@@ -27,7 +27,8 @@ class ClassSubset(Selection):
         group: ``'many'``, ``'medium'`` or ``'few'``.
         counts_of: Training data, or their config, whose class counts form the groups; for validation and test sets.
             Default: ``dataset``.
-        thresholds: Least number of images of a many-shot class, largest of a few-shot class.
+        thresholds: Least number of images of a many-shot class, largest of a few-shot class; or quantiles, ranks or
+            ``'auto'``, see :func:`ltmm.utils.shots.group_classes`.
         lazy_init: Load and select on first use.
     """
 
@@ -36,12 +37,12 @@ class ClassSubset(Selection):
         dataset: Any,
         group: str,
         counts_of: Any = None,
-        thresholds: Sequence[int] = (100, 20),
+        thresholds: Sequence[int] | dict | str = (100, 20),
         lazy_init: bool = False,
     ) -> None:
         check(group=(group, SHOT_NAMES))
         check_thresholds(thresholds)
-        self.group, self.counts_of, self.thresholds = group, counts_of, tuple(thresholds)
+        self.group, self.counts_of, self.thresholds = group, counts_of, thresholds
         super().__init__(dataset, lazy_init)
 
     def choose(self, table: LabelTable) -> np.ndarray:
@@ -51,7 +52,8 @@ class ClassSubset(Selection):
             raise InputError(
                 f'ClassSubset: expected `counts_of` to have {table.num_classes} classes, but got {len(distribution)}.'
             )
-        self._mask = dict(distribution.shots(*self.thresholds, inclusive=True).items())[self.group]  # (C,)
+        shots = group_classes(distribution.image_counts, self.thresholds, many_inclusive=True, few_inclusive=True)
+        self._mask = dict(shots.items())[self.group]  # (C,)
         if not self._mask.any():
             raise InputError(f'ClassSubset: there is no {self.group}-shot class by thresholds={self.thresholds}.')
         return np.flatnonzero(self._mask[table.labels])

@@ -1,43 +1,30 @@
-"""Many-, medium- and few-shot groups by the three conventions in the literature."""
+"""Many-, medium- and few-shot groups by the conventions in the literature."""
 
-from collections.abc import Sequence
+import functools
+import logging
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from mmengine.logging import print_log
 
-from ltmm.class_distribution import ClassDistribution, Shots, check_thresholds
+from ltmm.class_distribution import ClassDistribution
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
+from ltmm.utils.shots import Shots, check_thresholds, group_classes
 
-__all__ = ['SHOT_CONVENTIONS', 'mean_by_shot', 'shots_by_convention']
+__all__ = ['SHOT_CONVENTIONS', 'check_convention', 'mean_by_shot', 'shots_by_convention']
 
-SHOT_CONVENTIONS = ('decoupling', 'mislas', 'oltr')
+SHOT_CONVENTIONS = ('decoupling', 'mislas', 'multi_label', 'oltr')
+Thresholds = Sequence[int] | Mapping[str, Sequence[float]] | str
 
 
-def shots_by_convention(
-    distribution: ClassDistribution,
+def check_convention(
     convention: str = 'decoupling',
-    thresholds: Sequence[int] | None = None,
+    thresholds: Thresholds | None = None,
     num_many: int | None = None,
     num_few: int | None = None,
-) -> Shots:
-    """Split the classes into many-, medium- and few-shot.
-
-    =============  ==========================  =========================  ==========================================
-    convention     many-shot                   few-shot                   used by
-    =============  ==========================  =========================  ==========================================
-    decoupling     more than 100 images        fewer than 20 images       Decoupling, BALMS, LiVT, RIDE
-    oltr           at least 100 images         at most 20 images          OLTR, CC-SAM
-    mislas         the ``num_many`` classes    the ``num_few`` classes    MiSLAS (CIFAR-100-LT 36 and 29, ImageNet-LT
-                   with most images            with fewest images         390 and 165), Prior-LT
-    =============  ==========================  =========================  ==========================================
-
-    Args:
-        distribution: Class distribution of the training data.
-        convention: A row of the table.
-        thresholds: Numbers of images (many, few) instead of (100, 20); not for ``'mislas'``.
-        num_many: Number of many-shot classes; only for ``'mislas'``.
-        num_few: Number of few-shot classes; only for ``'mislas'``.
-    """
+) -> None:
+    """Raise an InputError unless :func:`shots_by_convention` takes these arguments."""
     check(convention=(convention, SHOT_CONVENTIONS))
     if convention == 'mislas':
         if num_many is None or num_few is None or thresholds is not None:
@@ -45,13 +32,61 @@ def shots_by_convention(
                 "Expected `num_many` and `num_few` and no `thresholds` with convention='mislas', "
                 f'but got num_many={num_many}, num_few={num_few}, thresholds={thresholds}.'
             )
-        return distribution.ranked_shots(num_many, num_few)
+        return
     if num_many is not None or num_few is not None:
         raise InputError(f"`num_many` and `num_few` belong to convention='mislas', but got {convention!r}.")
-    if thresholds is None:
-        return distribution.shots(inclusive=convention == 'oltr')
-    check_thresholds(thresholds)
-    return distribution.shots(*thresholds, inclusive=convention == 'oltr')
+    if thresholds is not None:
+        check_thresholds(thresholds)
+
+
+def shots_by_convention(
+    distribution: ClassDistribution,
+    convention: str = 'decoupling',
+    thresholds: Thresholds | None = None,
+    num_many: int | None = None,
+    num_few: int | None = None,
+) -> Shots:
+    """Split the classes into many-, medium- and few-shot; warn if all are in one group.
+
+    =============  ==========================  =========================  ==========================================
+    convention     many-shot                   few-shot                   used by
+    =============  ==========================  =========================  ==========================================
+    decoupling     more than 100 images        fewer than 20 images       Decoupling, BALMS, LiVT, RIDE
+    oltr           at least 100 images         at most 20 images          OLTR, CC-SAM
+    multi_label    at least 100 images         fewer than 20 images       Distribution-Balanced Loss (COCO-MLT)
+    mislas         the ``num_many`` classes    the ``num_few`` classes    MiSLAS (CIFAR-100-LT 36 and 29, ImageNet-LT
+                   with most images            with fewest images         390 and 165), Prior-LT
+    =============  ==========================  =========================  ==========================================
+
+    Args:
+        distribution: Class distribution of the training data.
+        convention: A row of the table.
+        thresholds: Other limits than (100, 20): numbers of images, quantiles, ranks or ``'auto'``, see
+            :func:`ltmm.utils.shots.group_classes`; not for ``'mislas'``.
+        num_many: Number of many-shot classes; only for ``'mislas'``.
+        num_few: Number of few-shot classes; only for ``'mislas'``.
+    """
+    check_convention(convention, thresholds, num_many, num_few)
+    if convention == 'mislas':
+        return distribution.ranked_shots(num_many, num_few)
+    shots = group_classes(
+        distribution.image_counts,
+        (100, 20) if thresholds is None else thresholds,
+        many_inclusive=convention in ('oltr', 'multi_label'),
+        few_inclusive=convention == 'oltr',
+    )
+    if thresholds is None and len(distribution) > 1 and shots.only_group:
+        low, high = distribution.image_counts.min(), distribution.image_counts.max()
+        _warn_once(
+            f'All {len(distribution)} classes are {shots.only_group}-shot by the limits 100 and 20: they have {low} to '
+            f"{high} training images. Set thresholds='auto' for thirds of the classes, or thresholds=(many, few)."
+        )
+    return shots
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    print_log(message, 'current', logging.WARNING)
 
 
 def mean_by_shot(values: np.ndarray, shots: Shots) -> dict[str, float]:

@@ -23,6 +23,7 @@ from ltmm.evaluation.reports.detection_report import DetectionReport
 from ltmm.evaluation.reports.log_folder import write_to_log_folder
 from ltmm.registry import METRICS
 from ltmm.utils.errors import InputError, MissingInputError, did_you_mean
+from ltmm.utils.shots import check_thresholds, group_classes
 
 __all__ = ['LVISMetric']
 
@@ -53,7 +54,8 @@ class LVISMetric(BaseMetric):
         ann_file: Annotation file of the test set, the same as that of the dataset.
         metric: ``'bbox'``, ``'segm'``, or both in a list.
         thresholds: Maximum training images of (rare, common) classes, instead of the ``frequency`` in the annotation
-            file; (10, 100) in LVIS.
+            file; (10, 100) in LVIS. Also ``dict(quantile=(1/3, 2/3))``, ``dict(rank=(num_rare, num_frequent))`` or
+            ``'auto'``, see :func:`ltmm.utils.shots.group_classes`.
         groups: Further groups of classes, ``{name: class names}``; ``bbox_AP_<name>`` is the mean AP of each.
         csv_name: File for the figures per class; ``_bbox`` or ``_segm`` is added to the name. None: no file.
         outfile_prefix: Write the detections to ``<outfile_prefix>.bbox.json`` and ``.segm.json``, in COCO format.
@@ -69,7 +71,7 @@ class LVISMetric(BaseMetric):
         self,
         ann_file: str,
         metric: str | Sequence[str] = 'bbox',
-        thresholds: Sequence[int] | None = None,
+        thresholds: Sequence[int] | dict | str | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         csv_name: str | None = 'per_class.csv',
         outfile_prefix: str | None = None,
@@ -81,8 +83,10 @@ class LVISMetric(BaseMetric):
         self.metrics = (metric,) if isinstance(metric, str) else tuple(metric)
         if not self.metrics or set(self.metrics) - {'bbox', 'segm'}:
             raise InputError(f"Expected `metric` to be 'bbox', 'segm' or both, but got {metric!r}.")
-        if thresholds is not None and (np.size(thresholds) != 2 or not 0 <= thresholds[0] < thresholds[1]):
+        if isinstance(thresholds, (tuple, list)) and not (len(thresholds) == 2 and 0 <= thresholds[0] < thresholds[1]):
             raise InputError(f'Expected `thresholds` to be two ascending numbers of images, but got {thresholds!r}.')
+        if thresholds is not None:
+            check_thresholds(_many_first(thresholds))
         if outfile_prefix is not None and (not outfile_prefix or outfile_prefix.endswith('/')):
             raise InputError(f'Expected `outfile_prefix` to end in a file name, but got {outfile_prefix!r}.')
         self.thresholds, self.csv_name, self.outfile_prefix = thresholds, csv_name, outfile_prefix
@@ -146,7 +150,9 @@ class LVISMetric(BaseMetric):
             )
         if self.thresholds is None:
             return self.distribution.lvis_frequency
-        return np.array(['r', 'c', 'f'])[self.distribution.image_groups(self.thresholds)]
+        counts, thresholds = self.distribution.image_counts, _many_first(self.thresholds)
+        shots = group_classes(counts, thresholds, default=(100, 10), few_inclusive=True)
+        return np.select([shots.many, shots.few], ['f', 'r'], 'c')
 
     # ------------------------------------------------------------------ batches
 
@@ -250,12 +256,22 @@ class LVISMetric(BaseMetric):
                 path = Path(self.csv_name)
                 write_to_log_folder(str(path.with_stem(f'{path.stem}_{iou_type}')), report.to_csv)
         groups = ', '.join(f'{np.count_nonzero(frequency == letter)} {word}' for letter, word in FREQUENCIES.items())
-        rare, common = self.thresholds or (10, 100)
-        source = f'rare up to {rare}, common up to {common} training images'
+        if isinstance(self.thresholds, (str, Mapping)):
+            source = f'thresholds={self.thresholds!r}'
+        else:
+            rare, common = self.thresholds or (10, 100)
+            source = f'rare up to {rare}, common up to {common} training images'
         source = source if self.letters is None else '`frequency` in the annotation file'
         title = f'LVIS in percent: {len(results)} images; classes: {groups} ({source}).'
         MMLogger.get_current_instance().info('\n'.join([title, _row('', {name: name for name in figures}), *rows]))
         return metrics
+
+
+def _many_first(thresholds: Any) -> Any:
+    """Return the limits in the order of :func:`ltmm.utils.shots.group_classes`; LVIS begins with the rare classes."""
+    if isinstance(thresholds, Mapping):
+        return {kind: _many_first(bounds) for kind, bounds in thresholds.items()}
+    return tuple(reversed(thresholds)) if isinstance(thresholds, (tuple, list)) else thresholds
 
 
 def _frequencies(categories: list[dict], ann_file: str) -> dict[int, str] | None:

@@ -31,8 +31,8 @@ class MultiLabelMetric(ShotMetric):
     figures do not depend on the number of ranks.
 
     Args:
-        thresholds: (head, tail): head classes have at least ``head`` training images, tail classes fewer than ``tail``;
-            (100, 20) for COCO-MLT and VOC-MLT.
+        thresholds: (head, tail): head classes have at least ``head`` training images, tail classes fewer than ``tail``.
+            Default: (100, 20), as for COCO-MLT and VOC-MLT. Others are those of :class:`ShotMetric`.
         thr: A class is predicted if its score is at least this, for the F1.
         class_counts: See :class:`ShotMetric`. For training with partial labels, give the config of the dataset with
             complete labels, such as ``dict(type='ltmm.COCOMLT', split='train')``.
@@ -45,7 +45,7 @@ class MultiLabelMetric(ShotMetric):
 
     def __init__(
         self,
-        thresholds: Sequence[int] = (100, 20),
+        thresholds: Sequence[int] | dict | str | None = None,
         thr: float = 0.5,
         class_counts: Sequence[int] | dict | str | None = None,
         csv_name: str | None = 'per_class.csv',
@@ -53,12 +53,10 @@ class MultiLabelMetric(ShotMetric):
         prefix: str | None = None,
     ) -> None:
         check(thr=(thr, 'in (0, 1)'))
-        if np.size(thresholds) != 2 or not 0 < thresholds[1] <= thresholds[0]:
-            raise InputError(f'Expected `thresholds` to be (head, tail) with 0 < tail <= head, but got {thresholds}.')
         self.thr, self.csv_name = thr, csv_name
-        head, tail = thresholds
         super().__init__(
-            thresholds=(head - 1, tail),  # 'decoupling': more than the first, fewer than the second
+            convention='multi_label',
+            thresholds=thresholds,
             class_counts=class_counts,
             collect_device=collect_device,
             prefix=prefix,

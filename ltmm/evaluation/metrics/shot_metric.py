@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from mmengine.evaluator import BaseMetric
 
-from ltmm.class_distribution import ClassDistribution, ClassDistributionError, Shots
+from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets.labels import class_distribution_of
-from ltmm.evaluation.functional import shots_by_convention
+from ltmm.evaluation.functional import check_convention, shots_by_convention
 from ltmm.utils.class_counts import is_by_name, read_counts
 from ltmm.utils.errors import InputError
+from ltmm.utils.shots import Shots
 
 __all__ = ['ShotMetric', 'name_of']
 
@@ -22,7 +23,8 @@ class ShotMetric(BaseMetric):
     Args:
         convention: Grouping of the classes, ``'decoupling'``, ``'oltr'`` or ``'mislas'``, see
             :func:`ltmm.evaluation.functional.shots_by_convention`.
-        thresholds: Numbers of images (many, few) instead of (100, 20).
+        thresholds: Other limits than (100, 20) images: ``(many, few)``, ``dict(quantile=(2/3, 1/3))``,
+            ``dict(rank=(many, few))`` or ``'auto'``, see :func:`ltmm.utils.shots.group_classes`.
         num_many: Number of many-shot classes for ``'mislas'``.
         num_few: Number of few-shot classes for ``'mislas'``.
         class_counts: Training images per class, as :meth:`ltmm.ClassDistribution.build` takes them, or the config of a
@@ -34,7 +36,7 @@ class ShotMetric(BaseMetric):
     def __init__(
         self,
         convention: str = 'decoupling',
-        thresholds: Sequence[int] | None = None,
+        thresholds: Sequence[int] | dict | str | None = None,
         num_many: int | None = None,
         num_few: int | None = None,
         class_counts: Sequence[int] | dict | str | None = None,
@@ -42,6 +44,7 @@ class ShotMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
+        check_convention(convention, thresholds, num_many, num_few)
         self.grouping = dict(convention=convention, thresholds=thresholds, num_many=num_many, num_few=num_few)
         if isinstance(class_counts, Mapping) and isinstance(class_counts.get('type'), str):
             class_counts = class_distribution_of(class_counts)

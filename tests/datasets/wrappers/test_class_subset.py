@@ -57,6 +57,8 @@ def test_groups_of_the_training_data():
     balanced = Numbers([2] * 6)
     dataset = ClassSubset(balanced, 'many', counts_of=Numbers(), thresholds=(60, 20))
     assert dataset.classes.tolist() == [1, 2, 4] and len(dataset) == 6
+    by_rank = ClassSubset(balanced, 'many', counts_of=Numbers(), thresholds=dict(rank=(3, 0)))
+    assert by_rank.classes.tolist() == [1, 2, 4]
     with pytest.raises(InputError, match='no many-shot class'):
         ClassSubset(balanced, 'many')
     with pytest.raises(InputError, match='`counts_of` to have 6 classes, but got 3'):

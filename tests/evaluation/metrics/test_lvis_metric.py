@@ -234,6 +234,16 @@ def test_thresholds_override_the_annotation_file(tmp_path):
     assert metric._frequency().tolist() == ['f', 'r', 'c', 'c']
 
 
+@pytest.mark.parametrize(
+    ('thresholds', 'letters'),
+    [(dict(rank=(2, 1)), 'frrc'), (dict(quantile=(1 / 3, 2 / 3)), 'frcf'), ('auto', 'frcf')],
+)
+def test_thresholds_by_rank_and_quantile(tmp_path, thresholds, letters):
+    metric = metric_on(tmp_path, thresholds=thresholds)
+    metric.set_class_distribution(ClassDistribution([500, 200, 210, 300], class_names=CLASSES))
+    assert ''.join(metric._frequency()) == letters
+
+
 def test_coco_format(tmp_path):
     content = without_frequency()
     for image in content['images']:

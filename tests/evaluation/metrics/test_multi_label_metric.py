@@ -51,6 +51,8 @@ def test_thresholds():
     ap = 100 * average_precision(scores, target)
     figures = evaluate(build(thresholds=(99, 2)), samples_of(scores, target))
     assert figures['head'] == pytest.approx(ap[:3].mean()) and figures['tail'] == pytest.approx(ap[5])
+    figures = evaluate(build(thresholds=dict(rank=(1, 2))), samples_of(scores, target))
+    assert figures['head'] == pytest.approx(ap[0]) and figures['tail'] == pytest.approx(ap[4:].mean())
 
 
 def test_groups_by_the_complete_labels_of_a_dataset():

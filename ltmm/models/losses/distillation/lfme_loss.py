@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltmm.class_distribution import SHOT_NAMES, ClassDistribution, check_thresholds
+from ltmm.class_distribution import ClassDistribution
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.models.state.metrics import UsesMetrics
 from ltmm.models.state.progress import UsesProgress
@@ -16,6 +16,7 @@ from ltmm.models.state.train_features import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, MissingInputError
+from ltmm.utils.shots import SHOT_NAMES, check_thresholds, group_classes
 
 from ..base import check_soft_labels, divisor
 from ..expert.base import kl_divergence
@@ -97,7 +98,7 @@ class LFMELoss(UsesProgress, UsesMetrics, UsesTrainFeatures, UsesClassDistributi
         lowest_weights: Weight of the hardest image of a many-, a medium- and a few-shot class. [1] has the ratio of 12
             images per few-shot class of ImageNet-LT to 230, 53 and 12.
         thresholds: Least number of images of a many-shot class, largest of a few-shot class; the same as of
-            ``ltmm.ClassSubset`` and ``ltmm.LongTailMetric``.
+            ``ltmm.ClassSubset`` and ``ltmm.LongTailMetric``, which list the other forms.
         class_counts: Training images per class, a list or ``{class name: count}``. Default: taken from the training
             data.
         num_classes: C, to check the counts against.
@@ -113,7 +114,7 @@ class LFMELoss(UsesProgress, UsesMetrics, UsesTrainFeatures, UsesClassDistributi
         temperature: float = 2.0,
         threshold: float = 0.3,
         lowest_weights: Sequence[float] = (12 / 230, 12 / 53, 1.0),
-        thresholds: Sequence[int] = (100, 20),
+        thresholds: Sequence[int] | dict | str = (100, 20),
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
         num_classes: int | None = None,
     ) -> None:
@@ -127,7 +128,7 @@ class LFMELoss(UsesProgress, UsesMetrics, UsesTrainFeatures, UsesClassDistributi
         check_thresholds(thresholds)
         super().__init__()
         self.temperature, self.threshold = temperature, threshold
-        self.lowest_weights, self.thresholds = tuple(lowest_weights), tuple(thresholds)
+        self.lowest_weights, self.thresholds = tuple(lowest_weights), thresholds
         self.curriculum = SampleTable(0, fill=1.0, dtype=torch.float64)
         self.register_buffer('expert_weight', torch.ones(len(SHOT_NAMES), dtype=torch.float64))
         self.init_class_distribution(class_counts, num_classes)
@@ -135,7 +136,7 @@ class LFMELoss(UsesProgress, UsesMetrics, UsesTrainFeatures, UsesClassDistributi
     # ------------------------------------------------------------------ groups of classes
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
-        shots = distribution.shots(*self.thresholds, inclusive=True)
+        shots = group_classes(distribution.image_counts, self.thresholds, many_inclusive=True, few_inclusive=True)
         groups = np.argmax([mask for _, mask in shots.items()], axis=0)  # (C,)
         order, device = np.argsort(groups, kind='stable'), self.expert_weight.device
         self.group_sizes = {name: int(mask.sum()) for name, mask in shots.items() if mask.any()}
