@@ -76,7 +76,7 @@ def _draw(axes: Axes, runs: Sequence[Run]) -> None:
         zorder = 3 if len(values) <= 30 else 1
         axes.scatter(images, values, s=size, color=color, alpha=alpha, linewidths=0, zorder=zorder)
         halo = [Stroke(linewidth=4, foreground='white'), Normal()]
-        axes.plot(*_smooth(images, values), color=color, linewidth=2.2, label=run.name, path_effects=halo)
+        axes.plot(*smooth_over_images(images, values), color=color, linewidth=2.2, label=run.name, path_effects=halo)
     _mark_groups(axes, runs)
     axes.set_ylim(-2, 114)  # leaves room for the names of the groups
     axes.set_yticks(range(0, 101, 20))
@@ -85,7 +85,7 @@ def _draw(axes: Axes, runs: Sequence[Run]) -> None:
     axes.set_ylabel(f'{kinds.pop()} (%)')
 
 
-def _smooth(images: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def smooth_over_images(images: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Average the values with a Gaussian kernel over the logarithm of the images; two arrays, (G,)."""
     x = np.log(images)
     span = np.ptp(x)

@@ -5,7 +5,7 @@ from PIL import Image
 from ltmm import ClassDistribution
 from ltmm.evaluation import PerClassReport, Run, class_scores
 from ltmm.visualization import frequency_plot, plot_accuracy_against_frequency, plot_groups_against_frequency
-from ltmm.visualization.frequency_plot import _smooth
+from ltmm.visualization.frequency_plot import smooth_over_images
 from ltmm.visualization.style import RUN_COLORS
 
 
@@ -52,6 +52,6 @@ def test_more_runs_than_colors(tmp_path):
 def test_smooth_is_a_local_mean():
     images = np.repeat([10, 1000], 50)
     recall = np.repeat([20.0, 80.0], 50)
-    x, y = _smooth(images, recall)
+    x, y = smooth_over_images(images, recall)
     np.testing.assert_allclose((x[0], x[-1], y[0], y[-1]), (10, 1000, 20, 80), rtol=1e-6)
     assert (np.diff(y) > -1e-9).all()

@@ -1,0 +1,150 @@
+"""What a run leaves in its work dir."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ltmm.evaluation import CalibrationBins, ClassReport, read_run
+from ltmm.utils.data_files import DataFileError, read_json, read_text
+from ltmm.utils.errors import InputError
+
+from .predictions import Predictions
+from .settings import SEED, flat_settings, without_seed
+
+__all__ = ['Method', 'RunFiles', 'group_by_config', 'read_run_files']
+
+REPORTS = ('per_class.csv', 'per_class_bbox.csv', 'per_class_segm.csv')
+
+
+@dataclass(eq=False)
+class RunFiles:
+    """One run.
+
+    Args:
+        folder: Its work dir.
+        report: Figures per class of its latest evaluation.
+        settings: See :func:`flat_settings`.
+        scalars: Lines of its ``scalars.json`` files, in the order of time.
+        bins: Calibration bins of its latest evaluation, or None.
+        seconds: Wall-clock time of the training that ``run_table.py`` measured, or None.
+    """
+
+    folder: Path
+    report: ClassReport
+    settings: dict[str, str]
+    scalars: list[dict]
+    bins: CalibrationBins | None
+    seconds: float | None
+
+    @property
+    def seed(self) -> str:
+        """Seed of the run; its folder if unknown."""
+        return self.settings.get(SEED, self.folder.name)
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """Predictions of ``tools/test.py --out <work dir>/predictions.npz``, or None."""
+        path = self.folder / 'predictions.npz'
+        return Predictions.read(path, len(self.report.names)) if path.is_file() else None
+
+    def curve(self, name: str) -> tuple[list[float], list[float]]:
+        """Return the steps and the values of a figure; after a resumed training, the last value of each step."""
+        points = {line['step']: line[name] for line in self.scalars if _is_number(line, 'step', name)}
+        steps = sorted(points)
+        return steps, [points[step] for step in steps]
+
+    def middle(self, name: str) -> float | None:
+        """Return the median of a figure over the training, such as seconds per iteration."""
+        values = [line[name] for line in self.scalars if 'loss' in line and _is_number(line, name)]
+        return float(np.median(values)) if values else None
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """The runs of one config with several seeds."""
+
+    name: str
+    runs: Sequence[RunFiles] = field(repr=False)
+
+    @property
+    def report(self) -> ClassReport:
+        """Per-class report of the first run, for names, counts and groups."""
+        return self.runs[0].report
+
+    @property
+    def values(self) -> np.ndarray:
+        """Accuracy or AP per class in percent, mean over the seeds, (C,); NaN for classes not tested."""
+        return np.mean([run.report.value for run in self.runs], axis=0)
+
+    @property
+    def predictions(self) -> Predictions | None:
+        """The first predictions of its runs, or None."""
+        return next((run.predictions for run in self.runs if run.predictions), None)
+
+    def figures(self, name: str) -> np.ndarray:
+        """Return a figure of each run, (S,)."""
+        return np.array([run.report.figures()[name] for run in self.runs])
+
+
+def read_run_files(folder: Path) -> RunFiles:
+    """Read a work dir."""
+    if not folder.is_dir():
+        raise InputError(f'Expected work dirs, but there is no folder {folder}.')
+    csv_name = next((name for name in REPORTS if any(folder.rglob(name))), REPORTS[0])
+    config = _latest(folder.glob('*.py')) or _latest(folder.rglob('config.py'))
+    bins = _latest(folder.rglob('calibration_bins.csv'))
+    scalars = [line for path in sorted(folder.rglob('scalars.json')) for line in _json_lines(path)]
+    run = folder / 'run.json'
+    record = read_json(run) if run.is_file() else {}
+    return RunFiles(
+        folder=folder,
+        report=read_run(folder, csv_name=csv_name).report,
+        settings=flat_settings(config) if config else {},
+        scalars=scalars,
+        bins=CalibrationBins.read(bins) if bins else None,
+        seconds=record.get('seconds') if isinstance(record, dict) and _is_number(record, 'seconds') else None,
+    )
+
+
+def group_by_config(runs: Sequence[RunFiles]) -> list[Method]:
+    """Put the seeds of a config together, in the order of the runs; a run without a config stands alone."""
+    groups: dict[str, list[RunFiles]] = {}
+    for run in runs:
+        key = json.dumps(without_seed(run.settings)) if run.settings else str(run.folder)
+        groups.setdefault(key, []).append(run)
+    names = [_name_of(group[0]) for group in groups.values()]
+    return [
+        Method(name if names.count(name) == 1 else f'{name} ({group[0].folder.name})', group)
+        for name, group in zip(names, groups.values())
+    ]
+
+
+def _name_of(run: RunFiles) -> str:
+    """Return the name of the dumped config, else of the folder, or of its parent if the folder is a seed."""
+    config = _latest(run.folder.glob('*.py'))
+    folder = run.folder.resolve()
+    return config.stem if config else (folder.parent if re.fullmatch(r'seed_?\d+', folder.name) else folder).name
+
+
+def _latest(paths) -> Path | None:
+    return max(paths, key=lambda path: (path.stat().st_mtime_ns, path), default=None)
+
+
+def _json_lines(path: Path) -> list[dict]:
+    lines = []
+    for number, text in enumerate(read_text(path).splitlines(), start=1):
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            raise DataFileError(f'{path} is damaged: line {number} is not JSON.') from None
+        lines += [line] if isinstance(line, dict) else []
+    return lines
+
+
+def _is_number(line: dict, *names: str) -> bool:
+    return all(isinstance(line.get(name), (int, float)) and np.isfinite(line[name]) for name in names)

@@ -1,0 +1,231 @@
+"""The sections of the page. All text that comes from a run is escaped here or in ``figures``."""
+
+from collections.abc import Callable, Sequence
+from html import escape
+
+import numpy as np
+import plotly.graph_objects as go
+
+from ltmm.evaluation import CalibrationBins, PerClassReport
+from ltmm.evaluation.functional import expected_calibration_error
+
+from . import figures
+from .run_files import Method
+from .settings import differences
+
+__all__ = ['SECTIONS', 'Pictures', 'plot']
+
+NUM_WORST, NUM_PICTURES = 8, 5
+HOW_TO_PREDICT = (
+    'Not shown: no run has predictions. Write them with <code>python tools/test.py CONFIG CHECKPOINT --out '
+    'RUN/predictions.npz</code>.'
+)
+Pictures = Callable[[str, int], str | None]  # (path, sample_idx) -> data URI
+
+
+def results(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
+    """Figures of each method, mean and standard deviation over the seeds."""
+    names = list(methods[0].report.figures())
+    means = np.array([[method.figures(name).mean() for name in names] for method in methods])
+    best = np.nan_to_num(means, nan=-np.inf).max(0)
+    rows = []
+    for i, (method, row) in enumerate(zip(methods, means)):
+        cells = []
+        for name, mean, top in zip(names, row, best):
+            spread = method.figures(name).std(ddof=1) if len(method.runs) > 1 else None
+            value = '-' if np.isnan(mean) else f'{mean:.2f}' + (f' <small>± {spread:.2f}</small>' if spread else '')
+            cells.append(f'<td class="n{" best" if len(methods) > 1 and mean == top else ""}">{value}</td>')
+        dot = f'<i class="dot" style="background:{figures.color_of(i)}"></i>'
+        rows.append(
+            f'<tr><th>{dot}{escape(method.name)}</th><td class="n">{len(method.runs)}</td>{"".join(cells)}</tr>'
+        )
+    header = ''.join(f'<th class="n">{escape(name.replace("_", " "))}</th>' for name in names)
+    note = 'Percent; mean ± standard deviation over the seeds. Groups by the images of a class in the training set.'
+    return 'Results', f'{_table(f"<th>method</th><th class=n>seeds</th>{header}", rows)}<p class="note">{note}</p>'
+
+
+def settings(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
+    """What differs between the methods first, then everything."""
+    of_runs = [method.runs[0].settings for method in methods]
+    if not any(of_runs):
+        return 'Settings', '<p class="note">Not shown: no run has a dumped config.</p>'
+    html = ''
+    if len(methods) > 1:
+        header = '<th>setting</th>' + ''.join(f'<th>{escape(method.name)}</th>' for method in methods)
+        rows = [
+            f'<tr><th><code>{escape(key)}</code></th>{"".join(f"<td><code>{_cut(v)}</code></td>" for v in values)}</tr>'
+            for key, values in differences(of_runs).items()
+        ]
+        html += f'<h3>What differs ({len(rows)})</h3>{_table(header, rows[:60])}'
+        if len(rows) > 60:
+            html += f'<p class="note">{len(rows) - 60} more; see all settings.</p>'
+    for method, of_run in zip(methods, of_runs):
+        rows = [f'<tr><th><code>{escape(k)}</code></th><td><code>{_cut(v)}</code></td></tr>' for k, v in of_run.items()]
+        seeds = ', '.join(escape(run.seed) for run in method.runs)
+        html += (
+            f'<details><summary>All settings of {escape(method.name)} <small>seeds {seeds}</small></summary>'
+            f'{_table("<th>setting</th><th>value</th>", rows)}</details>'
+        )
+    return 'Settings', html
+
+
+def distribution(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
+    """Training images per class."""
+    report = methods[0].report
+    if report.train_images is None:
+        return 'Class distribution', '<p class="note">Not shown: the per-class CSV has no training images.</p>'
+    images = report.train_images
+    present = images[images > 0]
+    facts = [f'{len(images):,} classes', f'{images.max():,} to {images.min():,} training images per class']
+    facts += [f'imbalance factor {present.max() / present.min():,.0f}'] if len(present) else []
+    facts += [f'{(images == 0).sum()} classes without images'] if (images == 0).any() else []
+    return 'Class distribution', f'<p>{", ".join(facts)}.</p>{plot(figures.distribution_plot(report))}'
+
+
+def curves(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
+    """Loss over the iterations, and figures over the epochs."""
+    runs = [run for method in methods for run in method.runs]
+    names = dict.fromkeys(name for run in runs for line in run.scalars for name in line)
+    chosen = [name for name in ('loss',) if name in names]
+    wanted = ('balanced_accuracy', 'few', 'mAP', 'tail', 'bbox_AP', 'bbox_APr')
+    chosen += [name for name in names if '/' in name and name.split('/')[-1] in wanted]
+    plots = []
+    for name in chosen:
+        is_drawn = any(len(run.curve(name)[0]) > 1 for run in runs)
+        axis = 'iteration' if name == 'loss' else 'epoch or iteration'
+        plots += [plot(figures.curve_plot(methods, name, axis))] if is_drawn else []
+    if not plots:
+        return 'Training', '<p class="note">Not shown: no run has a scalars.json with more than one value.</p>'
+    return 'Training', f'<div class="pair">{"".join(plots)}</div>'
+
+
+def groups(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
+    """Frequent to rare classes."""
+    what = 'test images of each class' if isinstance(methods[0].report, PerClassReport) else 'classes of each group'
+    note = (
+        f'Bars: mean over the classes of the group and the seeds. Lines: 95 % bootstrap intervals over the {what}. '
+        'Points: single seeds. A group at 0 % or 100 % has no interval.'
+    )
+    return 'Frequent and rare classes', plot(figures.group_plot(methods)) + f'<p class="note">{note}</p>'
+
+
+def per_class(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
+    """A point per class."""
+    report = methods[0].report
+    if report.train_images is None:
+        return 'Each class', '<p class="note">Not shown: the per-class CSV has no training images.</p>'
+    is_smooth = len(report.names) >= figures.MIN_SMOOTH_CLASSES
+    note = 'A point per class, mean over the seeds; hover for its name and counts. '
+    note += 'The curve averages over classes with about as many images.' if is_smooth else (
+        f'No curve is drawn through fewer than {figures.MIN_SMOOTH_CLASSES} classes: it would mislead.'
+    )  # fmt: skip
+    return 'Each class', plot(figures.per_class_plot(methods)) + f'<p class="note">{note}</p>'
+
+
+def confusion(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
+    """Where the images of rare classes go."""
+    title = 'Confusion of rare with frequent classes'
+    if not isinstance(methods[0].report, PerClassReport):
+        return title, ''
+    plots = [plot(figures.confusion_plot(method)) for method in methods if method.predictions]
+    if not plots:
+        return title, f'<p class="note">{HOW_TO_PREDICT}</p>'
+    note = 'Rows: group of the true class. Wrong predictions are split by the group of the predicted class.'
+    return title, f'<div class="pair">{"".join(plots)}</div><p class="note">{note}</p>'
+
+
+def calibration(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
+    """Accuracy against confidence."""
+    if not isinstance(methods[0].report, PerClassReport):
+        return 'Calibration', ''
+    bins = [(method.name, of_method) for method in methods if (of_method := _bins(method)) is not None]
+    if not bins:
+        why = 'Not shown: no run was tested with <code>ltmm.CalibrationMetric</code>, and none has predictions.'
+        return 'Calibration', f'<p class="note">{why}</p>'
+    errors = ', '.join(f'{escape(name)} {100 * expected_calibration_error(of_method):.2f}' for name, of_method in bins)
+    note = 'Below the diagonal: overconfident. The size of a point is the share of the images; first seed.'
+    return 'Calibration', (
+        f'<p>Expected calibration error in percent: {errors}.</p>{plot(figures.reliability_plot(bins))}'
+        f'<p class="note">{note}</p>'
+    )
+
+
+def worst_classes(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
+    """The classes with the lowest accuracy or AP, and what they are mistaken for."""
+    html = ''
+    for method in methods:
+        values, report, predictions = method.values, method.report, method.predictions
+        order = np.lexsort((-report.test_images, np.nan_to_num(values, nan=np.inf)))
+        rows = []
+        for c in order[~np.isnan(values[order])][:NUM_WORST].tolist():
+            shown, other = '', ''
+            if predictions is not None:
+                mistaken = predictions.mistaken_for(c)
+                other = f'{escape(report.names[mistaken[0]])} <small>{mistaken[1]:.0f} %</small>' if mistaken else '-'
+                for i in predictions.worst_images(c, NUM_PICTURES):
+                    uri = pictures(predictions.paths[i], int(predictions.sample_idx[i]))
+                    seen_as = escape(f'{report.names[predictions.pred[i]]}, {100 * predictions.confidence[i]:.0f} %')
+                    shown += f'<img src="{uri}" title="{seen_as}" alt="seen as {seen_as}">' if uri else ''
+            train = '-' if report.train_images is None else f'{report.train_images[c]:,}'
+            rows.append(
+                f'<tr><th>{escape(report.names[c])}</th><td class="n">{values[c]:.1f}</td><td class="n">{train}</td>'
+                f'<td class="n">{report.test_images[c]:,}</td><td>{other}</td><td class="thumbs">{shown}</td></tr>'
+            )
+        header = (
+            f'<th>class</th><th class="n">{escape(report.value_name)} (%)</th><th class="n">training</th>'
+            '<th class="n">test</th><th>mistaken for</th><th>confident mistakes</th>'
+        )
+        html += f'<h3>{escape(method.name)}</h3>{_table(header, rows)}'
+    if isinstance(methods[0].report, PerClassReport) and not any(method.predictions for method in methods):
+        html += f'<p class="note">Mistakes and pictures: {HOW_TO_PREDICT[0].lower()}{HOW_TO_PREDICT[1:]}</p>'
+    return 'Worst classes', html
+
+
+def cost(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
+    """Time and memory."""
+    rows = []
+    for method in methods:
+        values = [
+            (_median(run.middle('time') for run in method.runs), '{:.3f} s'),
+            (_median(run.middle('data_time') for run in method.runs), '{:.3f} s'),
+            (_median(run.middle('memory') for run in method.runs), '{:,.0f} MB'),
+            (_median(run.seconds for run in method.runs), '{:,.0f} s'),
+        ]
+        cells = ''.join(f'<td class="n">{"-" if v is None else form.format(v)}</td>' for v, form in values)
+        rows.append(f'<tr><th>{escape(method.name)}</th>{cells}</tr>')
+    header = ''.join(
+        f'<th class="n">{name}</th>' for name in ('iteration', 'of it, waiting for data', 'GPU memory', 'whole run')
+    )
+    note = 'Medians over training and seeds. GPU memory needs a GPU; the time of the whole run is from run_table.py.'
+    return 'Cost', f'{_table(f"<th>method</th>{header}", rows)}<p class="note">{note}</p>'
+
+
+SECTIONS = (
+    results, settings, distribution, curves, groups, per_class, confusion, calibration, worst_classes, cost,
+)  # fmt: skip
+
+
+def plot(figure: go.Figure) -> str:
+    """Return the HTML of a figure, without plotly.js."""
+    config = dict(displaylogo=False, displayModeBar=False, responsive=True)
+    return f'<div class="plot">{figure.to_html(full_html=False, include_plotlyjs=False, config=config)}</div>'
+
+
+def _bins(method: Method) -> CalibrationBins | None:
+    for run in method.runs:
+        if run.bins is not None:
+            return run.bins
+    return method.predictions.bins if method.predictions else None
+
+
+def _table(header: str, rows: Sequence[str]) -> str:
+    return f'<div class="scroll"><table><thead><tr>{header}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _cut(value: str, length: int = 160) -> str:
+    return escape(value if len(value) <= length else value[: length - 1] + '…') or '<span class="none">not set</span>'
+
+
+def _median(values) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
