@@ -60,6 +60,7 @@ DATASET_PACKAGES = [
         'cifar100_mosaics',
         'fashion_mnist',
         'custom',
+        'csv_dataset',
         'list_file',
         'multi_label_lt',
         'detection_as_multi_label',
