@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.models.state.prototypes import class_statistics
@@ -103,7 +103,7 @@ class AREAReweighting(UsesTrainFeatures, DeferredReweighting):
     def __init__(
         self,
         *,
-        loss: dict,
+        loss: nn.Module | dict,
         start_epoch: int,
         scope: str = 'batch',
         batch_size: int = 64,

@@ -15,6 +15,7 @@ from ltmm.utils.checks import check
 from ltmm.utils.errors import InputTypeError
 
 from ..base import ClassificationLoss, InnerLoss, LogitLoss, check_soft_labels, reduce_loss
+from ..build import build_loss
 from ..class_weights import takes_no_class_weight
 from ..objective import LossInputs, Objective
 
@@ -71,9 +72,9 @@ def _power(x: Tensor, exponent: float) -> Tensor:
 class _AroundLoss(UsesClassDistribution, NeedsWholeBatch, Objective):
     """Base class of both objectives: another loss inside, and the class distribution."""
 
-    def __init__(self, loss: dict) -> None:
+    def __init__(self, loss: nn.Module | dict) -> None:
         super().__init__()
-        self.loss = MODELS.build(loss)
+        self.loss = build_loss(loss)
         if isinstance(self.loss, (LogitLoss, Objective, InnerLoss)) and not isinstance(self.loss, ClassificationLoss):
             raise InputTypeError(
                 f'{type(self).__name__} accepts ClassificationLoss, but got {type(self.loss).__name__}.'
@@ -116,7 +117,7 @@ class CCSAMLoss(_AroundLoss):
     def __init__(
         self,
         *,
-        loss: dict = dict(type='mmpretrain.CrossEntropyLoss'),
+        loss: nn.Module | dict = dict(type='mmpretrain.CrossEntropyLoss'),
         rho: float = 1e-6,
         flat_ratio: float = 0.5,
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
@@ -188,7 +189,7 @@ class CCSAMFeatureLoss(UsesProgress, _AroundLoss):
     def __init__(
         self,
         *,
-        loss: dict = dict(type='mmpretrain.CrossEntropyLoss'),
+        loss: nn.Module | dict = dict(type='mmpretrain.CrossEntropyLoss'),
         step_size: float = 1.0,
         max_ratio: float = 0.3,
         weight_divisor: float = 2.0,

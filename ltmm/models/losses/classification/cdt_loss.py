@@ -36,7 +36,7 @@ class CDTLoss(AdjustedCrossEntropyLoss):
         **kwargs: Arguments of :class:`ClassPriorLoss`.
     """
 
-    def __init__(self, *, gamma: float, **kwargs: Any) -> None:
+    def __init__(self, *, gamma: float = 0.2, **kwargs: Any) -> None:
         check(gamma=(gamma, '>= 0'))
         self.gamma = gamma
         super().__init__(**kwargs)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltmm.models.state.progress import UsesProgress
 from ltmm.registry import MODELS
@@ -10,7 +10,7 @@ from ltmm.utils.checks import check
 
 from .reweighted_loss import ReweightedLoss
 
-__all__ = ['DeferredReweighting', 'DeferredStart']
+__all__ = ['DeferredReweighting', 'DeferredStart', 'deferred_beta']
 
 
 class DeferredStart(UsesProgress):
@@ -32,6 +32,11 @@ class DeferredStart(UsesProgress):
         return f'start_epoch={self.start_epoch}, {super().extra_repr()}'
 
 
+def deferred_beta(kind: str, beta: float | None) -> float | None:
+    """Return ``beta``, or the one of LDAM-DRW for ``'effective_number'`` without."""
+    return 0.9999 if beta is None and kind == 'effective_number' else beta
+
+
 @MODELS.register_module()
 class DeferredReweighting(DeferredStart, ReweightedLoss):
     """Re-weights a loss for the tail from one epoch on.
@@ -49,16 +54,25 @@ class DeferredReweighting(DeferredStart, ReweightedLoss):
     Args:
         loss: See :class:`ReweightedLoss`.
         start_epoch: First epoch with weights, counted from 0; 160 of 200 in [1].
-        kind: Kind of weights; ``'effective_number'`` with ``beta=0.9999`` in [1].
+        kind: Kind of weights.
+        beta: For ``'effective_number'``; 0.9999 by default, as in [1].
         **kwargs: Arguments of :class:`ReweightedLoss`; [1] has ``normalize='weight_sum'``, and ``'batch_size'`` for
             focal loss.
     """
 
     around_experts = 'ltmm.DeferredExpertReweighting'
 
-    def __init__(self, *, loss: dict, start_epoch: int, kind: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        loss: nn.Module | dict,
+        start_epoch: int,
+        kind: str = 'effective_number',
+        beta: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.init_start(start_epoch)
-        super().__init__(loss=loss, kind=kind, **kwargs)
+        super().__init__(loss=loss, kind=kind, beta=deferred_beta(kind, beta), **kwargs)
 
     def forward(
         self,

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.models.state.class_distribution import UsesClassDistribution
@@ -14,6 +14,7 @@ from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
 from ..base import ClassificationLoss, LogitLoss, check_inner_loss, divisor, mean_over_ranks
+from ..build import build_loss
 from ..class_weights import sample_weights, takes_no_class_weight
 from ..objective import Objective
 
@@ -92,7 +93,7 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
 
     Args:
         loss: Any loss of ltmm or mmpretrain that takes a weight per sample, or of several experts, which does not
-            re-weight the classes itself.
+            re-weight the classes itself; or ``nn.CrossEntropyLoss``. A module, or its config.
         kind: Kind of weights, see the table.
         beta: For ``'effective_number'``, in [0, 1).
         power: For ``'inverse'``.
@@ -104,9 +105,9 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
 
     around_experts: ClassVar[str] = 'ltmm.ReweightedExpertLoss'  # what it is around a loss of several experts
 
-    def __new__(cls, *, loss: dict | None = None, **kwargs: Any) -> Self | Objective:
+    def __new__(cls, *, loss: nn.Module | dict | None = None, **kwargs: Any) -> Self | Objective:
         around_experts = vars(cls).get('around_experts')  # not of the base: a subclass may be for one classifier only
-        kind = loss.get('type') if isinstance(loss, dict) else None
+        kind = loss.get('type') if isinstance(loss, dict) else type(loss)
         kind = MODELS.get(kind) if isinstance(kind, str) else kind
         if around_experts and isinstance(kind, type) and issubclass(kind, Objective):
             return MODELS.build(dict(kwargs, type=around_experts, loss=loss))
@@ -115,7 +116,7 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
     def __init__(
         self,
         *,
-        loss: dict,
+        loss: nn.Module | dict,
         kind: str,
         beta: float | None = None,
         power: float | None = None,
@@ -126,7 +127,7 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
     ) -> None:
         super().__init__()
         self.init_reweighting(kind, beta, power, normalize, per_rank)
-        self.loss = MODELS.build(loss)
+        self.loss = build_loss(loss)
         self.check_weighted_once()
         check_inner_loss(self.loss, type(self).__name__)
         self.init_class_distribution(class_counts, num_classes)

@@ -48,14 +48,14 @@ class SigmoidFocalLoss(ClassificationLoss):
     [2] github.com/richardaecn/class-balanced-loss @1d78572.
 
     Args:
-        gamma: Focusing strength; 2 in [0].
+        gamma: Focusing strength.
         **kwargs: Arguments of :class:`ClassificationLoss`.
     """
 
     accepts_soft_labels = True
     use_sigmoid = True
 
-    def __init__(self, *, gamma: float, **kwargs: Any) -> None:
+    def __init__(self, *, gamma: float = 2.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check(gamma=(gamma, '>= 0'))
         self.gamma = gamma

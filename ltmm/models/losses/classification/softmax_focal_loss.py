@@ -37,13 +37,13 @@ class SoftmaxFocalLoss(ClassificationLoss):
         ``focal_softmax_ldamrepo``).
 
     Args:
-        gamma: Focusing strength; 1 in [1].
+        gamma: Focusing strength.
         **kwargs: Arguments of :class:`ClassificationLoss`.
     """
 
     accepts_soft_labels = True
 
-    def __init__(self, *, gamma: float, **kwargs: Any) -> None:
+    def __init__(self, *, gamma: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check(gamma=(gamma, '>= 0'))
         self.gamma = gamma

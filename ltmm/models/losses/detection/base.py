@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ltmm.registry import MODELS
 from ltmm.utils.environment import mmdet_is_usable
 from ltmm.utils.errors import InputError, InputTypeError
 
 from ..base import LogitLoss, at_least_float32, divisor
+from ..build import build_loss
 
 __all__ = ['BoxHeadLoss', 'DenseHeadLoss', 'DetectionLoss', 'build_detection_loss', 'foreground_accuracy']
 
@@ -165,14 +165,14 @@ class MMDetSeesawLoss(MMDetSoftmaxLoss):
         return self.loss.get_accuracy(cls_score, labels)
 
 
-def build_detection_loss(cfg: dict, owner: str) -> BoxHeadLoss:
+def build_detection_loss(loss: nn.Module | dict, owner: str) -> BoxHeadLoss:
     """Build a loss inside of another, of ltmm or one of mmdet's that box heads use.
 
     Args:
-        cfg: Config of the loss.
+        loss: The loss, or its config.
         owner: Name of the other loss, for messages.
     """
-    loss = MODELS.build(cfg)
+    loss = build_loss(loss)
     if isinstance(loss, BoxHeadLoss):
         return loss
     if mmdet_is_usable():

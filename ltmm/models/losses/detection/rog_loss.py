@@ -29,19 +29,20 @@ class ROGLoss(BoxHeadLoss):
 
     Args:
         loss: Loss of a box head: one of ltmm, or mmdet's softmax cross entropy or Seesaw loss.
-        loss_rank: Ranking loss on the logits of the C classes, over the proposals of all ranks; built with
-            ``num_classes``.
+        loss_rank: Ranking loss on the logits of the C classes, over the proposals of all ranks; a config is
+            built with ``num_classes``.
     """
 
-    def __init__(self, *, loss: dict, loss_rank: dict = dict(type='ltmm.GAPLoss')) -> None:
+    def __init__(self, *, loss: nn.Module | dict, loss_rank: nn.Module | dict = dict(type='ltmm.GAPLoss')) -> None:
         super().__init__()
         self.loss = build_detection_loss(loss, 'ROGLoss')
-        self._rank_cfg = loss_rank
-        self.loss_rank: nn.Module | None = None
+        self._rank_cfg = None if isinstance(loss_rank, nn.Module) else loss_rank
+        self.loss_rank: nn.Module | None = loss_rank if self._rank_cfg is None else None
         self.prior_prob = self.loss.prior_prob
 
     def get_cls_channels(self, num_classes: int) -> int:
-        self.loss_rank = MODELS.build(dict(self._rank_cfg, num_classes=num_classes))
+        if self._rank_cfg is not None:
+            self.loss_rank = MODELS.build(dict(self._rank_cfg, num_classes=num_classes))
         return self.loss.get_cls_channels(num_classes)
 
     def get_activation(self, cls_score: Tensor) -> Tensor:

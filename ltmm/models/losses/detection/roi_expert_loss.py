@@ -11,6 +11,7 @@ from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError, MissingInputError
 
 from ..base import at_least_float32, cosine_scale, divisor, mean_over_ranks
+from ..build import build_loss
 from ..expert import ExpertLoss
 from ..objective import LossInputs
 from .base import BoxHeadLoss, build_detection_loss
@@ -55,9 +56,11 @@ class RoIExpertLoss(RoILossOfExperts):
         aggregation: Module from logits (E, N, C) to (N, C).
     """
 
-    def __init__(self, *, loss: dict, num_experts: int, aggregation: dict = dict(type='ltmm.MeanAggregation')) -> None:
+    def __init__(
+        self, *, loss: nn.Module | dict, num_experts: int, aggregation: dict = dict(type='ltmm.MeanAggregation')
+    ) -> None:
         super().__init__()
-        self.loss, self.aggregation, self.num_experts = MODELS.build(loss), MODELS.build(aggregation), num_experts
+        self.loss, self.aggregation, self.num_experts = build_loss(loss), MODELS.build(aggregation), num_experts
         name = type(self.loss).__name__
         if not isinstance(self.loss, ExpertLoss):
             raise InputTypeError(f'RoIExpertLoss accepts ExpertLoss, but got {name}.')
@@ -138,7 +141,7 @@ class RoILossPerExpert(RoILossOfExperts):
         losses: Losses of box heads, (E,): those of ltmm, or mmdet's softmax cross entropy or Seesaw loss.
     """
 
-    def __init__(self, *, losses: Sequence[dict]) -> None:
+    def __init__(self, *, losses: Sequence[nn.Module | dict]) -> None:
         super().__init__()
         if not losses:
             raise InputError('RoILossPerExpert: expected a loss for each expert, but got none.')

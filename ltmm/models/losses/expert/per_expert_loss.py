@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 
 from ..base import LogitLoss, check_inner_loss, divisor
+from ..build import build_loss
 from ..class_weights import sample_weights, weighted_label
 from ..objective import LossInputs
 from .base import ExpertLoss
@@ -26,16 +27,17 @@ class PerExpertLoss(ExpertLoss):
     second stage of SHIKE.
 
     Args:
-        loss: Config of a loss of ltmm or mmpretrain, such as ``ltmm.LDAMLoss``, that takes a weight per sample.
+        loss: A loss of ltmm or mmpretrain, such as ``ltmm.LDAMLoss``, that takes a weight per sample,
+            ``nn.CrossEntropyLoss``, or a config.
         **kwargs: Arguments of :class:`ExpertLoss`; ``class_counts`` are those of its ``class_weight``, not of ``loss``.
     """
 
     uses_prior = False
     accepts_soft_labels = True  # if the loss inside does
 
-    def __init__(self, *, loss: dict, **kwargs: Any) -> None:
+    def __init__(self, *, loss: nn.Module | dict, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.loss = MODELS.build(loss)
+        self.loss = build_loss(loss)
         check_inner_loss(self.loss, 'PerExpertLoss')
 
     @property

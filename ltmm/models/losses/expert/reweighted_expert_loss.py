@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltmm.models.state.base import NeedsWholeBatch
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputTypeError
 
 from ..base import divisor, mean_over_ranks
+from ..build import build_loss
 from ..class_weights import sample_weights, takes_no_class_weight
-from ..classification.deferred_reweighting import DeferredStart
+from ..classification.deferred_reweighting import DeferredStart, deferred_beta
 from ..classification.reweighted_loss import ClassReweighting
 from ..objective import LossInputs
 from .base import ExpertLoss
@@ -30,14 +31,14 @@ class ReweightedExpertLoss(ClassReweighting, NeedsWholeBatch, ExpertLoss):
     the same. Soft labels weight the loss of each class.
 
     Args:
-        loss: Config of an :class:`ExpertLoss` that does not re-weight the classes itself.
+        loss: An :class:`ExpertLoss`, or its config, that does not re-weight the classes itself.
         kind: For this and the other arguments see :class:`ReweightedLoss`.
     """
 
     def __init__(
         self,
         *,
-        loss: dict,
+        loss: nn.Module | dict,
         kind: str,
         beta: float | None = None,
         power: float | None = None,
@@ -48,7 +49,7 @@ class ReweightedExpertLoss(ClassReweighting, NeedsWholeBatch, ExpertLoss):
     ) -> None:
         self.init_reweighting(kind, beta, power, normalize, per_rank)
         super().__init__(class_counts=class_counts, num_classes=num_classes)
-        self.loss = MODELS.build(loss)
+        self.loss = build_loss(loss)
         if not isinstance(self.loss, ExpertLoss):
             raise InputTypeError(
                 f'{type(self).__name__} accepts ExpertLoss, but got {type(self.loss).__name__}. ltmm.PerExpertLoss '
@@ -83,9 +84,13 @@ class DeferredExpertReweighting(DeferredStart, ReweightedExpertLoss):
 
     Args:
         start_epoch: First epoch with weights, counted from 0.
+        kind: Kind of weights.
+        beta: For ``'effective_number'``; 0.9999 by default, as in LDAM-DRW.
         **kwargs: Arguments of :class:`ReweightedExpertLoss`.
     """
 
-    def __init__(self, *, start_epoch: int, **kwargs: Any) -> None:
+    def __init__(
+        self, *, start_epoch: int, kind: str = 'effective_number', beta: float | None = None, **kwargs: Any
+    ) -> None:
         self.init_start(start_epoch)
-        super().__init__(**kwargs)
+        super().__init__(kind=kind, beta=deferred_beta(kind, beta), **kwargs)

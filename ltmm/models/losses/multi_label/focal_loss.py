@@ -28,14 +28,14 @@ class MultiLabelFocalLoss(MultiLabelLoss):
         (tests/conformance, ``multilabel_baselines``).
 
     Args:
-        gamma: Focusing strength; 2 in [1].
-        balance: kappa; 2 in [1].
+        gamma: Focusing strength.
+        balance: kappa.
         **kwargs: Arguments of :class:`MultiLabelLoss`; reduction ``'mean'`` in [1].
     """
 
     accepts_unknown = True
 
-    def __init__(self, *, gamma: float, balance: float, **kwargs: Any) -> None:
+    def __init__(self, *, gamma: float = 2.0, balance: float = 2.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check(gamma=(gamma, '>= 0'), balance=(balance, '> 0'))
         self.gamma, self.balance = gamma, balance

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltmm.models.state.base import NeedsWholeBatch
 from ltmm.registry import MODELS
@@ -11,6 +11,7 @@ from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
 from ..base import InnerLoss, at_least_float32, mean_over_ranks
+from ..build import build_loss
 
 __all__ = ['HeadTailBalancerLoss', 'head_tail_balancer_loss']
 
@@ -55,10 +56,10 @@ class HeadTailBalancerLoss(NeedsWholeBatch, InnerLoss):
         loss_weight: Weight of the loss.
     """
 
-    def __init__(self, *, loss: dict, gamma: float = 2.0, loss_weight: float = 1.0) -> None:
+    def __init__(self, *, loss: nn.Module | dict, gamma: float = 2.0, loss_weight: float = 1.0) -> None:
         super().__init__()
         check(gamma=(gamma, '>= 0'), loss_weight=(loss_weight, '>= 0'))
-        self.loss = MODELS.build(loss)
+        self.loss = build_loss(loss)
         if self.loss.reduction == 'none':
             raise InputError("HeadTailBalancerLoss: expected `loss` to return a scalar, but got reduction='none'.")
         self.gamma, self.loss_weight = gamma, loss_weight
