@@ -30,6 +30,13 @@ GROUPS = dict(  # column of the table; names of the groups and their bounds
 )
 
 
+def _is_flat(labels: Any) -> bool:
+    """Whether labels are one number per sample."""
+    if isinstance(labels, (list, tuple)):
+        return not any(isinstance(label, (Sequence, np.ndarray)) for label in labels)
+    return np.ndim(labels) != 2
+
+
 def missing_distribution_error(name: str) -> MissingInputError:
     """Return the error of a module, by class name, without class distribution."""
     return MissingInputError(
@@ -113,13 +120,18 @@ class ClassDistribution:
     def from_labels(
         cls, labels: Any, num_classes: int | None = None, class_names: Sequence[str] | None = None
     ) -> 'ClassDistribution':
-        """Count the labels of N samples, (N,).
+        """Count the labels of N samples.
 
         Args:
-            labels: Class indices, one per sample.
+            labels: Class indices, one per sample, (N,); for multi-label data an array or tensor (N, C) of 1 (positive),
+                0 (negative) and -1 (unknown), or a list of N lists of class indices.
             num_classes: C. Default: the number of ``class_names``, else one more than the highest label.
             class_names: C names in label order.
         """
+        if not _is_flat(labels):
+            from ltmm.datasets.labels import read_labels
+
+            return read_labels(labels, num_classes, class_names).class_distribution()
         labels = np.asarray(labels)
         if labels.ndim != 1 or labels.dtype.kind not in 'iu' or not len(labels):
             raise ClassDistributionError(
@@ -131,6 +143,33 @@ class ClassDistribution:
                 f'Expected labels in [0, {num_classes}), but got {labels.min()} to {labels.max()}.'
             )
         return cls(np.bincount(labels, minlength=num_classes), class_names=class_names)
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Any,
+        labels: Any = None,
+        num_classes: int | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> 'ClassDistribution':
+        """Count the labels of a dataset of OpenMMLab, torchvision, PyTorch or Hugging Face.
+
+        Args:
+            dataset: A dataset, or its config in OpenMMLab: see :func:`ltmm.datasets.class_distribution_of`.
+            labels: Labels of its samples, where the dataset does not offer them, see :meth:`from_labels`.
+            num_classes: C. Default: that of the dataset, or one more than the highest label.
+            class_names: C names in label order. Default: those of the dataset.
+        """
+        from ltmm.datasets.labels import class_distribution_of
+
+        if labels is not None:
+            if len(labels) != len(dataset):
+                raise ClassDistributionError(f'Expected {len(dataset)} labels, but got {len(labels)}.')
+            return cls.from_labels(labels, num_classes, class_names)
+        distribution = class_distribution_of(dataset)
+        if num_classes is not None:
+            distribution = distribution.padded(num_classes)
+        return distribution if class_names is None else replace(distribution, class_names=tuple(class_names))
 
     @classmethod
     def from_state_dict(
@@ -153,6 +192,20 @@ class ClassDistribution:
                 names = class_names if class_names and len(class_names) == len(value) else None
                 return cls(value.cpu().numpy(), images.cpu().numpy(), int(num_images), names)
         return None
+
+    def padded(self, num_classes: int) -> 'ClassDistribution':
+        """Return the distribution with classes without samples at the end, up to ``num_classes``."""
+        more = num_classes - len(self)
+        if more < 0 or (more and self.class_names is not None):
+            raise ClassDistributionError(
+                f'Expected `num_classes` to be {len(self)}, as in the data, got {num_classes}.'
+            )
+        return replace(
+            self,
+            instance_counts=np.pad(self.instance_counts, (0, more)),
+            image_counts=np.pad(self.image_counts, (0, more)),
+            co_occurrence=None if self.co_occurrence is None else np.pad(self.co_occurrence, (0, more)),
+        )
 
     def in_label_order(self, class_names: Sequence[str]) -> 'ClassDistribution':
         """Return the distribution in the order of these class names; without own names, its order is kept.

@@ -30,10 +30,14 @@ def class_distribution_of(dataset: Any, co_occurrence: bool = False) -> ClassDis
     ``get_class_distribution()``.
 
     Args:
-        dataset: A dataset of MMEngine, mmpretrain or mmdet, or its config.
+        dataset: A dataset of MMEngine, mmpretrain, mmdet, torchvision or Hugging Face, or its config.
         co_occurrence: Count the images that hold both of two classes too, (C, C), for multi-label data.
     """
     if isinstance(dataset, Mapping):
+        if 'type' not in dataset:
+            raise InputTypeError(
+                f'Expected a dataset or its config, but got {type(dataset).__name__} of {", ".join(map(str, dataset))}.'
+            )
         dataset = DATASETS.build(dataset)
     if hasattr(dataset, 'get_class_distribution'):
         return dataset.get_class_distribution()
@@ -93,7 +97,8 @@ class LabelTable:
     def from_dataset(cls, dataset: Any, unrepeated: bool = False) -> 'LabelTable':
         """Read a dataset of MMEngine, mmpretrain or mmdet, through any wrappers; crowd regions are ignored.
 
-        A dataset may provide its own table by a method ``get_label_table()``.
+        Datasets of torchvision and Hugging Face are read too, see :mod:`ltmm.datasets.labels.plain_labels`, and a
+        dataset may provide its own table by a method ``get_label_table()``.
 
         Args:
             dataset: The dataset.
@@ -108,6 +113,7 @@ class LabelTable:
     @classmethod
     def from_records(cls, dataset: Any) -> 'LabelTable':
         """Read a dataset without wrappers, record by record."""
+        records = _records(dataset)
         names = tuple(class_names_of_dataset(dataset) or ())
         if not names:
             raise InputTypeError(
@@ -118,7 +124,7 @@ class LabelTable:
 
         def labels() -> Iterator[Sequence[int]]:
             nonlocal first
-            for record in _records(dataset):
+            for record in records:
                 first = first or record
                 yield _labels_of(record)
                 unknown.append('gt_score' in record and UNKNOWN in record['gt_score'])
@@ -133,10 +139,12 @@ class LabelTable:
 
     @classmethod
     def concatenate(cls, tables: Sequence['LabelTable']) -> 'LabelTable':
-        """Concatenate the tables of datasets with the same classes."""
+        """Concatenate the tables of datasets with the same classes; without names, of those up to the highest label."""
         first = tables[0]
+        if all(table.class_names is None for table in tables):
+            first = replace(first, num_classes=max(table.num_classes for table in tables))
         for table in tables[1:]:
-            if table.num_classes != first.num_classes:
+            if table.num_classes != first.num_classes and (table.class_names or first.class_names):
                 got = f'{first.num_classes} and {table.num_classes} classes'
             elif None not in (table.class_names, first.class_names) and table.class_names != first.class_names:
                 got = next(f'{a!r} and {b!r}' for a, b in zip(first.class_names, table.class_names) if a != b)
@@ -253,10 +261,14 @@ def _check_labels(labels: np.ndarray, offsets: np.ndarray, num_classes: int, nam
 
 def _read(dataset: Any) -> tuple[LabelTable, np.ndarray | None]:
     """Return the table of the unrepeated samples and, for each index of ``dataset``, its row; None for row i = i."""
+    from .plain_labels import read_plain_dataset
+
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
     if hasattr(dataset, 'get_label_table'):
         return dataset.get_label_table(), None
+    if not hasattr(dataset, 'get_data_info') and (plain := read_plain_dataset(dataset)) is not None:
+        return plain, None
     if hasattr(dataset, 'datasets'):  # ConcatDataset
         tables, rows = zip(*map(_read, dataset.datasets))
         if all(part is None for part in rows):
@@ -293,11 +305,10 @@ def _inner_indices(wrapper: Any) -> np.ndarray | None:
 
 def _records(dataset: Any) -> Iterator[dict]:
     """Iterate over the raw annotation records, without the deep copies of ``BaseDataset.get_data_info``."""
+    from .plain_labels import no_labels_error
+
     if not hasattr(dataset, 'get_data_info'):
-        raise InputTypeError(
-            f'Expected a dataset of MMEngine, mmpretrain or mmdet, but {type(dataset).__name__} has no `get_data_info`.'
-            ' Give it a method `get_label_table()` that returns an ltmm.datasets.LabelTable.'
-        )
+        raise no_labels_error(dataset)
     if type(dataset).get_data_info is not BaseDataset.get_data_info:
         return (dataset.get_data_info(i) for i in range(len(dataset)))
     if not dataset.serialize_data:

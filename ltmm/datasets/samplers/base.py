@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.dataset import DefaultSampler
 from mmengine.logging import print_log
 
-from ltmm.datasets.labels.label_table import LabelTable
+from ltmm.datasets.labels import LabelTable, read_labels
 from ltmm.registry import DATA_SAMPLERS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
@@ -43,19 +43,26 @@ class LongTailSampler(BalancingSampler, DefaultSampler, ABC):
     entries r, r + R, r + 2R, ... So any number of ranks draws the same samples, and a resumed run continues exactly.
 
     Args:
-        dataset: Any dataset that :class:`ltmm.datasets.LabelTable` can read.
+        dataset: Any dataset that :class:`ltmm.datasets.LabelTable` can read: of OpenMMLab, torchvision or Hugging Face.
         length: Draws per epoch, over all ranks. Default: :meth:`default_length`.
         seed: Random seed, the same on all ranks. Default: the seed of the runner.
         round_up: Repeat the first draws so that all ranks get the same number.
+        labels: Labels of the samples, for other datasets: class indices (N,), or for multi-label data an array (N, C)
+            of 1, 0 and -1 (unknown) or N lists of class indices.
     """
 
     def __init__(
-        self, dataset: Sized, length: int | None = None, seed: int | None = None, round_up: bool = True
+        self,
+        dataset: Sized,
+        length: int | None = None,
+        seed: int | None = None,
+        round_up: bool = True,
+        labels: Any = None,
     ) -> None:
-        self.table = LabelTable.from_dataset(dataset)
+        self.table = LabelTable.from_dataset(dataset) if labels is None else read_labels(labels)
         name = f'{type(self).__name__}: {type(dataset).__name__}'
         if len(self.table) != len(dataset):
-            raise InputError(f'{name} has {len(dataset)} samples, but a label table of {len(self.table)}.')
+            raise InputError(f'{name} has {len(dataset)} samples, but labels of {len(self.table)}.')
         if not len(self.table.labels):
             raise InputError(f'{name} has {len(dataset)} samples, but no labels.')
         self.length = self.default_length() if length is None else length
@@ -97,7 +104,7 @@ class ClassSampler(LongTailSampler):
     multi-label sample belongs to each of its classes.
 
     Args:
-        dataset, length, seed, round_up: See :class:`LongTailSampler`.
+        dataset, length, seed, round_up, labels: See :class:`LongTailSampler`.
     """
 
     @abstractmethod

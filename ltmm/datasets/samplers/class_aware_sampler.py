@@ -1,6 +1,7 @@
 """Class-aware sampling: every class in turn, a few samples of each."""
 
 from collections.abc import Sized
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class ClassAwareSampler(ClassSampler):
             github.com/wutong16/DistributionBalancedLoss @14460d0, with 3 samples in a row and ``reduce=4``.
 
     Args:
-        dataset, seed, round_up: See :class:`ClassSampler`. Every class needs a sample.
+        dataset, seed, round_up, labels: See :class:`ClassSampler`. Every class needs a sample.
         num_samples_per_class: Consecutive samples of one class.
         length: Draws per epoch, over all ranks: ``'dataset'`` for the size of the dataset, ``'max'`` for C times the
             size of the largest class as in [1], or a number.
@@ -43,6 +44,7 @@ class ClassAwareSampler(ClassSampler):
         reduce: int = 1,
         seed: int | None = None,
         round_up: bool = True,
+        labels: Any = None,
     ) -> None:
         check(num_samples_per_class=(num_samples_per_class, 'int >= 1'), reduce=(reduce, 'int >= 1'))
         if isinstance(length, str):
@@ -51,7 +53,7 @@ class ClassAwareSampler(ClassSampler):
             raise InputError(f"`reduce` needs length='max', but got reduce={reduce} and length={length!r}.")
         self.num_samples_per_class, self.reduce = num_samples_per_class, reduce
         self.use_max_length = length == 'max'
-        super().__init__(dataset, None if isinstance(length, str) else length, seed, round_up)
+        super().__init__(dataset, None if isinstance(length, str) else length, seed, round_up, labels)
         distribution = self.table.class_distribution()
         empty = distribution.empty_classes
         if len(empty):

@@ -10,7 +10,7 @@ from ltmm.registry import DATA_SAMPLERS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
-from .base import BalancingSampler, sampler_balances_classes
+from .base import BalancingSampler, LongTailSampler, sampler_balances_classes
 
 __all__ = ['DeferredSampler']
 
@@ -28,21 +28,29 @@ class DeferredSampler(BalancingSampler, Sampler):
 
     Args:
         dataset: Dataset of both samplers.
-        before: Config of the sampler used before ``start_epoch``.
-        after: Config of the sampler used from ``start_epoch`` on. Both draw the same number of samples per epoch.
+        before: Sampler used before ``start_epoch``, or its config.
+        after: Sampler used from ``start_epoch`` on, or its config. Both draw the same number of samples per epoch.
         start_epoch: First epoch of ``after``, counted from 0.
         seed: Seed of both samplers, the same on all ranks. Default: the seed of the runner.
+        labels: See :class:`LongTailSampler`.
     """
 
     @classmethod
-    def balances_classes(cls, after: dict, **settings: Any) -> bool:
-        return sampler_balances_classes(after)
+    def balances_classes(cls, after: Sampler | dict, **settings: Any) -> bool:
+        return isinstance(after, Sampler) or sampler_balances_classes(after)
 
-    def __init__(self, dataset: Sized, before: dict, after: dict, start_epoch: int, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Sized,
+        before: Sampler | dict,
+        after: Sampler | dict,
+        start_epoch: int,
+        seed: int | None = None,
+        labels: Any = None,
+    ) -> None:
         check(start_epoch=(start_epoch, 'int >= 0'))
         shared = dict(dataset=dataset, seed=sync_random_seed() if seed is None else seed)
-        self.before = DATA_SAMPLERS.build(before, default_args=shared)
-        self.after = DATA_SAMPLERS.build(after, default_args=shared)
+        self.before, self.after = (_build(sampler, shared, labels) for sampler in (before, after))
         if len(self.before) != len(self.after):
             raise InputError(
                 f'DeferredSampler: {type(self.before).__name__} draws {len(self.before)} samples per epoch, but '
@@ -75,3 +83,13 @@ class DeferredSampler(BalancingSampler, Sampler):
 
     def __len__(self) -> int:
         return len(self.after)
+
+
+def _build(sampler: Sampler | dict, shared: dict, labels: Any) -> Sampler:
+    """Build a sampler; those of other packages take no labels."""
+    if isinstance(sampler, Sampler):
+        return sampler
+    kind = DATA_SAMPLERS.get(sampler['type']) if isinstance(sampler['type'], str) else sampler['type']
+    if labels is not None and issubclass(kind, LongTailSampler):
+        shared = dict(shared, labels=labels)
+    return DATA_SAMPLERS.build(sampler, default_args=shared)

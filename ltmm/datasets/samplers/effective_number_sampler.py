@@ -1,6 +1,7 @@
 """Sampling by the inverse effective number of samples."""
 
 from collections.abc import Sized
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class EffectiveNumberSampler(ClassSampler):
         [1] github.com/kaidic/LDAM-DRW @2536330, train rule ``Resample``.
 
     Args:
-        dataset, length, seed, round_up: See :class:`ClassSampler`.
+        dataset, length, seed, round_up, labels: See :class:`ClassSampler`.
         beta: In [0, 1); 0 is instance-balanced, close to 1 class-balanced.
     """
 
@@ -43,9 +44,10 @@ class EffectiveNumberSampler(ClassSampler):
         length: int | None = None,
         seed: int | None = None,
         round_up: bool = True,
+        labels: Any = None,
     ) -> None:
         self.beta = beta
-        super().__init__(dataset, length, seed, round_up)
+        super().__init__(dataset, length, seed, round_up, labels)
         self.warn_if_uniform(
             f'beta={beta:g} gives all classes the same effective number. '
             f'Use beta near 1 - 1 / {self.members.counts.max()}, with the size of the largest class.'

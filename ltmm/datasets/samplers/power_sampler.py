@@ -45,7 +45,7 @@ class PowerSampler(ClassSampler):
         [1] github.com/facebookresearch/classifier-balancing @f162ade, MixedPrioritizedSampler.
 
     Args:
-        dataset, length, seed, round_up: See :class:`ClassSampler`.
+        dataset, length, seed, round_up, labels: See :class:`ClassSampler`.
         power: q, any finite number.
     """
 
@@ -54,11 +54,17 @@ class PowerSampler(ClassSampler):
         return power < 1
 
     def __init__(
-        self, dataset: Sized, power: float, length: int | None = None, seed: int | None = None, round_up: bool = True
+        self,
+        dataset: Sized,
+        power: float,
+        length: int | None = None,
+        seed: int | None = None,
+        round_up: bool = True,
+        labels: Any = None,
     ) -> None:
         check(power=(power, 'finite'))
         self.power = power
-        super().__init__(dataset, length, seed, round_up)
+        super().__init__(dataset, length, seed, round_up, labels)
         self.warn_if_uniform(
             'power=1 is instance-balanced; use a power below 1 to draw rare classes more often.'
             if power == 1

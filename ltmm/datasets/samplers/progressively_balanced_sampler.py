@@ -1,6 +1,7 @@
 """Progressively balanced sampling: from instance-balanced to class-balanced over the epochs."""
 
 from collections.abc import Sized
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class ProgressivelyBalancedSampler(ClassSampler):
             tests/conformance, ``samplers_decoupling``.
 
     Args:
-        dataset, length, seed, round_up: See :class:`ClassSampler`.
+        dataset, length, seed, round_up, labels: See :class:`ClassSampler`.
         total_epochs: E, at least 2: ``max_epochs`` of the training, in a config ``{{_base_.train_cfg.max_epochs}}``.
     """
 
@@ -45,10 +46,11 @@ class ProgressivelyBalancedSampler(ClassSampler):
         length: int | None = None,
         seed: int | None = None,
         round_up: bool = True,
+        labels: Any = None,
     ) -> None:
         check(total_epochs=(total_epochs, 'int >= 2'))
         self.total_epochs = total_epochs
-        super().__init__(dataset, length, seed, round_up)
+        super().__init__(dataset, length, seed, round_up, labels)
         self.warn_if_uniform('all classes have the same number of samples.', epoch=total_epochs - 1)
 
     def class_probability(self, epoch: int | None = None) -> np.ndarray:

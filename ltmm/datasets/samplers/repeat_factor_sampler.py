@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence, Sized
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class RepeatFactorSampler(LongTailSampler):
         [2] Dong et al., Boosting Long-tailed Object Detection via Step-wise Learning on Smooth-tail Data, ICCV 2023.
 
     Args:
-        dataset, length, seed, round_up: See :class:`LongTailSampler`. The default length is the sum of the factors.
+        dataset, length, seed, round_up, labels: See :class:`LongTailSampler`. Default length: the sum of the factors.
         threshold: t, the share of images below which a class is repeated: 1e-3 for LVIS, around 1/C for single-label
             data. One number, or one per group, rarest group first.
         power: Exponent, 1/2 in [0]. One number above 0, or one per group; 0 repeats no class of the group.
@@ -85,12 +86,13 @@ class RepeatFactorSampler(LongTailSampler):
         length: int | None = None,
         seed: int | None = None,
         round_up: bool = True,
+        labels: Any = None,
     ) -> None:
         check(rounding=(rounding, ('ceil', 'stochastic')), power=(power, '> 0' if np.isscalar(power) else '>= 0'))
         self.group_bounds, self.rounding = group_bounds, rounding
         self.threshold, self.power = self._per_group('threshold', threshold), self._per_group('power', power)
-        self.dataset = dataset  # default_length reads it
-        super().__init__(dataset, length, seed, round_up)
+        self.dataset, self.labels = dataset, labels  # default_length reads them
+        super().__init__(dataset, length, seed, round_up, labels)
         share = self._image_distribution.image_frequency
         share = share[share > 0]
         self.warn_if_uniform(
@@ -107,7 +109,7 @@ class RepeatFactorSampler(LongTailSampler):
         )  # (G, C)
         groups = np.zeros(self.table.num_classes, dtype=np.int64)
         if self.group_bounds is not None:
-            groups = class_distribution_of(self.dataset).image_groups(self.group_bounds)
+            groups = self._class_distribution.image_groups(self.group_bounds)
         return image_repeat_factors(self.table, factors[groups, np.arange(len(groups))])
 
     def default_length(self) -> int:
@@ -122,6 +124,10 @@ class RepeatFactorSampler(LongTailSampler):
         """See :class:`LongTailSampler`."""
         counts = stochastic_round(self._draws * (self.length / self._draws.sum()), rng)
         return np.repeat(np.arange(len(counts), dtype=np.int32), counts)[permutation(self.length, rng)]
+
+    @property
+    def _class_distribution(self) -> ClassDistribution:
+        return class_distribution_of(self.dataset) if self.labels is None else self.table.class_distribution()
 
     @cached_property
     def _draws(self) -> np.ndarray:

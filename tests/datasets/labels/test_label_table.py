@@ -226,7 +226,7 @@ class Bare:
         (lambda: of_labels([[], [0, -1]]), ValueError, r'in \[0, 3\), but sample 1 has label -1'),
         (lambda: Records([dict(img=0)]), TypeError, r"the keys \['img'"),
         (lambda: of_labels([0], classes=()), TypeError, r"Records has no class names in metainfo\['classes'\]"),
-        (lambda: Bare(), TypeError, 'Bare has no `get_data_info`.*`get_label_table'),
+        (lambda: Bare(), TypeError, 'Cannot find the labels of Bare.*`get_label_table.*Pass labels='),
         (lambda: Half(of_labels([0, 1])), TypeError, 'which of the 2 inner samples are the 1 samples of Half'),
         (lambda: Records([dict(gt_score=[0, 0.5, 1])]), ValueError, '`gt_score`.* 0.5 for class 1'),
         (

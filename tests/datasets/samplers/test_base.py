@@ -142,7 +142,7 @@ def test_table_of_another_size(build):
     config = dict(type='ltmm.PowerSampler', power=0)
     dataset = build(COUNTS, **config).dataset
     dataset.get_label_table = lambda: LabelTable.from_labels([0, 0, 1], 2)
-    with pytest.raises(ValueError, match='Labels has 101 samples, but a label table of 3'):
+    with pytest.raises(ValueError, match='Labels has 101 samples, but labels of 3'):
         DATA_SAMPLERS.build(dict(config, dataset=dataset))
 
 
