@@ -1,25 +1,29 @@
 PYTHON ?= python3
 ENV_PYTHON := .venv/bin/python
+SETUP = $(PYTHON) tools/setup_env.py $(addprefix --ops ,$(OPS)) $(addprefix --torch ,$(TORCH))
 
-.PHONY: help install test test-fast lint format quickstart docs docs-links clean
+.PHONY: help install install-dev test test-fast lint format quickstart docs docs-links clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
 
 install: ## set up .venv with the tested versions: 2 minutes and the download of torch; OPS=compiled for mmcv's own ops
-	@$(PYTHON) tools/setup_env.py $(addprefix --ops ,$(OPS)) $(addprefix --torch ,$(TORCH))
+	@$(SETUP)
 
-test: install ## run all tests; ARGS="..." goes to pytest
+install-dev: ## the same with what tests, style checks and docs need
+	@$(SETUP) --level dev
+
+test: install-dev ## run all tests; ARGS="..." goes to pytest
 	$(ENV_PYTHON) -m pytest -n auto --dist loadfile $(ARGS)
 
-test-fast: install ## run the tests that are not marked slow
+test-fast: install-dev ## run the tests that are not marked slow
 	$(ENV_PYTHON) -m pytest -n auto --dist loadfile -m 'not slow' $(ARGS)
 
-lint: install ## check style, without changing anything
+lint: install-dev ## check style, without changing anything
 	$(ENV_PYTHON) -m ruff check
 	$(ENV_PYTHON) -m ruff format --check
 
-format: install ## put the code into the house's style
+format: install-dev ## put the code into the house's style
 	$(ENV_PYTHON) -m ruff check --fix
 	$(ENV_PYTHON) -m ruff format
 

@@ -9,27 +9,65 @@ import subprocess
 import sys
 import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PINS = dict(re.findall(r'^([\w.-]+)==([\w.+]+)', (ROOT / 'constraints.txt').read_text(), re.MULTILINE))
 SHIPPED = ('configs/_base_/default_runtime.py', 'tools/train.py', 'model-index.yml')
 
 
+CONFIG = configparser.ConfigParser()
+CONFIG.read(ROOT / 'setup.cfg')
+EXTRAS = CONFIG['options.extras_require']
+
+
+def of_section(section):
+    return [Requirement(line) for line in section.strip().split('\n')]
+
+
 def requirements():
-    config = configparser.ConfigParser()
-    config.read(ROOT / 'setup.cfg')
-    sections = [config['options']['install_requires'], *config['options.extras_require'].values()]
-    return [Requirement(line) for section in sections for line in section.strip().split('\n')]
+    sections = [CONFIG['options']['install_requires'], *EXTRAS.values()]
+    found = [requirement for section in sections for requirement in of_section(section)]
+    return [requirement for requirement in found if requirement.name != 'ltmm']  # an extra with the content of another
 
 
 @pytest.mark.parametrize('requirement', requirements(), ids=lambda requirement: requirement.name)
 def test_tested_version_is_pinned_and_in_range(requirement):
     assert requirement.specifier.contains(PINS[requirement.name])
+
+
+def test_extras_of_extras_exist():
+    found = [requirement for section in EXTRAS.values() for requirement in of_section(section)]
+    assert {extra for requirement in found if requirement.name == 'ltmm' for extra in requirement.extras} <= set(EXTRAS)
+
+
+def all_requirements(names):
+    """The requirements and theirs, by name, of those that are installed here."""
+    found, to_do = {}, [Requirement(name) for name in names]
+    while to_do:
+        requirement = to_do.pop()
+        name = canonicalize_name(requirement.name)
+        if name in found or (requirement.marker and not requirement.marker.evaluate(dict(extra=''))):
+            continue
+        found[name] = metadata.distribution(name)
+        to_do += map(Requirement, found[name].requires or [])
+    return found
+
+
+def test_everything_that_the_extras_bring_is_pinned():
+    pinned = {canonicalize_name(name) for name in PINS}
+    try:
+        found = all_requirements(str(requirement) for requirement in requirements())
+    except metadata.PackageNotFoundError as e:
+        pytest.skip(f'{e.name} is not installed')
+    of_torch = set(all_requirements(['torch']))
+    assert {name for name in found if name not in of_torch} - {'pip'} <= pinned
 
 
 def test_model_index_names_every_metafile_and_no_other():
@@ -48,6 +86,18 @@ def python_with_our_packages(folder):
     (site_packages,) = folder.glob('lib/python*/site-packages')
     ours = [path for path in sys.path if path.endswith(('site-packages', 'dist-packages'))]
     (site_packages / 'ours.pth').write_text('\n'.join(ours))  # .pth files of theirs, as ltmm's, are not read
+    return folder / 'bin' / 'python'
+
+
+def python_with_declared_packages(folder):
+    """A fresh virtual environment that sees what ltmm requires without extras, and nothing else."""
+    venv.create(folder)
+    (site_packages,) = folder.glob('lib/python*/site-packages')
+    for distribution in all_requirements(CONFIG['options']['install_requires'].strip().split('\n')).values():
+        for file in distribution.files:
+            top, link = distribution.locate_file(file.parts[0]), site_packages / file.parts[0]
+            if file.parts[0] != '..' and not link.exists():
+                link.symlink_to(top)
     return folder / 'bin' / 'python'
 
 
@@ -120,6 +170,78 @@ def test_wheel_of_the_sdist_equals_the_wheel_of_the_checkout(checkout, tmp_path)
     assert names[0] == names[1]
     assert {f'ltmm/.mim/{name}' for name in SHIPPED} <= names[0]
     assert not [name for name in names[0] if name.startswith(('tests', 'tools', 'configs')) or name.endswith('.pyc')]
+
+
+WITHOUT_EXTRAS = """
+import sys
+from importlib.util import find_spec
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import ltmm
+from ltmm import ClassDistribution
+from ltmm.datasets.samplers import ClassAwareSampler, PowerSampler, RepeatFactorSampler
+from ltmm.evaluation import LongTailMetric, MultiLabelMetric
+from ltmm.models.losses import ASLLoss, BalPoELoss, BalancedSoftmaxLoss, DeferredReweighting, LossInputs
+from ltmm.registry import MODELS
+
+assert 'site-packages' in ltmm.__file__, ltmm.__file__
+for name in ('mmcv', 'mmpretrain', 'mmdet', 'torchvision', 'scipy', 'pandas'):
+    assert find_spec(name) is None, name
+label = torch.tensor([0] * 90 + [1] * 9 + [2])
+distribution = ClassDistribution.from_labels(label)
+logits = torch.zeros(100, 3)
+loss = BalancedSoftmaxLoss(class_counts=distribution)(logits, label)
+prior = torch.tensor([0.9, 0.09, 0.01])
+torch.testing.assert_close(loss, -(prior * prior.log()).sum())
+built = MODELS.build(dict(type='ltmm.BalancedSoftmaxLoss', class_counts=[90, 9, 1]))
+torch.testing.assert_close(built(logits, label), loss)
+assert ASLLoss()(logits, torch.eye(3)[label]) > 0
+experts = BalPoELoss(class_counts=distribution)
+assert all(term > 0 for term in experts(LossInputs(label, expert_logits=torch.zeros(3, 100, 3))).values())
+deferred = DeferredReweighting(loss=torch.nn.CrossEntropyLoss(), start_epoch=1, class_counts=distribution)
+deferred.set_progress(1, 2)
+assert deferred(logits, label) > 0
+dataset = TensorDataset(logits, label)
+for sampler in (
+    PowerSampler(dataset, power=0),
+    ClassAwareSampler(dataset, labels=label.tolist()),
+    RepeatFactorSampler(dataset, threshold=0.3),
+):
+    assert sum(len(batch[0]) for batch in DataLoader(dataset, batch_size=10, sampler=sampler)) == len(sampler)
+assert LongTailMetric and MultiLabelMetric
+try:
+    from ltmm.models import LongTailClsHead
+except ltmm.utils.environment.EnvironmentProblem as e:
+    print(e)
+"""
+
+
+@pytest.mark.slow
+def test_wheel_without_extras(checkout, tmp_path):
+    python = python_with_declared_packages(tmp_path / 'env')
+    build = 'from setuptools import build_meta; print(build_meta.build_wheel("."))'
+    wheel = run(sys.executable, '-c', build, cwd=checkout).splitlines()[-1]
+    run(sys.executable, '-m', 'pip', '--python', python, 'install', '--no-deps', checkout / wheel, cwd=tmp_path)
+    (tmp_path / 'use.py').write_text(WITHOUT_EXTRAS)
+    lines = run(python, 'use.py', cwd=tmp_path).splitlines()
+    assert re.fullmatch(r'mmpretrain is not installed. .* -m pip install "ltmm\[cls\]"', lines[-1])
+
+
+@pytest.mark.slow
+def test_metadata(checkout, tmp_path):
+    shutil.copy(ROOT / 'README.md', checkout)
+    build = 'from setuptools import build_meta; print(build_meta.prepare_metadata_for_build_wheel("."))'
+    folder = checkout / run(sys.executable, '-c', build, cwd=checkout).splitlines()[-1]
+    found = metadata.PathDistribution(folder)
+    assert found.metadata['Name'] == 'ltmm' and found.metadata['Requires-Python'] == '>=3.10'
+    assert found.metadata['Description-Content-Type'] == 'text/markdown'
+    assert found.metadata.get_payload().startswith('# ltmm')
+    urls = dict(url.split(', ') for url in found.metadata.get_all('Project-URL'))
+    assert {'Documentation', 'Source', 'Tracker'} <= set(urls)
+    always = {r.name for r in map(Requirement, found.requires) if r.marker is None}
+    assert always == {'torch', 'numpy', 'onedl-mmengine', 'packaging'}
+    assert set(found.metadata.get_all('Provides-Extra')) == set(EXTRAS)
 
 
 @pytest.fixture
@@ -200,8 +322,8 @@ def test_default_set_up_needs_no_compiler(setup_env, monkeypatch):
 
 def test_environment_keeps_its_ops_and_torch(setup_env, monkeypatch):
     monkeypatch.setitem(setup_env, 'has_nvidia_gpu', lambda: False)
-    assert vars(arguments(setup_env, monkeypatch)) == dict(ops='torchvision', torch='cpu')
-    old = dict(ops='compiled', torch='cuda')
+    assert vars(arguments(setup_env, monkeypatch)) == dict(ops='torchvision', torch='cpu', level='user')
+    old = dict(ops='compiled', torch='cuda', level='dev')
     assert vars(arguments(setup_env, monkeypatch, old=old)) == old
     assert arguments(setup_env, monkeypatch, '--ops', 'torchvision', old=old).ops == 'torchvision'
     with pytest.raises(SystemExit):
@@ -227,13 +349,14 @@ def test_cpu_build_of_torch_needs_its_torchvision(setup_env, monkeypatch, versio
     assert setup_env['cpu_index']() == expected
 
 
-@pytest.mark.parametrize('changed', [None, 'inputs', 'ops', 'unfinished', 'older format'])
+@pytest.mark.parametrize('changed', [None, 'inputs', 'ops', 'level', 'unfinished', 'older format'])
 def test_second_set_up_does_nothing_unless_something_changed(setup_env, monkeypatch, capsys, changed):
+    options = dict(ops=['--ops', 'compiled'], level=['--level', 'dev'])
     monkeypatch.setitem(setup_env, 'check_machine', lambda args: pytest.fail('it started over'))
-    monkeypatch.setattr(sys, 'argv', ['setup_env.py'] + ['--ops', 'compiled'] * (changed == 'ops'))
+    monkeypatch.setattr(sys, 'argv', ['setup_env.py', *options.get(changed, [])])
     setup_env['VENV'].mkdir()
     place, digest = f'{ROOT} Python {platform.python_version()}', setup_env['digest_of_inputs']()
-    state = json.dumps(dict(place=place, digest=digest, ops='torchvision', torch='cpu'))
+    state = json.dumps(dict(place=place, digest=digest, ops='torchvision', torch='cpu', level='user'))
     setup_env['STATE'].write_text({'unfinished': '', 'older format': f'{place}\n{digest}'}.get(changed, state))
     if changed == 'inputs':
         monkeypatch.setitem(setup_env, 'INPUTS', ('setup.cfg',))
@@ -243,3 +366,34 @@ def test_second_set_up_does_nothing_unless_something_changed(setup_env, monkeypa
     else:
         setup_env['main']()
         assert capsys.readouterr().out == ''
+
+
+@pytest.mark.parametrize('changed, base', [('level', []), ('ops', ['base']), ('inputs', ['base'])])
+def test_upgrade_to_development_installs_nothing_twice(setup_env, monkeypatch, changed, base):
+    calls, digest = [], setup_env['digest_of_inputs']()
+    setup_env.update(
+        check_machine=lambda args: None,
+        install_base=lambda args: calls.append('base'),
+        pip=lambda *args, **env: calls.append(args[-1]),
+        run=lambda *args, **env: None,
+    )
+    old = dict(place=f'{ROOT} Python {platform.python_version()}', ops='torchvision', torch='cpu', level='user')
+    old |= dict(digest='another' if changed == 'inputs' else digest, ops='compiled' if changed == 'ops' else old['ops'])
+    setup_env['VENV'].mkdir()
+    setup_env['STATE'].write_text(json.dumps(old))
+    monkeypatch.setattr(sys, 'argv', ['setup_env.py', '--ops', 'torchvision', '--level', 'dev'])
+    setup_env['main']()
+    assert calls == [*base, '.[dev,docs]'] + ['opencv-python-headless'] * (len(calls) > 1 + len(base))
+    monkeypatch.setattr(sys, 'argv', ['setup_env.py'])
+    setup_env['main']()  # the next `make install` keeps them
+    assert json.loads(setup_env['STATE'].read_text())['level'] == 'dev' and calls.count('.[dev,docs]') == 1
+
+
+def test_level_of_developers_has_that_of_users():
+    levels = runpy.run_path(ROOT / 'tools' / 'setup_env.py')['EXTRAS']
+
+    def names(extras):
+        for requirement in (r for extra in extras for r in of_section(EXTRAS[extra])):
+            yield from names(requirement.extras) if requirement.name == 'ltmm' else [requirement.name]
+
+    assert set(names(levels['user'].split(','))) < set(names(levels['dev'].split(',')))

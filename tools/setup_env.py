@@ -1,5 +1,7 @@
 """Set up .venv with the tested versions of constraints.txt; ``make install`` runs it with a bare Python >= 3.10.
 
+``make install`` installs what users need; ``make test``, ``make lint`` and ``make docs`` add what only developers need.
+
 Nothing is compiled by default: ltmm provides the ops of mmcv that detection needs on torchvision's kernels. With
 ``OPS=compiled``, mmcv is built with its own ops, once per machine; the cache LTMM_CACHE (default: ``~/.cache/ltmm``)
 has one folder per combination of mmcv, torch, Python, platform and GPU.
@@ -35,6 +37,8 @@ INPUTS = ('constraints.txt', 'setup.cfg', 'setup.py', 'pyproject.toml', 'tools/s
 PLATFORM = '_'.join([sys.implementation.cache_tag, sysconfig.get_platform(), *platform.libc_ver()])
 CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
 GIGABYTES = dict(cpu=4, cuda=8)
+EXTRAS = dict(user='det,calibration,report,export,data,demo', dev='dev,docs')  # the second has all of the first
+MINUTES = dict(user='1 minute', dev='3 minutes')
 STEPS = 5
 
 
@@ -57,6 +61,25 @@ def main() -> None:
         VENV.mkdir()
     STATE.write_text('')
 
+    if not PYTHON.exists() or any(new[key] != old.get(key) for key in ('digest', 'ops')):
+        install_base(args)
+    else:
+        print('[1-3/5] as they are')
+    with step(4, f'MMEngine, mmpretrain, mmdet and ltmm with {EXTRAS[args.level]}, {MINUTES[args.level]}'):
+        # compat: by its path, or a clone that is called ltmm hides the package from its parent folder
+        compat = ('--config-settings', 'editable_mode=compat')
+        pip('install', '--no-build-isolation', *compat, '--editable', f'.[{EXTRAS[args.level]}]')
+        if subprocess.run([PYTHON, '-c', 'import cv2'], capture_output=True).returncode:
+            # two opencv packages share one folder; without libGL the headless one has to be the last
+            pip('install', '--force-reinstall', '--no-deps', 'opencv-python-headless')
+    with step(5, 'import everything, seconds'):
+        run(PYTHON, '-c', 'from ltmm.utils.environment import check_environment; check_environment(detection=True)')
+    STATE.write_text(json.dumps(new))
+    print(f'Ready in {elapsed(start)}. Use .venv/bin/python, or: . .venv/bin/activate')
+
+
+def install_base(args: argparse.Namespace) -> None:
+    """Make the environment, and install torch and mmcv."""
     with step(1, 'virtual environment and build tools, seconds'):
         run(sys.executable, '-m', 'venv', VENV)
         pip('install', 'setuptools', 'wheel', 'packaging')
@@ -65,17 +88,6 @@ def main() -> None:
     with step(2, f'torch and torchvision, {size}'):
         pip('install', *index, 'torch', 'torchvision')
     install_mmcv(compiled=args.ops == 'compiled')
-    with step(4, 'MMEngine, mmpretrain, mmdet, development tools and ltmm, 1 minute'):
-        # compat: by its path, or a clone that is called ltmm hides the package from its parent folder
-        compat = ('--config-settings', 'editable_mode=compat')
-        pip('install', '--no-build-isolation', *compat, '--editable', '.[mminstall,det,dev]')
-        if subprocess.run([PYTHON, '-c', 'import cv2'], capture_output=True).returncode:
-            # two opencv packages share one folder; without libGL the headless one has to be the last
-            pip('install', '--force-reinstall', '--no-deps', 'opencv-python-headless')
-    with step(5, 'import everything, seconds'):
-        run(PYTHON, '-c', 'from ltmm.utils.environment import check_environment; check_environment(detection=True)')
-    STATE.write_text(json.dumps(new))
-    print(f'Ready in {elapsed(start)}. Use .venv/bin/python, or: . .venv/bin/activate')
 
 
 def read_state() -> dict[str, str]:
@@ -100,6 +112,12 @@ def parse_args(old: dict[str, str]) -> argparse.Namespace:
         choices=['cpu', 'cuda'],
         default=old.get('torch', 'cuda' if has_nvidia_gpu() else 'cpu'),
         help="build of torch: PyTorch's small one for CPUs, where it can be had, or that of PyPI",
+    )
+    parser.add_argument(
+        '--level',
+        choices=EXTRAS,
+        default=old.get('level', 'user'),
+        help='what users need, or also what the tests, the style checks and the docs need',
     )
     return parser.parse_args()
 
