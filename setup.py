@@ -1,10 +1,12 @@
 """What setup.cfg cannot say: configs and tools belong into the package as ``ltmm/.mim``, where MMEngine looks."""
 
+import re
 import shutil
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
+from setuptools.command.egg_info import egg_info
 
 ROOT = Path(__file__).resolve().parent
 SHIPPED = ('configs', 'tools', 'model-index.yml')
@@ -27,4 +29,21 @@ class BuildWithMim(build_py):
                 shutil.copy2(ROOT / name, mim / name)
 
 
-setup(cmdclass=dict(build_py=BuildWithMim))
+class EggInfoWithModels(egg_info):
+    """Adds the models to the metadata, for ``mim search``.
+
+    onedl-mim takes the first file that pip lists for the folder of the package: in a wheel of ltmm, that of metadata.
+    """
+
+    def run(self) -> None:
+        super().run()
+        parts = dict(Collections='', Models='')
+        for name in re.findall(r'^  - (\S+)', (ROOT / 'model-index.yml').read_text(), re.MULTILINE):
+            _, collections, models = re.split(r'^(?:Collections|Models):\n', (ROOT / name).read_text(), flags=re.M)
+            parts['Collections'] += collections
+            parts['Models'] += models
+        text = ''.join(f'{key}:\n{value}' for key, value in parts.items())
+        Path(self.egg_info, 'model-index.yml').write_text(text)
+
+
+setup(cmdclass=dict(build_py=BuildWithMim, egg_info=EggInfoWithModels))

@@ -33,7 +33,7 @@ GROUPS = dict(  # column of the table; names of the groups and their bounds
 def _is_flat(labels: Any) -> bool:
     """Whether labels are one number per sample."""
     if isinstance(labels, (list, tuple)):
-        return not any(isinstance(label, (Sequence, np.ndarray)) for label in labels)
+        return not any(np.ndim(label) for label in labels if not isinstance(label, (int, float, np.number)))
     return np.ndim(labels) != 2
 
 

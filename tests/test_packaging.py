@@ -137,6 +137,18 @@ def config_resolves(python, cwd):
     return Path(run(python, '-c', code, cwd=cwd).splitlines()[-1])
 
 
+def names_of_models():
+    metafiles = (yaml.safe_load(path.read_text()) for path in ROOT.glob('configs/*/metafile.yml'))
+    return {model['Name'] for metafile in metafiles for model in metafile['Models'] or []}
+
+
+def models_that_mim_finds(python, cwd):
+    """What ``mim search ltmm --valid-config`` shows."""
+    pytest.importorskip('mim')
+    code = 'from mim.commands.search import get_model_info; print(*get_model_info("ltmm").index)'
+    return set(run(python, '-c', code, cwd=cwd).splitlines()[-1].split())
+
+
 @pytest.mark.slow
 def test_pip_install_ships_configs_and_tools(checkout, tmp_path):
     python = python_with_our_packages(tmp_path / 'env')
@@ -145,6 +157,7 @@ def test_pip_install_ships_configs_and_tools(checkout, tmp_path):
     assert package.is_relative_to(tmp_path / 'env')
     for name in SHIPPED:
         assert (package / '.mim' / name).read_bytes() == (ROOT / name).read_bytes()
+    assert models_that_mim_finds(python, tmp_path) == names_of_models()
 
 
 @pytest.mark.slow
@@ -155,6 +168,7 @@ def test_editable_install_links_configs_and_tools(checkout, tmp_path):
     assert package == checkout / 'ltmm'
     for name in SHIPPED:
         assert (package / '.mim' / name).samefile(checkout / name)
+    assert models_that_mim_finds(python, tmp_path) == names_of_models()
 
 
 @pytest.mark.slow

@@ -52,8 +52,8 @@ def read_labels(
 
 
 def _looks_multi_hot(lists: list[list]) -> bool:
-    """Whether lists of classes are rows of 0 and 1, (N, C): otherwise every sample would have the classes 0 and 1."""
-    return len(lists[0]) > 1 and all(len(row) == len(lists[0]) and set(row) <= {0, 1} for row in lists)
+    """Whether lists of classes are rows (N, C) of 0, 1 and -1; else every sample would have the classes 0 and 1."""
+    return len(lists[0]) > 1 and all(len(row) == len(lists[0]) and set(row) <= {0, 1, -1} for row in lists)
 
 
 def _from_multi_hot(

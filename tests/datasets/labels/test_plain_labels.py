@@ -12,7 +12,6 @@ from ltmm.datasets.samplers import (
     ClassAwareSampler,
     DeferredSampler,
     EffectiveNumberSampler,
-    MetaSampler,
     PowerSampler,
     ProgressivelyBalancedSampler,
     RepeatFactorSampler,
@@ -112,7 +111,7 @@ def test_tensor_datasets():
     assert ClassDistribution.from_dataset(of_tensors(), class_names='abc').name_of(2) == 'c (2)'
     with pytest.raises(InputTypeError, match='Cannot find the labels of TensorDataset'):
         ClassDistribution.from_dataset(TensorDataset(torch.zeros(4)))
-    with pytest.raises(InputError, match='`num_classes` to be 3, but got 2'):
+    with pytest.raises(InputError, match='`num_classes` to be 3, as in the data, got 2'):
         ClassDistribution.from_dataset(of_tensors(), num_classes=2)
 
 
@@ -153,9 +152,10 @@ SAMPLERS = {
         dataset, dict(type='DefaultSampler'), dict(type='ltmm.PowerSampler', power=0), start_epoch=0, **kwargs
     ),
     'EffectiveNumberSampler': lambda *args, **kwargs: EffectiveNumberSampler(*args, beta=0.9, **kwargs),
-    'MetaSampler': MetaSampler,
     'PowerSampler': lambda *args, **kwargs: PowerSampler(*args, power=0, **kwargs),
-    'ProgressivelyBalancedSampler': lambda *args, **kwargs: ProgressivelyBalancedSampler(*args, max_epochs=2, **kwargs),
+    'ProgressivelyBalancedSampler': lambda *args, **kwargs: ProgressivelyBalancedSampler(
+        *args, total_epochs=2, **kwargs
+    ),
     'RepeatFactorSampler': lambda *args, **kwargs: RepeatFactorSampler(*args, threshold=0.5, **kwargs),
 }
 
