@@ -26,6 +26,7 @@ __all__ = [
     'POST_PROCESSORS',
     'STAGES',
     'TRANSFORMS',
+    'VISBACKENDS',
 ]
 
 MODULE2PACKAGE.setdefault('ltmm', 'ltmm')
@@ -114,6 +115,7 @@ PARAM_SCHEDULERS = PluginRegistry(
 HOOKS = PluginRegistry('hook', parent=mmengine_registry.HOOKS, locations=['ltmm.engine'])
 LOOPS = PluginRegistry('loop', parent=mmengine_registry.LOOPS, locations=['ltmm.engine'])
 METRICS = PluginRegistry('metric', parent=mmengine_registry.METRICS, locations=['ltmm.evaluation.metrics'])
+VISBACKENDS = PluginRegistry('vis_backend', parent=mmengine_registry.VISBACKENDS, locations=['ltmm.visualization'])
 STAGES = PluginRegistry('stage', locations=['ltmm.engine.stages'])
 POST_PROCESSORS = PluginRegistry('post-processor', locations=['ltmm.engine.post_process'])
 
@@ -123,7 +125,6 @@ for _name in (
     'OPTIMIZERS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'TASK_UTILS',
-    'VISBACKENDS',
     'VISUALIZERS',
 ):
     _parent = getattr(mmengine_registry, _name)

@@ -2,7 +2,8 @@
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import build_runner, common_parser, load_config, use_amp
+from ltmm.utils.launch import build_runner, common_parser, load_config, parse_training_args, use_amp
+from ltmm.utils.trackers import use_trackers
 from ltmm.utils.work_dir import latest_checkpoint, lock_work_dir
 
 
@@ -18,7 +19,7 @@ def main() -> None:
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size of all processes'
     )
-    args = parser.parse_args()
+    args = parse_training_args(parser)
     cfg = load_config(args)
 
     from ltmm.engine.stages import check_needs_no_stage  # slow to import
@@ -35,6 +36,7 @@ def main() -> None:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             parser.error('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config')
         cfg.auto_scale_lr.enable = True
+    use_trackers(cfg)
     build_runner(cfg).train()
 
 

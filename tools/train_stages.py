@@ -13,7 +13,7 @@ from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import common_parser
+from ltmm.utils.launch import common_parser, parse_training_args
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
         action='store_true',
         help='ignored, since stages always resume; accepted for scripts written for train.py',
     )
-    args = parser.parse_args()
+    args = parse_training_args(parser)
 
     from ltmm.engine.stages import first_to_run, link_result, read_stages, run_stages
     from ltmm.utils.work_dir import lock_work_dir

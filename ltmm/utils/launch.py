@@ -20,9 +20,17 @@ from .console import import_all, quiet_imports, quiet_runner
 from .environment import EnvironmentProblem, check_environment
 from .errors import InputError, did_you_mean
 from .schedules import check_warm_up
+from .trackers import TRACKERS
 from .work_dir import latest_checkpoint
 
-__all__ = ['build_runner', 'common_parser', 'load_config', 'skip_broken_images', 'use_amp']
+__all__ = [
+    'build_runner',
+    'common_parser',
+    'load_config',
+    'parse_training_args',
+    'skip_broken_images',
+    'use_amp',
+]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 KEYS = {*inspect.signature(Runner.__init__).parameters, 'model_wrapper_cfg', 'custom_imports', 'runner_type', 'compile'}
@@ -67,6 +75,31 @@ def common_parser(description: str, needs_config: bool = True) -> argparse.Argum
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
+
+
+def parse_training_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Add ``--seed`` and ``--tracker`` and parse the command line; both become ``cfg_options`` of the result."""
+    parser.add_argument(
+        '--seed', type=_seed, metavar='N', help='seed of the run; the same as --cfg-options randomness.seed=N'
+    )
+    parser.add_argument(
+        '--tracker', nargs='+', choices=TRACKERS, help='log to these too; the same as trackers = [...] in the config'
+    )
+    args = parser.parse_args()
+    for option, key, value in (('--seed', 'randomness.seed', args.seed), ('--tracker', 'trackers', args.tracker)):
+        if value is not None:
+            options = args.cfg_options or {}
+            if key in options:
+                parser.error(f'{option} and --cfg-options {key}={options[key]} set the same: give one of them')
+            args.cfg_options = {**options, key: value}
+    return args
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 2**32:  # NumPy's range
+        raise argparse.ArgumentTypeError(f'expected a number from 0 to 2**32 - 1, but got {text}')
+    return seed
 
 
 def load_config(args: argparse.Namespace) -> Config:

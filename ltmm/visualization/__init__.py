@@ -3,9 +3,11 @@ from .cost_plot import plot_accuracy_against_cost
 from .coverage_plot import plot_coverage
 from .frequency_plot import plot_accuracy_against_frequency, plot_groups_against_frequency
 from .manifold_plot import plot_manifolds
+from .mlflow_backend import MLflowVisBackend
 from .reliability_diagram import plot_reliability_diagram
 
 __all__ = [
+    'MLflowVisBackend',
     'plot_accuracy_against_cost',
     'plot_accuracy_against_frequency',
     'plot_class_distribution',

@@ -7,7 +7,7 @@ from toy import ROOT, toy_config
 from toy_processes import free_port, run_tool
 
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import build_runner, common_parser, load_config
+from ltmm.utils.launch import build_runner, common_parser, load_config, parse_training_args
 
 
 @pytest.fixture
@@ -114,3 +114,30 @@ def test_model_wrapper_on_cpus(tmp_path, gloo, options, unused, buffers):
     wrapped = build_runner(toy_config(tmp_path, launcher='pytorch', **options)).model
     assert (wrapped.find_unused_parameters, wrapped.broadcast_buffers) == (unused, buffers)
     assert wrapped.device_ids is None
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'train_stages.py'])
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (
+            ['--seed', '3', '--cfg-options', 'randomness.seed=4'],
+            '--seed and --cfg-options randomness.seed=4 set the same: give one of them',
+        ),
+        (['--cfg-options', 'trackers=[mlflow]', '--tracker', 'wandb'], '--tracker and --cfg-options trackers='),
+        (['--seed', '-1'], 'expected a number from 0 to 2**32 - 1, but got -1'),
+        (['--seed', 'one'], "invalid _seed value: 'one'"),
+        (['--tracker', 'clearml'], "invalid choice: 'clearml'"),
+    ],
+)
+def test_bad_seed_or_tracker(error_line, capsys, tool, args, message):
+    assert error_line(tool, 'cfg.py', *args) == '2'
+    assert message in capsys.readouterr().err
+
+
+def test_seed_of_the_command_line(config, monkeypatch):
+    monkeypatch.setattr(
+        sys, 'argv', ['train.py', str(config), '--cfg-options', 'train_cfg.max_epochs=1', '--seed', '7']
+    )
+    cfg = load_config(parse_training_args(common_parser('')))
+    assert (cfg.randomness.seed, cfg.train_cfg.max_epochs, cfg.randomness.deterministic) == (7, 1, False)

@@ -14,6 +14,7 @@ from .metrics_hook import MetricsHook
 from .post_process_hook import PostProcessHook
 from .progress_hook import ProgressHook
 from .ranks_hook import RanksHook
+from .tracking_hook import TrackingHook
 from .train_features_hook import TrainFeaturesHook
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     'ProgressHook',
     'RanksHook',
     'SafeCheckpointHook',
+    'TrackingHook',
     'TrainFeaturesHook',
 ]

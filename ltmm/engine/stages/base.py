@@ -15,7 +15,7 @@ from ltmm.utils.errors import InputError
 __all__ = ['Stage']
 
 RECORD = 'stage.json'  # the settings a stage was started with
-VOLATILE_KEYS = ('launcher', 'load_from', 'resume', 'work_dir')
+VOLATILE_KEYS = ('launcher', 'load_from', 'resume', 'trackers', 'work_dir')
 
 
 @dataclass(kw_only=True)

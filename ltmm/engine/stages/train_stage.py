@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ltmm.registry import STAGES
 from ltmm.utils.launch import build_runner
+from ltmm.utils.trackers import use_trackers
 from ltmm.utils.work_dir import latest_checkpoint
 
 from .base import Stage
@@ -45,4 +46,5 @@ class TrainStage(Stage):
         self.cfg.resume = latest is not None
         if latest or previous:
             self.cfg.load_from = str(latest or previous)
+        use_trackers(self.cfg)
         build_runner(self.cfg).train()
