@@ -30,10 +30,10 @@ format: install-dev ## put the code into the house's style
 quickstart: install ## train on real images and compare on the rare classes: 5 minutes after the set-up
 	$(ENV_PYTHON) tools/quickstart.py
 
-docs: install ## write the site to build/docs; every warning, such as a dead link between pages, is an error
+docs: install-dev ## write the site to build/docs; every warning, such as a dead link between pages, is an error
 	$(ENV_PYTHON) -m sphinx -W --keep-going -q -b html docs build/docs
 
-docs-links: install ## look up the links from the site to other hosts; says what is dead, fails nothing
+docs-links: install-dev ## look up the links from the site to other hosts; says what is dead, fails nothing
 	-$(ENV_PYTHON) -m sphinx -q -b linkcheck docs build/links
 
 clean: ## remove .venv and what tools left here; the cache of compiled ops stays

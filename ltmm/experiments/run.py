@@ -1,44 +1,29 @@
-"""Runs of a config with a seed, and the table of their results."""
+"""A training of a config with a seed, and the record of its state."""
 
 import contextlib
 import hashlib
 import json
 import re
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import cached_property
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import yaml
 from mmengine.config import Config
 
+import ltmm
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.errors import InputError
 from ltmm.utils.work_dir import latest_checkpoint
 
-ROOT = Path(__file__).resolve().parents[2]
-COLUMNS = dict(  # columns of the table by evaluator
-    LongTailMetric={
-        'top1': 'long_tail/top1',
-        'many': 'long_tail/many',
-        'medium': 'long_tail/medium',
-        'few': 'long_tail/few',
-        'balanced': 'long_tail/balanced_accuracy',
-        'HM': 'long_tail/harmonic_mean',  # of the recalls
-        'GM': 'long_tail/geometric_mean',
-        'lowest': 'long_tail/lowest_recall',
-    },
-    MultiLabelMetric={name: f'multi_label/{name}' for name in ('mAP', 'head', 'medium', 'tail')},
-    LVISMetric={name: f'lvis/bbox_{name}' for name in ('AP', 'AP50', 'AP75', 'APr', 'APc', 'APf', 'AP_fixed')},
-)
+from .jobs import Job
+
+__all__ = ['EMPTY_GROUP', 'Run', 'by_config', 'of_stage']
+
+PACKAGE = Path(ltmm.__file__).parent
+TOOLS = next(folder for folder in (PACKAGE.parent / 'tools', PACKAGE / '.mim/tools') if (folder / 'train.py').exists())
 EMPTY_GROUP = -1  # metric of a group without classes
-COST = 'cost'  # the time in units of the run of the baseline with the same seed
-CPU_TIMES = 'cpu_seconds.txt'  # in the folder of a run, one line for each process
-FRACTIONS = 'lvis/'  # prefix of metrics in [0, 1]; the others are in percent
 
 
 @dataclass(eq=False)
@@ -54,7 +39,7 @@ class Run:
     first_stage: 'Run | None' = None  # the run that trains its first stage
     baseline: 'Run | None' = None  # the run whose time is the unit of the cost
     step: str = 'train'  # or 'test'
-    process: BaseProcess | None = None
+    job: Job | None = None
     started: float = 0.0
     record: dict = field(default_factory=dict)  # run.json
 
@@ -143,12 +128,12 @@ class Run:
         options = ['--work-dir', str(self.folder), '--cfg-options', *settings, f'randomness.seed={self.seed}']
         if self.step == 'test':
             out = ['--out', str(self.folder / 'metrics.json')]
-            return [f'{ROOT}/tools/test.py', str(self.config), str(self.last_checkpoint), *out, *options]
+            return [f'{TOOLS}/test.py', str(self.config), str(self.last_checkpoint), *out, *options]
         options = ['--amp', *options] if self.amp else options
         if 'stages' not in self.cfg:
-            return [f'{ROOT}/tools/train.py', str(self.config), '--resume', *options]
+            return [f'{TOOLS}/train.py', str(self.config), '--resume', *options]
         given = ['--first-stage', str(self.first_stage.last_checkpoint)] if self.takes_first_stage else []
-        return [f'{ROOT}/tools/train_stages.py', str(self.config), *given, *options]
+        return [f'{TOOLS}/train_stages.py', str(self.config), *given, *options]
 
     def save(self, state: str, **values: object) -> None:
         """Write run.json, and add the time since it was last written."""
@@ -165,103 +150,6 @@ def of_stage(options: Sequence[str], number: int) -> list[str]:
     return [option for option in found if not re.match(r'stages?\d*\.', option)]
 
 
-def check_classes(runs: Sequence[Run]) -> None:
-    """Raise if the complete runs, by their last per-class CSVs, have different classes; a stage may have others."""
-    files = {
-        name: max(
-            (file for run in group if run.is_complete for file in run.folder.rglob('per_class*.csv')),
-            key=lambda file: file.stat().st_mtime_ns,
-            default=None,
-        )
-        for name, group in by_config(runs).items()
-    }
-    files = {name: file for name, file in files.items() if file}
-    if len(files) > 1:
-        from ltmm.evaluation.reports.run_comparison import check_same_classes, read_run
-
-        check_same_classes([(name, read_run(file).report.names) for name, file in files.items()])
-
-
-def columns(runs: Sequence[Run]) -> dict[str, str]:
-    """``{title: metric}`` of the evaluators of the runs."""
-    found: dict[str, str] = {}
-    for cfg in {run.name: run.cfg for run in runs}.values():
-        evaluators = cfg.get('test_evaluator') or []
-        for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
-            found |= COLUMNS.get(evaluator['type'].split('.')[-1], {})
-    return found
-
-
-def values(runs: Sequence[Run], metric: str) -> list[float]:
-    """A metric of complete runs in percent, without those that lack it."""
-    found = [run.cost if metric == COST else run.record['metrics'].get(metric, EMPTY_GROUP) for run in runs]
-    return [value * (100 if metric.startswith(FRACTIONS) else 1) for value in found if value != EMPTY_GROUP]
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and, for two or more values, standard deviation (n - 1)."""
-    if not values:
-        return '-'
-    return f'{statistics.fmean(values):.2f}' + (f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else '')
-
-
-def points(runs: Sequence[Run]) -> dict[str, tuple[float, float, float]]:
-    """``{config: (cost, mean and standard deviation of the top-1 accuracy)}`` of the complete runs."""
-    found = {}
-    for name, group in by_config([run for run in runs if run.is_complete]).items():
-        if (top1 := values(group, 'long_tail/top1')) and (cost := values(group, COST)):
-            deviation = statistics.stdev(top1) if len(top1) > 1 else 0.0
-            found[name] = statistics.fmean(cost), statistics.fmean(top1), deviation
-    return found
-
-
-def table(runs: Sequence[Run], columns: dict[str, str]) -> str:
-    """Markdown table with one row per config; the time is that of one run without a first stage of another row."""
-    head = ['method', *columns, 'seeds', 'epochs', 'time', 'date', 'hardware', 'commit']
-    rows = [head, ['---', *('---:' for _ in columns), *('---' for _ in head[len(columns) + 1 :])]]
-    for name, group in by_config(runs).items():
-        complete = [run for run in group if run.is_complete]
-        if not complete:
-            state = 'failed' if any(run.record.get('state') == 'failed' for run in group) else 'not run'
-            rows.append([name, *([state] + ['-'] * (len(head) - 2))])
-            continue
-        seconds = statistics.fmean(run.record['seconds'] for run in complete)
-        bound = '≥ ' if any(run.record['time_is_lower_bound'] for run in complete) else ''
-        rows.append(
-            [
-                name,
-                *(spread(values(complete, metric)) for metric in columns.values()),
-                ', '.join(str(run.seed) for run in complete),
-                _all(complete, 'epochs'),
-                f'{bound}{timedelta(seconds=round(seconds))}',
-                *(_all(complete, key) for key in ('date', 'hardware', 'commit')),
-            ]
-        )
-    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
-
-
-def record(runs: Sequence[Run], columns: dict[str, str], command: str) -> str:
-    """The complete runs as a record of results.yml; see model_zoo.py."""
-    complete = [run for run in runs if run.is_complete]
-    setting = dict(
-        schedule=f'{_all(complete, "epochs")} epochs'.replace('iterations epochs', 'iterations'),
-        seeds=', '.join(map(str, sorted({run.seed for run in complete}))),
-        hardware=f'{_all(complete, "hardware")}, commit {_all(complete, "commit")}',
-        date=_all(complete, 'date'),
-    )
-    rows = {
-        name: [spread(values(group, metric)) for metric in columns.values()]
-        for name, group in by_config(complete).items()
-    }
-    content = dict(setting, columns=list(columns), rows=rows, command=command)
-    return yaml.safe_dump([content], sort_keys=False, allow_unicode=True, width=1000, default_flow_style=None)
-
-
 def by_config(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """``{config: runs}``."""
     return {name: [run for run in runs if run.name == name] for name in dict.fromkeys(run.name for run in runs)}
-
-
-def _all(runs: Sequence[Run], key: str) -> str:
-    """The distinct values in the records of the runs."""
-    return ', '.join(sorted({run.record[key] for run in runs}))

@@ -1,7 +1,7 @@
 import fcntl
-import importlib
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -14,14 +14,19 @@ import yaml
 from toy import ROOT, toy_config
 from toy_processes import run_program
 
+from ltmm.experiments import recipes, running, tables
+from ltmm.experiments import run as run_module
+
 SCRIPT = ROOT / 'tools/analysis_tools/run_table.py'
 
 
 @pytest.fixture(scope='module')
 def tool():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPT.parent)
-        yield importlib.import_module('run_table')
+    """The functions of the tool and of the modules behind it."""
+    found = {}
+    for module in (run_module, running, recipes, tables):
+        found |= vars(module)
+    return SimpleNamespace(**found | runpy.run_path(SCRIPT))
 
 
 def write_config(path, **overrides):
@@ -159,7 +164,7 @@ def test_overrides(tool, config, tmp_path):
 
 def test_time_over_interruptions(tool, config, tmp_path, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(tool.time, 'time', lambda: now[0])
+    monkeypatch.setattr(time, 'time', lambda: now[0])
     args = (config, '--seeds', 0, '--work-dir', tmp_path / 'work')
     (run,) = plan(tool, *args)
     assert tool.begin(run) is None
@@ -180,7 +185,7 @@ def test_time_over_interruptions(tool, config, tmp_path, monkeypatch):
 def test_short_training_is_a_problem(tool, config, tmp_path):
     (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path / 'work')
     run.folder.mkdir(parents=True)
-    run.process = SimpleNamespace(exitcode=0)
+    run.job = SimpleNamespace(exitcode=0)
     (run.folder / 'last_checkpoint').write_text(str(run.folder / 'epoch_1.pth'))
     assert tool.problem_of(run).endswith('is of epoch 1 of 2')
     (run.folder / 'last_checkpoint').write_text(str(run.folder / 'epoch_2.pth'))
@@ -198,9 +203,9 @@ def test_problem(tool, config, tmp_path):
     (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path / 'work')
     run.folder.mkdir(parents=True)
     (run.folder / 'output.log').write_text('Traceback ...\nValueError: no such loss\n\n')
-    run.process = SimpleNamespace(exitcode=1)
+    run.job = SimpleNamespace(exitcode=1)
     assert tool.problem_of(run) == f'ValueError: no such loss ({run.folder}/output.log)'
-    run.process = SimpleNamespace(exitcode=-9)
+    run.job = SimpleNamespace(exitcode=-9)
     assert tool.problem_of(run).startswith('killed by signal 9 (')
 
 

@@ -1,0 +1,156 @@
+"""Run what is missing of a table, several runs at a time."""
+
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ltmm.utils.provenance import commit, hardware
+
+from .jobs import BUSY, CPU_TIMES, HARDWARE, Launcher
+from .run import Run
+from .tables import columns, spread, values
+
+__all__ = ['run_all']
+
+POLL_SECONDS = 0.2
+
+
+def run_all(runs: Sequence[Run], launch: Callable[[], Launcher], jobs: int) -> dict[str, str]:
+    """Execute all incomplete runs, ``jobs`` at a time; return the problems of failed runs.
+
+    Args:
+        runs: The runs of a table.
+        launch: Makes the launcher, if there is anything to run.
+        jobs: Runs at a time.
+    """
+    waiting = [run for run in runs if not run.is_complete]
+    print(f'{len(runs)} runs: {len(runs) - len(waiting)} complete, {len(waiting)} to go.', flush=True)
+    if not waiting:
+        return {}
+    launcher, total = launch(), len(waiting)
+    active: list[Run] = []
+    failures: dict[str, str] = {}
+    done = 0
+    titles = columns(runs)
+    with bar() as progress, terminated_at_exit(active):
+        task = progress.add_task('', total=total)
+
+        def end(run: Run, problem: str | None) -> None:
+            nonlocal done
+            done += 1
+            if problem:
+                failures[str(run)] = problem
+            reached = problem or ', '.join(f'{title} {spread(values([run], key))}' for title, key in titles.items())
+            progress.update(task, completed=done)
+            seconds = progress.tasks[0].time_remaining
+            left = f'; {timedelta(seconds=round(seconds))} to go' if seconds else ''
+            progress.console.print(f'{done}/{total} {run}: {reached}{left}', soft_wrap=True, highlight=False)
+
+        while waiting or active:
+            while len(active) < jobs and (ready := [run for run in waiting if run.first_stage not in waiting + active]):
+                run = ready[0]
+                waiting.remove(run)
+                if problem := begin(run):
+                    end(run, problem)
+                else:
+                    run.job = launcher.start(run.command, run.folder)
+                    active.append(run)
+            for run in [run for run in active if not run.job.is_alive()]:
+                problem = problem_of(run)
+                if problem is None and run.step == 'train':
+                    run.step = 'test'
+                    run.job = launcher.start(run.command, run.folder)
+                    continue
+                active.remove(run)
+                finish(run, problem)
+                end(run, problem)
+            shown = ', '.join(f'{run}: {run.step} {run.progress}' for run in active)
+            progress.update(task, completed=done + sum(map(fraction, active)), description=shown)
+            time.sleep(POLL_SECONDS)
+    return failures
+
+
+def bar() -> Progress:
+    """Progress bar over the runs; the remaining time follows from the mean speed."""
+    columns = [TextColumn('{task.completed:.1f}/{task.total}'), BarColumn(), TimeElapsedColumn()]
+    columns += [TextColumn('to go'), TimeRemainingColumn(), TextColumn('{task.description}')]
+    return Progress(*columns, speed_estimate_period=float('inf'))
+
+
+def fraction(run: Run) -> float:
+    """Completed fraction of a run of one stage."""
+    length = run.length[0]
+    if not length or 'stages' in run.cfg:
+        return 0.0
+    return 0.99 * next(iter(run.trained), 0) / length  # read once: MMEngine empties the file before it writes
+
+
+@contextlib.contextmanager
+def terminated_at_exit(active: list[Run]) -> Iterator[None]:
+    """Stop the active runs when this process ends, and save the time each took so far."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit('Terminated; the same command goes on from here.'))
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit('Interrupted; the same command goes on from here.')
+    finally:
+        for run in active:
+            run.job.terminate()
+        for run in active:
+            run.job.join()
+            run.save('interrupted')
+        signal.signal(signal.SIGTERM, previous)
+
+
+def begin(run: Run) -> str | None:
+    """Mark the run as running; return the reason if it cannot start."""
+    if run.record and run.record['fingerprint'] != run.fingerprint:
+        return f'its config has changed since it was started: delete {run.folder} or choose another --work-dir'
+    unknown_time = run.record.get('state') == 'running'  # killed before it could save its time
+    run.save(
+        'running',
+        time_is_lower_bound=unknown_time or run.record.get('time_is_lower_bound', False),
+        takes_first_stage=run.takes_first_stage,
+    )
+    return None
+
+
+def problem_of(run: Run) -> str | None:
+    """One line on the problem of the step that has ended, or None."""
+    code = run.job.exitcode
+    if code == BUSY:
+        return f'another process is running it in {run.folder}'
+    if code:
+        lines = (run.folder / 'output.log').read_text(errors='replace').strip().splitlines()
+        last = f'killed by signal {-code}' if code < 0 else lines[-1]
+        return f'{last} ({run.folder}/output.log)'
+    length, unit = run.length
+    if run.step == 'train' and length and 'stages' not in run.cfg and run.trained != [length]:
+        return f'the last checkpoint in {run.folder} is of {unit} {sum(run.trained)} of {length}'
+    return None
+
+
+def finish(run: Run, problem: str | None) -> None:
+    """Save how the run ended, unless another process owns it."""
+    if run.job.exitcode == BUSY:
+        return
+    if problem:
+        run.save('failed')
+        return
+    metrics = json.loads((run.folder / 'metrics.json').read_text())
+    remote = run.folder / HARDWARE
+    where = remote.read_text(encoding='utf-8') if remote.exists() else hardware()
+    times = dict(cpu_seconds=cpu_seconds(run.folder)) if (run.folder / CPU_TIMES).exists() else {}
+    today = date.today().isoformat()
+    run.save('complete', metrics=metrics, epochs=run.progress, date=today, hardware=where, commit=commit(), **times)
+
+
+def cpu_seconds(folder: Path) -> float:
+    return sum(map(float, (folder / CPU_TIMES).read_text().split()))
