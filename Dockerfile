@@ -17,15 +17,17 @@ ENV PIP_NO_CACHE_DIR=1 \
 
 # OpenCV's wheel needs libGL and GLib
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends git libgl1 libglib2.0-0 \
+    && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid "$UID" ltmm
+    && useradd --create-home --uid "$UID" ltmm \
+    && install -d -o ltmm /work
 
 WORKDIR /opt/ltmm
 COPY . .
 RUN if [ "$TORCH" = cpu ]; then index='--extra-index-url https://download.pytorch.org/whl/cpu'; fi \
     && pip install $index -c constraints.txt torch torchvision \
-    && pip install -c constraints.txt ".[det,calibration,report,tracking,launch]"
+    && pip install -c constraints.txt ".[det,calibration,report,tracking,launch]" \
+    && rm -rf build ./*.egg-info
 
 USER ltmm
 WORKDIR /work

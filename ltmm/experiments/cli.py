@@ -21,7 +21,7 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--gpus', type=int, choices=[0, 1], help='GPUs of a run; needed for slurm and ray')
     group.add_argument('--cpus', type=int, help='CPUs of a run on slurm and ray; default: 1')
     group.add_argument('--partition', help='of Slurm')
-    group.add_argument('--minutes', type=int, help='time limit of a training or test on Slurm')
+    group.add_argument('--minutes', type=int, help='time limit of a training or test; needed for slurm')
     group.add_argument(
         '--slurm-options', nargs='+', metavar='KEY=VALUE', help='other options of sbatch: account=me qos=low'
     )
@@ -37,6 +37,8 @@ def check_launcher_arguments(parser: argparse.ArgumentParser, args: argparse.Nam
         parser.error(f'--{unused[0].replace("_", "-")} has no effect with --launcher {args.launcher}')
     if args.launcher != 'local' and args.gpus is None:
         parser.error(f'--launcher {args.launcher} needs --gpus: 1, or 0 to train on CPUs')
+    if args.launcher == 'slurm' and args.minutes is None:
+        parser.error('--launcher slurm needs --minutes, the time limit of a training or test')
     for key in ('jobs', 'cpus', 'minutes'):
         if vars(args)[key] is not None and vars(args)[key] < 1:
             parser.error(f'--{key}: expected at least 1, but got {vars(args)[key]}')
@@ -57,4 +59,4 @@ def launcher_of(args: argparse.Namespace, num_runs: int) -> tuple[Callable[[], L
         return lambda: RayLauncher(args.gpus, cpus), jobs
     options = dict(option.split('=', 1) for option in args.slurm_options or ())
     folder = args.work_dir.resolve() / 'slurm'
-    return lambda: SlurmLauncher(folder, args.gpus, cpus, args.minutes, args.partition, options), jobs
+    return lambda: SlurmLauncher(folder, args.gpus, args.minutes, cpus, args.partition, options), jobs

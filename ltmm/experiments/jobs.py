@@ -174,8 +174,8 @@ class SlurmLauncher:
     Args:
         folder: Where submitit keeps its scripts and logs; seen by all machines.
         gpus: GPUs of a job, 0 or 1.
+        minutes: Time limit of a job.
         cpus: CPUs of a job.
-        minutes: Time limit of a job. None: that of the partition.
         partition: Partition. None: the default one.
         options: Other options of sbatch, such as ``dict(account='me', qos='low')``.
         cluster: ``'slurm'``, or ``'local'`` for processes of this machine in its place.
@@ -185,8 +185,8 @@ class SlurmLauncher:
         self,
         folder: Path,
         gpus: int,
+        minutes: int,
         cpus: int = 1,
-        minutes: int | None = None,
         partition: str | None = None,
         options: dict[str, str] | None = None,
         cluster: str = 'slurm',
@@ -197,13 +197,9 @@ class SlurmLauncher:
         import submitit
 
         self.executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-        settings = dict(slurm_partition=partition, slurm_additional_parameters=options, timeout_min=minutes)
-        self.executor.update_parameters(
-            name='ltmm',
-            cpus_per_task=cpus,
-            gpus_per_node=gpus,
-            **{key: value for key, value in settings.items() if value},
-        )
+        settings = dict(slurm_partition=partition, slurm_additional_parameters=options, gpus_per_node=gpus)
+        given = {key: value for key, value in settings.items() if value}
+        self.executor.update_parameters(name='ltmm', cpus_per_task=cpus, timeout_min=minutes, **given)
 
     def start(self, command: list[str], folder: Path) -> Job:
         return SlurmJob(self.executor.submit(run_remotely, command, str(folder), os.getcwd()), folder)
@@ -242,7 +238,7 @@ class RayLauncher:
         check_extra('launch', 'ray')
         import ray
 
-        names = [name for name in os.environ if name == 'PYTHONPATH' or name.startswith(('LTMM_', 'WANDB_', 'MLFLOW_'))]
+        names = [name for name in os.environ if name == 'PYTHONPATH' or name.startswith('LTMM_')]
         ray.init(
             include_dashboard=None if os.environ.get('RAY_ADDRESS') else False,
             log_to_driver=False,

@@ -151,7 +151,8 @@ def _paired_cells(one: Comparison | None) -> tuple[str, str]:
         return '-', '-'
     if math.isnan(one.low):
         return f'{one.difference:+.2f}', '-'
-    return f'{one.difference:+.2f} [{one.low:+.2f}, {one.high:+.2f}]', f'{one.p_holm:.3f}'
+    p = '<0.001' if one.p_holm < 0.001 else f'{one.p_holm:.3f}'
+    return f'{one.difference:+.2f} [{one.low:+.2f}, {one.high:+.2f}]', p
 
 
 def explanation(runs: Sequence[Run], compared: Sequence[str]) -> str:

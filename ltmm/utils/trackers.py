@@ -22,15 +22,16 @@ def use_trackers(cfg: Config) -> None:
     WANDB_PROJECT is set; the run is called ``<config>_seed<seed>``.
     """
     names = cfg.get('trackers') or []
-    for name in [names] if isinstance(names, str) else names:
-        if isinstance(names, str) or name not in TRACKERS:
+    is_list = isinstance(names, (list, tuple))
+    for name in names if is_list else [names]:
+        if not is_list or name not in TRACKERS:
             raise InputError(
                 f'Expected `trackers` to be a list of {", ".join(TRACKERS)}, but got {names!r}.'
                 f'{did_you_mean(str(name), TRACKERS)}'
             )
     visualizer = dict(cfg.get('visualizer') or dict(type='Visualizer'))
     backends = list(visualizer.get('vis_backends') or [dict(type='LocalVisBackend')])
-    given = [backend['type'].split('.')[-1] for backend in backends]
+    given = [_type_name(backend) for backend in backends]
     backends += [_backend(name, cfg) for name in dict.fromkeys(names) if TRACKERS[name] not in given]
     used = [name for name, backend in TRACKERS.items() if name in names or backend in given]
     if not used:
@@ -38,8 +39,13 @@ def use_trackers(cfg: Config) -> None:
     check_extra('tracking', *used)
     cfg.visualizer = dict(visualizer, vis_backends=backends)
     hooks = list(cfg.get('custom_hooks') or [])
-    if not any(hook['type'] == 'ltmm.TrackingHook' for hook in hooks):
+    if not any(_type_name(hook) == 'TrackingHook' for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type='ltmm.TrackingHook')]
+
+
+def _type_name(cfg: dict) -> str:
+    kind = cfg['type']
+    return kind.__name__ if isinstance(kind, type) else kind.split('.')[-1]
 
 
 def _backend(name: str, cfg: Config) -> dict:

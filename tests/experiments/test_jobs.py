@@ -30,7 +30,7 @@ if what == 'fail':
 
 def slurm(folder):
     pytest.importorskip('submitit')
-    return SlurmLauncher(folder / 'slurm', gpus=0, cluster='local')
+    return SlurmLauncher(folder / 'slurm', gpus=0, minutes=5, cluster='local')
 
 
 def ray_cluster(folder):
@@ -109,12 +109,12 @@ def test_slurm_needs_a_login_node(tmp_path, monkeypatch):
     pytest.importorskip('submitit')
     monkeypatch.setenv('PATH', '')
     with pytest.raises(EnvironmentProblem, match='needs sbatch, which this machine lacks'):
-        SlurmLauncher(tmp_path, gpus=0)
+        SlurmLauncher(tmp_path, gpus=0, minutes=5)
 
 
 def test_missing_extra(tmp_path, monkeypatch):
     monkeypatch.setattr('ltmm.utils.environment.find_spec', lambda name: None)
-    for make in (lambda: SlurmLauncher(tmp_path, gpus=0), lambda: RayLauncher(gpus=0)):
+    for make in (lambda: SlurmLauncher(tmp_path, gpus=0, minutes=5), lambda: RayLauncher(gpus=0)):
         with pytest.raises(EnvironmentProblem, match=r'pip install "ltmm\[launch\]"'):
             make()
 
@@ -138,9 +138,13 @@ def test_runs_at_a_time():
     'args, message',
     [
         (['--launcher', 'slurm'], '--launcher slurm needs --gpus: 1, or 0'),
+        (['--launcher', 'slurm', '--gpus', '1'], '--launcher slurm needs --minutes'),
         (['--gpus', '1'], '--gpus has no effect with --launcher local'),
         (['--launcher', 'ray', '--gpus', '0', '--minutes', '5'], '--minutes has no effect with --launcher ray'),
-        (['--launcher', 'slurm', '--gpus', '1', '--slurm-options', 'qos'], '--slurm-options takes KEY=VALUE'),
+        (
+            ['--launcher', 'slurm', '--gpus', '1', '--minutes', '9', '--slurm-options', 'qos'],
+            '--slurm-options takes KEY=VALUE',
+        ),
         (['--jobs', '0'], '--jobs: expected at least 1, but got 0'),
         (['--launcher', 'slurm', '--gpus', '2'], 'invalid choice: 2'),
     ],

@@ -1,5 +1,6 @@
 import pytest
 from mmengine.config import Config
+from mmengine.visualization import TensorboardVisBackend
 from toy import toy_config
 
 from ltmm.utils import trackers
@@ -40,9 +41,9 @@ def test_names_of_the_environment_come_first(cfg, monkeypatch):
 
 
 def test_backend_of_the_config_gets_the_hook(cfg):
-    cfg.visualizer.vis_backends = [dict(type='TensorboardVisBackend')]
+    cfg.visualizer.vis_backends = [dict(type=TensorboardVisBackend)]  # a class, as in MMEngine's new configs
     use_trackers(cfg)
-    assert types(cfg) == ['TensorboardVisBackend'] and cfg.custom_hooks[-1].type == 'ltmm.TrackingHook'
+    assert types(cfg) == [TensorboardVisBackend] and cfg.custom_hooks[-1].type == 'ltmm.TrackingHook'
 
 
 def test_nothing_changes_without_trackers(cfg):
@@ -51,7 +52,7 @@ def test_nothing_changes_without_trackers(cfg):
     assert cfg.to_dict() == before
 
 
-@pytest.mark.parametrize('names', [['tensorbord'], 'tensorboard', ['tensorboard', 'clearml']])
+@pytest.mark.parametrize('names', [['tensorbord'], 'tensorboard', ['tensorboard', 'clearml'], 5])
 def test_unknown_tracker(cfg, names):
     cfg.trackers = names
     with pytest.raises(InputError, match='Expected `trackers` to be a list of tensorboard, mlflow, wandb'):
