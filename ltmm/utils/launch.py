@@ -27,7 +27,9 @@ __all__ = [
     'build_runner',
     'common_parser',
     'load_config',
+    'model_parser',
     'parse_training_args',
+    'read_config',
     'skip_broken_images',
     'use_amp',
 ]
@@ -102,8 +104,34 @@ def _seed(text: str) -> int:
     return seed
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config with the overrides of the command line, and check the installation and the work directory."""
+def model_parser(description: str) -> argparse.ArgumentParser:
+    """Build a parser for a tool that uses a trained model without its data."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file of the training')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--device', help='such as cpu or cuda:1; default: the first GPU, or the CPU')
+    parser.add_argument(
+        '--size',
+        type=image_size,
+        metavar='HEIGHT[xWIDTH]',
+        help='of the input, for data sets of arrays such as CIFAR (32): their pipeline does not resize',
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, help='override settings of the config')
+    parser.add_argument('--verbose', action='store_true', help='show the messages of the frameworks')
+    parser.add_argument('--trust', action='store_true', help='run the code in checkpoints, see SECURITY.md')
+    return parser
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Parse ``HEIGHT`` or ``HEIGHTxWIDTH``."""
+    height, _, width = text.partition('x')
+    size = int(height), int(width or height)
+    check(size=(size, 'int >= 1'))
+    return size
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """Read the config with the overrides of the command line, and check the installation."""
     forbid_code(trust=args.trust)
     config = Path(args.config)
     if not config.is_file():
@@ -112,7 +140,6 @@ def load_config(args: argparse.Namespace) -> Config:
         raise FileNotFoundError(f'There is no config {config}.{did_you_mean(str(config), siblings)}')
     if args.verbose:
         os.environ['LTMM_VERBOSE'] = '1'
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     data_root = os.environ.pop('LTMM_DATA_ROOT', '')  # configs read it: an empty one counts as unset
     if data_root:
         os.environ['LTMM_DATA_ROOT'] = str(Path(data_root).expanduser())
@@ -129,20 +156,28 @@ def load_config(args: argparse.Namespace) -> Config:
             ) from e
         raise
     _drop_scope(cfg._cfg_dict)
-    cfg.launcher = args.launcher
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     _check_keys(cfg)
     if 'model' not in cfg:
         raise InputError(f'{config} has no `model`. Is it a base? Run a config that lists its bases in `_base_`.')
-    if args.work_dir:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        folder = config.resolve().parent.name  # ce_r32.py is in several benchmarks
-        cfg.work_dir = str(Path('work_dirs', folder, config.stem))
     with quiet_imports():
         check_environment(detection=cfg.get('default_scope') == 'mmdet')
         import_all()
+    return cfg
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config as :func:`read_config` does, for a run: with launcher and work directory, which is checked."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = read_config(args)
+    cfg.launcher = args.launcher
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        config = Path(args.config)
+        folder = config.resolve().parent.name  # ce_r32.py is in several benchmarks
+        cfg.work_dir = str(Path('work_dirs', folder, config.stem))
     if args.skip_broken is not None:
         skip_broken_images(cfg, args.skip_broken)
     _check_writable(Path(cfg.work_dir))
