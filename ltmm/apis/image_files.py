@@ -17,7 +17,7 @@ from ltmm.datasets.images import CheckedLoad, ImageError
 from ltmm.engine.runner.model_outputs import underlying_datasets
 from ltmm.utils.errors import InputError
 
-__all__ = ['ImageFiles', 'find_images']
+__all__ = ['ImageFiles', 'find_images', 'holds_arrays', 'test_pipeline']
 
 
 def find_images(names: Sequence[str]) -> list[Path]:
@@ -65,8 +65,8 @@ class ImageFiles(Dataset):
         self, paths: Sequence[Path], cfg: Config, size: tuple[int, int] | None = None, keep_images: bool = False
     ) -> None:
         self.paths, self.size, self.keep_images = list(paths), size, keep_images
-        steps = Compose(_pipeline(cfg)).transforms
-        position = next((i for i, step in enumerate(steps) if isinstance(step, LoadImageFromFile)), None)
+        steps = Compose(test_pipeline(cfg)).transforms
+        position = _position_of_load(steps)
         self.holds_arrays = position is None
         if self.holds_arrays and size is None:
             raise InputError(
@@ -99,13 +99,23 @@ class ImageFiles(Dataset):
         return index, results, image
 
 
-def _pipeline(cfg: Config) -> list:
+def test_pipeline(cfg: Config) -> list[dict]:
+    """Return the pipeline of the test data of a config."""
     if cfg.get('test_dataloader') is None:
         raise InputError('The config has no test_dataloader, whose pipeline prepares the images.')
     pipeline = underlying_datasets(cfg.test_dataloader.dataset)[0].get('pipeline')
     if pipeline is None:
         raise InputError('The test data of this config have no pipeline of images; a model of features takes none.')
     return pipeline
+
+
+def holds_arrays(cfg: Config) -> bool:
+    """Whether the test data of a config are arrays, RGB or gray, such as CIFAR's, not files."""
+    return _position_of_load(Compose(test_pipeline(cfg)).transforms) is None
+
+
+def _position_of_load(steps: Sequence) -> int | None:
+    return next((i for i, step in enumerate(steps) if isinstance(step, LoadImageFromFile)), None)
 
 
 def _as_rgb(img: np.ndarray) -> np.ndarray:

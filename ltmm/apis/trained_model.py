@@ -39,6 +39,8 @@ class TrainedModel:
         class_names: Names in label order; None if the checkpoint has none.
         distribution: Class distribution of the training data; None if the checkpoint has none.
         correction: Text such as ``'TauNorm(tau=0.7)'``; None for a model that is not corrected.
+        steps: Corrections of the config's ``ltmm.PostProcessHook``, attached to the model; those inside the
+            checkpoint are not among them.
     """
 
     model: nn.Module
@@ -46,6 +48,7 @@ class TrainedModel:
     class_names: Sequence[str] | None
     distribution: ClassDistribution | None
     correction: str | None
+    steps: Sequence[PostProcess] = ()
 
     @property
     def task(self) -> str:
@@ -101,7 +104,7 @@ def load_trained_model(cfg: Config, checkpoint: str, device: str | None = None) 
         )
     texts = [_text(meta['post_process'])] if meta.get('post_process') else []
     texts += [_text(dict(type=type(step).__name__, **step.settings())) for step in steps]
-    return TrainedModel(model.to(device).eval(), cfg, names, distribution, ', '.join(texts) or None)
+    return TrainedModel(model.to(device).eval(), cfg, names, distribution, ', '.join(texts) or None, steps)
 
 
 def _device(name: str | None) -> str:
