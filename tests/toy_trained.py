@@ -17,9 +17,11 @@ NAMES = ('plain', 'spotted', 'striped', 'rare', 'none')
 IMPORT = dict(custom_imports=dict(imports=['ltmm.engine'], allow_failed_imports=False))
 BACKBONE = dict(type='ltmm.ResNetCIFAR', depth=8, channels=(4, 4, 8))
 HEAD = dict(type='ltmm.LongTailClsHead', num_classes=5, in_channels=8, loss=dict(type='ltmm.BalancedSoftmaxLoss'))
+RIDE = dict(type='ltmm.RIDELoss', diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=160)
+COSINE = dict(type='ltmm.NormedLinear', scale=30.0)
 EXPERTS = dict(
     backbone=dict(type='ltmm.MultiExpertResNetCIFAR', depth=8, channels=(4, 4, 8), num_experts=3),
-    head=dict(HEAD, type='ltmm.MultiExpertClsHead', num_experts=3, loss=dict(type='ltmm.RIDELoss')),
+    head=dict(HEAD, type='ltmm.MultiExpertClsHead', num_experts=3, loss=RIDE, classifier=COSINE),
 )
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(16, 12)), dict(type='PackInputs')]
 NORMALIZED = dict(mean=[120, 110, 100], std=[50, 60, 70], to_rgb=True)

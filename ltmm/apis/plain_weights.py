@@ -59,7 +59,9 @@ def plain_model(trained: TrainedModel) -> tuple[dict[str, Any], nn.Module]:
                 f'The model has a part that is only in ltmm, {part["type"]}, so that its weights do not load without '
                 'it. Export a classifier by --format onnx or torch.export.'
             )
-    model = MODELS.build(copy.deepcopy(cfg)).to(next(trained.model.parameters()).device).eval()
+    model = (
+        MODELS.build(Config(dict(model=copy.deepcopy(cfg))).model).to(next(trained.model.parameters()).device).eval()
+    )
     model.load_state_dict({name: value for name, value in state.items() if name in model.state_dict()}, strict=True)
     return cfg, model
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import init_default_scope
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.models.heads import MultiLabelClsHead as MMPretrainMultiLabelClsHead
@@ -18,7 +19,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.engine.hooks.post_process_hook import PostProcessHook
 from ltmm.models.post_process import PostProcess
 from ltmm.models.state.class_distribution import TOP_LEVEL, UsesClassDistribution
-from ltmm.registry import HOOKS
+from ltmm.registry import HOOKS, MODELS
 from ltmm.utils.checkpoints import load_whole
 from ltmm.utils.class_names import class_names_of
 from ltmm.utils.environment import mmdet_is_usable
@@ -82,7 +83,7 @@ def load_trained_model(cfg: Config, checkpoint: str, device: str | None = None) 
     model_cfg = dict(cfg.model)
     if cfg.get('data_preprocessor') is not None:
         model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
-    model = MODELS.build(model_cfg)
+    model = MMENGINE_MODELS.build(model_cfg)
     _check_kind(model)
     steps = _attach_corrections(model, cfg)
     meta = load_whole(model, checkpoint).get('meta') or {}
@@ -117,8 +118,7 @@ def _device(name: str | None) -> str:
 
 
 def _check_kind(model: nn.Module) -> None:
-    is_classifier = isinstance(model, ImageClassifier) and isinstance(model.head, ClsHead)
-    if is_classifier:
+    if isinstance(model, ImageClassifier) and isinstance(model.head, (ClsHead, MMPretrainMultiLabelClsHead)):
         return
     if mmdet_is_usable():
         from mmdet.models.detectors import BaseDetector
@@ -151,6 +151,6 @@ def _attach_corrections(model: nn.Module, cfg: Config) -> list[PostProcess]:
 
 
 def _text(step: Mapping[str, Any]) -> str:
-    values = {key: f'{value:.4g}' if isinstance(value, float) else value for key, value in step.items()}
-    settings = ', '.join(f'{key}={value}' for key, value in values.items() if key not in ('type', 'class_counts'))
-    return f'{step["type"]}({settings})'
+    """Return a correction with its strength, if it has one."""
+    strength = MODELS.get(f'ltmm.{step["type"]}').strength
+    return step['type'] if strength is None else f'{step["type"]}({strength}={step[strength]:.4g})'
