@@ -1,15 +1,24 @@
 """What setup.cfg cannot say: configs and tools belong into the package as ``ltmm/.mim``, where MMEngine looks."""
 
-import re
 import shutil
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
-from setuptools.command.egg_info import egg_info
 
 ROOT = Path(__file__).resolve().parent
 SHIPPED = ('configs', 'tools', 'model-index.yml')
+
+
+def copy_to(mim: Path) -> None:
+    """Copy configs, tools and the model index into a new folder."""
+    mim.mkdir(parents=True)
+    for name in SHIPPED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, mim / name, ignore=shutil.ignore_patterns('__pycache__'))
+        else:
+            shutil.copy2(ROOT / name, mim / name)
 
 
 class BuildWithMim(build_py):
@@ -19,31 +28,25 @@ class BuildWithMim(build_py):
         super().run()
         mim = Path(ROOT if self.editable_mode else self.build_lib, 'ltmm', '.mim')
         shutil.rmtree(mim, ignore_errors=True)
-        mim.mkdir(parents=True)
+        if not self.editable_mode:
+            copy_to(mim)
+            return
+        mim.mkdir()
         for name in SHIPPED:
-            if self.editable_mode:
-                (mim / name).symlink_to(Path('..', '..', name))
-            elif (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, mim / name, ignore=shutil.ignore_patterns('__pycache__'))
-            else:
-                shutil.copy2(ROOT / name, mim / name)
+            (mim / name).symlink_to(Path('..', '..', name))
 
 
-class EggInfoWithModels(egg_info):
-    """Adds the models to the metadata, for ``mim search``.
+class WheelForMim(bdist_wheel):
+    """Copies configs and tools beside the metadata too, where ``mim`` looks.
 
-    onedl-mim takes the first file that pip lists for the folder of the package: in a wheel of ltmm, that of metadata.
+    onedl-mim takes the folder of the first file that pip lists for the package. In an installed ltmm that is
+    ``ltmm-<version>.dist-info``, which sorts before ``ltmm/``.
     """
 
-    def run(self) -> None:
-        super().run()
-        parts = dict(Collections='', Models='')
-        for name in re.findall(r'^  - (\S+)', (ROOT / 'model-index.yml').read_text(), re.MULTILINE):
-            _, collections, models = re.split(r'^(?:Collections|Models):\n', (ROOT / name).read_text(), flags=re.M)
-            parts['Collections'] += collections
-            parts['Models'] += models
-        text = ''.join(f'{key}:\n{value}' for key, value in parts.items())
-        Path(self.egg_info, 'model-index.yml').write_text(text)
+    def write_wheelfile(self, wheelfile_base: str, *args: str) -> None:
+        super().write_wheelfile(wheelfile_base, *args)
+        if 'bdist_wheel' in self.distribution.commands:  # in an editable installation mim looks into the checkout
+            copy_to(Path(wheelfile_base, '.mim'))
 
 
-setup(cmdclass=dict(build_py=BuildWithMim, egg_info=EggInfoWithModels))
+setup(cmdclass=dict(build_py=BuildWithMim, bdist_wheel=WheelForMim))

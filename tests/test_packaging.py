@@ -142,11 +142,31 @@ def names_of_models():
     return {model['Name'] for metafile in metafiles for model in metafile['Models'] or []}
 
 
-def models_that_mim_finds(python, cwd):
-    """What ``mim search ltmm --valid-config`` shows."""
+MIM = """
+import sys
+from unittest import mock
+
+from mim.commands import train
+from mim.commands.search import get_model_info
+
+print(*get_model_info('ltmm').index)
+with mock.patch.object(train, 'subprocess') as subprocess:
+    subprocess.check_output.return_value, subprocess.check_call.return_value = b'', 0
+    train.train('ltmm', sys.argv[1], gpus=0, other_args=('--work-dir', 'runs'))
+print(*subprocess.check_call.call_args.args[0])
+"""
+
+
+def check_mim(python, config, folder):
+    """``mim search`` shows all models, and ``mim train`` finds the tool and the config in the folder."""
     pytest.importorskip('mim')
-    code = 'from mim.commands.search import get_model_info; print(*get_model_info("ltmm").index)'
-    return set(run(python, '-c', code, cwd=cwd).splitlines()[-1].split())
+    (folder / 'use_mim.py').write_text(MIM)
+    lines = run(python, 'use_mim.py', config, cwd=folder).splitlines()
+    assert set(lines[0].split()) == names_of_models()
+    _, script, config, *options = lines[-1].split()
+    assert options == ['--launcher', 'none', '--work-dir', 'runs']
+    assert Path(script).read_text() == (ROOT / 'tools/train.py').read_text()
+    assert Path(config).read_text() == (ROOT / 'configs/fashion_mnist_lt/ce_r8.py').read_text()
 
 
 @pytest.mark.slow
@@ -157,7 +177,7 @@ def test_pip_install_ships_configs_and_tools(checkout, tmp_path):
     assert package.is_relative_to(tmp_path / 'env')
     for name in SHIPPED:
         assert (package / '.mim' / name).read_bytes() == (ROOT / name).read_bytes()
-    assert models_that_mim_finds(python, tmp_path) == names_of_models()
+    check_mim(python, 'ce_r8.py', tmp_path)
 
 
 @pytest.mark.slow
@@ -168,7 +188,7 @@ def test_editable_install_links_configs_and_tools(checkout, tmp_path):
     assert package == checkout / 'ltmm'
     for name in SHIPPED:
         assert (package / '.mim' / name).samefile(checkout / name)
-    assert models_that_mim_finds(python, tmp_path) == names_of_models()
+    check_mim(python, checkout / 'configs/fashion_mnist_lt/ce_r8.py', tmp_path)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Import of a loss on top of torch, and of ltmm on top of mmpretrain, in fresh interpreters."""
+"""Import of losses, samplers and metrics on top of torch, and of ltmm on top of mmpretrain, in fresh interpreters."""
 
 import subprocess
 import sys
@@ -20,5 +20,9 @@ def pair(name: str, statement: str, before: str, max_seconds: float) -> Pair:
 
 def compare() -> Iterator[Pair]:
     loss = 'from ltmm.models.losses import BalancedSoftmaxLoss'
+    alone = 'import sys, torch; sys.modules |= dict.fromkeys(("mmcv", "mmpretrain", "mmdet", "torchvision"))'
     yield pair('a loss, on top of torch', loss, 'import torch', 0.5)
+    yield pair('a loss, without OpenMMLab', loss, alone, 0.5)
+    yield pair('a sampler, without OpenMMLab', 'from ltmm.datasets.samplers import PowerSampler', alone, 0.5)
+    yield pair('a metric, without OpenMMLab', 'from ltmm.evaluation import LongTailScores', alone, 0.5)
     yield pair('ltmm, on top of mmpretrain', 'import ltmm', 'import mmpretrain', 0.3)

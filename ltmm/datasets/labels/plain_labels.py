@@ -1,6 +1,7 @@
 """Labels of data that are not OpenMMLab's: sequences, arrays and tensors; datasets of torchvision and Hugging Face."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,9 @@ def read_labels(
         if any(isinstance(label, (Sequence, np.ndarray)) and not isinstance(label, str) for label in labels):
             lists = [np.atleast_1d(label).tolist() for label in labels]
             if not _looks_multi_hot(lists):
-                num_classes = num_classes or 1 + max((max(classes, default=-1) for classes in lists), default=-1)
-                table = LabelTable.from_lists(lists, max(num_classes, 1), names)
-                return _as_multi_label(table)
+                whole = (label for classes in lists for label in classes if isinstance(label, int))
+                table = LabelTable.from_lists(lists, num_classes or max(max(whole, default=0) + 1, 1), names)
+                return replace(table, is_multi_label=True)
             labels = np.array(lists)
     array = np.asarray(labels)
     if array.ndim == 2 and array.shape[1] > 1:
@@ -68,10 +69,6 @@ def _from_multi_hot(
     offsets = np.concatenate([[0], np.cumsum(np.bincount(samples, minlength=len(array)))])
     unknown = (array == UNKNOWN).any(axis=1)
     return LabelTable(classes, offsets, array.shape[1], names, is_multi_label=True, unknown=unknown)
-
-
-def _as_multi_label(table: LabelTable) -> LabelTable:
-    return LabelTable(table.labels, table.offsets, table.num_classes, table.class_names, is_multi_label=True)
 
 
 # ------------------------------------------------------------------ datasets, by the attribute that holds their labels

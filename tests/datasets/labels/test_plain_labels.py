@@ -64,6 +64,8 @@ def test_lists_of_classes(lists):
 @pytest.mark.parametrize(
     'labels, message',
     [
+        ([['cat'], ['dog', 'eel']], 'whole numbers, but sample 0 has label cat'),
+        ([[0], [1, -2]], r'in \[0, 2\), but sample 1 has label -2'),
         (['cat', 'dog'], 'whole numbers, but sample 0 has label cat'),
         ([0, -1], r'in \[0, 1\), but sample 1 has label -1'),
         ([0.5, 1], 'whole numbers, but sample 0 has label 0.5'),
