@@ -6,7 +6,9 @@ from html import escape
 import numpy as np
 import plotly.graph_objects as go
 
-from ltmm.evaluation import CalibrationBins, ClassReport, PerClassReport
+from ltmm.evaluation.functional import CalibrationBins
+from ltmm.evaluation.reports.class_report import ClassReport
+from ltmm.evaluation.reports.per_class_report import PerClassReport
 from ltmm.visualization.frequency_plot import ZERO_AT, smooth_over_images
 from ltmm.visualization.style import RUN_COLORS, SHOT_COLORS
 
@@ -124,7 +126,7 @@ def group_plot(methods: Sequence[Method]) -> go.Figure:
             legendgroup=str(i),
             offsetgroup=str(i),
             marker=dict(color=color_of(i), opacity=0.8),
-            error_y=dict(type='data', array=above, arrayminus=below, color='#27313f', thickness=1.2, width=4),
+            error_y=dict(type='data', array=above, arrayminus=below, color='#27313f', thickness=1.4, width=9),
             customdata=[[m - b, m + a] for m, a, b in zip(heights, above, below)],
             hovertemplate='%{x}: <b>%{y:.2f}</b><br>95 %: %{customdata[0]:.2f} to %{customdata[1]:.2f}<extra></extra>',
         )
@@ -135,7 +137,7 @@ def group_plot(methods: Sequence[Method]) -> go.Figure:
             legendgroup=str(i),
             offsetgroup=str(i),
             showlegend=False,
-            marker=dict(color='white', size=6, line=dict(color='#27313f', width=1.2)),
+            marker=dict(color='white', size=5, line=dict(color='#27313f', width=1)),
             text=seeds_text,
             hovertemplate='<b>%{text}</b><br>%{x}: %{y:.2f}<extra></extra>',
         )
@@ -148,7 +150,8 @@ def per_class_plot(methods: Sequence[Method]) -> go.Figure:
     has_zero = bool((first.train_images == 0).any())
     title = 'training images of the class' + (f' (0 drawn at {ZERO_AT})' if has_zero else '')
     figure = _figure(title, f'{text(first.value_name)} (%)', height=480)
-    figure.update_xaxes(type='log', showgrid=True)
+    ticks = [digit * 10**power for power in range(7) for digit in (1, 2, 5)]
+    figure.update_xaxes(type='log', showgrid=True, tickvals=ticks, ticktext=[f'{tick:,}' for tick in ticks])
     figure.update_yaxes(range=[-4, 104])
     for i, method in enumerate(methods):
         values, report = method.values, method.report
@@ -184,6 +187,7 @@ def confusion_plot(method: Method) -> go.Figure:
     figure = _figure('share of the test images (%)', '', height=110 + 52 * len(groups), barmode='stack')
     figure.update_layout(title=dict(text=shorten(method.name), x=0, xref='paper', font=dict(size=14), y=0.98))
     figure.update_layout(margin=dict(l=70, t=64))
+    figure.update_layout(legend=dict(traceorder='normal'))
     figure.update_xaxes(range=[0, 100])
     figure.update_yaxes(autorange='reversed', ticks='')
     colors = dict(zip((name for name, _ in method.report.groups()), GROUP_COLORS))

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ltmm.evaluation import CalibrationBins
-from ltmm.evaluation.functional import calibration_bins
+from ltmm.evaluation.functional import CalibrationBins, calibration_bins
 from ltmm.utils.errors import InputError
 from ltmm.utils.predictions import read_predictions
 

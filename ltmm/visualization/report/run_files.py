@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ltmm.evaluation import CalibrationBins, ClassReport, read_run
+from ltmm.evaluation.functional import CalibrationBins
+from ltmm.evaluation.reports.class_report import ClassReport
+from ltmm.evaluation.reports.run_comparison import read_run
 from ltmm.utils.data_files import DataFileError, read_json, read_text
 from ltmm.utils.errors import InputError
 

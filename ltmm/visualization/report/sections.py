@@ -6,10 +6,11 @@ from html import escape
 import numpy as np
 import plotly.graph_objects as go
 
-from ltmm.evaluation import CalibrationBins, PerClassReport
-from ltmm.evaluation.functional import expected_calibration_error
+from ltmm.evaluation.functional import CalibrationBins, expected_calibration_error
+from ltmm.evaluation.reports.per_class_report import PerClassReport
 
 from . import figures
+from .predictions import Predictions
 from .run_files import Method
 from .settings import differences
 
@@ -27,7 +28,8 @@ def results(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
     """Figures of each method, mean and standard deviation over the seeds."""
     names = list(methods[0].report.figures())
     means = np.array([[method.figures(name).mean() for name in names] for method in methods])
-    best = np.nan_to_num(means, nan=-np.inf).max(0)
+    known = np.nan_to_num(means, nan=-np.inf)
+    best = np.where(np.ptp(means.round(2), axis=0) == 0, np.inf, known.max(0))  # nothing is best among equals
     rows = []
     for i, (method, row) in enumerate(zip(methods, means)):
         cells = []
@@ -96,7 +98,8 @@ def curves(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
         plots += [plot(figures.curve_plot(methods, name, axis))] if is_drawn else []
     if not plots:
         return 'Training', '<p class="note">Not shown: no run has a scalars.json with more than one value.</p>'
-    return 'Training', f'<div class="pair">{"".join(plots)}</div>'
+    note = 'A line per run. Values of different losses cannot be compared; their course can.'
+    return 'Training', f'<div class="pair">{"".join(plots)}</div><p class="note">{note}</p>'
 
 
 def groups(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
@@ -155,26 +158,21 @@ def worst_classes(methods: Sequence[Method], pictures: Pictures) -> tuple[str, s
     html = ''
     for method in methods:
         values, report, predictions = method.values, method.report, method.predictions
-        order = np.lexsort((-report.test_images, np.nan_to_num(values, nan=np.inf)))
+        images = np.zeros(len(values)) if report.train_images is None else report.train_images
+        order = np.lexsort((-images, np.nan_to_num(values, nan=np.inf)))  # among equals, the frequent first
         rows = []
         for c in order[~np.isnan(values[order])][:NUM_WORST].tolist():
-            shown, other = '', ''
-            if predictions is not None:
-                mistaken = predictions.mistaken_for(c)
-                other = f'{escape(report.names[mistaken[0]])} <small>{mistaken[1]:.0f} %</small>' if mistaken else '-'
-                for i in predictions.worst_images(c, NUM_PICTURES):
-                    uri = pictures(predictions.paths[i], int(predictions.sample_idx[i]))
-                    seen_as = escape(f'{report.names[predictions.pred[i]]}, {100 * predictions.confidence[i]:.0f} %')
-                    shown += f'<img src="{uri}" title="{seen_as}" alt="seen as {seen_as}">' if uri else ''
+            mistakes = '' if predictions is None else _mistakes(report.names, predictions, c, pictures)
             train = '-' if report.train_images is None else f'{report.train_images[c]:,}'
             rows.append(
                 f'<tr><th>{escape(report.names[c])}</th><td class="n">{values[c]:.1f}</td><td class="n">{train}</td>'
-                f'<td class="n">{report.test_images[c]:,}</td><td>{other}</td><td class="thumbs">{shown}</td></tr>'
+                f'<td class="n">{report.test_images[c]:,}</td>{mistakes}</tr>'
             )
         header = (
             f'<th>class</th><th class="n">{escape(report.value_name)} (%)</th><th class="n">training</th>'
-            '<th class="n">test</th><th>mistaken for</th><th>confident mistakes</th>'
+            '<th class="n">test</th>'
         )
+        header += '' if predictions is None else '<th>mistaken for</th><th>confident mistakes</th>'
         html += f'<h3>{escape(method.name)}</h3>{_table(header, rows)}'
     if isinstance(methods[0].report, PerClassReport) and not any(method.predictions for method in methods):
         html += f'<p class="note">Mistakes and pictures: {HOW_TO_PREDICT[0].lower()}{HOW_TO_PREDICT[1:]}</p>'
@@ -209,6 +207,18 @@ def plot(figure: go.Figure) -> str:
     """Return the HTML of a figure, without plotly.js."""
     config = dict(displaylogo=False, displayModeBar=False, responsive=True)
     return f'<div class="plot">{figure.to_html(full_html=False, include_plotlyjs=False, config=config)}</div>'
+
+
+def _mistakes(names: Sequence[str], predictions: Predictions, label: int, pictures: Pictures) -> str:
+    """Return two cells: the class that a class is mistaken for, and pictures of its most confident mistakes."""
+    mistaken = predictions.mistaken_for(label)
+    other = f'{escape(names[mistaken[0]])} <small>{mistaken[1]:.0f} %</small>' if mistaken else '-'
+    shown = ''
+    for i in predictions.worst_images(label, NUM_PICTURES):
+        uri = pictures(predictions.paths[i], int(predictions.sample_idx[i]))
+        seen_as = escape(f'{names[predictions.pred[i]]}, {100 * predictions.confidence[i]:.0f} %')
+        shown += f'<img src="{uri}" title="{seen_as}" alt="seen as {seen_as}">' if uri else ''
+    return f'<td>{other}</td><td class="thumbs">{shown}</td>'
 
 
 def _bins(method: Method) -> CalibrationBins | None:

@@ -236,7 +236,7 @@ def test_thresholds_override_the_annotation_file(tmp_path):
 
 @pytest.mark.parametrize(
     ('thresholds', 'letters'),
-    [(dict(rank=(2, 1)), 'frrc'), (dict(quantile=(1 / 3, 2 / 3)), 'frcf'), ('auto', 'frcf')],
+    [(dict(rank=(2, 1)), 'frrc'), (dict(quantile=(1 / 3, 2 / 3)), 'frrc'), ('auto', 'frrc')],
 )
 def test_thresholds_by_rank_and_quantile(tmp_path, thresholds, letters):
     metric = metric_on(tmp_path, thresholds=thresholds)

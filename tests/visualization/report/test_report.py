@@ -1,0 +1,152 @@
+import re
+
+import numpy as np
+import pytest
+from toy_runs import HOSTILE, toy_run
+
+from ltmm import ClassDistribution
+from ltmm.evaluation.reports import DetectionReport, MultiLabelReport
+
+pytest.importorskip('plotly')
+
+from ltmm.visualization.report import write_report
+from ltmm.visualization.report.bootstrap import group_interval
+from ltmm.visualization.report.predictions import Predictions
+from ltmm.visualization.report.run_files import group_by_config, read_run_files
+from ltmm.visualization.report.settings import differences, flat_settings
+from ltmm.visualization.report.thumbnails import thumbnail
+
+NAMES = ['kite', 'oar', 'mug']
+
+
+def page_of(runs, tmp_path, **options):
+    text = write_report(runs, tmp_path / 'report.html', **options).read_text(encoding='utf-8')
+    return re.sub(r'<script>/\*\*.*?</script>', '', text, count=1, flags=re.DOTALL)  # without plotly.js
+
+
+def test_seeds_are_taken_together_and_differences_listed(tmp_path):
+    runs = [toy_run(tmp_path / f'ce/{seed}', seed, names=NAMES) for seed in (0, 1)]
+    runs.append(toy_run(tmp_path / 'focal', 0, 'FocalLoss', names=NAMES))
+    ce, focal = group_by_config([read_run_files(run) for run in runs])
+    assert [run.seed for run in ce.runs] == ['0', '1'] and len(focal.runs) == 1
+    values = [run.report.value for run in ce.runs]
+    np.testing.assert_allclose(ce.values, (values[0] + values[1]) / 2)
+    settings = [method.runs[0].settings for method in (ce, focal)]
+    assert differences(settings) == {'model.head.loss.type': ["'CrossEntropyLoss'", "'FocalLoss'"]}
+    page = page_of(runs, tmp_path)
+    assert '2 methods, 3 runs, 3 classes' in page and 'What differs (1)' in page
+    expected = np.mean([run.report.figures()['top1'] for run in ce.runs])
+    assert f'{expected:.2f}' in page
+
+
+def test_settings_run_no_code(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        "import os\nos.system('touch hacked')\na = os.listdir('.')\nb = dict(c=[dict(d=1), 2], e={'f': dict()}, g=-1)\n"
+    )
+    assert flat_settings(config) == {
+        'a': "os.listdir('.')", 'b.c.0.d': '1', 'b.c.1': '2', 'b.e.f': 'dict()', 'b.g': '-1'
+    }  # fmt: skip
+    config.write_text('no python (')
+    assert flat_settings(config) == {}
+
+
+def test_last_value_of_a_step_counts_after_resume(tmp_path):
+    run = toy_run(tmp_path / 'run', names=NAMES)
+    later = run / '20261129_111111' / 'vis_data'
+    later.mkdir(parents=True)
+    (later / 'scalars.json').write_text('{"loss": 7.0, "step": 30}\n{"loss": NaN, "step": 40}\n{"loss": 8, "step": 50}')
+    assert read_run_files(run).curve('loss') == ([10, 20, 30, 50], [0.3, 0.15, 7.0, 8])
+
+
+def test_missing_files_are_named(tmp_path):
+    page = page_of([toy_run(tmp_path / 'run', names=NAMES)], tmp_path)
+    assert '--out RUN/predictions.npz' in page and 'ltmm.CalibrationMetric' in page
+    assert 'would mislead' in page  # no curve through three classes
+    names = [f'class {c}' for c in range(40)]
+    page = page_of([toy_run(tmp_path / 'many', names=names, predictions=True)], tmp_path)
+    assert 'would mislead' not in page and 'Not shown' not in page
+    assert page.count('data:image/jpeg;base64,') >= 8
+
+
+def test_strings_of_runs_are_escaped(tmp_path):
+    run = toy_run(tmp_path / '<b>run', names=HOSTILE, predictions=True)
+    page = page_of([run], tmp_path, title='<script>window.hacked=1</script>')
+    for raw in ('<img src=x', '<script>window', '\'"><b>', '<b>run'):
+        assert raw not in page
+    assert '&lt;img src=x onerror=&quot;window.hacked=1&quot;&gt;' in page  # in a table
+    assert r'\u0026lt;img src=x' in page or '&lt;img src=x' in page  # in the hover of a plot
+    assert "default-src 'none'" in page and 'http://' not in page and 'https://' not in page
+
+
+def test_confusion_of_groups_by_hand():
+    predictions = Predictions(
+        label=np.array([0, 0, 0, 1, 2, 2]), pred=np.array([0, 1, 2, 0, 2, 1]), confidence=np.ones(6) * 0.5,
+        paths=[''] * 6, sample_idx=np.arange(6),
+    )  # fmt: skip
+    many, medium, few = np.eye(3, dtype=bool)
+    third = 100 / 3
+    expected = [[third, 0, third, third], [0, 100, 0, 0], [50, 0, 50, 0]]
+    np.testing.assert_allclose(predictions.confusion_of_groups([many, medium, few]), expected)
+    assert predictions.mistaken_for(1) == (0, 100) and predictions.mistaken_for(2) == (1, 50)
+    assert predictions.worst_images(0, 1) == [1]
+
+
+def test_bootstrap_interval_is_that_of_the_images():
+    rng = np.random.default_rng(0)
+    hits = [rng.random(50) < p for p in (0.2, 0.5, 0.9)]
+    values = np.array([100 * h.mean() for h in hits])
+    low, high = group_interval(values, np.full(3, 50))
+    means = [100 * np.mean([h[rng.integers(50, size=50)].mean() for h in hits]) for _ in range(2000)]
+    assert (low, high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.7)
+    assert group_interval(values, np.full(3, 50)) == (low, high)
+    assert group_interval(np.array([40.0]), None) == (40, 40)  # one class: nothing to draw
+
+
+def test_several_labels_and_boxes(tmp_path):
+    counts = np.array([200, 50, 3])
+    target = np.eye(3, dtype=int)
+    labels = MultiLabelReport.from_scores(
+        target * 0.9 + 0.05, target, 0.5, tuple(NAMES), counts, ClassDistribution(counts).shots()
+    )
+    ones = np.full(3, 40.0)
+    frequency = np.array(['f', 'c', 'r'])
+    boxes = DetectionReport(tuple(NAMES), None, frequency, counts, counts, ones, ones, ones)
+    for name, report, shown in (
+        ('per_class.csv', labels, ('mAP', 'macro f1')),
+        ('per_class_bbox.csv', boxes, ('AP fixed', 'has no training images')),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_text(report.to_csv())
+        page = page_of([folder], tmp_path)
+        assert all(text in page for text in shown) and 'Confusion' not in page
+    with pytest.raises(ValueError, match='one kind, but got those of LVISMetric and MultiLabelMetric'):
+        page_of([tmp_path / 'per_class.csv', tmp_path / 'per_class_bbox.csv'], tmp_path)
+
+
+def test_invalid_input(tmp_path):
+    run = toy_run(tmp_path / 'run', names=NAMES)
+    with pytest.raises(ValueError, match='there is no folder'):
+        write_report([tmp_path / 'none'], tmp_path / 'a.html')
+    with pytest.raises(ValueError, match=r'Expected a \.html file'):
+        write_report([run], tmp_path / 'a.pdf')
+    with pytest.raises(ValueError, match='runs of the same classes'):
+        write_report([run, toy_run(tmp_path / 'other', names=['x', 'y', 'z'])], tmp_path / 'a.html')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(FileNotFoundError, match=r'Expected per_class\.csv'):
+        write_report([tmp_path / 'empty'], tmp_path / 'a.html')
+    (run / '20261129_101010/vis_data/scalars.json').write_text('{"loss": 1')
+    with pytest.raises(ValueError, match='line 1 is not JSON'):
+        write_report([run], tmp_path / 'a.html')
+    other = toy_run(tmp_path / 'two', names=['kite', 'oar'], predictions=True)
+    third = toy_run(tmp_path / 'three', names=NAMES)
+    (other / 'predictions.npz').rename(third / 'predictions.npz')
+    with pytest.raises(ValueError, match='predictions of 3 classes'):
+        write_report([third], tmp_path / 'a.html')
+
+
+def test_thumbnail_of_a_broken_file(tmp_path):
+    (tmp_path / 'x.jpg').write_bytes(b'\xff\xd8broken')
+    assert thumbnail(tmp_path / 'x.jpg') is None and thumbnail(tmp_path / 'none.jpg') is None
+    assert thumbnail(np.zeros((500, 40, 3), np.uint8)).startswith('data:image/jpeg;base64,')
