@@ -29,7 +29,7 @@ def toy_run(folder, seed=0, loss='CrossEntropyLoss', names=HOSTILE, predictions=
     rng = np.random.default_rng(seed)
     label = np.repeat(np.arange(num), 12)
     scores = rng.dirichlet(np.ones(num), len(label))
-    scores[np.arange(len(label)), label] += 0.5
+    scores[np.arange(len(label)), label] += 2 / num
     scores /= scores.sum(1, keepdims=True)
     report = PerClassReport.from_scores(class_scores(scores.argmax(1), label, num), distribution, distribution.shots())
     log = folder / '20261129_101010'

@@ -1,9 +1,11 @@
 import doctest
+import re
 
 import numpy as np
 import pytest
 import torch
 from mmpretrain.structures import DataSample
+from toy import ROOT
 from toy_ranks import on_ranks
 
 from ltmm import ClassDistribution
@@ -150,3 +152,12 @@ def test_two_ranks_equal_one_process(tmp_path):
 
 def test_doctests():
     assert doctest.testmod(tensors, extraglobs=dict(torch=torch)) == (0, 5)
+
+
+def test_snippets_of_the_docs(capsys):
+    snippets = re.findall(r'```python\n(.+?)```', (ROOT / 'docs/concepts/metrics.md').read_text(), re.S)
+    for code in snippets:
+        exec(code, {})
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("{'top1'") and "'few'" in first
+    assert f'  # {last}' in snippets[-1]  # what the page says it prints
