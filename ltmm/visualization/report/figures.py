@@ -199,7 +199,7 @@ def confusion_plot(method: Method) -> go.Figure:
             name=title,
             orientation='h',
             marker=dict(color=color),
-            hovertemplate='%{y}-images, ' + title + ': <b>%{x:.1f} %</b><extra></extra>',
+            hovertemplate='images of the group %{y}: ' + title + ': <b>%{x:.1f} %</b><extra></extra>',
         )
     return figure
 

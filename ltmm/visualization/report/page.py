@@ -19,6 +19,7 @@ from .thumbnails import thumbnail
 __all__ = ['write_report']
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+ON_LOAD = "addEventListener('load', () => dispatchEvent(new Event('resize')))"  # plots learn the width of their column
 STYLE = """
 :root { --ink: #1d2733; --soft: #5b6777; --line: #e3e7ed; --accent: #0072b2; }
 * { box-sizing: border-box; }
@@ -38,7 +39,8 @@ section { background: white; border: 1px solid var(--line); border-radius: 10px;
 table { border-collapse: collapse; font-size: 14px; min-width: 100%; }
 th, td { text-align: left; padding: 7px 14px 7px 0; border-bottom: 1px solid var(--line); vertical-align: middle; }
 thead th { color: var(--soft); font-weight: 500; white-space: nowrap; vertical-align: bottom; }
-tbody th { font-weight: 500; max-width: 340px; overflow-wrap: anywhere; }
+tbody th { font-weight: 500; min-width: 150px; max-width: 340px; overflow-wrap: anywhere; }
+td:has(code) { min-width: 150px; }
 tbody tr:last-child > * { border-bottom: 0; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .best { font-weight: 700; }
@@ -100,7 +102,8 @@ def write_report(
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         f'<title>{escape(title)}</title><style>{STYLE}</style><script>{get_plotlyjs()}</script></head><body>'
         f'<header><h1>{escape(title)}</h1><p>{", ".join(counted)}</p><nav>{links}</nav></header>'
-        f'<main>{sections}</main><footer>Written by ltmm {__version__} on {date.today()}.</footer></body></html>\n'
+        f'<main>{sections}</main><footer>Written by ltmm {__version__} on {date.today()}.</footer>'
+        f'<script>{ON_LOAD}</script></body></html>\n'
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     AtomicLocalBackend().put_text(page, out)
