@@ -17,6 +17,7 @@ from .settings import differences
 __all__ = ['SECTIONS', 'Pictures', 'plot']
 
 NUM_WORST, NUM_PICTURES = 8, 5
+NO_COUNTS = '<p class="note">Not shown: the per-class CSV has no training images.</p>'
 HOW_TO_PREDICT = (
     'Not shown: no run has predictions. Write them with <code>python tools/test.py CONFIG CHECKPOINT --out '
     'RUN/predictions.npz</code>.'
@@ -73,15 +74,25 @@ def settings(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
 
 def distribution(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
     """Training images per class."""
-    report = methods[0].report
-    if report.train_images is None:
-        return 'Class distribution', '<p class="note">Not shown: the per-class CSV has no training images.</p>'
-    images = report.train_images
+    by_counts: dict[tuple, list[Method]] = {}
+    for method in methods:
+        images = method.report.train_images
+        by_counts.setdefault(() if images is None else tuple(images.tolist()), []).append(method)
+    html = ''
+    for counts, of_counts in by_counts.items():
+        if len(by_counts) > 1:
+            html += f'<h3>{escape(", ".join(method.name for method in of_counts))}</h3>'
+        html += _distribution(np.array(counts), of_counts[0]) if counts else NO_COUNTS
+    return 'Class distribution', html
+
+
+def _distribution(images: np.ndarray, method: Method) -> str:
     present = images[images > 0]
     facts = [f'{len(images):,} classes', f'{images.max():,} to {images.min():,} training images per class']
     facts += [f'imbalance factor {present.max() / present.min():,.0f}'] if len(present) else []
-    facts += [f'{(images == 0).sum()} classes without images'] if (images == 0).any() else []
-    return 'Class distribution', f'<p>{", ".join(facts)}.</p>{plot(figures.distribution_plot(report))}'
+    empty = int((images == 0).sum())
+    facts += [f'{empty} class{"es" * (empty > 1)} without images'] if empty else []
+    return f'<p>{", ".join(facts)}.</p>{plot(figures.distribution_plot(method.report))}'
 
 
 def curves(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
@@ -115,8 +126,8 @@ def groups(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
 def per_class(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
     """A point per class."""
     report = methods[0].report
-    if report.train_images is None:
-        return 'Each class', '<p class="note">Not shown: the per-class CSV has no training images.</p>'
+    if any(method.report.train_images is None for method in methods):
+        return 'Each class', NO_COUNTS
     is_smooth = len(report.names) >= figures.MIN_SMOOTH_CLASSES
     note = 'A point per class, mean over the seeds; hover for its name and counts. '
     note += 'The curve averages over classes with about as many images.' if is_smooth else (

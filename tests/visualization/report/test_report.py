@@ -69,6 +69,12 @@ def test_missing_files_are_named(tmp_path):
     assert page.count('data:image/jpeg;base64,') >= 8
 
 
+def test_other_training_sets_are_shown_apart(tmp_path):
+    runs = [toy_run(tmp_path / 'a', names=NAMES), toy_run(tmp_path / 'b', 0, 'FocalLoss', NAMES, counts=[90, 9, 0])]
+    page = page_of(runs, tmp_path)
+    assert 'imbalance factor 9.' in page and 'imbalance factor 10.' in page and '1 class without images' in page
+
+
 def test_strings_of_runs_are_escaped(tmp_path):
     run = toy_run(tmp_path / '<b>run', names=HOSTILE, predictions=True)
     page = page_of([run], tmp_path, title='<script>window.hacked=1</script>')
