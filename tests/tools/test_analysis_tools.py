@@ -43,6 +43,16 @@ def test_class_distribution_takes_overrides(config, capsys):
     assert '3 classes, 12 images' in capsys.readouterr().out
 
 
+def test_class_distribution_with_other_limits(config, capsys):
+    options = ('--cfg-options', 'train_dataloader.dataset.counts=(5,4,3)', '--thresholds')
+    tool('class_distribution', config, *options, '4', '4')
+    assert '1 many, 1 medium, 1 few; 0 empty' in capsys.readouterr().out
+    tool('class_distribution', config, *options, 'auto')
+    assert '1 many, 1 medium, 1 few; 0 empty' in capsys.readouterr().out
+    with pytest.raises(ValueError, match="or 'auto', but got"):
+        tool('class_distribution', config, *options, '4')
+
+
 @pytest.mark.skipif(not mmdet_is_usable(), reason='needs mmdet')
 def test_class_distribution_of_a_detection_config(tmp_path, capsys):
     boxes = [(1, 1), (1, 1), (1, 2), (2, 1)]  # image, category

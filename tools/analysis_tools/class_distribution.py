@@ -14,6 +14,7 @@ from ltmm.utils.checkpoints import forbid_code
 from ltmm.utils.cli import one_line_errors
 from ltmm.utils.environment import check_environment
 from ltmm.utils.errors import InputError
+from ltmm.utils.shots import group_classes
 from ltmm.visualization import plot_class_distribution
 
 
@@ -25,6 +26,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--csv', type=Path, help='CSV file with one row per class')
     parser.add_argument('--json', type=Path, help='file for `class_counts` in a config')
     parser.add_argument('--co-occurrence', action='store_true', help='count it too, for ltmm.MultiFocalModifierLoss')
+    parser.add_argument(
+        '--thresholds', nargs='+', type=limit, help='limits of many- and few-shot classes, such as 50 10, or auto'
+    )
     parser.add_argument('--max-rows', type=int, default=20, help='rows of the printed table')
     return parser.parse_args(argv)
 
@@ -35,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     distribution = class_distribution_of(cfg.train_dataloader.dataset, args.co_occurrence)
     groups = 'multi_label' if 'MultiLabelMetric' in str(cfg.get('test_evaluator')) else 'shots'
     groups = 'lvis' if cfg.get('default_scope') == 'mmdet' else groups
+    if args.thresholds:
+        thresholds = 'auto' if args.thresholds == ['auto'] else args.thresholds
+        groups = group_classes(distribution.image_counts, thresholds)
     print(distribution.table(args.max_rows, groups))
     if args.out:
         path = plot_class_distribution(distribution, args.out, title=Path(args.config).stem, groups=groups)
@@ -49,6 +56,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.json:
         args.json.write_text(json.dumps(distribution.to_dict()))
         print(f'Wrote {args.json}')
+
+
+def limit(text: str) -> int | str:
+    """Read a number of images, or auto."""
+    return text if text == 'auto' else int(text)
 
 
 def read_config(config: str, cfg_options: dict | None) -> Config:
