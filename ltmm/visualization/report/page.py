@@ -106,5 +106,5 @@ def write_report(
         f'<script>{ON_LOAD}</script></body></html>\n'
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    AtomicLocalBackend().put_text(page, out)
+    AtomicLocalBackend().put(page.encode(errors='replace'), out)  # names of folders need not be valid text
     return out

@@ -9,8 +9,9 @@ from ltmm.utils.data_files import read_text
 
 __all__ = ['differences', 'flat_settings', 'without_seed']
 
-OF_ONE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')  # differ between the seeds of a config
 SEED = 'randomness.seed'
+# differ between the seeds of a config
+OF_ONE_RUN = ('work_dir', 'load_from', 'resume', 'launcher', 'vis_backends', 'visualizer')
 
 
 def flat_settings(path: Path) -> dict[str, str]:
@@ -28,8 +29,7 @@ def flat_settings(path: Path) -> dict[str, str]:
 
 def without_seed(settings: Mapping[str, str]) -> dict[str, str]:
     """Leave out what differs between runs of one config with several seeds."""
-    left_out = (*OF_ONE_RUN, SEED)
-    return {key: value for key, value in settings.items() if key not in left_out}
+    return {key: value for key, value in settings.items() if key != SEED and key.split('.')[0] not in OF_ONE_RUN}
 
 
 def differences(settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
