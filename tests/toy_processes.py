@@ -17,7 +17,7 @@ from pathlib import Path
 from ltmm.registry import DATASET_PACKAGES, MODEL_PACKAGES
 
 ROOT = Path(__file__).parents[1]
-IMPORTED_ONCE = ['ltmm.engine', 'ltmm.evaluation', *DATASET_PACKAGES, *MODEL_PACKAGES]
+IMPORTED_ONCE = ['ltmm.engine', 'ltmm.evaluation.metrics', *DATASET_PACKAGES, *MODEL_PACKAGES]
 
 
 def run_program(*args, **env) -> subprocess.CompletedProcess:
