@@ -186,6 +186,7 @@ def yolo_folder(tmp_path, images, labels='0 0.5 0.5 0.25 0.5\n', names='names: [
 def test_yolo_layouts(file, names, tmp_path, images):
     folder = yolo_folder(tmp_path, images, names=names, file=file)
     (folder / 'labels/c.txt').touch()
+    (folder / 'labels/sub/b.txt').touch()
     annotations = read_annotations(folder, 'yolo')
     assert annotations.classes == ('ant', 'bee')
     assert objects_of(annotations) == {'a.jpg': [(0, 15, 7.5, 10, 15, None, False)], 'c.jpg': [], 'sub/b.png': []}
