@@ -99,10 +99,10 @@ def load_whole(model: nn.Module, path: str) -> dict:
         FileNotFoundError: The file does not exist.
         InputError: A parameter is missing or of another shape.
     """
-    from mmengine.runner import load_checkpoint
+    from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
 
     use_safe_loader()
-    checkpoint = load_checkpoint(model, path, map_location='cpu')
+    checkpoint = CheckpointLoader.load_checkpoint(path, 'cpu')
     loaded = {name.removeprefix('module.'): value for name, value in checkpoint.get('state_dict', checkpoint).items()}
     for name, parameter in model.named_parameters():
         got = tuple(loaded[name].shape) if name in loaded else 'missing'
@@ -110,6 +110,7 @@ def load_whole(model: nn.Module, path: str) -> dict:
             raise InputError(
                 f'Expected {path} to fit the model, with {name} of shape {tuple(parameter.shape)}, but it is {got}.'
             )
+    _load_checkpoint_to_model(model, checkpoint)
     return checkpoint
 
 

@@ -74,7 +74,7 @@ def test_onnx_of_corrected_experts(tmp_path: Path):
         (dict(), ()),
         (dict(), hook(type='ltmm.TauNorm', tau=0.7)),
         (dict(head=MULTI_LABEL), ()),
-        (dict(head=dict(HEAD, loss=dict(type='ltmm.SigmoidFocalLoss'))), ()),
+        (dict(head=dict(HEAD, loss=dict(type='ltmm.SigmoidFocalLoss', gamma=2))), ()),
         (dict(head=dict(HEAD, classifier=dict(type='ltmm.NormedLinear', scale=16))), ()),
     ],
     ids=['plain', 'tau_norm', 'multi_label', 'sigmoids', 'cosine'],
@@ -133,7 +133,7 @@ def test_what_cannot_be_exported(tmp_path: Path):
         plain_model(experts)
     with pytest.raises(InputTypeError, match=r'only in ltmm, ltmm\.ResNetCIFAR'):
         plain_model(load(save_classifier(tmp_path / 'r')))
-    sigmoids = dict(HEAD, loss=dict(type='ltmm.SigmoidFocalLoss'))
+    sigmoids = dict(HEAD, loss=dict(type='ltmm.SigmoidFocalLoss', gamma=2))
     with pytest.raises(InputTypeError, match='LongTailClsHead of Linear with sigmoids'):
         plain_model(load(save_classifier(tmp_path / 's', head=sigmoids)))
     with pytest.raises(InputError, match=r'--out to end in \.onnx'):
