@@ -16,7 +16,7 @@ from ltmm.utils.errors import InputError
 
 from .predictions import BoxPredictions, SingleLabelPredictions
 
-__all__ = ['check_out', 'write_csv', 'write_drawing', 'write_json']
+__all__ = ['check_out', 'shared_folder', 'write_csv', 'write_drawing', 'write_json']
 
 SUFFIXES = ('.json', '.csv', '')
 
@@ -52,8 +52,19 @@ def write_csv(
     AtomicLocalBackend().put_text(text.getvalue(), path)
 
 
-def write_drawing(folder: Path, image: Path, paths: Sequence[Path], drawing: np.ndarray) -> None:
-    """Write a drawing (RGB) as ``<path below the folder that all images share>.png``, so that no two have one name."""
-    shared = os.path.commonpath([path.absolute().parent for path in paths])
+def write_drawing(folder: Path, image: Path, shared: Path, drawing: np.ndarray) -> None:
+    """Write a drawing as ``<path of the image below shared>.png``, so that no two images have one name.
+
+    Args:
+        folder: Where to write.
+        image: The image.
+        shared: The folder that all images share, see :func:`shared_folder`.
+        drawing: (H, W, 3), RGB.
+    """
     name = os.path.relpath(image.absolute(), shared) + '.png'
     mmcv.imwrite(np.ascontiguousarray(drawing[..., ::-1]), str(folder / name))
+
+
+def shared_folder(paths: Sequence[Path]) -> Path:
+    """Return the deepest folder that has all files."""
+    return Path(os.path.commonpath([path.absolute().parent for path in paths]))

@@ -16,7 +16,7 @@ from ltmm.datasets.images import MAX_NAMES, ImageError
 from ltmm.utils.checks import check
 
 from .image_files import ImageFiles
-from .outputs import check_out, write_csv, write_drawing, write_json
+from .outputs import check_out, shared_folder, write_csv, write_drawing, write_json
 from .predictions import predictions_of
 from .trained_model import TrainedModel
 
@@ -93,11 +93,11 @@ def run_predictions(
         check_out(out, overwrite)
     predictions = predictions_of(trained, **(options or {}))
     folders = [out for out in outs if not out.suffix]
-    records = []
+    records, shared = [], shared_folder(paths)
     for index, sample, image in predict_images(trained, ImageFiles(paths, trained.cfg, size, bool(folders)), **loading):
         records.append(predictions.record(str(paths[index]), sample))
         for folder in folders:
-            write_drawing(folder, paths[index], paths, predictions.draw(image, sample))
+            write_drawing(folder, paths[index], shared, predictions.draw(image, sample))
     for out in outs:
         if out.suffix == '.json':
             write_json(out, records, about or {})

@@ -210,14 +210,12 @@ def _run_lengths(mask: torch.Tensor) -> dict[str, Any]:
 
 
 def _enlarged(sample: Any, scale: float) -> Any:
-    """Scale the boxes of a copy of a sample, and leave out masks, which would need much memory."""
+    """Scale the boxes and masks of a copy of a sample."""
     sample = sample.clone()
     instances = sample.pred_instances
     instances.bboxes = instances.bboxes * scale
     if 'masks' in instances:
         height, width = (round(side * scale) for side in instances.masks.shape[1:])
-        masks = instances.masks[:, None].float()
-        del instances.masks
-        instances.masks = torch.nn.functional.interpolate(masks, (height, width))[:, 0].bool()
-    sample.pred_instances = instances
+        masks = torch.nn.functional.interpolate(instances.masks[:, None].float(), (height, width))
+        instances.masks = masks[:, 0].bool()
     return sample
