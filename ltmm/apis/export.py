@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -121,18 +122,25 @@ def _write_onnx(graph: ClassifierGraph, images: Tensor, metadata: dict[str, str]
     check_extra('export', 'onnx', 'onnxscript', 'onnxruntime')
     import onnxruntime
 
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        program = torch.onnx.export(
-            graph.eval(),
-            (images,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=['images'],
-            output_names=['scores', 'logits'],
-            dynamic_shapes={'images': {0: Dim('N', min=1)}},
-            verbose=False,
-        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            program = torch.onnx.export(
+                graph.eval(),
+                (images,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=['images'],
+                output_names=['scores', 'logits'],
+                dynamic_shapes={'images': {0: Dim('N', min=1)}},
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as e:
+        found = re.search(r'No ONNX function found for <OpOverload\(op=\'([\w.]+)', str(e))
+        reason = f'ONNX has no {found[1]}' if found else str(e).splitlines()[0]
+        raise InputError(
+            f'The model cannot be written as ONNX ({reason}). --format torch.export has all operations of torch.'
+        ) from None
     program.model.metadata_props.update(metadata)
     program.save(str(file))
     session = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])

@@ -18,11 +18,11 @@ from ltmm.apis.trained_model import load_trained_model
 PROGRAM = """
 import json, sys
 from mmdet.apis import DetInferencer
-from mmpretrain import ImageClassificationInferencer, MultiLabelClassificationInferencer
+from mmpretrain import ImageClassificationInferencer
 assert 'ltmm' not in sys.modules
 folder, image = sys.argv[1:]
 experts = ImageClassificationInferencer(f'{folder}/experts/toy.py', f'{folder}/experts/toy.pth', 'cpu')(image)[0]
-labels = MultiLabelClassificationInferencer(f'{folder}/labels/toy.py', f'{folder}/labels/toy.pth', 'cpu')(image)[0]
+labels = ImageClassificationInferencer(f'{folder}/labels/toy.py', f'{folder}/labels/toy.pth', 'cpu')(image)[0]
 boxes = DetInferencer(f'{folder}/boxes/toy.py', f'{folder}/boxes/toy.pth', 'cpu')(image)['predictions'][0]
 result = dict(
     experts=experts['pred_scores'].tolist(), name=experts['pred_class'], labels=labels['pred_scores'].tolist(),
