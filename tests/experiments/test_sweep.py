@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from toy import ROOT, toy_config
 from toy_processes import run_program
 
@@ -41,6 +42,7 @@ def test_key_that_is_searched_twice():
 def test_validation_data_are_held_out_of_the_training_set(tmp_path):
     cfg = toy_config(tmp_path)
     found = with_validation_data(cfg, holdout=0.25)
+    init_default_scope('mmpretrain')
     train, val = (DATASETS.build(found[f'{part}_dataloader'].dataset) for part in ('train', 'val'))
     assert (len(train), len(val)) == (30 + 12 + 6, 10 + 4 + 2)
     assert found.test_dataloader is None and found.test_evaluator is None
