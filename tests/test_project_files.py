@@ -1,6 +1,7 @@
 """Files around the package: what they say about versions, commands and each other."""
 
 import re
+import runpy
 import shlex
 from configparser import ConfigParser
 from datetime import date
@@ -140,3 +141,15 @@ def test_paths_of_the_guide_for_contributors_exist():
     commands = [line for block in re.findall(r'```bash\n(.+?)```', text, re.S) for line in block.splitlines()]
     made = [shlex.split(line)[1] for line in commands if line.startswith('make ')]
     assert made and set(made) <= set(targets)
+
+
+@pytest.mark.parametrize('name', ['constraints.txt', '.github/constraints-oldest.txt'])
+def test_set_up_takes_the_versions_of_a_stack(monkeypatch, name):
+    monkeypatch.setenv('LTMM_CONSTRAINTS', name)
+    namespace = runpy.run_path(str(ROOT / 'tools/setup_env.py'))
+    commands = []
+    monkeypatch.setitem(namespace['pip'].__globals__, 'run', lambda *command, **env: commands.append(command))
+    namespace['pip']('install', 'torch')
+    assert commands[0][-3:] == ('-c', ROOT / name, 'torch') and name in namespace['INPUTS']
+    assert f'torch=={namespace["tested"]("torch")}' in (ROOT / name).read_text()
+    assert namespace['tested']('onedl-mmcv')

@@ -33,7 +33,8 @@ PYTHON = VENV / 'bin' / 'python'
 STATE = VENV / 'ltmm-setup'  # what the environment was made from, or nothing if it is unfinished
 LOG = ROOT / 'build' / 'setup.log'
 CACHE = Path(os.environ.get('LTMM_CACHE') or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache', 'ltmm')).expanduser()
-INPUTS = ('constraints.txt', 'setup.cfg', 'setup.py', 'pyproject.toml', 'tools/setup_env.py')
+CONSTRAINTS = os.environ.get('LTMM_CONSTRAINTS', 'constraints.txt')  # of other versions, relative to the checkout
+INPUTS = (CONSTRAINTS, 'setup.cfg', 'setup.py', 'pyproject.toml', 'tools/setup_env.py')
 PLATFORM = '_'.join([sys.implementation.cache_tag, sysconfig.get_platform(), *platform.libc_ver()])
 CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
 GIGABYTES = dict(cpu=4, cuda=8)
@@ -215,8 +216,8 @@ def ops_name(torch: str, device: str) -> str:
 
 
 def tested(package: str) -> str:
-    """Return the version of a package in constraints.txt."""
-    return re.search(rf'^{package}==([^\s;]+)', (ROOT / 'constraints.txt').read_text(), re.MULTILINE).group(1)
+    """Return the version of a package in the constraints."""
+    return re.search(rf'^{package}==([^\s;]+)', (ROOT / CONSTRAINTS).read_text(), re.MULTILINE).group(1)
 
 
 def memory_in_gigabytes() -> int:
@@ -238,7 +239,7 @@ def elapsed(start: float) -> str:
 
 def pip(command: str, *args: str | Path, **env: str) -> None:
     """Run a pip command in the environment, with the tested versions."""
-    run(PYTHON, '-m', 'pip', command, '--no-input', '-c', ROOT / 'constraints.txt', *args, **env)
+    run(PYTHON, '-m', 'pip', command, '--no-input', '-c', ROOT / CONSTRAINTS, *args, **env)
 
 
 def run(*command: str | Path, **env: str) -> None:
