@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 from toy import toy_config
+from toy_processes import run_on_two_ranks
 
 from ltmm.utils.launch import build_runner
 from ltmm.utils.trackers import use_trackers
@@ -100,3 +101,13 @@ def test_wandb(run):
     assert last == pytest.approx(figures(run[0]))
     assert [entry['epoch'] for entry in logged if 'long_tail/few' in entry] == [1, 2]
     assert set(ARTIFACTS) <= {item.path for record in found for item in record.files.files}
+
+
+def test_only_the_first_rank_logs(tmp_path):
+    pytest.importorskip('tensorboard')
+    toy_config(tmp_path / 'run', **{'train_cfg.max_epochs': 1}).dump(tmp_path / 'ce.py')
+    result = run_on_two_ranks('tools/train.py', tmp_path / 'ce.py', '--tracker', 'tensorboard', '--seed', '3')
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert len(list((tmp_path / 'run').rglob('events.out.tfevents.*'))) == 1
+    assert len(list((tmp_path / 'run').rglob('class_distribution.png'))) == 1
+    assert Config.fromfile(tmp_path / 'run/ce.py').randomness.seed == 3
