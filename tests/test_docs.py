@@ -133,7 +133,7 @@ def test_configs_of_pages(tmp_path, monkeypatch):
     DefaultScope._instance_dict.clear()
     extract = config_of(Page('docs/start/frozen_features.md').config('1. Features'), tmp_path)
     init_default_scope(extract.default_scope)
-    assert MODELS.build(extract.model.backbone).out_channels == extract.model.head.in_channels == 1280
+    assert MODELS.build(extract.model.backbone).out_channel == extract.model.head.in_channels == 1280
     assert extract.train_dataloader.dataset.pipeline[-1].type == 'PackInputs'
     linear = config_of(Page('docs/start/frozen_features.md').config('2. A classifier'), tmp_path)
     assert linear.train_dataloader.dataset == dict(type='ltmm.FeatureDataset', data_root='my/features', split='train')
@@ -168,6 +168,7 @@ def test_migration_of_box_heads(heading: str, name: str):
 
 def test_migration_of_repeat_factors():
     dataset = ToyImages(counts=[60, 6, 2])
+    dataset.get_cat_ids = lambda idx: [dataset.get_data_info(idx)['gt_label']]
     old = ClassBalancedDataset(dataset, oversample_thr=0.4)
     new = DATA_SAMPLERS.build(dict(type='ltmm.RepeatFactorSampler', dataset=dataset, threshold=0.4, rounding='ceil'))
     assert len(new) == len(old)

@@ -24,7 +24,7 @@ from sphinx.util.docutils import SphinxDirective
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / 'tools' / 'analysis_tools'))
 
-from model_zoo import read_results  # noqa: E402  (the tool that writes the tables of the READMEs)
+from model_zoo import config_of, read_results  # noqa: E402  (the tool that writes the tables of the READMEs)
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
@@ -71,9 +71,9 @@ class ResultsDirective(MarkdownDirective):
         cells = []
         for row in rows:
             figures = dict(zip(record['columns'], record['rows'][row]))
-            cells.append(
-                [f'[{source["recipes"][row]}]({self.link(folder / f"{row}.py")})', *(figures[c] for c in columns)]
-            )
+            config, comma, remark = config_of(row), *row.partition(', ')[1:]
+            method = f'[{source["recipes"][config]}]({self.link(folder / f"{config}.py")}){comma}{remark}'
+            cells.append([method, *(figures[c] for c in columns)])
         readme = f'[{source["name"]}: all rows and the command]({self.link(folder / "README.md")})'
         setting = [record[key] for key in ('schedule', 'hardware', 'date') if key in record]
         return [*table(['method', *columns], cells), '', f'{readme}. {"; ".join(setting)}.']

@@ -46,7 +46,7 @@ class SampleTable(TrainingState):
         return False
 
     def read(self, sample_idx: Tensor) -> Tensor:
-        """Copy the values of some samples, (B, *shape).
+        """Copy the values of some samples, ``(B, *shape)``.
 
         Args:
             sample_idx: (B,).
@@ -61,7 +61,7 @@ class SampleTable(TrainingState):
 
         Args:
             sample_idx: (B,).
-            values: (B, *shape).
+            values: ``(B, *shape)``.
         """
         if not self.training:
             return
