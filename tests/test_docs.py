@@ -148,7 +148,7 @@ def test_migration(run_page: Callable):
     batch = page['labels'][list(page['new_sampler'])].bincount(minlength=3)
     assert batch[2] > page['labels'].bincount()[2]
     assert next(iter(page['loader']))[1].bincount(minlength=3).min() >= 2
-    assert {'top1', 'many', 'few', 'balanced_accuracy'} <= page['figures'].keys()
+    assert {'top1', 'medium', 'few', 'balanced_accuracy'} <= page['figures'].keys()
 
 
 @pytest.mark.parametrize(
