@@ -39,7 +39,7 @@ myst_heading_anchors = 4
 nb_execution_mode = 'cache'  # a notebook runs again when its code changes
 nb_execution_cache_path = str(ROOT / 'build' / 'notebooks')
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 600  # of a cell, on a busy machine
 nb_merge_streams = True
 
 autodoc_typehints = 'description'
