@@ -8,7 +8,7 @@
     ```{model-zoo}
     ```
 
-``results`` shows rows of our first table that has them, with setting and date; ``model-zoo`` every config that has a
+``results`` shows the means of some rows of our first table, with setting and date; ``model-zoo`` every config that has a
 figure, one section per benchmark.
 """
 
@@ -73,7 +73,7 @@ class ResultsDirective(MarkdownDirective):
             figures = dict(zip(record['columns'], record['rows'][row]))
             config, comma, remark = config_of(row), *row.partition(', ')[1:]
             method = f'[{source["recipes"][config]}]({self.link(folder / f"{config}.py")}){comma}{remark}'
-            cells.append([method, *(figures[c] for c in columns)])
+            cells.append([method, *(figures[c].partition(' ±')[0] for c in columns)])
         readme = f'[{source["name"]}: all rows and the command]({self.link(folder / "README.md")})'
         setting = [record[key] for key in ('schedule', 'hardware', 'date') if key in record]
         return [*table(['method', *columns], cells), '', f'{readme}. {"; ".join(setting)}.']
