@@ -8,8 +8,8 @@
     ```{model-zoo}
     ```
 
-``results`` shows the means of some rows of our first table, with setting and date; ``model-zoo`` every config that has a
-figure, one section per benchmark.
+``results`` shows the means of some rows of our first table, with setting and date; ``model-zoo`` every config that has
+a figure, one section per benchmark.
 """
 
 import sys
