@@ -19,6 +19,7 @@ from .checks import check
 from .console import import_all, quiet_imports, quiet_runner
 from .environment import EnvironmentProblem, check_environment
 from .errors import InputError, did_you_mean
+from .references import resolve_references
 from .schedules import check_warm_up
 from .trackers import TRACKERS
 from .work_dir import latest_checkpoint
@@ -178,6 +179,7 @@ def load_config(args: argparse.Namespace) -> Config:
         config = Path(args.config)
         folder = config.resolve().parent.name  # ce_r32.py is in several benchmarks
         cfg.work_dir = str(Path('work_dirs', folder, config.stem))
+    resolve_references(cfg)
     if args.skip_broken is not None:
         skip_broken_images(cfg, args.skip_broken)
     _check_writable(Path(cfg.work_dir))

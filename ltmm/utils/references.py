@@ -1,0 +1,69 @@
+"""Values that a config states once and uses in several places: ``num_classes='${num_classes}'``."""
+
+import re
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from .class_names import class_names_of_dataset
+from .errors import InputError
+
+__all__ = ['resolve_references']
+
+REFERENCE = re.compile(r'\$\{(\w+)\}')
+AUTO = 'auto'
+
+
+def resolve_references(cfg: Config) -> None:
+    """Replace each ``'${name}'`` in a config by its top-level value ``name``.
+
+    MMEngine's ``{{_base_.name}}`` is replaced while the file is read, before a config that inherits it or the command
+    line changes the value; these references are replaced afterwards. A text that is a reference takes the value with
+    its type; references within a longer text are replaced by text. ``num_classes='auto'`` counts the classes of the
+    training set.
+
+    Args:
+        cfg: Config, changed in place.
+    """
+    if cfg.get('num_classes') == AUTO:
+        cfg.num_classes = _count_classes(cfg)
+    for key, value in cfg._cfg_dict.items():
+        cfg._cfg_dict[key] = _resolved(value, cfg, (key,))
+
+
+def _resolved(value: Any, cfg: Config, path: tuple[str, ...]) -> Any:
+    """Return a value without references; ``path`` are the names that lead to it."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            value[key] = _resolved(item, cfg, path)
+        return value
+    if isinstance(value, (list, tuple)):
+        return type(value)(_resolved(item, cfg, path) for item in value)
+    if not isinstance(value, str) or '${' not in value:
+        return value
+    if whole := REFERENCE.fullmatch(value):
+        return _value(whole[1], cfg, path)
+    return REFERENCE.sub(lambda match: str(_value(match[1], cfg, path)), value)
+
+
+def _value(name: str, cfg: Config, path: tuple[str, ...]) -> Any:
+    if name in path[1:] or cfg.get(name) is None:
+        problem = 'refers to itself' if name in path[1:] else 'is not set'
+        raise InputError(
+            f'`{name}` of the config {problem}. Add --cfg-options {name}=... to the command, or a line {name} = ... to '
+            'the config.'
+        )
+    return _resolved(cfg[name], cfg, (*path, name))
+
+
+def _count_classes(cfg: Config) -> int:
+    """Return the number of classes of the training set."""
+    from ltmm.registry import DATASETS  # slow to import with its datasets
+
+    dataset = _resolved(Config(dict(dataset=cfg.train_dataloader.dataset)).dataset, cfg, ('train_dataloader',))
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        names = class_names_of_dataset(DATASETS.build(dataset))
+    if not names:
+        raise InputError("num_classes='auto' needs a training set with class names. Set num_classes to their number.")
+    return len(names)
