@@ -1,9 +1,11 @@
 from .batch_augment_hook import BatchAugmentHook
+from .channels_last_hook import ChannelsLastHook
 from .checkpoint_compatibility_hook import CheckpointCompatibilityHook
 from .checkpoint_hook import SafeCheckpointHook
 from .class_distribution_hook import ClassDistributionHook
 from .curriculum_hook import CurriculumHook
 from .data_check_hook import DataCheckHook
+from .early_stopping_hook import EarlyStoppingHook
 from .epoch_seed_hook import EpochSeedHook
 from .freeze_hook import FreezeHook
 from .invalid_loss_hook import InvalidLossHook
@@ -19,10 +21,12 @@ from .train_features_hook import TrainFeaturesHook
 
 __all__ = [
     'BatchAugmentHook',
+    'ChannelsLastHook',
     'CheckpointCompatibilityHook',
     'ClassDistributionHook',
     'CurriculumHook',
     'DataCheckHook',
+    'EarlyStoppingHook',
     'EpochSeedHook',
     'FreezeHook',
     'InvalidLossHook',
