@@ -172,7 +172,13 @@ def _read_url(
     path = folder / (file_name or Path(urlparse(url).path).name)
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), progress=progress)
+        try:
+            torch.hub.download_url_to_file(url, str(path), progress=progress)
+        except OSError as e:  # URLError too
+            raise InputError(
+                f'Cannot download {url} ({e}). Fetch it on another machine and save it as {path}, or put the path of '
+                'the file in place of the URL in the config.'
+            ) from e
     return read_checkpoint(path, map_location)
 
 

@@ -1,7 +1,9 @@
 """Weights that ``init_cfg=dict(type='Pretrained', ...)`` loads when a model is initialized."""
 
+from typing import Any
+
 from mmengine.model import BaseModule, PretrainedInit
-from torch import nn
+from torch import Tensor, nn
 
 from .errors import InputError
 
@@ -26,9 +28,10 @@ def random_parameters(model: nn.Module) -> list[str]:
 
 
 def refuse_unmatched_pretrained(model: nn.Module) -> None:
-    """Raise an InputError once ``init_weights`` loads a checkpoint of which a module takes no parameter.
+    """Raise an InputError once ``init_weights`` loads a checkpoint of another architecture.
 
-    MMEngine logs the missing names and goes on from random weights.
+    This is one of which a module takes less than half of its parameters, by name and shape. MMEngine logs the
+    others and goes on from random weights.
     """
     for name, module in model.named_modules():
         cfg = pretrained_cfg(module)
@@ -37,16 +40,32 @@ def refuse_unmatched_pretrained(model: nn.Module) -> None:
 
 
 def _check_first_load(name: str, module: nn.Module, cfg: dict) -> None:
-    def check(module: nn.Module, keys: tuple[list[str], list[str]]) -> None:
-        handle.remove()
-        own, (missing, unexpected) = [key for key, _ in module.named_parameters()], keys
-        if not set(own) <= set(missing):
-            return
-        found = next((key for key in unexpected for own_name in own if key.endswith(f'.{own_name}')), None)
-        hint = f'It has {unexpected[0]}, not {own[0]}.' if unexpected else ''
-        if found is not None:
-            prefix = found.removesuffix(next(n for n in own if found.endswith(f'.{n}')))
-            hint = f'Its names begin with {prefix!r}: add prefix={prefix!r} to init_cfg.'
-        raise InputError(f'{cfg["checkpoint"]}, `Pretrained` of {name}, has none of its {len(own)} parameters. {hint}')
+    shapes = {key: parameter.shape for key, parameter in module.named_parameters()}
+    loaded: dict[str, Tensor] = {}
 
-    handle = module.register_load_state_dict_post_hook(check)
+    def keep(module: nn.Module, state_dict: dict[str, Tensor], *_: Any) -> None:
+        loaded.update(state_dict)
+
+    def check(module: nn.Module, keys: tuple[list[str], list[str]]) -> None:
+        before.remove()
+        after.remove()
+        fitting = [key for key in shapes if key in loaded and loaded[key].shape == shapes[key]]
+        if 2 * len(fitting) >= len(shapes):
+            return
+        differing = next((key for key in shapes if key in loaded and key not in fitting), None)
+        own, other = next(iter(shapes)), [key for key in loaded if key not in shapes]
+        found = next((key for key in other for own_name in shapes if key.endswith(f'.{own_name}')), None)
+        hint = f'It has {other[0]}, not {own}.' if other else ''
+        if fitting or differing:
+            hint = 'It is of another architecture.'
+        if differing:
+            got = tuple(loaded[differing].shape)
+            hint += f' {differing} has the shape {got}, not {tuple(shapes[differing])}.'
+        elif found is not None and not fitting:
+            prefix = found.removesuffix(next(n for n in shapes if found.endswith(f'.{n}')))
+            hint = f'Its names begin with {prefix!r}: add prefix={prefix!r} to init_cfg.'
+        part = f'{len(fitting)} of the' if fitting else 'none of its'
+        raise InputError(f'{cfg["checkpoint"]}, `Pretrained` of {name}, has {part} {len(shapes)} parameters. {hint}')
+
+    before = module.register_load_state_dict_pre_hook(keep)
+    after = module.register_load_state_dict_post_hook(check)
