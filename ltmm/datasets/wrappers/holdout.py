@@ -74,4 +74,9 @@ class Holdout(Selection):
         parts = stratified_split(table, self.sizes, self.seed)
         if self.part == 'train':
             warn_of_missing_classes(table, parts, PARTS)
-        return parts[PARTS.index(self.part)]
+        chosen = parts[PARTS.index(self.part)]
+        if not len(chosen):
+            raise InputError(
+                f'No image is left for the {self.part} part of {len(table)} images. A class needs one per part.'
+            )
+        return chosen
