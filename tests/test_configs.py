@@ -28,11 +28,16 @@ from ltmm.utils.environment import mmdet_is_usable
 
 ROOT = Path(__file__).parents[1]
 DETECTION = ('foda_lt', 'lvis')
+OWN_BOXES = ('faster-rcnn', 'mask-rcnn')
 CONFIGS = sorted((ROOT / 'configs').glob('[!_]*/*.py'))
 
 
+def is_detector(path: Path) -> bool:
+    return path.parent.name in DETECTION or path.stem in OWN_BOXES
+
+
 def needs_mmdet(path: Path) -> pytest.MarkDecorator:
-    unusable = path.parent.name in DETECTION and not mmdet_is_usable()
+    unusable = is_detector(path) and not mmdet_is_usable()
     return pytest.mark.skipif(unusable, reason='needs mmdet')
 
 
@@ -90,7 +95,7 @@ def result_of(path: Path) -> str:
     return f'work_dirs/{path.parent.name}/{path.stem}/epoch_{Config.fromfile(path).train_cfg.max_epochs}.pth'
 
 
-TAUGHT = [path for path in CONFIGS if path.parent.name not in DETECTION and 'teacher' in read_config(path).model]
+TAUGHT = [path for path in CONFIGS if not is_detector(path) and 'teacher' in read_config(path).model]
 SADE_AT_TEST = [path for path in CONFIGS if path.stem.startswith('sade_tta_')]
 
 
@@ -239,6 +244,9 @@ RATES = {  # of all configs: their schedule is that of one of these
     'inaturalist2018/ncl_r50': lambda epoch, _: 1e-4 + (1 - 1e-4) * cosine(400)(epoch + 1, _),
     'inaturalist2018/mdcs_r50': steps(200, 300, 380, warmup=5),
     'lvis_mini_multi_label/db_r50': steps(28, 36),
+    'own_data/finetune_r50': lambda _, step: (
+        (step + 1) / (2 * LENGTH + 1) if step < 2 * LENGTH else cosine(18 * LENGTH)(step - 2 * LENGTH, step)
+    ),
     'places_lt/livt_vit-base-p16': warm_cosine(30, 10, floor=2.5e-4),
     'places_lt/ncl_r152': lambda epoch, _: min(7 / 15 + 2 * epoch / 15, 1) * steps(9, 19)(epoch, _),
     'places_lt/sade_r152': steps(10, 20),
@@ -296,7 +304,7 @@ def step_all(schedulers: list, by_epoch: bool) -> None:
 
 
 def test_every_schedule_is_in_the_table():
-    readable = [path for path in CONFIGS if mmdet_is_usable() or path.parent.name not in DETECTION]
+    readable = [path for path in CONFIGS if mmdet_is_usable() or not is_detector(path)]
     known = [schedule(ROOT / f'configs/{name}.py') for name in RATES if ROOT / f'configs/{name}.py' in readable]
     assert [path for path in readable if schedule(path) not in (None, *known)] == []
 

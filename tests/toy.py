@@ -16,6 +16,7 @@ from mmengine.hooks import Hook
 from torch import nn
 
 from ltmm.registry import DATASETS, HOOKS, MODELS
+from ltmm.utils.references import resolve_references
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +30,11 @@ def read_config(path: Path) -> Config:
 
 @functools.cache
 def _read_once(path: Path) -> Config:
-    return Config.fromfile(path)
+    cfg = Config.fromfile(path)
+    if path.parent.name == 'own_data':  # the values that its user states
+        cfg.merge_from_dict(dict(data_root='my', num_classes=3))
+        resolve_references(cfg)
+    return cfg
 
 
 def readme_options(config: str) -> dict:
