@@ -165,6 +165,7 @@ def read_config(args: argparse.Namespace) -> Config:
     with quiet_imports():
         check_environment(detection=cfg.get('default_scope') == 'mmdet')
         import_all()
+    resolve_references(cfg)
     return cfg
 
 
@@ -179,7 +180,6 @@ def load_config(args: argparse.Namespace) -> Config:
         config = Path(args.config)
         folder = config.resolve().parent.name  # ce_r32.py is in several benchmarks
         cfg.work_dir = str(Path('work_dirs', folder, config.stem))
-    resolve_references(cfg)
     if args.skip_broken is not None:
         skip_broken_images(cfg, args.skip_broken)
     _check_writable(Path(cfg.work_dir))
