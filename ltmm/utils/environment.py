@@ -153,9 +153,7 @@ class _MultimodalFinder:
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            with suppress(metadata.PackageNotFoundError):
-                if Version(metadata.version('transformers')) >= Version('5'):
-                    module.WITH_MULTIMODAL = False
+            _turn_multimodal_off(module)
 
         spec.loader.exec_module = exec_module
         return spec
@@ -169,6 +167,16 @@ def provide_mmpretrain_beside_transformers() -> None:
     """
     if _MultimodalFinder not in sys.meta_path:
         sys.meta_path.insert(0, _MultimodalFinder)
+    if (
+        'mmpretrain.utils.dependency' in sys.modules
+    ):  # `from mmpretrain import ImageClassificationInferencer` has read it
+        _turn_multimodal_off(sys.modules['mmpretrain.utils.dependency'])
+
+
+def _turn_multimodal_off(module: ModuleType) -> None:
+    with suppress(metadata.PackageNotFoundError):
+        if Version(metadata.version('transformers')) >= Version('5'):
+            module.WITH_MULTIMODAL = False
 
 
 def has_compiled_ops() -> bool:
