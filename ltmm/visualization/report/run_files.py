@@ -98,6 +98,9 @@ def read_run_files(folder: Path) -> RunFiles:
     if not folder.is_dir():
         raise InputError(f'Expected work dirs, but there is no folder {folder}.')
     csv_name = next((name for name in REPORTS if any(folder.rglob(name))), REPORTS[0])
+    report = read_run(folder, csv_name=csv_name).report
+    if np.isnan(report.value).all():
+        raise InputError(f'Expected {csv_name} of {folder} to have tested classes, but it has none.')
     config = _latest(folder.glob('*.py')) or _latest(folder.rglob('config.py'))
     bins = _latest(folder.rglob('calibration_bins.csv'))
     scalars = [line for path in sorted(folder.rglob('scalars.json')) for line in _json_lines(path)]
@@ -105,7 +108,7 @@ def read_run_files(folder: Path) -> RunFiles:
     record = read_json(run) if run.is_file() else {}
     return RunFiles(
         folder=folder,
-        report=read_run(folder, csv_name=csv_name).report,
+        report=report,
         settings=flat_settings(config) if config else {},
         scalars=scalars,
         bins=CalibrationBins.read(bins) if bins else None,

@@ -142,6 +142,12 @@ def test_invalid_input(tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(FileNotFoundError, match=r'Expected per_class\.csv'):
         write_report([tmp_path / 'empty'], tmp_path / 'a.html')
+    table = next(run.rglob('per_class.csv'))
+    rows = table.read_text()
+    table.write_text(re.sub(r'(?<=,)12(,[\d.]+){3}$', '0,,,', rows, flags=re.M))
+    with pytest.raises(ValueError, match='to have tested classes, but it has none'):
+        write_report([run], tmp_path / 'a.html')
+    table.write_text(rows)
     (run / '20261129_101010/vis_data/scalars.json').write_text('{"loss": 1')
     with pytest.raises(ValueError, match='line 1 is not JSON'):
         write_report([run], tmp_path / 'a.html')
