@@ -144,11 +144,12 @@ def names_of_models():
 
 MIM = """
 import sys
+from importlib import import_module
 from unittest import mock
 
-from mim.commands import train
 from mim.commands.search import get_model_info
 
+train = import_module('mim.commands.train')  # in mim.commands, the name is that of a function
 print(*get_model_info('ltmm').index)
 with mock.patch.object(train, 'subprocess') as subprocess:
     subprocess.check_output.return_value, subprocess.check_call.return_value = b'', 0
