@@ -23,8 +23,9 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize('code', re.findall(r"^dict\(type='ltmm.CSVDataset'.*?\)(?=  )", PAGE, re.M))
-def test_examples(code, tmp_path, monkeypatch):
+@pytest.mark.parametrize('file', EXPECTED)
+def test_examples(file, tmp_path, monkeypatch):
+    (code,) = re.findall(rf"^dict\(type='ltmm.CSVDataset', ann_file='{file}'.*\)$", PAGE, re.M)
     monkeypatch.chdir(tmp_path)
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -34,4 +35,4 @@ def test_examples(code, tmp_path, monkeypatch):
     dataset = CSVDataset(**options)
     records = [dataset.get_data_info(i) for i in range(len(dataset))]
     labels = [record['gt_score'].tolist() if 'gt_score' in record else record['gt_label'] for record in records]
-    assert labels == EXPECTED[options['ann_file']]
+    assert labels == EXPECTED[file]
