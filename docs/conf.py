@@ -41,6 +41,7 @@ nb_execution_cache_path = str(ROOT / 'build' / 'notebooks')
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600  # of a cell, on a busy machine
 nb_merge_streams = True
+nb_output_stderr = 'remove'  # warnings about the terminal
 
 autodoc_typehints = 'description'
 autodoc_typehints_description_target = 'documented'
