@@ -88,12 +88,10 @@ class ModelZooDirective(MarkdownDirective):
             self.env.note_dependency(str(path))
             content = yaml.safe_load(path.read_text(encoding='utf-8'))
             (collection,) = content['Collections']
-            lines += ['', f'## {collection["Name"]}', '']
-            lines += [f'Data, recipes and commands: [{path.parent.name}]({self.link(path.parent / "README.md")})']
+            source = f'Data, recipes and commands: [{path.parent.name}]({self.link(path.parent / "README.md")})'
             if paper := collection.get('Paper'):
-                lines[-1] += f'; [{paper["Title"]}]({paper["URL"]})'
-            lines += ['.', '']
-            lines[-3] += lines.pop(-2)
+                source += f'; [{paper["Title"]}]({paper["URL"]})'
+            lines += ['', f'## {collection["Name"]}', '', f'{source}.', '']
             lines += self.tables(content['Models'])
         return lines
 
