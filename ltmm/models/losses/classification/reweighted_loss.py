@@ -1,7 +1,7 @@
 """Re-weighting: larger weights for samples of rare classes, around any loss."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -105,7 +105,7 @@ class ReweightedLoss(ClassReweighting, ClassificationLoss):
 
     around_experts: ClassVar[str] = 'ltmm.ReweightedExpertLoss'  # what it is around a loss of several experts
 
-    def __new__(cls, *, loss: nn.Module | dict | None = None, **kwargs: Any) -> Self | Objective:
+    def __new__(cls, *, loss: nn.Module | dict | None = None, **kwargs: Any) -> 'ReweightedLoss | Objective':
         around_experts = vars(cls).get('around_experts')  # not of the base: a subclass may be for one classifier only
         kind = loss.get('type') if isinstance(loss, dict) else type(loss)
         kind = MODELS.get(kind) if isinstance(kind, str) else kind
