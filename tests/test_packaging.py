@@ -275,7 +275,7 @@ def test_metadata(checkout, tmp_path):
     urls = dict(url.split(', ') for url in found.metadata.get_all('Project-URL'))
     assert {'Documentation', 'Source', 'Tracker'} <= set(urls)
     always = {r.name for r in map(Requirement, found.requires) if r.marker is None}
-    assert always == {'torch', 'numpy', 'onedl-mmengine', 'packaging'}
+    assert always == {'torch', 'numpy', 'onedl-mmengine'}
     assert set(found.metadata.get_all('Provides-Extra')) == set(EXTRAS)
 
 

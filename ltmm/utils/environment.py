@@ -1,9 +1,10 @@
 """Check that the installed packages are present and compatible, and provide what they lack.
 
-This module imports neither torch nor OpenMMLab at the top, so that it can report a broken installation.
+This module imports neither torch nor OpenMMLab nor packaging at the top, so that it can report a broken installation.
 """
 
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -16,9 +17,6 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-
-from packaging.requirements import Requirement
-from packaging.version import Version
 
 __all__ = [
     'EnvironmentProblem',
@@ -175,7 +173,7 @@ def provide_mmpretrain_beside_transformers() -> None:
 
 def _turn_multimodal_off(module: ModuleType) -> None:
     with suppress(metadata.PackageNotFoundError):
-        if Version(metadata.version('transformers')) >= Version('5'):
+        if int(metadata.version('transformers').partition('.')[0]) >= 5:
             module.WITH_MULTIMODAL = False
 
 
@@ -209,10 +207,12 @@ def check_usable(module: str, imports: str | None = None, together_with: tuple[s
         together_with: Packages that have to be installed in the same command.
     """
     check_installed(module)
-    requirement = _requirement(module)
+    from packaging.specifiers import SpecifierSet
+
+    name, versions = _requirement(module)
     try:
-        version = getattr(import_module(module), '__version__', None) or metadata.version(requirement.name)
-        in_range = requirement.specifier.contains(version, prereleases=True)
+        version = getattr(import_module(module), '__version__', None) or metadata.version(name)
+        in_range = SpecifierSet(versions).contains(version, prereleases=True)
         if in_range and imports:
             import_module(imports)
     except Exception as e:
@@ -222,8 +222,7 @@ def check_usable(module: str, imports: str | None = None, together_with: tuple[s
         ) from e
     if not in_range:
         raise EnvironmentProblem(
-            f'Expected {module} {requirement.specifier}, but found {version}. '
-            f'Install it: {_pip_install(*together_with, module)}'
+            f'Expected {module} {versions}, but found {version}. Install it: {_pip_install(*together_with, module)}'
         )
 
 
@@ -233,21 +232,22 @@ def _check_compiled_ops() -> None:
     try:
         import_module('mmcv._ext')
     except Exception as e:
+        name, versions = _requirement('mmcv')
         raise EnvironmentProblem(
             f"mmcv's ops were compiled for another torch ({_one_line(e)}). Install mmcv without them: "
-            f"pip install --no-cache-dir --force-reinstall --no-deps '{_requirement('mmcv')}'"
+            f"pip install --no-cache-dir --force-reinstall --no-deps '{name}{versions}'"
         ) from e
 
 
-def _requirement(module: str) -> Requirement:
-    """Return the requirement in setup.cfg for ``module``; any version if the metadata are too old to have it."""
+def _requirement(module: str) -> tuple[str, str]:
+    """Return the distribution of ``module`` and its range in setup.cfg; no range if the metadata are too old."""
     name = DISTRIBUTIONS.get(module, module)
-    return next((requirement for requirement in _requirements() if requirement.name == name), Requirement(name))
+    return name, _requirements().get(name, '')
 
 
 @cache
-def _requirements() -> list[Requirement]:
-    """Return all requirements of ltmm, from its metadata, or from setup.cfg if it is not installed."""
+def _requirements() -> dict[str, str]:
+    """Map all requirements of ltmm to their versions, from its metadata, or from setup.cfg if it is not installed."""
     try:
         lines: Iterable[str] = metadata.requires('ltmm')
     except metadata.PackageNotFoundError:
@@ -255,7 +255,7 @@ def _requirements() -> list[Requirement]:
         config.read(Path(__file__).parents[2] / 'setup.cfg')
         sections = [config['options']['install_requires'], *config['options.extras_require'].values()]
         lines = [line for section in sections for line in section.split('\n') if line]
-    return [Requirement(line) for line in lines]
+    return dict(re.match(r'([\w.-]+)(?:\[.*?\])? *([^; ]*)', line).groups() for line in lines)
 
 
 def _pip_install(*modules: str) -> str:
@@ -263,8 +263,8 @@ def _pip_install(*modules: str) -> str:
     installed = metadata.packages_distributions()
     wanted = []
     for module in modules:
-        requirement = _requirement(module)
-        wanted.append(f"'{installed.get(module, [requirement.name])[0]}{requirement.specifier}'")
+        name, versions = _requirement(module)
+        wanted.append(f"'{installed.get(module, [name])[0]}{versions}'")
     return f'{Path(sys.executable).name} -m pip install --upgrade {" ".join(wanted)}'
 
 

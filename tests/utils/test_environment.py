@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import mmcv
 import mmpretrain.utils.dependency  # noqa: F401
 import pytest
+from packaging.specifiers import SpecifierSet
 from toy import ROOT
 
 from ltmm.utils import environment
@@ -268,16 +269,16 @@ def test_requirements_without_installation_are_those_of_setup_cfg(monkeypatch):
     def not_installed(name):
         raise environment.metadata.PackageNotFoundError(name)
 
-    installed = {requirement.name: requirement.specifier for requirement in environment._requirements()}
+    installed = {name: SpecifierSet(versions) for name, versions in environment._requirements().items()}
     monkeypatch.setattr(environment.metadata, 'requires', not_installed)
-    from_file = {requirement.name: requirement.specifier for requirement in environment._requirements.__wrapped__()}
+    from_file = {name: SpecifierSet(versions) for name, versions in environment._requirements.__wrapped__().items()}
     assert {'torch', 'torchvision', 'onedl-mmcv', 'lvis'} <= set(from_file)
     assert from_file == installed
 
 
 @pytest.mark.parametrize('module', ['torch', 'mmengine'])
 def test_import_of_ltmm_names_the_missing_package(module):
-    code = f'import sys; sys.modules["{module}"] = None; import ltmm'
+    code = f'import sys; sys.modules["{module}"] = sys.modules["packaging"] = None; import ltmm'
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert f'EnvironmentProblem: {module} is not installed. Install it:' in result.stderr.splitlines()[-1]
 
