@@ -103,14 +103,22 @@ def test_cross_entropy_of_torch_in_reweighted_loss(smoothing):
     torch.testing.assert_close(loss(SCORE, soft), loss(SCORE, LABEL))
 
 
-def test_cross_entropy_of_torch_keeps_its_reduction_and_ignored_index():
-    loss = TorchCrossEntropy(nn.CrossEntropyLoss(reduction='sum', ignore_index=2))
-    torch.testing.assert_close(loss(SCORE, LABEL), F.cross_entropy(SCORE, LABEL, reduction='sum', ignore_index=2))
+def test_cross_entropy_of_torch_keeps_its_reduction():
+    loss = TorchCrossEntropy(nn.CrossEntropyLoss(reduction='sum'))
+    torch.testing.assert_close(loss(SCORE, LABEL), F.cross_entropy(SCORE, LABEL, reduction='sum'))
+
+
+class Halved(nn.CrossEntropyLoss):
+    def forward(self, cls_score, label):
+        return super().forward(cls_score, label) / 2
 
 
 def test_invalid_inner_losses():
-    with pytest.raises(InputError, match=r'nn.CrossEntropyLoss without `weight`'):
-        build_loss(nn.CrossEntropyLoss(weight=torch.ones(3)))
+    for settings in (dict(weight=torch.ones(3)), dict(ignore_index=2)):
+        with pytest.raises(InputError, match=r'nn.CrossEntropyLoss without `weight` and `ignore_index`'):
+            build_loss(nn.CrossEntropyLoss(**settings))
+    with pytest.raises(InputTypeError, match='needs a loss with a `weight` per sample, but got Halved'):
+        ReweightedLoss(loss=Halved(), kind='inverse')
     with pytest.raises(
         InputTypeError, match=r"`loss` to be a module or a config, dict\(type=...\), but got 'ltmm.LDAM"
     ):

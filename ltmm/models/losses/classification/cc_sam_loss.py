@@ -117,7 +117,7 @@ class CCSAMLoss(_AroundLoss):
     def __init__(
         self,
         *,
-        loss: nn.Module | dict = dict(type='mmpretrain.CrossEntropyLoss'),
+        loss: nn.Module | dict = nn.CrossEntropyLoss(),
         rho: float = 1e-6,
         flat_ratio: float = 0.5,
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
@@ -189,7 +189,7 @@ class CCSAMFeatureLoss(UsesProgress, _AroundLoss):
     def __init__(
         self,
         *,
-        loss: nn.Module | dict = dict(type='mmpretrain.CrossEntropyLoss'),
+        loss: nn.Module | dict = nn.CrossEntropyLoss(),
         step_size: float = 1.0,
         max_ratio: float = 0.3,
         weight_divisor: float = 2.0,

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from torch import nn
+
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
+from ..build import TorchCrossEntropy
 from ..class_weights import takes_no_class_weight
 from .reweighted_loss import ReweightedLoss
 
@@ -55,7 +58,7 @@ class ClassBalancedLoss(ReweightedLoss):
                 f"`gamma` belongs to loss_type='focal', but got loss_type={loss_type!r} and gamma={gamma}."
             )
         if loss_type == 'softmax':
-            loss = dict(type='mmpretrain.CrossEntropyLoss', loss_weight=loss_weight)
+            loss = TorchCrossEntropy(nn.CrossEntropyLoss(), loss_weight)
         else:
             loss = dict(type='ltmm.SigmoidFocalLoss', gamma=gamma or 0.0, loss_weight=loss_weight)
         super().__init__(loss=loss, kind='effective_number', beta=beta, normalize=normalize, **kwargs)
