@@ -31,10 +31,10 @@ GROUPS = dict(  # column of the table; names of the groups and their bounds
 
 
 def _is_flat(labels: Any) -> bool:
-    """Whether labels are one number per sample."""
+    """Whether labels are a list, tuple or array of one number per sample."""
     if isinstance(labels, (list, tuple)):
         return not any(np.ndim(label) for label in labels if not isinstance(label, (int, float, np.number)))
-    return np.ndim(labels) != 2
+    return isinstance(labels, np.ndarray) and labels.ndim != 2
 
 
 def missing_distribution_error(name: str) -> MissingInputError:
@@ -128,6 +128,7 @@ class ClassDistribution:
             num_classes: C. Default: the number of ``class_names``, else one more than the highest label.
             class_names: C names in label order.
         """
+        check(num_classes=(num_classes, 'int >= 1 or None'))
         if not _is_flat(labels):
             from ltmm.datasets.labels import read_labels
 
@@ -167,6 +168,8 @@ class ClassDistribution:
                 raise ClassDistributionError(f'Expected {len(dataset)} labels, but got {len(labels)}.')
             return cls.from_labels(labels, num_classes, class_names)
         distribution = class_distribution_of(dataset)
+        if num_classes is None and class_names is not None and distribution.class_names is None:
+            num_classes = len(class_names)
         if num_classes is not None:
             distribution = distribution.padded(num_classes)
         return distribution if class_names is None else replace(distribution, class_names=tuple(class_names))

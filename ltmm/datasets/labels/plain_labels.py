@@ -1,6 +1,7 @@
 """Labels of data that are not OpenMMLab's: sequences, arrays and tensors; datasets of torchvision and Hugging Face."""
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -94,12 +95,11 @@ def _of_tensors(dataset: Any, tensors: Sequence[torch.Tensor]) -> LabelTable:
 
 def _of_hugging_face(dataset: Any, features: Any) -> LabelTable:
     """The column of class labels of a ``datasets.Dataset``; without one, the column 'label' or 'labels'."""
-    if not isinstance(features, Mapping):
+    datasets = sys.modules.get('datasets')  # whoever has such a dataset has imported it
+    if datasets is None or not isinstance(dataset, datasets.Dataset):
         raise no_labels_error(dataset)
-    from datasets import ClassLabel
-
     inner = {column: getattr(feature, 'feature', feature) for column, feature in features.items()}  # of lists
-    columns = [column for column, feature in inner.items() if isinstance(feature, ClassLabel)]
+    columns = [column for column, feature in inner.items() if isinstance(feature, datasets.ClassLabel)]
     candidates = columns or list(inner)
     if len(columns) != 1:
         columns = [column for column in ('label', 'labels') if column in candidates]
@@ -109,7 +109,7 @@ def _of_hugging_face(dataset: Any, features: Any) -> LabelTable:
             'Pass labels=dataset[column].'
         )
     (column,) = columns
-    names = inner[column].names if isinstance(inner[column], ClassLabel) else None
+    names = inner[column].names if isinstance(inner[column], datasets.ClassLabel) else None
     return read_labels(dataset.with_format(None)[column], class_names=names, where=f'the column {column!r}')
 
 
