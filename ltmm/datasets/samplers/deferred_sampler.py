@@ -31,13 +31,13 @@ class DeferredSampler(BalancingSampler, Sampler):
         before: Sampler used before ``start_epoch``, or its config.
         after: Sampler used from ``start_epoch`` on, or its config. Both draw the same number of samples per epoch.
         start_epoch: First epoch of ``after``, counted from 0.
-        seed: Seed of both samplers, the same on all ranks. Default: the seed of the runner.
-        labels: See :class:`LongTailSampler`.
+        seed: Seed of samplers given as configs, the same on all ranks. Default: the seed of the runner.
+        labels: See :class:`LongTailSampler`; for samplers given as configs.
     """
 
     @classmethod
     def balances_classes(cls, after: Sampler | dict, **settings: Any) -> bool:
-        return isinstance(after, Sampler) or sampler_balances_classes(after)
+        return isinstance(after, BalancingSampler) if isinstance(after, Sampler) else sampler_balances_classes(after)
 
     def __init__(
         self,
@@ -89,7 +89,9 @@ def _build(sampler: Sampler | dict, shared: dict, labels: Any) -> Sampler:
     """Build a sampler; those of other packages take no labels."""
     if isinstance(sampler, Sampler):
         return sampler
-    kind = DATA_SAMPLERS.get(sampler['type']) if isinstance(sampler['type'], str) else sampler['type']
-    if labels is not None and issubclass(kind, LongTailSampler):
-        shared = dict(shared, labels=labels)
+    if labels is not None:
+        kind = sampler.get('type')
+        kind = DATA_SAMPLERS.get(kind) if isinstance(kind, str) else kind
+        if isinstance(kind, type) and issubclass(kind, LongTailSampler):
+            shared = dict(shared, labels=labels)
     return DATA_SAMPLERS.build(sampler, default_args=shared)

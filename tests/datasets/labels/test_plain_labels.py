@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import DefaultSampler
 from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
@@ -110,7 +111,8 @@ def test_tensor_datasets():
     several = TensorDataset(torch.zeros(4, 2), torch.tensor(MULTI_HOT))
     assert ClassDistribution.from_dataset(several).image_counts.tolist() == [2, 1, 1]
     assert ClassDistribution.from_dataset(of_tensors(), num_classes=5).instance_counts.tolist() == [5, 2, 1, 0, 0]
-    assert ClassDistribution.from_dataset(of_tensors(), class_names='abc').name_of(2) == 'c (2)'
+    named = ClassDistribution.from_dataset(of_tensors(), class_names='abcd')
+    assert named.name_of(3) == 'd (3)' and named.instance_counts.tolist() == [5, 2, 1, 0]
     with pytest.raises(InputTypeError, match='Cannot find the labels of TensorDataset'):
         ClassDistribution.from_dataset(TensorDataset(torch.zeros(4)))
     with pytest.raises(InputError, match='`num_classes` to be 3, as in the data, got 2'):
@@ -134,6 +136,8 @@ def test_hugging_face():
     assert ClassDistribution.from_dataset(several).image_counts.tolist() == [1, 1, 1]
     with pytest.raises(InputError, match=r'which column of Dataset holds the labels: x. Pass labels=dataset\[column\]'):
         ClassDistribution.from_dataset(plain.remove_columns('label'))
+    with pytest.raises(InputTypeError, match='Cannot find the labels of IterableDataset'):
+        ClassDistribution.from_dataset(dataset.to_iterable_dataset())
     with pytest.raises(InputTypeError, match='a dataset or its config, but got DatasetDict of train, test'):
         ClassDistribution.from_dataset(datasets.DatasetDict(train=plain, test=plain))
 
@@ -189,6 +193,13 @@ def test_deferred_sampler_of_samplers():
     assert sampler.current is before
     sampler.set_epoch(1)
     assert sampler.current is after and list(sampler) == list(after)
+    assert DeferredSampler.balances_classes(after) and not DeferredSampler.balances_classes(DefaultSampler(dataset))
+
+
+@pytest.mark.parametrize('config', [dict(), dict(type='ltmm.PowerSampleer')])
+def test_deferred_sampler_of_an_invalid_config(config):
+    with pytest.raises(KeyError, match='"type"|is not in the'):
+        DeferredSampler(Own(), dict(type='DefaultSampler'), config, start_epoch=0, seed=0, labels=LABELS)
 
 
 def test_multi_label_sampler():
