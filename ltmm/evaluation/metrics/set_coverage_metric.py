@@ -21,7 +21,7 @@ class SetCoverageMetric(ShotMetric):
     ================================  =============================================================================
     ``marginal``                      share of the images whose class is in the set, in percent
     ``macro``                         mean of this share over the classes, in percent
-    ``low``                           share of the classes of which less than half of the images are covered
+    ``low``                           share of the classes with less than half of the images covered, in percent
     ``size``                          mean number of classes in a set
     ``many``, ``size_many``, ...      coverage, in percent, and size, means over the classes of each group
     ================================  =============================================================================

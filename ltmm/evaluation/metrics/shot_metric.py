@@ -21,8 +21,7 @@ class ShotMetric(BaseMetric):
     :class:`ltmm.engine.ClassDistributionHook` passes the class distribution of the training data.
 
     Args:
-        convention: Grouping of the classes, ``'decoupling'``, ``'oltr'`` or ``'mislas'``, see
-            :func:`ltmm.evaluation.functional.shots_by_convention`.
+        convention: Grouping of the classes, see :func:`ltmm.evaluation.shots_by_convention`.
         thresholds: Other limits than (100, 20) images: ``(many, few)``, ``dict(quantile=(2/3, 1/3))``,
             ``dict(rank=(many, few))`` or ``'auto'``, see :func:`ltmm.utils.shots.group_classes`.
         num_many: Number of many-shot classes for ``'mislas'``.
