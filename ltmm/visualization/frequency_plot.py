@@ -13,13 +13,17 @@ from ltmm.utils.errors import InputError
 
 from .style import RUN_COLORS, new_figure, new_panels, save_figure
 
-__all__ = ['plot_accuracy_against_frequency', 'plot_groups_against_frequency']
+__all__ = ['MIN_SMOOTH_CLASSES', 'ZERO_AT', 'plot_accuracy_against_frequency', 'plot_groups_against_frequency']
 
 ZERO_AT = 0.5  # position of classes without training images on the logarithmic axis
+MIN_SMOOTH_CLASSES = 30  # a curve through the points of fewer classes misleads
+STEP = 1.06  # factor between the positions of runs whose points stand side by side
 
 
 def plot_accuracy_against_frequency(runs: Sequence[Run], path: str | Path, title: str = '') -> Path:
     """Plot accuracy or AP per class against its training images: a point per class, a smooth curve per run.
+
+    Below :data:`MIN_SMOOTH_CLASSES` classes there is no curve, and the points of the runs stand side by side.
 
     Args:
         runs: Up to seven runs with reports of one kind.
@@ -59,7 +63,7 @@ def _draw(axes: Axes, runs: Sequence[Run]) -> None:
         raise InputError(f'Expected up to {len(RUN_COLORS)} runs of one kind, but got {len(runs)} of {sorted(kinds)}.')
     axes.set_xscale('log')
     has_zero = False
-    for run, color in zip(runs, RUN_COLORS):
+    for i, (run, color) in enumerate(zip(runs, RUN_COLORS)):
         if run.report.train_images is None:
             raise InputError(
                 f'The per-class CSV of {run.name} has no training images. Test a checkpoint that ltmm trained, with '
@@ -71,10 +75,12 @@ def _draw(axes: Axes, runs: Sequence[Run]) -> None:
         images, values = run.report.train_images[tested], run.report.value[tested]
         has_zero |= bool((images == 0).any())
         images = np.maximum(images, ZERO_AT)
-        # draw the points of a few classes over the curves, those of thousands as a haze behind them
-        size, alpha = np.clip(900 / len(values), 4, 30), np.clip(25 / len(values), 0.04, 0.9)
-        zorder = 3 if len(values) <= 30 else 1
-        axes.scatter(images, values, s=size, color=color, alpha=alpha, linewidths=0, zorder=zorder)
+        if len(values) < MIN_SMOOTH_CLASSES:
+            images = images * STEP ** (i - (len(runs) - 1) / 2)
+            axes.scatter(images, values, s=40, color=color, linewidths=0, label=run.name, clip_on=False)
+            continue
+        size, alpha = np.clip(900 / len(values), 4, 30), np.clip(25 / len(values), 0.04, 0.9)  # of thousands: a haze
+        axes.scatter(images, values, s=size, color=color, alpha=alpha, linewidths=0)
         halo = [Stroke(linewidth=4, foreground='white'), Normal()]
         axes.plot(*smooth_over_images(images, values), color=color, linewidth=2.2, label=run.name, path_effects=halo)
     _mark_groups(axes, runs)

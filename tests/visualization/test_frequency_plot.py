@@ -5,7 +5,7 @@ from PIL import Image
 from ltmm import ClassDistribution
 from ltmm.evaluation import PerClassReport, Run, class_scores
 from ltmm.visualization import frequency_plot, plot_accuracy_against_frequency, plot_groups_against_frequency
-from ltmm.visualization.frequency_plot import smooth_over_images
+from ltmm.visualization.frequency_plot import MIN_SMOOTH_CLASSES, smooth_over_images
 from ltmm.visualization.style import RUN_COLORS
 
 
@@ -42,6 +42,23 @@ def test_panels_share_a_legend(tmp_path, monkeypatch):
     assert [axes.get_title(loc='left') for axes in figure.axes] == ['A', 'B']
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ['all', 'expert 0']
     assert [len(axes.get_legend_handles_labels()[1]) for axes in figure.axes] == [1, 2]
+
+
+@pytest.mark.parametrize('num_classes', [MIN_SMOOTH_CLASSES - 1, MIN_SMOOTH_CLASSES])
+def test_curves_from_30_classes_on(tmp_path, monkeypatch, num_classes):
+    drawn = []
+    monkeypatch.setattr(frequency_plot, 'save_figure', lambda figure, path: drawn.append(figure))
+    counts = np.geomspace(300, 5, num_classes).astype(int)
+    runs = [make_run(name, np.full(num_classes, 5), counts) for name in ('ce', 'balanced')]
+    plot_accuracy_against_frequency(runs, tmp_path / 'runs.png')
+    (axes,) = drawn[0].axes
+    curves = [line for line in axes.lines if line.get_label() in ('ce', 'balanced')]
+    first, second = (points.get_offsets()[:, 0] for points in axes.collections)
+    if num_classes < 30:
+        assert not curves and (first < counts).all() and (counts < second).all()  # side by side
+    else:
+        assert len(curves) == 2 and (first == counts).all() and (second == counts).all()
+    assert axes.get_legend_handles_labels()[1] == ['ce', 'balanced']
 
 
 def test_more_runs_than_colors(tmp_path):

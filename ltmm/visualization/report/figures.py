@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from ltmm.evaluation.functional import CalibrationBins
 from ltmm.evaluation.reports.class_report import ClassReport
 from ltmm.evaluation.reports.per_class_report import PerClassReport
-from ltmm.visualization.frequency_plot import ZERO_AT, smooth_over_images
+from ltmm.visualization.frequency_plot import MIN_SMOOTH_CLASSES, ZERO_AT, smooth_over_images
 from ltmm.visualization.style import RUN_COLORS, SHOT_COLORS
 
 from .bootstrap import group_interval
@@ -17,7 +17,6 @@ from .run_files import Method
 
 __all__ = ['confusion_plot', 'curve_plot', 'distribution_plot', 'group_plot', 'per_class_plot', 'reliability_plot']
 
-MIN_SMOOTH_CLASSES = 30  # a curve through the points of fewer classes misleads
 PALE = '#eef1f5'
 GROUP_COLORS = tuple(SHOT_COLORS.values())
 

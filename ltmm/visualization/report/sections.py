@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from ltmm.evaluation.functional import CalibrationBins, expected_calibration_error
 from ltmm.evaluation.reports.per_class_report import PerClassReport
+from ltmm.visualization.frequency_plot import MIN_SMOOTH_CLASSES
 
 from . import figures
 from .predictions import Predictions
@@ -125,13 +126,12 @@ def groups(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
 
 def per_class(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
     """A point per class."""
-    report = methods[0].report
     if any(method.report.train_images is None for method in methods):
         return 'Each class', NO_COUNTS
-    is_smooth = len(report.names) >= figures.MIN_SMOOTH_CLASSES
+    is_smooth = np.isfinite(methods[0].values).sum() >= MIN_SMOOTH_CLASSES
     note = 'A point per class, mean over the seeds; hover for its name and counts. '
     note += 'The curve averages over classes with about as many images.' if is_smooth else (
-        f'No curve is drawn through fewer than {figures.MIN_SMOOTH_CLASSES} classes: it would mislead.'
+        f'No curve is drawn through fewer than {MIN_SMOOTH_CLASSES} classes: it would mislead.'
     )  # fmt: skip
     return 'Each class', plot(figures.per_class_plot(methods)) + f'<p class="note">{note}</p>'
 

@@ -7,6 +7,7 @@ from mmengine.registry import init_default_scope
 from ltmm.registry import DATASETS
 from ltmm.utils.checkpoints import forbid_code
 from ltmm.utils.errors import InputError
+from ltmm.utils.references import resolve_references
 
 from .sections import Pictures
 from .thumbnails import thumbnail
@@ -22,6 +23,7 @@ def pictures_of_test_set(config: str) -> Pictures:
     """
     forbid_code()
     cfg = Config.fromfile(config)
+    resolve_references(cfg)
     if not cfg.get('test_dataloader'):
         raise InputError(f'Expected {config} to have a test_dataloader, but it has none.')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
