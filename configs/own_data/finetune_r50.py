@@ -17,3 +17,4 @@ model = dict(
     ),
     head=dict(num_classes='${num_classes}', loss=dict(type='${loss}')),
 )
+custom_hooks = [*_base_.custom_hooks, dict(type='ltmm.ChannelsLastHook')]

@@ -14,6 +14,5 @@ test_cfg = dict()
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(max_keep_ckpts=1, save_best='${best}', rule='greater'))
 custom_hooks = [
     *_base_.custom_hooks,
-    dict(type='ltmm.ChannelsLastHook'),
-    dict(type='ltmm.EarlyStoppingHook', monitor='${best}', rule='greater', patience='${patience}'),
+    dict(type='ltmm.EarlyStoppingHook', monitor='${best}', rule='greater', patience='${patience}', min_delta=1e-4),
 ]

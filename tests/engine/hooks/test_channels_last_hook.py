@@ -1,10 +1,13 @@
 import copy
+from types import SimpleNamespace
 
 import torch
+import pytest
 from mmengine.runner import Runner
 from toy import toy_config
 
 from ltmm.registry import HOOKS
+from ltmm.utils.errors import InputError
 
 
 def test_images_and_weights_are_converted(tmp_path):
@@ -18,3 +21,9 @@ def test_images_and_weights_are_converted(tmp_path):
     first.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     torch.testing.assert_close(runner.model.eval()(images), plain(images), rtol=1e-4, atol=1e-5)
     assert seen[0].is_contiguous(memory_format=torch.channels_last) and not seen[0].is_contiguous()
+
+
+def test_detectors_are_refused():
+    runner = SimpleNamespace(model=torch.nn.Conv2d(3, 3, 1))
+    with pytest.raises(InputError, match='for classifiers, but the model is Conv2d'):
+        HOOKS.build(dict(type='ltmm.ChannelsLastHook')).before_run(runner)
