@@ -8,6 +8,8 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config, DictAction
 
+from ltmm.utils.references import resolve_references
+
 from .run import Run, of_stage
 
 __all__ = ['parsed', 'plan', 'read_recipe']
@@ -28,6 +30,7 @@ def plan(args: argparse.Namespace) -> list[Run]:
             cfg.merge_from_dict(parsed(of_stage(options, len(cfg.get('stages', [])))))
         except (KeyError, TypeError) as e:
             raise ValueError(f'{config}: its settings do not fit ({e}): {" ".join(options)}') from None
+        resolve_references(cfg)
         return [
             Run(config, cfg, seed, args.work_dir.resolve(), options, args.amp) for seed in dict.fromkeys(args.seeds)
         ]

@@ -132,7 +132,13 @@ def problem_of(run: Run) -> str | None:
         last = f'killed by signal {-code}' if code < 0 else lines[-1]
         return f'{last} ({run.folder}/output.log)'
     length, unit = run.length
-    if run.step == 'train' and length and 'stages' not in run.cfg and run.trained != [length]:
+    if (
+        run.step == 'train'
+        and length
+        and not run.may_stop_early
+        and 'stages' not in run.cfg
+        and run.trained != [length]
+    ):
         return f'the last checkpoint in {run.folder} is of {unit} {sum(run.trained)} of {length}'
     return None
 

@@ -19,7 +19,7 @@ from .checks import check
 from .console import import_all, quiet_imports, quiet_runner
 from .environment import EnvironmentProblem, check_environment
 from .errors import InputError, did_you_mean
-from .references import resolve_references
+from .references import count_classes, resolve_references
 from .schedules import check_warm_up
 from .trackers import TRACKERS
 from .work_dir import latest_checkpoint
@@ -165,6 +165,7 @@ def read_config(args: argparse.Namespace) -> Config:
     with quiet_imports():
         check_environment(detection=cfg.get('default_scope') == 'mmdet')
         import_all()
+    count_classes(cfg)
     resolve_references(cfg)
     return cfg
 

@@ -9,10 +9,30 @@ from mmengine.registry import DefaultScope
 from .class_names import class_names_of_dataset
 from .errors import InputError
 
-__all__ = ['resolve_references']
+__all__ = ['count_classes', 'resolve_references']
 
 REFERENCE = re.compile(r'\$\{(\w+)\}')
 AUTO = 'auto'
+
+
+def count_classes(cfg: Config) -> None:
+    """Replace ``num_classes='auto'`` of a config by the number of classes of its training set.
+
+    Args:
+        cfg: Config, changed in place; before :func:`resolve_references`.
+    """
+    if cfg.get('num_classes') != AUTO:
+        return
+    if not cfg.get('train_dataloader'):
+        raise InputError("num_classes='auto' needs a train_dataloader. Set num_classes to the number of classes.")
+    from ltmm.registry import DATASETS  # slow to import with its datasets
+
+    dataset = _resolved(Config(dict(dataset=cfg.train_dataloader.dataset)).dataset, cfg, ('train_dataloader',))
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        names = class_names_of_dataset(DATASETS.build(dataset))
+    if not names:
+        raise InputError("num_classes='auto' needs a training set with class names. Set num_classes to their number.")
+    cfg.num_classes = len(names)
 
 
 def resolve_references(cfg: Config) -> None:
@@ -20,14 +40,11 @@ def resolve_references(cfg: Config) -> None:
 
     MMEngine's ``{{_base_.name}}`` is replaced while the file is read, before a config that inherits it or the command
     line changes the value; these references are replaced afterwards. A text that is a reference takes the value with
-    its type; references within a longer text are replaced by text. ``num_classes='auto'`` counts the classes of the
-    training set.
+    its type; references within a longer text are replaced by text.
 
     Args:
         cfg: Config, changed in place.
     """
-    if cfg.get('num_classes') == AUTO:
-        cfg.num_classes = _count_classes(cfg)
     for key, value in cfg._cfg_dict.items():
         cfg._cfg_dict[key] = _resolved(value, cfg, (key,))
 
@@ -55,15 +72,3 @@ def _value(name: str, cfg: Config, path: tuple[str, ...]) -> Any:
             'the config.'
         )
     return _resolved(cfg[name], cfg, (*path, name))
-
-
-def _count_classes(cfg: Config) -> int:
-    """Return the number of classes of the training set."""
-    from ltmm.registry import DATASETS  # slow to import with its datasets
-
-    dataset = _resolved(Config(dict(dataset=cfg.train_dataloader.dataset)).dataset, cfg, ('train_dataloader',))
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-        names = class_names_of_dataset(DATASETS.build(dataset))
-    if not names:
-        raise InputError("num_classes='auto' needs a training set with class names. Set num_classes to their number.")
-    return len(names)

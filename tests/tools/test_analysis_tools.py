@@ -43,6 +43,21 @@ def test_class_distribution_takes_overrides(config, capsys):
     assert '3 classes, 12 images' in capsys.readouterr().out
 
 
+def test_class_distribution_of_a_config_with_references(tmp_path, capsys):
+    text = (
+        "data_root = None\ntrain_dataloader = dict(dataset=dict(type='ltmm.CustomDataset', data_root='${data_root}'))\n"
+    )
+    (tmp_path / 'mine.py').write_text(text + "num_classes = 'auto'\ndefault_scope = 'mmpretrain'\n")
+    for name, count in (('bolt', 5), ('nut', 2)):
+        (tmp_path / 'photos' / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new('RGB', (4, 4)).save(tmp_path / 'photos' / name / f'{i}.png')
+    tool('class_distribution', tmp_path / 'mine.py', '--cfg-options', f'data_root={tmp_path / "photos"}')
+    assert '2 classes, 7 images' in capsys.readouterr().out
+    with pytest.raises(InputError, match='`data_root` of the config is not set'):
+        tool('class_distribution', tmp_path / 'mine.py')
+
+
 def test_class_distribution_with_other_limits(config, capsys):
     options = ('--cfg-options', 'train_dataloader.dataset.counts=(5,4,3)', '--thresholds')
     tool('class_distribution', config, *options, '4', '4')

@@ -67,6 +67,21 @@ def rows_of(text):
     return [[cell.strip() for cell in line.strip('|').split('|')] for line in text.splitlines()]
 
 
+def test_config_with_references_and_early_stopping(tool, config, tmp_path):
+    hook = "dict(type='ltmm.EarlyStoppingHook', monitor='long_tail/top1', rule='greater')"
+    text = config.read_text().replace('max_epochs=2', "max_epochs='${epochs}'")
+    (tmp_path / 'mine.py').write_text(f'{text}\nepochs = 2\ncustom_hooks.append({hook})\n')
+    options = ('--seeds', 0, '--work-dir', tmp_path / 'work', '--cfg-options', 'epochs=5')
+    run, whole = (plan(tool, path, *options)[0] for path in (tmp_path / 'mine.py', config))
+    assert run.length == (5, 'epoch') and whole.length == (2, 'epoch')
+    for each in (run, whole):
+        each.job = SimpleNamespace(exitcode=0)
+        each.folder.mkdir(parents=True)
+        (each.folder / 'last_checkpoint').write_text('epoch_1.pth')
+    assert running.problem_of(run) is None
+    assert 'is of epoch 1 of 2' in running.problem_of(whole)
+
+
 def test_table_and_record(tool, config, tmp_path):
     other = write_config(tmp_path / 'plain.py')
     runs = plan(tool, config, other, '--seeds', 0, 1, 2, '--work-dir', tmp_path / 'work')

@@ -3,11 +3,12 @@ from mmengine.config import Config
 from toy import COUNTS
 
 from ltmm.utils.errors import InputError
-from ltmm.utils.references import resolve_references
+from ltmm.utils.references import count_classes, resolve_references
 
 
 def resolved(**values) -> dict:
     cfg = Config(values)
+    count_classes(cfg)
     resolve_references(cfg)
     return cfg.to_dict()
 
@@ -55,3 +56,8 @@ def test_classes_are_counted():
     dataset = dict(type='ltmm.ToyImages', counts='${counts}')
     cfg = resolved(num_classes='auto', counts=COUNTS, train_dataloader=dict(dataset=dataset), c='${num_classes}')
     assert cfg['num_classes'] == cfg['c'] == len(COUNTS)
+
+
+def test_classes_without_training_set():
+    with pytest.raises(InputError, match="num_classes='auto' needs a train_dataloader"):
+        resolved(num_classes='auto', train_dataloader=None)

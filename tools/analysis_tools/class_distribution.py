@@ -14,6 +14,7 @@ from ltmm.utils.checkpoints import forbid_code
 from ltmm.utils.cli import one_line_errors
 from ltmm.utils.environment import check_environment
 from ltmm.utils.errors import InputError
+from ltmm.utils.references import count_classes, resolve_references
 from ltmm.utils.shots import group_classes
 from ltmm.visualization import plot_class_distribution
 
@@ -72,6 +73,8 @@ def read_config(config: str, cfg_options: dict | None) -> Config:
     if not cfg.get('train_dataloader'):
         raise InputError(f'Expected {config} to have a train_dataloader, but it has none.')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
+    count_classes(cfg)
+    resolve_references(cfg)
     return cfg
 
 

@@ -12,6 +12,7 @@ from ltmm.models.losses.objective import Objective
 from ltmm.models.state.teacher import TeacherMixin
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError, InputTypeError
+from ltmm.utils.references import count_classes, resolve_references
 
 __all__ = ['DistillClassifier', 'LearnsFromTeachers']
 
@@ -53,8 +54,12 @@ class DistillClassifier(LearnsFromTeachers):
                 f'DistillClassifier needs a loss that learns from a teacher, such as ltmm.RIDEDistillLoss, but got '
                 f'{type(self.head.loss_module).__name__}.'
             )
-        cfg = Config.fromfile(teacher).model if isinstance(teacher, str) else teacher
-        network = MMPRETRAIN_MODELS.build(cfg)
+        if isinstance(teacher, str):
+            cfg = Config.fromfile(teacher)
+            count_classes(cfg)
+            resolve_references(cfg)
+            teacher = cfg.model
+        network = MMPRETRAIN_MODELS.build(teacher)
         expected, got = self.head.num_classes, network.head.num_classes
         if expected != got:
             raise InputError(f'Expected a teacher with {expected} classes like the student, but it has {got}.')
