@@ -80,7 +80,7 @@ def _run_script(command: list[str], folder: Path) -> None:
         try:
             runpy.run_path(command[0], run_name='__main__')
         finally:
-            _write_cpu_time(folder)
+            _write_cpu_time(folder, 0.0)
 
 
 @contextlib.contextmanager
@@ -95,15 +95,19 @@ def _locked_log(folder: Path, command: list[str]) -> Iterator[int]:
         yield log.fileno()
 
 
-def _write_cpu_time(folder: Path) -> None:
-    """Add the CPU time of this process and its children, which says nothing about a training on a GPU."""
+def _cpu_time() -> float:
+    """CPU seconds of this process and its children that have ended."""
+    return sum(os.times()[:4])
+
+
+def _write_cpu_time(folder: Path, before: float) -> None:
+    """Add the CPU time since ``before``, except on a machine with a GPU, where it says nothing about a training."""
     import torch
 
     if torch.cuda.is_available():
         return
-    used = os.times()
     with open(folder / CPU_TIMES, 'a') as file:
-        print(used.user + used.system + used.children_user + used.children_system, file=file)
+        print(_cpu_time() - before, file=file)
 
 
 # ---------------------------------------------------------------------- clusters
@@ -111,6 +115,7 @@ def _write_cpu_time(folder: Path) -> None:
 
 def run_remotely(command: list[str], folder: str, cwd: str) -> int:
     """Execute ``python COMMAND`` on a machine of a cluster that shares the file system; return its exit status."""
+    before = _cpu_time()  # Ray executes several runs in one process
     try:
         with _locked_log(Path(folder), command) as log:
             process = subprocess.Popen(
@@ -122,23 +127,18 @@ def run_remotely(command: list[str], folder: str, cwd: str) -> int:
                 preexec_fn=_die_with_parent,
             )
             try:
-                code = process.wait()
-            finally:  # cancelled
-                process.terminate()
+                return process.wait()
+            finally:
+                process.terminate()  # cancelled
                 process.wait()
+                (Path(folder) / HARDWARE).write_text(hardware(), encoding='utf-8')
+                _write_cpu_time(Path(folder), before)
     except SystemExit as e:
         return e.code
-    _write_provenance(Path(folder))
-    return code
 
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-
-def _write_provenance(folder: Path) -> None:
-    (folder / HARDWARE).write_text(hardware(), encoding='utf-8')
-    _write_cpu_time(folder)
 
 
 class ClusterJob:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from ltmm.experiments import LocalLauncher, RayLauncher, Run, SlurmLauncher, run_all
 from ltmm.experiments.cli import add_launcher_arguments, check_launcher_arguments, launcher_of
-from ltmm.experiments.jobs import BUSY
+from ltmm.experiments.jobs import BUSY, run_remotely
 from ltmm.utils.environment import EnvironmentProblem
 
 SCRIPT = """\
@@ -67,6 +67,15 @@ def test_exit_status_and_output(launcher, script, tmp_path):
     assert float((tmp_path / 'cpu_seconds.txt').read_text()) > 0
     assert wait(launcher.start([script, 'fail'], tmp_path)) == 1
     assert (tmp_path / 'output.log').read_text().endswith('ValueError: no such loss\n')
+
+
+def test_cpu_time_of_each_run(tmp_path, monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    (tmp_path / 'burn.py').write_text('import time\nwhile time.process_time() < 0.3: pass\n')
+    for _ in range(3):  # in one process, as Ray's workers do
+        assert run_remotely([str(tmp_path / 'burn.py')], str(tmp_path), str(tmp_path)) == 0
+    times = list(map(float, (tmp_path / 'cpu_seconds.txt').read_text().split()))
+    assert len(times) == 3 and all(0.29 <= seconds < 0.59 for seconds in times)
 
 
 def test_locked_run(launcher, script, tmp_path):
