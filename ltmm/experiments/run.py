@@ -79,7 +79,7 @@ class Run:
     @property
     def may_stop_early(self) -> bool:
         """Whether a hook may end the training before its length."""
-        return any('EarlyStopping' in str(hook['type']) for hook in self.cfg.get('custom_hooks') or [])
+        return any(str(hook['type']).endswith('EarlyStoppingHook') for hook in self.cfg.get('custom_hooks') or ())
 
     @property
     def trained(self) -> list[int]:

@@ -132,13 +132,8 @@ def problem_of(run: Run) -> str | None:
         last = f'killed by signal {-code}' if code < 0 else lines[-1]
         return f'{last} ({run.folder}/output.log)'
     length, unit = run.length
-    if (
-        run.step == 'train'
-        and length
-        and not run.may_stop_early
-        and 'stages' not in run.cfg
-        and run.trained != [length]
-    ):
+    is_short = run.trained != [length] and not (run.trained and run.may_stop_early)
+    if run.step == 'train' and length and 'stages' not in run.cfg and is_short:
         return f'the last checkpoint in {run.folder} is of {unit} {sum(run.trained)} of {length}'
     return None
 
