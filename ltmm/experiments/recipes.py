@@ -53,7 +53,7 @@ def plan(args: argparse.Namespace) -> list[Run]:
 
 
 def read_recipe(file: Path) -> dict[str, dict]:
-    """Read a recipe, see the top of this file."""
+    """Read a recipe: a YAML file of settings, see tools/analysis_tools/run_table.py."""
     try:
         recipe = yaml.safe_load(file.read_text(encoding='utf-8'))
     except yaml.YAMLError as e:

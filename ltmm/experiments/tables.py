@@ -5,13 +5,14 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import yaml
 
 from ltmm.utils.atomic_backend import AtomicLocalBackend
+from ltmm.utils.errors import InputError, did_you_mean
 
 from .comparison import Comparison, compare
 from .run import EMPTY_GROUP, Run, by_config
@@ -19,6 +20,7 @@ from .run import EMPTY_GROUP, Run, by_config
 __all__ = [
     'COST',
     'check_classes',
+    'check_columns',
     'columns',
     'comparisons',
     'explanation',
@@ -66,14 +68,28 @@ def check_classes(runs: Sequence[Run]) -> None:
         check_same_classes([(name, read_run(file).report.names) for name, file in files.items()])
 
 
-def columns(runs: Sequence[Run]) -> dict[str, str]:
-    """``{title: metric}`` of the evaluators of the runs."""
+def columns(runs: Sequence[Run], metrics: Sequence[str] = ()) -> dict[str, str]:
+    """``{title: metric}`` of the evaluators of the runs, and of other metrics such as ``'calibration/ece'``."""
     found: dict[str, str] = {}
     for cfg in {run.name: run.cfg for run in runs}.values():
         evaluators = cfg.get('test_evaluator') or []
         for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
             found |= COLUMNS.get(evaluator['type'].split('.')[-1], {})
+    for metric in metrics:
+        title = metric.split('/')[-1]
+        found[title if found.get(title, metric) == metric else metric] = metric
     return found
+
+
+def check_columns(runs: Sequence[Run], columns: Mapping[str, str], compared: Sequence[str]) -> None:
+    """Raise if there are no columns, or not those that are to be compared, or one method only."""
+    if not columns:
+        raise InputError('The test_evaluators of these configs have no columns here: name their figures by --metrics.')
+    for title in compared:
+        if title not in columns:
+            raise InputError(f'--compare: there is no column {title}.{did_you_mean(title, columns)}')
+    if compared and len(by_config(runs)) == 1:
+        raise InputError(f'--compare: expected two methods or more, but got {runs[0].name} only.')
 
 
 def values(runs: Sequence[Run], metric: str) -> list[float]:
@@ -155,20 +171,23 @@ def _paired_cells(one: Comparison | None) -> tuple[str, str]:
     return f'{one.difference:+.2f} [{one.low:+.2f}, {one.high:+.2f}]', p
 
 
-def explanation(runs: Sequence[Run], compared: Sequence[str]) -> str:
+def explanation(runs: Sequence[Run], columns: Mapping[str, str], compared: Sequence[str]) -> str:
     """Say what the comparison is, and how much it can tell."""
-    if not compared:
+    found = [one for title in compared for one in comparisons(runs, columns[title]).values()]
+    if not found:
         return ''
-    groups = by_config(runs)
-    seeds = min(len(group) for group in groups.values())
     text = (
-        f'Δ: mean difference from {next(iter(groups))} over common seeds with its 95 % interval; p: paired t-test, '
-        f"Holm's correction for {len(groups) - 1} comparisons."
+        f'Δ: mean difference from {runs[0].name} over common seeds with its 95 % interval; p: paired t-test, '
+        "Holm's correction for the number of methods compared."
     )
-    if seeds < 5:
+    seeds = min(one.num_pairs for one in found)
+    if seeds == 1:
+        text += ' Of one common seed there is neither.'
+    elif seeds < 5:
         text += (
-            f' With {seeds} seeds this says little: the interval rests on {seeds - 1} degrees of freedom, and '
-            'differences have to be normal. It covers the seeds of training, not other data.'
+            f' With {seeds} seeds this says little: the interval rests on {seeds - 1} '
+            f'degree{"s" * (seeds > 2)} of freedom, and differences have to be normal. It covers the seeds of '
+            'training, not other data.'
         )
     return text
 

@@ -29,6 +29,7 @@ __all__ = [
     'common_parser',
     'load_config',
     'model_parser',
+    'parse_seed',
     'parse_training_args',
     'read_config',
     'skip_broken_images',
@@ -83,7 +84,7 @@ def common_parser(description: str, needs_config: bool = True) -> argparse.Argum
 def parse_training_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Add ``--seed`` and ``--tracker`` and parse the command line; both become ``cfg_options`` of the result."""
     parser.add_argument(
-        '--seed', type=_seed, metavar='N', help='seed of the run; the same as --cfg-options randomness.seed=N'
+        '--seed', type=parse_seed, metavar='N', help='seed of the run; the same as --cfg-options randomness.seed=N'
     )
     parser.add_argument(
         '--tracker', nargs='+', choices=TRACKERS, help='log to these too; the same as trackers = [...] in the config'
@@ -98,11 +99,11 @@ def parse_training_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return args
 
 
-def _seed(text: str) -> int:
-    seed = int(text)
-    if not 0 <= seed < 2**32:  # NumPy's range
+def parse_seed(text: str) -> int:
+    """Parse a seed of NumPy's range."""
+    if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f'expected a number from 0 to 2**32 - 1, but got {text}')
-    return seed
+    return int(text)
 
 
 def model_parser(description: str) -> argparse.ArgumentParser:

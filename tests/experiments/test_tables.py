@@ -38,8 +38,18 @@ def test_compared_columns(runs):
     low, high = expected.confidence_interval()
     assert bs[3:5] == [f'+3.83 [{low:+.2f}, {high:+.2f}]', f'{2 * expected.pvalue:.3f}']
     assert drw[3].startswith('-0.25 [')  # over seeds 0 and 1
-    assert 'With 3 seeds this says little' in tables.explanation(runs, ['top1'])
-    assert tables.explanation(runs, []) == ''
+
+
+def test_explanation_counts_common_complete_seeds(runs):
+    three, two = [run for run in runs if run.name != 'drw'], runs
+    text = tables.explanation(three, COLUMNS, ['top1'])
+    assert 'difference from ce' in text and 'With 3 seeds this says little: the interval rests on 2 degrees' in text
+    assert 'With 2 seeds this says little: the interval rests on 1 degree of' in tables.explanation(
+        two, COLUMNS, ['top1']
+    )
+    one = [run for run in runs if run.seed == 0]
+    assert tables.explanation(one, COLUMNS, ['top1']).endswith('Of one common seed there is neither.')
+    assert tables.explanation(runs, COLUMNS, []) == ''
 
 
 def test_csv_json_and_yaml_agree(runs, tmp_path):

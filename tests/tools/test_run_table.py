@@ -137,6 +137,13 @@ def test_columns(tool, tmp_path, evaluator, titles):
     assert list(tool.columns([run])) == titles
 
 
+def test_more_columns(tool, config, tmp_path):
+    (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path)
+    found = tool.columns([run], ['calibration/ece', 'expert/top1', 'long_tail/few'])
+    assert found['ece'] == 'calibration/ece' and found['few'] == 'long_tail/few'
+    assert (found['top1'], found['expert/top1']) == ('long_tail/top1', 'expert/top1')  # no column takes another's place
+
+
 def test_lvis_in_percent(tool, config, tmp_path):
     (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path)
     complete(run, 50.0)
@@ -203,6 +210,11 @@ def test_short_training_is_a_problem(tool, config, tmp_path):
     run.job = SimpleNamespace(exitcode=0)
     (run.folder / 'last_checkpoint').write_text(str(run.folder / 'epoch_1.pth'))
     assert tool.problem_of(run).endswith('is of epoch 1 of 2')
+    run.cfg.custom_hooks = [*run.cfg.custom_hooks, dict(type='ltmm.EarlyStoppingHook', monitor='long_tail/top1')]
+    assert tool.problem_of(run) is None
+    (run.folder / 'last_checkpoint').unlink()
+    assert tool.problem_of(run).endswith('is of epoch 0 of 2')
+    run.cfg.custom_hooks.pop()
     (run.folder / 'last_checkpoint').write_text(str(run.folder / 'epoch_2.pth'))
     assert tool.problem_of(run) is None
 
@@ -279,6 +291,15 @@ def test_changed_first_stage_is_not_complete(tool, config, staged, tmp_path):
     [
         (['{config}', '{config}'], 'ValueError: Expected configs of different names, but two are called balanced'),
         (['nowhere.py'], 'FileNotFoundError: .*nowhere.py'),
+        (['{config}', '--compare', 'tpo1'], 'InputError: --compare: there is no column tpo1. Did you mean top1'),
+        (
+            ['{config}', '--compare', 'top1'],
+            'InputError: --compare: expected two methods or more, but got balanced only',
+        ),
+        (
+            ['{config}', '--cfg-options', 'test_evaluator.type=Accuracy'],
+            'InputError: The test_evaluators of these configs have no columns here',
+        ),
     ],
 )
 def test_bad_arguments(tool, config, args, message):

@@ -126,7 +126,7 @@ def test_model_wrapper_on_cpus(tmp_path, gloo, options, unused, buffers):
         ),
         (['--cfg-options', 'trackers=[mlflow]', '--tracker', 'wandb'], '--tracker and --cfg-options trackers='),
         (['--seed', '-1'], 'expected a number from 0 to 2**32 - 1, but got -1'),
-        (['--seed', 'one'], "invalid _seed value: 'one'"),
+        (['--seed', 'one'], 'expected a number from 0 to 2**32 - 1, but got one'),
         (['--tracker', 'clearml'], "invalid choice: 'clearml'"),
     ],
 )

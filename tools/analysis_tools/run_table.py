@@ -25,9 +25,19 @@ from pathlib import Path
 
 from ltmm.experiments import plan, run_all
 from ltmm.experiments.cli import add_launcher_arguments, check_launcher_arguments, launcher_of
-from ltmm.experiments.tables import COST, check_classes, columns, explanation, points, table, write
-from ltmm.utils.environment import EnvironmentProblem
-from ltmm.utils.errors import InputError, did_you_mean
+from ltmm.experiments.tables import (
+    COST,
+    check_classes,
+    check_columns,
+    columns,
+    explanation,
+    points,
+    table,
+    write,
+)
+from ltmm.utils.environment import EnvironmentProblem, check_extra
+from ltmm.utils.errors import InputError
+from ltmm.utils.launch import parse_seed
 
 SUFFIXES = ('.yml', '.yaml', '.csv', '.json')
 
@@ -36,7 +46,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', nargs='*', type=Path, help='configs to compare; default: all of the recipe')
     parser.add_argument('--recipe', type=Path, help='YAML file of settings')
-    parser.add_argument('--seeds', nargs='+', type=int, action='extend', help='seeds of each config; default: 0 1 2')
+    parser.add_argument(
+        '--seeds', nargs='+', type=parse_seed, action='extend', help='seeds of each config; default: 0 1 2'
+    )
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/table'), help='folder of the runs')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as in tools/train.py')
     parser.add_argument('--amp', action='store_true', help='as in tools/train.py')
@@ -60,8 +72,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.seeds = args.seeds or [0, 1, 2]
     args.out = args.out or [args.work_dir / 'results.yml']
-    if min(args.seeds) < 0:
-        parser.error(f'--seeds: expected at least 0, but got {min(args.seeds)}')
     if not args.configs and not args.recipe:
         parser.error('expected configs or a --recipe')
     if bad := [path for path in args.out if path.suffix not in SUFFIXES]:
@@ -77,13 +87,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         runs = plan(args)
-        metrics = columns(runs) | {metric.split('/')[-1]: metric for metric in args.metrics}
-        for title in args.compare:
-            if title not in metrics:
-                raise InputError(f'--compare: there is no column {title}.{did_you_mean(title, metrics)}')
+        metrics = columns(runs, args.metrics)
+        check_columns(runs, metrics, args.compare)
     except (OSError, ValueError) as e:
         sys.exit(f'{type(e).__name__}: {e}')
     try:
+        if args.compare or any(path.suffix in ('.csv', '.json') for path in args.out):
+            check_extra('calibration', 'scipy')
         failures = {} if args.no_run else run_all(runs, *launcher_of(args, len(runs)))
         check_classes(runs)
     except EnvironmentProblem as e:
@@ -95,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in args.out:
         write(path, runs, metrics, command)
     print(f'\n{table(runs, metrics, args.compare)}\n')
-    print(*filter(None, [explanation(runs, args.compare)]), f'Wrote {", ".join(map(str, args.out))}', sep='\n')
+    print(*filter(None, [explanation(runs, metrics, args.compare)]), f'Wrote {", ".join(map(str, args.out))}', sep='\n')
     if args.plot:
         from ltmm.visualization import plot_accuracy_against_cost
 
