@@ -42,10 +42,10 @@ def read_search(texts: Sequence[str]) -> dict[str, list | dict]:
     found: dict[str, list | dict] = {}
     for text in texts:
         key, _, values = text.partition('=')
+        if set(values) & set('[]()'):
+            raise InputError(f'Expected numbers, words or flags to search, but got a list: {text}.')
         low, *high = values.split(':')
-        ends = list(parsed([f'{key}={end}' for end in (low,)]).values()) if high else []
-        if high:
-            ends += parsed([f'{key}={high[0]}']).values()
+        ends = [parsed([f'{key}={end}'])[key] for end in (low, *high[:1])] if high else []
         log = high[1:] == ['log']
         is_range = len(ends) == 2 and all(type(end) in (int, float) for end in ends) and (log or len(high) == 1)
         if high and not (is_range and ends[0] < ends[1] and (ends[0] > 0 or not log)):
@@ -143,7 +143,8 @@ class Sweep:
 
     def run(self, num_trials: int, launch: Callable[[], Launcher], jobs: int = 1) -> None:
         """Run until ``num_trials`` are complete, ``jobs`` at a time; stop after three failures in a row."""
-        done, failures = len(self._trials('COMPLETE')), 0
+        check(trials=(num_trials, 'int >= 1'))
+        done, failures = self.num_complete, 0
         if done >= num_trials:
             return
         launcher = launch()
@@ -161,7 +162,7 @@ class Sweep:
                         trial, folder, job = item
                         problem = self._finish(trial, folder, job.exitcode)
                         done, failures = (done, failures + 1) if problem else (done + 1, 0)
-                        shown = problem or f'{self.metric} {self.study.trials[trial.number].value:.2f}'
+                        shown = problem or f'{self.metric} {self.study.trials[trial.number].value:.4g}'
                         progress.console.print(
                             f'{done}/{num_trials} {" ".join(settings(trial.params))}: {shown}',
                             soft_wrap=True,
@@ -176,6 +177,11 @@ class Sweep:
                 job.terminate()
             for _, _, job in active:
                 job.join()
+
+    @property
+    def num_complete(self) -> int:
+        """Number of complete trials."""
+        return len(self._trials('COMPLETE'))
 
     @property
     def best(self) -> list[str]:

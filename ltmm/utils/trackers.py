@@ -50,7 +50,8 @@ def _type_name(cfg: dict) -> str:
 
 def _backend(name: str, cfg: Config) -> dict:
     config = Path(cfg.filename or cfg.work_dir).resolve()
-    folder, run = config.parent.name, f'{config.stem}_seed{(cfg.get("randomness") or {}).get("seed")}'
+    seed = (cfg.get('randomness') or {}).get('seed')
+    folder, run = config.parent.name, config.stem + ('' if seed is None else f'_seed{seed}')
     if name == 'mlflow':
         return dict(
             type='ltmm.MLflowVisBackend', exp_name=os.environ.get('MLFLOW_EXPERIMENT_NAME', folder), run_name=run

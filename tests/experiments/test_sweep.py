@@ -34,6 +34,12 @@ def test_bad_search(text):
         read_search([text])
 
 
+@pytest.mark.parametrize('text', ['a=[1,2],[3,4]', 'a=[1:2', 'a=(1,2)'])
+def test_lists_cannot_be_searched(text):
+    with pytest.raises(InputError, match='Expected numbers, words or flags'):
+        read_search([text])
+
+
 def test_key_that_is_searched_twice():
     with pytest.raises(InputError, match='a is searched twice'):
         read_search(['a=1:2', 'a=3,4'])
@@ -112,6 +118,11 @@ def test_sweep_goes_on_after_an_interruption(make, tmp_path):
     assert best['model.head.loss.tau'] == 1
     assert sweep.study.best_value == pytest.approx(1 - abs(best['optim_wrapper.optimizer.lr'] - 0.1))
     make(tmp_path).run(8, lambda: pytest.fail('there is nothing to do'))
+
+
+def test_sweep_without_trials(make, tmp_path):
+    with pytest.raises(InputError, match='trials'):
+        make(tmp_path).run(0, FakeLauncher)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,12 @@ def test_backends_and_hook_are_added_once(cfg):
     assert cfg.visualizer.vis_backends[1].run_name == 'ce_seed0'
 
 
+def test_run_without_a_seed(cfg):
+    cfg.trackers, cfg.randomness = ['mlflow'], dict()
+    use_trackers(cfg)
+    assert cfg.visualizer.vis_backends[1].run_name == 'ce'
+
+
 def test_names_of_the_environment_come_first(cfg, monkeypatch):
     monkeypatch.setenv('WANDB_PROJECT', 'mine')
     cfg.trackers = ['wandb']

@@ -9,12 +9,13 @@ training images and a test.
 """
 
 import argparse
+import shlex
 from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.experiments.cli import add_launcher_arguments, check_launcher_arguments, launcher_of
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import common_parser, load_config
+from ltmm.utils.launch import common_parser, load_config, parse_seed
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--metric', default='long_tail/balanced_accuracy', help='figure of the validation')
     parser.add_argument('--minimize', action='store_true', help='search the lowest figure')
     parser.add_argument('--holdout', type=float, default=0.2, help='share of the training images, where needed')
-    parser.add_argument('--seed', type=int, default=0, help='of the search and of all trainings')
+    parser.add_argument('--seed', type=parse_seed, default=0, help='of the search and of all trainings')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/sweep'), help='folder of the trials')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings of all trials')
     add_launcher_arguments(parser)
@@ -49,8 +50,8 @@ def main() -> None:
     search = read_search(args.search)
     sweep = Sweep(cfg, search, args.metric, args.work_dir, args.minimize, args.seed)
     sweep.run(args.trials, *launcher_of(args, args.trials))
-    print(f'Best {args.metric} of {args.trials} trials: {sweep.study.best_value:.2f}. Train and test with it:')
-    print(f'python tools/train.py {args.config} --cfg-options {" ".join([*args.cfg_options, *sweep.best])}')
+    print(f'Best {args.metric} of {sweep.num_complete} trials: {sweep.study.best_value:.4g}. Train and test with it:')
+    print(f'python tools/train.py {shlex.join([args.config, "--cfg-options", *args.cfg_options, *sweep.best])}')
 
 
 if __name__ == '__main__':
