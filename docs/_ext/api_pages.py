@@ -57,8 +57,9 @@ def registered() -> dict[object, str]:
 
 
 def summary(thing: object) -> str:
-    """Return the first line of a docstring, for a cell of a table."""
-    return (inspect.getdoc(thing) or '').partition('\n')[0].replace('|', '\\|')
+    """Return the first line of a docstring in MyST, for a cell of a table."""
+    line = (inspect.getdoc(thing) or '').partition('\n')[0].replace('|', '\\|')
+    return re.sub(r':(\w+):(?=`)', lambda m: '{math}' if m[1] == 'math' else f'{{py:{m[1]}}}', line)
 
 
 class ApiDirective(SphinxDirective):
