@@ -115,7 +115,7 @@ def _write_cpu_time(folder: Path, before: float) -> None:
 
 def run_remotely(command: list[str], folder: str, cwd: str) -> int:
     """Execute ``python COMMAND`` on a machine of a cluster that shares the file system; return its exit status."""
-    before = _cpu_time()  # Ray executes several runs in one process
+    before, process = _cpu_time(), None  # Ray executes several runs in one process
     try:
         with _locked_log(Path(folder), command) as log:
             process = subprocess.Popen(
@@ -128,13 +128,15 @@ def run_remotely(command: list[str], folder: str, cwd: str) -> int:
             )
             try:
                 return process.wait()
-            finally:
-                process.terminate()  # cancelled
+            finally:  # cancelled
+                process.terminate()
                 process.wait()
-                (Path(folder) / HARDWARE).write_text(hardware(), encoding='utf-8')
-                _write_cpu_time(Path(folder), before)
     except SystemExit as e:
         return e.code
+    finally:
+        if process is not None:
+            (Path(folder) / HARDWARE).write_text(hardware(), encoding='utf-8')
+            _write_cpu_time(Path(folder), before)
 
 
 def _die_with_parent() -> None:
