@@ -4,14 +4,17 @@ import json
 import re
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.dataset import ClassBalancedDataset
 from mmengine.registry import DefaultScope, init_default_scope
+from PIL import Image
 from toy import ROOT, ToyImages
 from toy_docs import Page, config_of, registries_restored
+from toy_lvis import lvis_content
 
 from ltmm import ClassDistribution
 from ltmm.datasets import class_distribution_of
@@ -123,8 +126,28 @@ def test_partial_labels(run_page: Callable):
 
 
 @needs_installation
+def test_labels_of_images_from_boxes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = lvis_content()
+    content['categories'] += [dict(id=20 + i, name=f'class {i}') for i in range(8)]
+    (tmp_path / 'my/images').mkdir(parents=True)
+    for image in content['images']:
+        image.pop('coco_url')
+        image['file_name'] = f'{image["id"]}.png'
+        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / 'my/images' / image['file_name'])
+    for name in ('train', 'val'):
+        (tmp_path / f'my/{name}.json').write_text(json.dumps(content))
+    cfg = config_of(Page('docs/start/partial_labels.md').config('From files'), tmp_path)
+    init_default_scope(cfg.default_scope)
+    states = np.stack([x['data_samples'].gt_score for x in DATASETS.build(cfg.train_dataloader.dataset)])
+    assert states.shape == (8, 12) and states[:, 0].all() and 1 not in states[:, 4:]
+    assert len(DATASETS.build(cfg.test_dataloader.dataset)[0]['data_samples'].gt_score) == 12
+    assert MODELS.build(dict(cfg.model.head)).num_classes == cfg.data_preprocessor.num_classes == 12
+
+
+@needs_installation
 def test_configs_of_pages(tmp_path, monkeypatch):
-    """Each config is read and its parts are built; that of partial labels is the README's."""
+    """Each config is read and its parts are built."""
     monkeypatch.chdir(tmp_path)
     cfg = config_of(Page('docs/start/lvis.md').config('Your own Mask R-CNN'), tmp_path)
     assert cfg.model.roi_head.bbox_head.loss_cls == dict(type='ltmm.EQLv2Loss')
