@@ -1,4 +1,4 @@
-"""Long-tailed recognition for the OpenMMLab 2.x family."""
+"""Long-tailed recognition for PyTorch and OpenMMLab."""
 
 from ltmm.utils.environment import (
     check_installed,

@@ -30,8 +30,12 @@ def test_citation():
     assert citation['cff-version'] == '1.2.0' and citation['type'] == 'software' and citation['authors']
     assert citation['version'] == ltmm.__version__
     assert citation['license'] == 'Apache-2.0'
+    config = ConfigParser()
+    config.read(ROOT / 'setup.cfg')
+    assert citation['repository-code'] == config['metadata']['url']
+    assert citation['authors'] == [dict(name=config['metadata']['author'])]
     date.fromisoformat(citation['date-released'])  # a string: the schema refuses YAML's dates
-    fields = 'abstract authors cff-version date-released keywords license message title type version'
+    fields = 'abstract authors cff-version date-released keywords license message repository-code title type version'
     assert set(citation) <= set(fields.split())
 
 
