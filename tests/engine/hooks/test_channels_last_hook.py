@@ -1,8 +1,8 @@
 import copy
 from types import SimpleNamespace
 
-import torch
 import pytest
+import torch
 from mmengine.runner import Runner
 from toy import toy_config
 
