@@ -14,6 +14,7 @@ from ltmm.utils.class_counts import (
     checked_counts,
     is_by_name,
     read_counts,
+    refuse_dataset,
     refuse_labels,
 )
 from ltmm.utils.class_names import check_class_names
@@ -111,6 +112,7 @@ class ClassDistribution:
         elif isinstance(source, Mapping):
             distribution = cls(**source)
         else:
+            refuse_dataset(source)
             if class_names is None:
                 refuse_labels(source)
             distribution = cls(source)

@@ -1,7 +1,7 @@
 """Conversion and validation of class counts: lists, matrices, mappings and files."""
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ __all__ = [
     'is_by_name',
     'missing_names_error',
     'read_counts',
+    'refuse_dataset',
     'refuse_labels',
 ]
 
@@ -85,6 +86,14 @@ def refuse_labels(values: Any) -> None:
             f'Expected counts per class, but got {len(array)} values from 0 to {array.max()}, which look like the '
             'labels of the samples. Use ClassDistribution.from_labels(labels); pass counts that look so with their '
             'class names.'
+        )
+
+
+def refuse_dataset(values: Any) -> None:
+    """Raise if the values are neither a sequence nor an array; numpy would read all images of a dataset."""
+    if not isinstance(values, Sequence) and not hasattr(values, '__array__'):
+        raise ClassDistributionError(
+            f'Expected counts per class, but got {type(values).__name__}. Use ClassDistribution.from_dataset(dataset).'
         )
 
 

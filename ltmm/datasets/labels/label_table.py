@@ -261,7 +261,7 @@ def _check_labels(labels: np.ndarray, offsets: np.ndarray, num_classes: int, nam
 
 def _read(dataset: Any) -> tuple[LabelTable, np.ndarray | None]:
     """Return the table of the unrepeated samples and, for each index of ``dataset``, its row; None for row i = i."""
-    from .plain_labels import read_plain_dataset
+    from .plain_labels import no_labels_error, read_plain_dataset
 
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
@@ -280,6 +280,8 @@ def _read(dataset: Any) -> tuple[LabelTable, np.ndarray | None]:
         table, rows = _read(dataset.dataset)
         indices = _inner_indices(dataset)
         return table, rows if indices is None else indices if rows is None else rows[indices]
+    if not hasattr(dataset, 'get_data_info'):
+        raise no_labels_error(dataset)
     # the annotations are another object after the dataset was cut to a subset of itself
     annotations = getattr(dataset, 'data_bytes' if getattr(dataset, 'serialize_data', False) else 'data_list', None)
     known, table = _TABLES.get(dataset, (None, None))
@@ -305,10 +307,6 @@ def _inner_indices(wrapper: Any) -> np.ndarray | None:
 
 def _records(dataset: Any) -> Iterator[dict]:
     """Iterate over the raw annotation records, without the deep copies of ``BaseDataset.get_data_info``."""
-    from .plain_labels import no_labels_error
-
-    if not hasattr(dataset, 'get_data_info'):
-        raise no_labels_error(dataset)
     if type(dataset).get_data_info is not BaseDataset.get_data_info:
         return (dataset.get_data_info(i) for i in range(len(dataset)))
     if not dataset.serialize_data:

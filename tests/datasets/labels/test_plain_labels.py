@@ -217,6 +217,17 @@ def test_datasets_without_length():
         PowerSampler(Stream(), power=0)
 
 
+@pytest.mark.parametrize('dataset', ['folder', [('image', 0), ('image', 1)]])
+def test_objects_that_are_no_datasets(dataset):
+    with pytest.raises(InputTypeError, match='Cannot find the labels of (str|list)'):
+        ClassDistribution.from_dataset(dataset)
+
+
+def test_dataset_in_place_of_counts():
+    with pytest.raises(InputError, match=r'counts per class, but got TensorDataset. Use .*from_dataset\(dataset\)'):
+        ClassDistribution.build(of_tensors())
+
+
 def test_from_dataset_checks_the_number_of_labels():
     assert ClassDistribution.from_dataset(Own(), labels=LABELS).instance_counts.tolist() == [5, 2, 1]
     with pytest.raises(InputError, match='Expected 8 labels, but got 2'):
