@@ -113,6 +113,12 @@ def pip_install(python, *args):
     run(sys.executable, '-m', 'pip', '--python', python, 'install', *options, *args, cwd=ROOT)
 
 
+def build(kind, checkout, folder):
+    """Build a ``wheel`` or an ``sdist``; return its path."""
+    code = f'import sys; from setuptools import build_meta; print(build_meta.build_{kind}(sys.argv[1]))'
+    return folder / run(sys.executable, '-c', code, folder, cwd=checkout).splitlines()[-1]
+
+
 @pytest.fixture
 def checkout(tmp_path):
     """A copy of what a fresh clone has of the package."""
@@ -171,9 +177,9 @@ def check_mim(python, config, folder):
 
 
 @pytest.mark.slow
-def test_pip_install_ships_configs_and_tools(checkout, tmp_path):
+def test_pip_install_of_the_sdist_ships_configs_and_tools(checkout, tmp_path):
     python = python_with_our_packages(tmp_path / 'env')
-    pip_install(python, checkout)
+    pip_install(python, build('sdist', checkout, tmp_path))
     package = config_resolves(python, tmp_path)
     assert package.is_relative_to(tmp_path / 'env')
     for name in SHIPPED:
@@ -194,14 +200,12 @@ def test_editable_install_links_configs_and_tools(checkout, tmp_path):
 
 @pytest.mark.slow
 def test_wheel_of_the_sdist_equals_the_wheel_of_the_checkout(checkout, tmp_path):
-    build = 'import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))'
-    direct = run(sys.executable, '-c', build, 'build_wheel', tmp_path, cwd=checkout).splitlines()[-1]
-    sdist = run(sys.executable, '-c', build, 'build_sdist', tmp_path, cwd=checkout).splitlines()[-1]
-    shutil.unpack_archive(tmp_path / sdist, tmp_path / 'sdist')
+    direct = build('wheel', checkout, tmp_path)
+    shutil.unpack_archive(build('sdist', checkout, tmp_path), tmp_path / 'sdist')
     (unpacked,) = (tmp_path / 'sdist').iterdir()
     (tmp_path / 'second').mkdir()
-    run(sys.executable, '-c', build, 'build_wheel', tmp_path / 'second', cwd=unpacked)
-    names = [set(zipfile.ZipFile(folder / direct).namelist()) for folder in (tmp_path, tmp_path / 'second')]
+    second = build('wheel', unpacked, tmp_path / 'second')
+    names = [set(zipfile.ZipFile(wheel).namelist()) for wheel in (direct, second)]
     assert names[0] == names[1]
     assert {f'ltmm/.mim/{name}' for name in SHIPPED} <= names[0]
     assert not [name for name in names[0] if name.startswith(('tests', 'tools', 'configs')) or name.endswith('.pyc')]
@@ -217,7 +221,9 @@ import ltmm
 from ltmm import ClassDistribution
 from ltmm.datasets.samplers import ClassAwareSampler, PowerSampler, RepeatFactorSampler
 from ltmm.evaluation import LongTailMetric, MultiLabelMetric
-from ltmm.models.losses import ASLLoss, BalPoELoss, BalancedSoftmaxLoss, DeferredReweighting, LossInputs
+from ltmm.models.losses import (
+    ASLLoss, BalPoELoss, BalancedSoftmaxLoss, CCSAMLoss, ClassBalancedLoss, DeferredReweighting, LossInputs
+)
 from ltmm.registry import MODELS
 
 assert 'site-packages' in ltmm.__file__, ltmm.__file__
@@ -232,6 +238,8 @@ torch.testing.assert_close(loss, -(prior * prior.log()).sum())
 built = MODELS.build(dict(type='ltmm.BalancedSoftmaxLoss', class_counts=[90, 9, 1]))
 torch.testing.assert_close(built(logits, label), loss)
 assert ASLLoss()(logits, torch.eye(3)[label]) > 0
+assert ClassBalancedLoss(loss_type='softmax', beta=0.99, class_counts=distribution)(logits, label) > 0
+CCSAMLoss(class_counts=distribution)
 experts = BalPoELoss(class_counts=distribution)
 assert all(term > 0 for term in experts(LossInputs(label, expert_logits=torch.zeros(3, 100, 3))).values())
 deferred = DeferredReweighting(loss=torch.nn.CrossEntropyLoss(), start_epoch=1, class_counts=distribution)
@@ -255,9 +263,8 @@ except ltmm.utils.environment.EnvironmentProblem as e:
 @pytest.mark.slow
 def test_wheel_without_extras(checkout, tmp_path):
     python = python_with_declared_packages(tmp_path / 'env')
-    build = 'from setuptools import build_meta; print(build_meta.build_wheel("."))'
-    wheel = run(sys.executable, '-c', build, cwd=checkout).splitlines()[-1]
-    run(sys.executable, '-m', 'pip', '--python', python, 'install', '--no-deps', checkout / wheel, cwd=tmp_path)
+    wheel = build('wheel', checkout, tmp_path)
+    run(sys.executable, '-m', 'pip', '--python', python, 'install', '--no-deps', wheel, cwd=tmp_path)
     (tmp_path / 'use.py').write_text(WITHOUT_EXTRAS)
     lines = run(python, 'use.py', cwd=tmp_path).splitlines()
     assert re.fullmatch(r'mmpretrain is not installed. .* -m pip install "ltmm\[cls\]"', lines[-1])
@@ -266,8 +273,8 @@ def test_wheel_without_extras(checkout, tmp_path):
 @pytest.mark.slow
 def test_metadata(checkout, tmp_path):
     shutil.copy(ROOT / 'README.md', checkout)
-    build = 'from setuptools import build_meta; print(build_meta.prepare_metadata_for_build_wheel("."))'
-    folder = checkout / run(sys.executable, '-c', build, cwd=checkout).splitlines()[-1]
+    code = 'from setuptools import build_meta; print(build_meta.prepare_metadata_for_build_wheel("."))'
+    folder = checkout / run(sys.executable, '-c', code, cwd=checkout).splitlines()[-1]
     found = metadata.PathDistribution(folder)
     assert found.metadata['Name'] == 'ltmm' and found.metadata['Requires-Python'] == '>=3.10'
     assert found.metadata['Description-Content-Type'] == 'text/markdown'
