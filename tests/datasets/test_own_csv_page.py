@@ -9,7 +9,7 @@ from ltmm.datasets import CSVDataset
 
 PAGE = (ROOT / 'docs/start/own_csv.md').read_text()
 FILES = {
-    'my/labels.csv': re.search(r'```csv\n(.+?)```', PAGE, re.S)[1],
+    'my/labels.csv': re.search(r'```text\n(image.+?)```', PAGE, re.S)[1],
     'my/all.csv': 'image,label,split\na1.jpg,dent,train\na2.jpg,rust,val\n',
     'my/ids.csv': 'image,label\n0042,dent\n0043,rust\n',
     'my/lists.csv': 'image,labels\na1.jpg,dent;rust\na2.jpg,dent\n',
