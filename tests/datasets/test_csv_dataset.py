@@ -68,6 +68,14 @@ def test_numbers_are_sorted_by_value(read):
     assert read('a.jpg,10\nb.jpg,9\nc.jpg,2\n')[1:] == (('2', '9', '10'), [2, 1, 0])
 
 
+def test_line_breaks_of_unicode_are_text(read):
+    assert read('a.jpg,ant\u2028x\nb.jpg,bee\x85\x0cx\n')[1] == ('ant\u2028x', 'bee\x85\x0cx')
+
+
+def test_numbers_of_thousands_of_digits_are_names(read):
+    assert read(f'a.jpg,{"9" * 5000}\nb.jpg,10\n')[2] == [1, 0]
+
+
 def test_given_classes(read):
     assert read(SINGLE, metainfo=dict(classes=['bee', 'cow', 'ant']))[1:] == (('bee', 'cow', 'ant'), [0, 2, 0])
     numbers = 'a.jpg,1\nb.jpg,0\n'
@@ -106,6 +114,7 @@ def test_columns_of_classes(read):
     states = [[1, 0], [-1, -1], [-1, 1], [0, 1]]
     assert read(content) == ([f'{i}.jpg' for i in range(1, 5)], ('ant', 'bee'), states)
     assert read(content, metainfo=dict(classes=['bee', 'ant']))[2] == [row[::-1] for row in states]
+    assert read('image,bee\n1.jpg,1\n2.jpg,\n', metainfo=dict(classes=['bee']))[2] == [[1], [-1]]
     assert read(content, label_column=['bee'])[1:] == (('bee',), [row[1:] for row in states])
     no_header = content.partition('\n')[2]
     assert read(no_header, metainfo=dict(classes=['cow', 'dog']))[1:] == (('cow', 'dog'), states)

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from mmengine.logging import print_log
 
+from ltmm.datasets.files import MAX_DIGITS
 from ltmm.utils.errors import InputError, did_you_mean
 
 from .csv_table import CSVTable, shorten
 from .label_states import NEGATIVE, POSITIVE, UNKNOWN
 
-__all__ = ['CSVLabels', 'find_columns', 'label_names', 'read_csv_labels']
+__all__ = ['NO_LABEL', 'CSVLabels', 'find_columns', 'label_names', 'read_csv_labels']
 
 IMAGE_COLUMNS = ('image', 'images', 'path', 'img', 'file', 'filename', 'filepath', 'imagepath', 'imgpath', 'imagename')
 LABEL_COLUMNS = ('label', 'labels', 'class', 'classname', 'category', 'target')
@@ -87,7 +88,7 @@ def label_names(cells: Iterable[str], classes: Sequence[str] | None = None) -> t
     if classes is not None:
         return tuple(map(str, classes))
     names = {cell for cell in cells if cell.lower() not in NO_LABEL}
-    is_numbers = all(name.isdecimal() for name in names)
+    is_numbers = all(name.isdecimal() and len(name) <= MAX_DIGITS for name in names)
     return tuple(sorted(names, key=lambda name: (int(name), name) if is_numbers else name))
 
 
@@ -116,7 +117,7 @@ def find_columns(
             f'{table.path} has one column, {names[image]!r}; expected the label of each image in another. Set '
             '`delimiter` if it is neither comma, semicolon nor tab.'
         )
-    if classes is not None and len(others) > 1 and set(map(str, classes)) <= {names[i] for i in others}:
+    if classes is not None and set(map(str, classes)) <= {names[i] for i in others}:
         return Columns(image, [names.index(str(name)) for name in classes], per_class=True)
     label = [i for i in others if plain[i] in LABEL_COLUMNS]
     if len(others) == 1 or len(label) == 1:
@@ -142,7 +143,7 @@ def _read_states(table: CSVTable, columns: Columns, classes: Sequence[str] | Non
                 raise InputError(
                     f'{table.path}, line {line}, column {table.columns[column]!r}: expected 1, 0, or blank, -1 or U '
                     f'for unknown, but got {shorten(row[column])!r}. If the column is no class, set `label_column` to '
-                    'that of the label, or to the list of those of the classes.'
+                    'that of the label, or to the list of those of the classes (--classes of the tools).'
                 )
             states[i, j] = state
     return _without_repeated(table, columns, tuple(names), states)

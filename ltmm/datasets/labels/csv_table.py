@@ -4,6 +4,8 @@ import csv
 import logging
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Sequence
+from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,7 +91,7 @@ def read_csv(
         raise InputError(f'Expected `delimiter` to be one character, but got {delimiter!r}.')
     delimiter = delimiter or max(DELIMITERS, key=lambda d: _num_columns(text, d))
     rows, lines = [], []
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True)
+    reader = csv.reader(StringIO(text, newline=''), delimiter=delimiter, skipinitialspace=True)
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
@@ -141,9 +143,9 @@ def _decode(path: Path, encoding: str | None) -> str:
 
 def _num_columns(text: str, delimiter: str) -> int:
     """Return the cells per row of the first rows, 1 unless they are equally many."""
-    rows = csv.reader(text.splitlines(keepends=True)[:100], delimiter=delimiter, skipinitialspace=True)
+    rows = csv.reader(StringIO(text, newline=''), delimiter=delimiter, skipinitialspace=True)
     try:
-        numbers = {len(row) for row in rows if row}
+        numbers = {len(row) for row in islice(rows, 100) if row}
     except csv.Error:
         return 1
     return numbers.pop() if len(numbers) == 1 else 1
