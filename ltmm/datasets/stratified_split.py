@@ -17,8 +17,13 @@ SHOWN = 5  # classes in a message
 
 
 def check_part_size(**sizes: float) -> None:
-    """Raise an InputError unless each is a share in (0, 1) or a whole number of images per class."""
+    """Raise an InputError unless each is a whole number of images per class, or a share, all together below 1."""
     check(**{name: (size, 'in (0, 1)' if isinstance(size, float) else 'int >= 1') for name, size in sizes.items()})
+    shares = {name: size for name, size in sizes.items() if size < 1}
+    if sum(shares.values()) >= 1:
+        raise InputError(
+            f'Expected {" + ".join(shares)} to be below 1, but got {" + ".join(map(str, shares.values()))}.'
+        )
 
 
 def part_counts(counts: np.ndarray, sizes: Sequence[float]) -> np.ndarray:

@@ -11,7 +11,6 @@ import numpy as np
 
 from ltmm.datasets.convert import READERS
 from ltmm.datasets.convert.split import split_annotations
-from ltmm.datasets.stratified_split import check_part_size
 from ltmm.utils.cli import one_line_errors
 
 
@@ -29,11 +28,11 @@ def main() -> None:
     parser.add_argument('--val', type=size, default=0.15, help='size of the validation part (%(default)s)')
     parser.add_argument('--test', type=size, default=0.15, help='size of the test part; 0 for none (%(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the split (%(default)s)')
+    parser.add_argument('--classes', nargs='+', help='classes to split by: columns of a CSV file that has others too')
     parser.add_argument('--copy', action='store_true', help='copy the images in place of symbolic links')
     args = parser.parse_args()
     sizes = dict(val=args.val, test=args.test) if args.test else dict(val=args.val)
-    check_part_size(**sizes)
-    tables = split_annotations(args.source, args.format, args.out, sizes, args.seed, args.copy)
+    tables = split_annotations(args.source, args.format, args.out, sizes, args.seed, args.copy, args.classes)
     counts = {name: np.bincount(table.unique_pairs()[1], minlength=table.num_classes) for name, table in tables.items()}
     print(f'Wrote {args.out}: ' + ', '.join(f'{len(table)} {name}' for name, table in tables.items()) + ' images.')
     names = next(iter(tables.values())).class_names

@@ -12,9 +12,8 @@ from ltmm.datasets.labels.csv_labels import find_columns, read_csv_labels
 from ltmm.datasets.labels.csv_table import read_csv
 from ltmm.datasets.labels.label_states import POSITIVE
 from ltmm.datasets.labels.label_table import LabelTable
-from ltmm.datasets.stratified_split import stratified_split, warn_of_missing_classes
+from ltmm.datasets.stratified_split import check_part_size, stratified_split, warn_of_missing_classes
 from ltmm.utils.data_files import read_json
-from ltmm.utils.errors import InputError
 
 from . import read_annotations
 from .files import new_folder, place_images
@@ -24,7 +23,13 @@ __all__ = ['split_annotations']
 
 
 def split_annotations(
-    source: str | Path, format: str, out: str | Path, sizes: dict[str, float], seed: int = 0, copy: bool = False
+    source: str | Path,
+    format: str,
+    out: str | Path,
+    sizes: dict[str, float],
+    seed: int = 0,
+    copy: bool = False,
+    classes: Sequence[str] | None = None,
 ) -> dict[str, LabelTable]:
     """Split a dataset into parts that all hold every class, and write them to a new folder.
 
@@ -39,20 +44,20 @@ def split_annotations(
         sizes: Name and size of each held-out part: images per class, or, below 1, the share of the images.
         seed: Seed of the split.
         copy: Copy images in place of symbolic links.
+        classes: Names of the classes to split by; the columns of these names of a CSV file. Default: all.
 
     Returns:
         The labels of each part, ``train`` first.
     """
-    if sum(size for size in sizes.values() if size < 1) >= 1:
-        raise InputError(f'Expected the shares of the held-out parts to be below 1 in total, but got {sizes}.')
+    check_part_size(**sizes)
     source, out = Path(source), Path(out)
     if format == 'csv':
-        labels = read_csv_labels(read_csv(source))
+        labels = read_csv_labels(read_csv(source), classes=classes)
         names, classes, states = labels.names, labels.classes, labels.labels
         if states.ndim == 1:
             states = np.eye(len(classes), dtype=np.int8)[states]
     else:
-        annotations = read_annotations(source, format)
+        annotations = read_annotations(source, format, classes=classes)
         names, classes, states = [im.name for im in annotations.images], annotations.classes, annotations.states()
     order = sorted(range(len(names)), key=names.__getitem__)
     table = LabelTable.from_lists([np.flatnonzero(row == POSITIVE).tolist() for row in states[order]], len(classes),

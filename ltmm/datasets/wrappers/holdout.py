@@ -57,15 +57,11 @@ class Holdout(Selection):
         test_per_class: float | None = None,
     ) -> None:
         check(part=(part, PARTS))
-        check_part_size(per_class=per_class)
-        self.sizes = [per_class]
-        if test_per_class is not None:
-            check_part_size(test_per_class=test_per_class)
-            self.sizes.append(test_per_class)
-        elif part == 'test':
+        if part == 'test' and test_per_class is None:
             raise InputError("Expected `test_per_class` to be set for part='test', but it is None.")
-        if sum(size for size in self.sizes if size < 1) >= 1:
-            raise InputError(f'Expected `per_class` + `test_per_class` to be a share below 1, but got {self.sizes}.')
+        sizes = dict(per_class=per_class) | ({} if test_per_class is None else dict(test_per_class=test_per_class))
+        check_part_size(**sizes)
+        self.sizes = list(sizes.values())
         self.part, self.seed = part, seed
         super().__init__(dataset, lazy_init)
 

@@ -92,5 +92,15 @@ def test_yolo_lists(tmp_path, photos):
 
 
 def test_shares(tmp_path):
-    with pytest.raises(InputError, match='below 1 in total'):
+    with pytest.raises(InputError, match=r'Expected val \+ test to be below 1, but got 0.5 \+ 0.5'):
         split_annotations(tmp_path / 'a.csv', 'csv', tmp_path / 'out', dict(val=0.5, test=0.5))
+
+
+def test_columns_that_are_no_classes(tmp_path):
+    rows = ''.join(f'{i}.jpg,{20 + i},{i % 2},{i % 3 == 0:d}\n' for i in range(12))
+    (tmp_path / 'all.csv').write_text('image,age,ant,bee\n' + rows)
+    with pytest.raises(InputError, match="column 'age'.*--classes of the tools"):
+        split_annotations(tmp_path / 'all.csv', 'csv', tmp_path / 'out', SIZES)
+    tables = split_annotations(tmp_path / 'all.csv', 'csv', tmp_path / 'out', SIZES, classes=['ant', 'bee'])
+    assert sum(map(len, tables.values())) == 12
+    assert (tmp_path / 'out/val.csv').read_text().startswith('image,age,ant,bee\n')

@@ -90,5 +90,5 @@ def test_three_parts_of_several_labels():
 def test_sizes():
     with pytest.raises(InputError, match="`test_per_class` to be set for part='test'"):
         DATASETS.build(dict(type='ltmm.Holdout', dataset=Numbers(), part='test'))
-    with pytest.raises(InputError, match='to be a share below 1'):
+    with pytest.raises(InputError, match=r'Expected per_class \+ test_per_class to be below 1'):
         DATASETS.build(dict(type='ltmm.Holdout', dataset=Numbers(), part='val', per_class=0.5, test_per_class=0.5))
