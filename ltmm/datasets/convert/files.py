@@ -35,6 +35,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder, whose content is moved into ``path``, which must be empty or not exist."""
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise InputError(f'{path} exists and is not empty. Remove it or choose another --out.')
+    path = path.resolve()  # '.' has no name
     temporary = path.with_name(f'.{path.name}.writing')
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

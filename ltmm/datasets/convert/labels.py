@@ -3,18 +3,21 @@
 import csv
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ltmm.datasets.csv_dataset import CSVDataset
 from ltmm.datasets.custom import CustomDataset
+from ltmm.datasets.labels.csv_labels import NO_LABEL, find_columns
+from ltmm.datasets.labels.csv_table import read_csv
 from ltmm.datasets.labels.label_states import NEGATIVE, POSITIVE, UNKNOWN
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
 from .files import new_file, new_folder, place_images
-from .records import Annotations, ImageRecord, relative_name
+from .records import Annotations, ImageRecord, class_list, relative_name
 
 __all__ = ['read_csv_file', 'read_folders', 'write_csv_file', 'write_folders']
 
@@ -30,14 +33,28 @@ def read_folders(source: Path, images: Path | None, split: str | None, classes: 
 def read_csv_file(source: Path, images: Path | None, split: str | None, classes: Sequence[str] | None) -> Annotations:
     """Read a CSV file; ``split`` is a value of its column ``split``. See :class:`ltmm.CSVDataset`."""
     where = dict(split=split) if split else None
-    dataset = CSVDataset(str(source), data_root=str(images or ''), classes=classes, where=where)
-    return _from_dataset(dataset, images or source.parent)
+
+    def read(classes: Sequence[str] | None) -> Annotations:
+        dataset = CSVDataset(str(source), data_root=str(images or ''), classes=classes, where=where)
+        return _from_dataset(dataset, images or source.parent)
+
+    if classes is None or find_columns(read_csv(source), classes=classes).per_class:
+        return read(classes)
+    annotations = read(None)
+    if not set(classes) & set(annotations.classes):
+        return read(classes)  # names of the numbers in the file
+    return _select(annotations, class_list(annotations.classes, classes, source))
 
 
 def write_csv_file(annotations: Annotations, out: Path, copy: bool) -> list[str]:
     """Write ``image,label``, or ``image`` and one column per class; images stay where they are. Return what is lost."""
     if 'image' in annotations.classes and annotations.kind != 'single':
         raise InputError("A class is called 'image', as the column of the images is. Rename it.")
+    unreadable = [name for name in annotations.classes if name.lower() in NO_LABEL or '|' in name]
+    if unreadable and annotations.kind == 'single':
+        raise InputError(
+            f'A class is called {unreadable[0]!r}, which a CSV file reads as no label, or as several. Rename it.'
+        )
     states = annotations.states()
     with new_file(out, '.csv') as file:
         writer = csv.writer(file)
@@ -94,3 +111,12 @@ def _from_dataset(dataset: CSVDataset | CustomDataset, folder: Path) -> Annotati
             states[record['gt_label']] = POSITIVE
         images.append(ImageRecord(name, states=states))
     return Annotations(classes, images, folder, kind)
+
+
+def _select(annotations: Annotations, classes: Sequence[str]) -> Annotations:
+    """Keep these classes, and of data with one label per image the images of them."""
+    index = [annotations.classes.index(name) for name in classes]
+    images = [replace(image, states=image.states[index]) for image in annotations.images]
+    if annotations.kind == 'single':
+        images = [image for image in images if image.states.any()]
+    return replace(annotations, classes=tuple(classes), images=images)

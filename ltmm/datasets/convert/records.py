@@ -136,7 +136,12 @@ def image_size(path: Path) -> tuple[int, int]:
 
 def class_list(found: Sequence[str], classes: Sequence[str] | None, source: str | Path) -> tuple[str, ...]:
     """Return the wanted classes, which have to be among those of the file; default: all of them."""
+    for names, where in ((found, source), (classes or (), '--classes')):
+        if repeated := next((name for i, name in enumerate(names) if name in names[:i]), None):
+            raise InputError(f'{where}: two classes are called {repeated!r}.')
     missing = [name for name in classes or () if name not in found]
     if missing:
-        raise InputError(f'{source} has no class {missing[0]!r}; it has {", ".join(found[:10])}.')
+        raise InputError(
+            f'{source} has no class {missing[0]!r}; it has {", ".join(found[:10])}{", ..." * (len(found) > 10)}.'
+        )
     return tuple(classes or found)

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
-from ltmm.datasets.custom import files_under
+from ltmm.datasets.custom import files_under, is_hidden
 from ltmm.datasets.labels.voc_annotations import find_images, read_image_ids, read_voc_annotations
 from ltmm.utils.errors import InputError
 
@@ -31,7 +31,9 @@ def read_voc(source: Path, images: Path | None, split: str | None, classes: Sequ
     if images is None:
         images = source / 'JPEGImages' if (source / 'JPEGImages').is_dir() else folder
     if split is None:
-        ids = sorted(path.removesuffix('.xml') for path in files_under(folder) if path.endswith('.xml'))
+        ids = sorted(
+            path.removesuffix('.xml') for path in files_under(folder) if path.endswith('.xml') and not is_hidden(path)
+        )
     else:
         ids = read_image_ids(source / f'ImageSets/Main/{split}.txt', lambda name: (folder / f'{name}.xml').is_file())
         ids = [relative_name(name, f'ImageSets/Main/{split}.txt') for name in ids]

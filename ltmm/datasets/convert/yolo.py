@@ -1,6 +1,7 @@
 """Annotations in the format of YOLO: a text file per image with normalized boxes or polygons."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +21,14 @@ __all__ = ['read_yolo', 'write_yolo']
 
 NAME_FILES = ('data.yaml', 'data.yml', 'dataset.yaml', 'classes.txt', 'obj.names', '_darknet.labels', 'labels.txt')
 SLACK = 1e-4  # of normalized coordinates, from rounding
+LOSSES = dict(
+    ignored='crowd or difficult objects are left out: YOLO has no mark for them',
+    boxed='objects without mask became rectangles',
+    rounded='run-length masks became the polygons of their outlines, without holes',
+    several='masks of several parts became one polygon, joined by lines of no width',
+    cut='objects reach out of their image and are cut at its border',
+    outside='objects have no area inside their image and are left out',
+)
 
 
 def read_yolo(source: Path, images: Path | None, split: str | None, classes: Sequence[str] | None) -> Annotations:
@@ -67,7 +76,7 @@ def write_yolo(annotations: Annotations, out: Path, copy: bool) -> list[str]:
     annotations.check_images()
     annotations.load_sizes()
     has_masks = any(item.mask is not None for image in annotations.images for item in image.objects)
-    ignored = several = rounded = boxed = 0
+    lost = Counter()
     with new_folder(out) as folder:
         stems: dict[str, str] = {}
         for image in annotations.images:
@@ -76,20 +85,10 @@ def write_yolo(annotations: Annotations, out: Path, copy: bool) -> list[str]:
                 raise InputError(f'{image.name} and {stems[str(file)]} would have the same label file.')
             lines = []
             for item in image.objects:
-                if item.is_ignored:
-                    ignored += 1
-                    continue
-                width, height = image.size
-                if has_masks:
-                    polygons, is_exact = as_polygons(item)
-                    rounded += not is_exact
-                    boxed += item.mask is None
-                    several += len(polygons) > 1
-                    values = np.reshape(joined(polygons), (-1, 2)) / (width, height)
-                else:
-                    x, y, w, h = item.box
-                    values = np.array([(x + w / 2) / width, (y + h / 2) / height, w / width, h / height])
-                lines.append(' '.join([str(item.label), *(f'{value:.9g}' for value in values.ravel())]))
+                values = None if item.is_ignored else _values(item, image.size, has_masks, lost)
+                lost['ignored'] += item.is_ignored
+                if values is not None:
+                    lines.append(' '.join([str(item.label), *(f'{value:.9g}' for value in values.ravel())]))
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(''.join(f'{line}\n' for line in lines))
         place_images(((annotations.folder / im.name, folder / 'images' / im.name) for im in annotations.images), copy)
@@ -97,13 +96,26 @@ def write_yolo(annotations: Annotations, out: Path, copy: bool) -> list[str]:
         content = yaml.safe_dump(dict(path='.', train='images', val='images', names=names), allow_unicode=True,
                                  sort_keys=False)  # fmt: skip
         (folder / 'data.yaml').write_text(content, encoding='utf-8')
-    losses = [
-        (ignored, 'crowd or difficult objects are left out: YOLO has no mark for them'),
-        (boxed, 'objects without mask became rectangles'),
-        (rounded, 'run-length masks became the polygons of their outlines, without holes'),
-        (several, 'masks of several parts became one polygon, joined by lines of no width'),
-    ]
-    return [f'{count} {text}.' for count, text in losses if count]
+    return [f'{lost[key]} {text}.' for key, text in LOSSES.items() if lost[key]]
+
+
+def _values(item: ObjectRecord, size: tuple[int, int], has_masks: bool, lost: Counter) -> np.ndarray | None:
+    """Return the numbers of an object, None if it is outside of the image; count in ``lost`` what they cannot hold."""
+    if has_masks:
+        polygons, is_exact = as_polygons(item)
+        lost['boxed'] += item.mask is None
+        lost['rounded'] += not is_exact
+        lost['several'] += len(polygons) > 1
+        points = np.reshape(joined(polygons), (-1, 2)) / size
+    else:
+        x, y, w, h = item.box
+        points = np.array([[x, y], [x + w, y + h]]) / size
+    inside = points.clip(0, 1)
+    if (np.ptp(inside, axis=0) == 0).any():
+        lost['outside'] += 1
+        return None
+    lost['cut'] += bool((np.abs(points - inside) > SLACK).any())
+    return inside if has_masks else np.array([inside.mean(axis=0), inside[1] - inside[0]])
 
 
 def _read_names(source: Path) -> list[str]:

@@ -262,3 +262,66 @@ def test_classes_are_chosen(tmp_path, images):
     (tmp_path / 'source.json').write_text(json.dumps(coco()))
     annotations = read_annotations(tmp_path / 'source.json', 'coco', images, classes=['bee'])
     assert objects_of(annotations)['a.jpg'] == [(0, 20, 20, 10, 8, 40, False)]
+
+
+def test_classes_of_a_csv_file_are_chosen(tmp_path, images):
+    def read(content, classes):
+        (tmp_path / 'list.csv').write_text(content)
+        annotations = read_annotations(tmp_path / 'list.csv', 'csv', images, classes=classes)
+        return annotations.classes, {image.name: image.states.tolist() for image in annotations.images}
+
+    single = 'image,label\na.jpg,ant\nsub/b.png,bee\nc.jpg,cow\n'
+    assert read(single, ['cow', 'ant']) == (('cow', 'ant'), {'a.jpg': [0, 1], 'c.jpg': [1, 0]})
+    assert read('image,label\na.jpg,1\nc.jpg,0\n', ['cow', 'ant'])[1] == {'a.jpg': [0, 1], 'c.jpg': [1, 0]}
+    assert read('image,labels\na.jpg,ant|bee\nc.jpg,cow\n', ['bee'])[1] == {'a.jpg': [1], 'c.jpg': [0]}
+    assert read('image,age,ant,bee\na.jpg,70,1,\n', ['bee'])[1] == {'a.jpg': [-1]}
+    with pytest.raises(InputError, match="has no class 'bees'; it has ant, bee, cow"):
+        read(single, ['ant', 'bees'])
+    with pytest.raises(InputError, match="line 2: 'ant' is not one of the 1 classes"):
+        read(single, ['bees'])
+
+
+def test_one_class_survives_a_csv_file(tmp_path, images):
+    (tmp_path / 'source.json').write_text(json.dumps(coco()))
+    source = read_annotations(tmp_path / 'source.json', 'coco', images, classes=['bee'])
+    write_annotations(source, 'csv', tmp_path / 'out.csv')
+    again = read_annotations(tmp_path / 'out.csv', 'csv', images, classes=['bee'])
+    assert again.states().tolist() == source.states().tolist() == [[1], [1], [0]]
+
+
+@pytest.mark.parametrize('name', ['U', 'nan', '-1', 'a|b'])
+def test_names_that_a_csv_file_cannot_hold(name, tmp_path, images):
+    (tmp_path / 'photos' / name).mkdir(parents=True)
+    (images / 'a.jpg').rename(tmp_path / 'photos' / name / 'a.jpg')
+    with pytest.raises(InputError, match='reads as no label, or as several. Rename it'):
+        write_annotations(read_annotations(tmp_path / 'photos', 'folders'), 'csv', tmp_path / 'out.csv')
+
+
+@pytest.mark.parametrize('masks', [False, True])
+def test_objects_out_of_the_image_are_cut_for_yolo(masks, tmp_path, images):
+    square = [-2, 20, 8, 20, 8, 34, -2, 34]
+    far = [50, 5, 60, 5, 60, 9, 50, 9]
+    source = read_coco(tmp_path, images, coco([(0, 0, [-2, 20, 10, 14], [square]), (0, 1, [50, 5, 10, 4], [far])],
+                                              masks=masks))  # fmt: skip
+    assert write_annotations(source, 'yolo', tmp_path / 'out') == [
+        '1 objects reach out of their image and are cut at its border.',
+        '1 objects have no area inside their image and are left out.',
+    ]
+    (item,) = read_annotations(tmp_path / 'out', 'yolo').images[0].objects
+    assert item.box == pytest.approx((0, 20, 8, 10), abs=0.01)
+
+
+def test_repeated_classes(tmp_path, images):
+    with pytest.raises(InputError, match="two classes are called 'ant'"):
+        read_annotations(yolo_folder(tmp_path, images, names='names: [ant, bee, ant]\n'), 'yolo')
+    (tmp_path / 'yolo/data.yaml').write_text('names: [ant, bee]\n')
+    with pytest.raises(InputError, match="--classes: two classes are called 'ant'"):
+        read_annotations(tmp_path / 'yolo', 'yolo', classes=['ant', 'ant'])
+
+
+def test_current_folder_is_written_to(tmp_path, images, monkeypatch):
+    source = read_coco(tmp_path, images, coco())
+    (tmp_path / 'new').mkdir()
+    monkeypatch.chdir(tmp_path / 'new')
+    write_annotations(source, 'yolo', '.')
+    assert (tmp_path / 'new/data.yaml').is_file()
