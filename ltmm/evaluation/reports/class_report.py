@@ -47,6 +47,11 @@ class ClassReport:
             )
         rows.sort(key=lambda row: int(row['label']))
         column = {key: [row[key] for row in rows] for key in cls._columns()}
+        if column['label'] != [str(c) for c in range(len(rows))]:
+            raise InputError(f'Expected one row for each class in {path}, with the labels 0 to {len(rows) - 1}.')
+        groups = tuple(cls.group_names.values())
+        if other := sorted(set(column[cls.group_column]).difference(groups)):
+            raise InputError(f'Expected {cls.group_column} in {path} to be one of {groups}, but got {other[0]!r}.')
         return cls(
             names=tuple(column['name']),
             train_images=np.array(column['train_images'], dtype=int) if all(column['train_images']) else None,
