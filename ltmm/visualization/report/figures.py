@@ -169,7 +169,7 @@ def per_class_plot(methods: Sequence[Method]) -> go.Figure:
             hovertemplate='<b>%{text}</b> (%{customdata[2]})<br>%{y:.1f} %<br>%{customdata[0]:,} training, '
             '%{customdata[1]:,} test images<extra>' + shorten(method.name, 24) + '</extra>',
         )
-        if len(tested) >= MIN_SMOOTH_CLASSES:
+        if is_smooth(method):
             x, y = smooth_over_images(images, values[tested])
             line = dict(color=color_of(i), width=2.5)
             figure.add_scatter(
@@ -177,6 +177,11 @@ def per_class_plot(methods: Sequence[Method]) -> go.Figure:
                 hoverinfo='skip',
             )  # fmt: skip
     return figure
+
+
+def is_smooth(method: Method) -> bool:
+    """Whether there are enough tested classes for a curve through their points."""
+    return int((~np.isnan(method.values)).sum()) >= MIN_SMOOTH_CLASSES
 
 
 def confusion_plot(method: Method) -> go.Figure:

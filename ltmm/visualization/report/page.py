@@ -80,7 +80,7 @@ def write_report(
     out = Path(out)
     if out.suffix not in ('.html', '.htm'):
         raise InputError(f'Expected a .html file, but got {out}.')
-    runs = [read_run_files(Path(folder)) for folder in dict.fromkeys(map(str, folders))]
+    runs = [read_run_files(folder) for folder in {Path(folder).resolve(): Path(folder) for folder in folders}.values()]
     kinds = sorted({run.report.metric for run in runs})
     if len(kinds) > 1:
         raise InputError(f'Expected runs of one kind, but got those of {" and ".join(kinds)}. Write a report of each.')

@@ -34,20 +34,20 @@ class Predictions:
     sample_idx: np.ndarray
 
     @classmethod
-    def read(cls, path: Path, num_classes: int) -> 'Predictions | None':
-        """Read the file of ``tools/test.py --out``; None for a detector or several labels per image."""
+    def read(cls, path: Path, num_classes: int) -> 'Predictions':
+        """Read the file of ``tools/test.py --out``."""
         samples = read_predictions(path)
-        keys = ('pred_score', 'gt_label')
-        if not samples or any(key not in sample for sample in samples for key in keys):
-            return None
-        if any(not isinstance(sample[key], torch.Tensor) for sample in samples for key in keys):
-            return None
-        if any(sample['gt_label'].numel() != 1 for sample in samples):
-            return None
+        expected = dict(pred_score=(num_classes,), gt_label=(1,))
+        for sample in samples:
+            got = {key: tuple(value.shape) for key in expected if isinstance(value := sample.get(key), torch.Tensor)}
+            is_valid = got == expected and 0 <= sample['gt_label'].item() < num_classes
+            if not is_valid or sample['pred_score'].isnan().any():
+                raise InputError(
+                    f'Expected {path} to have a label and the scores of {num_classes} classes for each image, as the '
+                    f'per-class CSV, but got {got or list(sample)}.'
+                )
         scores = torch.stack([sample['pred_score'] for sample in samples]).numpy()  # (N, C)
-        label = torch.cat([sample['gt_label'].reshape(1) for sample in samples]).numpy()
-        if scores.ndim != 2 or scores.shape[1] != num_classes or label.min() < 0 or label.max() >= num_classes:
-            raise InputError(f'Expected {path} to have predictions of {num_classes} classes, as the per-class CSV.')
+        label = torch.cat([sample['gt_label'] for sample in samples]).long().numpy()
         return cls(
             label=label,
             pred=scores.argmax(1),

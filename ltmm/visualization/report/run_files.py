@@ -8,10 +8,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ltmm.evaluation.functional import CalibrationBins
 from ltmm.evaluation.reports.class_report import ClassReport
+from ltmm.evaluation.reports.per_class_report import PerClassReport
 from ltmm.evaluation.reports.run_comparison import read_run
+from ltmm.utils.checkpoints import read_checkpoint
 from ltmm.utils.data_files import DataFileError, read_json, read_text
 from ltmm.utils.errors import InputError
 
@@ -20,6 +23,7 @@ from .settings import SEED, flat_settings, without_seed
 
 __all__ = ['Method', 'RunFiles', 'group_by_config', 'read_run_files']
 
+NO_WEIGHTS = ('.running_mean', '.running_var', '.num_batches_tracked', 'class_distribution.')
 REPORTS = ('per_class.csv', 'per_class_bbox.csv', 'per_class_segm.csv')
 
 
@@ -31,9 +35,10 @@ class RunFiles:
         folder: Its work dir.
         report: Figures per class of its latest evaluation.
         settings: See :func:`flat_settings`.
-        scalars: Lines of its ``scalars.json`` files, in the order of time.
+        scalars: Lines of the ``scalars.json`` files of its training, in the order of time; of its last stage.
         bins: Calibration bins of its latest evaluation, or None.
         seconds: Wall-clock time of the training that ``run_table.py`` measured, or None.
+        seconds_is_lower_bound: Whether a part of the time is unknown, after an interruption.
     """
 
     folder: Path
@@ -42,6 +47,7 @@ class RunFiles:
     scalars: list[dict]
     bins: CalibrationBins | None
     seconds: float | None
+    seconds_is_lower_bound: bool = False
 
     @property
     def seed(self) -> str:
@@ -50,9 +56,27 @@ class RunFiles:
 
     @cached_property
     def predictions(self) -> Predictions | None:
-        """Predictions of ``tools/test.py --out <work dir>/predictions.npz``, or None."""
+        """Predictions of ``tools/test.py --out <work dir>/predictions.npz``, for one label per image, or None."""
         path = self.folder / 'predictions.npz'
-        return Predictions.read(path, len(self.report.names)) if path.is_file() else None
+        is_read = isinstance(self.report, PerClassReport) and path.is_file()
+        return Predictions.read(path, len(self.report.names)) if is_read else None
+
+    @cached_property
+    def num_weights(self) -> int | None:
+        """Number of weights in its latest checkpoint, without statistics and class counts; None without one."""
+        path = _latest(self.folder.glob('*.pth'))
+        if path is None:
+            return None
+        try:
+            content = read_checkpoint(path)
+        except InputError:  # half-written, or not to be read without --trust
+            return None
+        state = content.get('state_dict', content)
+        return sum(
+            value.numel()
+            for name, value in state.items()
+            if isinstance(value, torch.Tensor) and not any(part in name for part in NO_WEIGHTS)
+        )
 
     def curve(self, name: str) -> tuple[list[float], list[float]]:
         """Return the steps and the values of a figure; after a resumed training, the last value of each step."""
@@ -98,22 +122,36 @@ def read_run_files(folder: Path) -> RunFiles:
     if not folder.is_dir():
         raise InputError(f'Expected work dirs, but there is no folder {folder}.')
     csv_name = next((name for name in REPORTS if any(folder.rglob(name))), REPORTS[0])
+    _check_one_run(folder, csv_name)
     report = read_run(folder, csv_name=csv_name).report
     if np.isnan(report.value).all():
         raise InputError(f'Expected {csv_name} of {folder} to have tested classes, but it has none.')
     config = _latest(folder.glob('*.py')) or _latest(folder.rglob('config.py'))
     bins = _latest(folder.rglob('calibration_bins.csv'))
-    scalars = [line for path in sorted(folder.rglob('scalars.json')) for line in _json_lines(path)]
+    logs = sorted(folder.rglob('scalars.json'))  # <work dir>/<date>/vis_data/scalars.json
+    latest = _latest(logs)
+    scalars = [line for path in logs if _work_dir(path) == _work_dir(latest) for line in _json_lines(path)]
     run = folder / 'run.json'
     record = read_json(run) if run.is_file() else {}
+    record = record if isinstance(record, dict) else {}
     return RunFiles(
         folder=folder,
         report=report,
         settings=flat_settings(config) if config else {},
         scalars=scalars,
         bins=CalibrationBins.read(bins) if bins else None,
-        seconds=record.get('seconds') if isinstance(record, dict) and _is_number(record, 'seconds') else None,
+        seconds=record['seconds'] if _is_number(record, 'seconds') else None,
+        seconds_is_lower_bound=bool(record.get('time_is_lower_bound')),
     )
+
+
+def _check_one_run(folder: Path, csv_name: str) -> None:
+    """Refuse a folder of several runs, such as the seeds of a method; the stages of one run are below its folder."""
+    tested = {path.parents[1] if path.parent != folder else folder for path in folder.rglob(csv_name)}
+    runs = sorted(str(run) for run in tested if not re.match(r'stage\d+_', run.name))
+    if folder not in tested and len(runs) > 1:
+        more = ', ...' * (len(runs) > 3)
+        raise InputError(f'{folder} has {len(runs)} runs. Name them one by one: {", ".join(runs[:3])}{more}.')
 
 
 def group_by_config(runs: Sequence[RunFiles]) -> list[Method]:
@@ -138,6 +176,10 @@ def _name_of(run: RunFiles) -> str:
 
 def _latest(paths) -> Path | None:
     return max(paths, key=lambda path: (path.stat().st_mtime_ns, path), default=None)
+
+
+def _work_dir(log: Path) -> Path:
+    return log.resolve().parents[2]
 
 
 def _json_lines(path: Path) -> list[dict]:

@@ -17,7 +17,7 @@ from .settings import differences
 
 __all__ = ['SECTIONS', 'Pictures', 'plot']
 
-NUM_WORST, NUM_PICTURES = 8, 5
+NUM_WORST, NUM_PICTURES, NUM_OPEN = 8, 5, 12
 NO_COUNTS = '<p class="note">Not shown: the per-class CSV has no training images.</p>'
 HOW_TO_PREDICT = (
     'Not shown: no run has predictions. Write them with <code>python tools/test.py CONFIG CHECKPOINT --out '
@@ -37,7 +37,8 @@ def results(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
         cells = []
         for name, mean, top in zip(names, row, best):
             spread = method.figures(name).std(ddof=1) if len(method.runs) > 1 else None
-            value = '-' if np.isnan(mean) else f'{mean:.2f}' + (f' <small>± {spread:.2f}</small>' if spread else '')
+            value = '-' if np.isnan(mean) else f'{mean:.2f}'
+            value += '' if spread is None or np.isnan(mean) else f' <small>± {spread:.2f}</small>'
             cells.append(f'<td class="n{" best" if len(methods) > 1 and mean == top else ""}">{value}</td>')
         dot = f'<i class="dot" style="background:{figures.color_of(i)}"></i>'
         rows.append(
@@ -60,9 +61,8 @@ def settings(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
             f'<tr><th><code>{escape(key)}</code></th>{"".join(f"<td><code>{_cut(v)}</code></td>" for v in values)}</tr>'
             for key, values in differences(of_runs).items()
         ]
-        html += f'<h3>What differs ({len(rows)})</h3>{_table(header, rows[:60])}'
-        if len(rows) > 60:
-            html += f'<p class="note">{len(rows) - 60} more; see all settings.</p>'
+        is_open = ' open' * (len(rows) <= NUM_OPEN)
+        html += f'<details{is_open}><summary>What differs ({len(rows)})</summary>{_table(header, rows)}</details>'
     for method, of_run in zip(methods, of_runs):
         rows = [f'<tr><th><code>{escape(k)}</code></th><td><code>{_cut(v)}</code></td></tr>' for k, v in of_run.items()]
         seeds = ', '.join(escape(run.seed) for run in method.runs)
@@ -128,7 +128,7 @@ def per_class(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
     """A point per class."""
     if any(method.report.train_images is None for method in methods):
         return 'Each class', NO_COUNTS
-    is_smooth = np.isfinite(methods[0].values).sum() >= MIN_SMOOTH_CLASSES
+    is_smooth = any(figures.is_smooth(method) for method in methods)
     note = 'A point per class, mean over the seeds; hover for its name and counts. '
     note += 'The curve averages over classes with about as many images.' if is_smooth else (
         f'No curve is drawn through fewer than {MIN_SMOOTH_CLASSES} classes: it would mislead.'
@@ -144,7 +144,8 @@ def confusion(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
     plots = [plot(figures.confusion_plot(method)) for method in methods if method.predictions]
     if not plots:
         return title, f'<p class="note">{HOW_TO_PREDICT}</p>'
-    note = 'Rows: group of the true class. Wrong predictions are split by the group of the predicted class.'
+    note = 'Rows: group of the true class. Wrong predictions are split by the group of the predicted class. '
+    note += 'Of one seed, the first with predictions.'
     return title, f'<div class="pair">{"".join(plots)}</div><p class="note">{note}</p>'
 
 
@@ -191,21 +192,27 @@ def worst_classes(methods: Sequence[Method], pictures: Pictures) -> tuple[str, s
 
 
 def cost(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
-    """Time and memory."""
+    """Time, memory and weights."""
     rows = []
     for method in methods:
+        bound = '≥ ' * any(run.seconds_is_lower_bound for run in method.runs)
+        num_weights = next((run.num_weights for run in method.runs if run.num_weights is not None), None)
         values = [
             (_median(run.middle('time') for run in method.runs), '{:.3f} s'),
             (_median(run.middle('data_time') for run in method.runs), '{:.3f} s'),
             (_median(run.middle('memory') for run in method.runs), '{:,.0f} MB'),
-            (_median(run.seconds for run in method.runs), '{:,.0f} s'),
+            (_median(run.seconds for run in method.runs), f'{bound}{{:,.0f}} s'),
+            (None if num_weights is None else num_weights / 1e6, '{:,.2f} M'),
         ]
         cells = ''.join(f'<td class="n">{"-" if v is None else form.format(v)}</td>' for v, form in values)
         rows.append(f'<tr><th>{escape(method.name)}</th>{cells}</tr>')
-    header = ''.join(
-        f'<th class="n">{name}</th>' for name in ('iteration', 'of it, waiting for data', 'GPU memory', 'whole run')
+    columns = ('iteration', 'of it, waiting for data', 'GPU memory', 'whole run', 'weights')
+    header = ''.join(f'<th class="n">{name}</th>' for name in columns)
+    note = (
+        'Medians over training and seeds. GPU memory needs a GPU; the time of the whole run is from run_table.py, '
+        'without a first stage of another run. Weights: in the latest checkpoint, with those that only the training '
+        'needs, such as of teachers.'
     )
-    note = 'Medians over training and seeds. GPU memory needs a GPU; the time of the whole run is from run_table.py.'
     return 'Cost', f'{_table(f"<th>method</th>{header}", rows)}<p class="note">{note}</p>'
 
 

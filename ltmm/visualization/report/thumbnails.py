@@ -3,10 +3,11 @@
 import base64
 import io
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 __all__ = ['thumbnail']
 
@@ -23,11 +24,13 @@ def thumbnail(source: Any, size: int = 96) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('error', Image.DecompressionBombWarning)
+            if not isinstance(source, np.ndarray) and not Path(source).is_file():
+                return None  # a pipe would wait for ever
             image = Image.fromarray(source) if isinstance(source, np.ndarray) else Image.open(source)
             if image.width * image.height > MAX_PIXELS:
                 return None
             image.draft('RGB', (size, size))
-            image = image.convert('RGB')
+            image = ImageOps.exif_transpose(image).convert('RGB')
     except Exception:  # files of strangers break decoders in many ways; the page only lacks a picture
         return None
     image.thumbnail((size, size))

@@ -1,7 +1,9 @@
+import os
 import re
 
 import numpy as np
 import pytest
+import torch
 from toy_runs import HOSTILE, toy_run
 
 from ltmm import ClassDistribution
@@ -67,6 +69,42 @@ def test_missing_files_are_named(tmp_path):
     page = page_of([toy_run(tmp_path / 'many', names=names, predictions=True)], tmp_path)
     assert 'would mislead' not in page and 'Not shown' not in page
     assert page.count('data:image/jpeg;base64,') >= 8
+
+
+def test_folder_of_several_runs_is_refused(tmp_path):
+    for seed in (0, 1):
+        toy_run(tmp_path / f'ce/seed_{seed}', seed, names=NAMES)
+    with pytest.raises(ValueError, match='ce has 2 runs. Name them one by one: .*/seed_0, .*/seed_1'):
+        page_of([tmp_path / 'ce'], tmp_path)
+
+
+def test_curves_are_those_of_the_last_stage(tmp_path):
+    run = toy_run(tmp_path / 'run', names=NAMES)
+    (run / '20261129_101010').rename(run / '20261129_121212')  # the test of the whole run
+    (run / '20261129_121212/vis_data/scalars.json').unlink()
+    for stage, loss in (('stage1_ce', 5.0), ('stage2_crt', 2.0)):
+        toy_run(run / stage, names=NAMES)
+        log = run / stage / '20261129_101010/vis_data/scalars.json'
+        log.write_text(f'{{"loss": {loss}, "step": {10 * loss}}}')
+        os.utime(log, (loss, 10 - loss))
+    assert read_run_files(run).curve('loss') == ([20], [2.0])
+
+
+def test_cost(tmp_path):
+    run = toy_run(tmp_path / 'run', names=NAMES)
+    assert read_run_files(run).num_weights is None
+    weights = {'fc.weight': torch.zeros(3, 4), 'bn.running_mean': torch.zeros(50), 'fc.bias': torch.zeros(3)}
+    torch.save(dict(state_dict=weights | {'head.class_distribution.image_counts': torch.ones(3)}), run / 'epoch_2.pth')
+    (run / 'run.json').write_text('{"seconds": 71.8, "time_is_lower_bound": true}')
+    assert read_run_files(run).num_weights == 15
+    assert '>≥ 72 s<' in page_of([run], tmp_path)
+    (run / 'epoch_2.pth').write_bytes(b'PK')
+    assert read_run_files(run).num_weights is None
+
+
+def test_the_same_run_counts_once(tmp_path):
+    run = toy_run(tmp_path / 'run', names=NAMES)
+    assert '1 method, 1 run,' in page_of([run, run / '..' / 'run'], tmp_path)
 
 
 def test_other_training_sets_are_shown_apart(tmp_path):
@@ -147,6 +185,13 @@ def test_invalid_input(tmp_path):
     table.write_text(re.sub(r'(?<=,)12(,[\d.]+){3}$', '0,,,', rows, flags=re.M))
     with pytest.raises(ValueError, match='to have tested classes, but it has none'):
         write_report([run], tmp_path / 'a.html')
+    for wrong, message in (
+        (('many', 'rare'), "to be one of .*, but got 'rare'"),
+        (('2,mug', '3,mug'), 'labels 0 to 2'),
+    ):
+        table.write_text(rows.replace(*wrong))
+        with pytest.raises(ValueError, match=message):
+            write_report([run], tmp_path / 'a.html')
     table.write_text(rows)
     (run / '20261129_101010/vis_data/scalars.json').write_text('{"loss": 1')
     with pytest.raises(ValueError, match='line 1 is not JSON'):
@@ -154,11 +199,13 @@ def test_invalid_input(tmp_path):
     other = toy_run(tmp_path / 'two', names=['kite', 'oar'], predictions=True)
     third = toy_run(tmp_path / 'three', names=NAMES)
     (other / 'predictions.npz').rename(third / 'predictions.npz')
-    with pytest.raises(ValueError, match='predictions of 3 classes'):
+    with pytest.raises(ValueError, match=r"the scores of 3 classes for each image, .* got {'pred_score': \(2,\)"):
         write_report([third], tmp_path / 'a.html')
 
 
 def test_thumbnail_of_a_broken_file(tmp_path):
     (tmp_path / 'x.jpg').write_bytes(b'\xff\xd8broken')
     assert thumbnail(tmp_path / 'x.jpg') is None and thumbnail(tmp_path / 'none.jpg') is None
+    os.mkfifo(tmp_path / 'pipe')
+    assert thumbnail(tmp_path / 'pipe') is None
     assert thumbnail(np.zeros((500, 40, 3), np.uint8)).startswith('data:image/jpeg;base64,')
