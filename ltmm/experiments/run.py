@@ -77,11 +77,6 @@ class Run:
         return (train['max_iters'], 'iter') if train.get('max_iters') else (train.get('max_epochs'), 'epoch')
 
     @property
-    def may_stop_early(self) -> bool:
-        """Whether a hook may end the training before its length."""
-        return any(str(hook['type']).endswith('EarlyStoppingHook') for hook in self.cfg.get('custom_hooks') or ())
-
-    @property
     def trained(self) -> list[int]:
         """Epochs or iterations of the last checkpoint of each stage so far."""
         files = sorted(self.folder.glob('stage*/last_checkpoint')) or [self.folder / 'last_checkpoint']

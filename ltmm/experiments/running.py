@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ltmm.utils.provenance import commit, hardware
+from ltmm.utils.schedules import may_stop_early
 
 from .jobs import BUSY, CPU_TIMES, HARDWARE, Launcher
 from .run import Run
@@ -132,7 +133,7 @@ def problem_of(run: Run) -> str | None:
         last = f'killed by signal {-code}' if code < 0 else lines[-1]
         return f'{last} ({run.folder}/output.log)'
     length, unit = run.length
-    is_short = run.trained != [length] and not (run.trained and run.may_stop_early)
+    is_short = run.trained != [length] and not (run.trained and may_stop_early(run.cfg))
     if run.step == 'train' and length and 'stages' not in run.cfg and is_short:
         return f'the last checkpoint in {run.folder} is of {unit} {sum(run.trained)} of {length}'
     return None

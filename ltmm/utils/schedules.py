@@ -1,10 +1,10 @@
-"""Checks of learning rate schedules."""
+"""Checks of learning rate schedules and of the length of a training."""
 
 from mmengine.config import Config
 
 from .errors import InputError
 
-__all__ = ['check_warm_up']
+__all__ = ['check_warm_up', 'may_stop_early']
 
 
 def check_warm_up(cfg: Config) -> None:
@@ -19,3 +19,8 @@ def check_warm_up(cfg: Config) -> None:
                 f'param_scheduler: LinearLR with begin={begin}, end={begin + 1} is a single step, after which the rate '
                 f'stays at start_factor={start:g}. Set end={begin + 2} or more, or convert_to_iter_based=True.'
             )
+
+
+def may_stop_early(cfg: Config) -> bool:
+    """Whether a hook may end the training before its length."""
+    return any(str(hook['type']).endswith('EarlyStoppingHook') for hook in cfg.get('custom_hooks') or ())

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltmm.registry import STAGES
+from ltmm.utils.errors import InputError
 from ltmm.utils.launch import build_runner
+from ltmm.utils.schedules import may_stop_early
 from ltmm.utils.trackers import use_trackers
 from ltmm.utils.work_dir import latest_checkpoint
 
@@ -22,6 +24,13 @@ class TrainStage(Stage):
     """
 
     default_config = 'own'
+
+    def __post_init__(self) -> None:
+        if may_stop_early(self.cfg):
+            raise InputError(
+                f'{self.folder.name}: a stage is complete after its last epoch. Take the EarlyStoppingHook out of its '
+                'custom_hooks.'
+            )
 
     @property
     def result(self) -> Path:

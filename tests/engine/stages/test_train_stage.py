@@ -30,3 +30,9 @@ def test_no_complete_checkpoint_is_left(tmp_path):
     (tmp_path / 'last_checkpoint').write_text('/elsewhere/epoch_1.pth')
     with pytest.raises(FileNotFoundError, match=f'{tmp_path}/epoch_1.pth is gone.*--first-stage'):
         _ = stage(tmp_path).latest_checkpoint
+
+
+def test_stage_does_not_stop_early(tmp_path):
+    hook = dict(type='ltmm.EarlyStoppingHook', monitor='long_tail/top1')
+    with pytest.raises(ValueError, match='a stage is complete after its last epoch'):
+        stage(tmp_path, custom_hooks=[hook])
