@@ -68,6 +68,7 @@ DATASET_PACKAGES = [
         'detection',
     )
 ]
+ALL_PACKAGES = [*DATASET_PACKAGES, 'ltmm.engine', 'ltmm.evaluation.metrics', *MODEL_PACKAGES]
 
 
 class PluginRegistry(Registry):

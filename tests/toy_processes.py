@@ -14,10 +14,9 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from ltmm.registry import DATASET_PACKAGES, MODEL_PACKAGES
+from ltmm.registry import ALL_PACKAGES
 
 ROOT = Path(__file__).parents[1]
-IMPORTED_ONCE = ['ltmm.engine', 'ltmm.evaluation.metrics', *DATASET_PACKAGES, *MODEL_PACKAGES]
 
 
 def run_program(*args, **env) -> subprocess.CompletedProcess:
@@ -54,7 +53,7 @@ def _environment(env: dict) -> dict:
 @functools.cache
 def _server() -> BaseContext:
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(IMPORTED_ONCE)
+    context.set_forkserver_preload(ALL_PACKAGES)
     return context
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from ltmm.registry import DATASET_PACKAGES, MODEL_PACKAGES
+from ltmm.registry import ALL_PACKAGES
 from ltmm.utils.environment import EnvironmentProblem, check_extra
 from ltmm.utils.provenance import hardware
 
@@ -24,7 +24,6 @@ CPU_TIMES = 'cpu_seconds.txt'  # in the folder of a run, one line for each proce
 HARDWARE = 'hardware.txt'  # in the folder of a run, where another machine executed it
 BUSY = 75  # exit status if another process has locked the run
 TERMINATED = 143  # exit status after a signal, after which the CPU time is written
-IMPORTED_ONCE = [*DATASET_PACKAGES, 'ltmm.engine', 'ltmm.evaluation', *MODEL_PACKAGES, 'ltmm.utils.launch']
 
 
 class Job(Protocol):
@@ -59,7 +58,7 @@ class LocalLauncher:
 
         self.context = multiprocessing.get_context('spawn' if torch.cuda.is_available() else 'forkserver')
         if not torch.cuda.is_available():
-            self.context.set_forkserver_preload(IMPORTED_ONCE)
+            self.context.set_forkserver_preload([*ALL_PACKAGES, 'ltmm.utils.launch'])
             first = self.context.Process(target=int)  # no run is charged for the imports
             first.start()
             first.join()

@@ -12,6 +12,8 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
+from ltmm.registry import DATASET_PACKAGES
+
 __all__ = ['import_all', 'quiet_imports', 'quiet_runner']
 
 LOG_FILE_ONLY = (  # prefixes of messages
@@ -48,8 +50,8 @@ def quiet_imports() -> Iterator[None]:
 
 def import_all() -> None:
     """Import the packages whose registries a training reads."""
-    for package in ('datasets', 'engine', 'evaluation', 'models'):
-        import_module(f'ltmm.{package}')
+    for package in (*DATASET_PACKAGES, 'ltmm.engine', 'ltmm.evaluation.metrics', 'ltmm.models'):
+        import_module(package)
 
 
 def hide_noise(logger: logging.Logger) -> None:

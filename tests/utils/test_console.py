@@ -6,12 +6,14 @@ import pytest
 from mmengine.runner import Runner
 from toy import ROOT, toy_config
 
-from ltmm.utils.console import quiet_runner
+from ltmm.utils.console import import_all, quiet_runner
 
 
 @pytest.mark.parametrize('is_verbose', [False, True])
 def test_console_and_log_file(tmp_path, monkeypatch, capfd, is_verbose):
     monkeypatch.setenv('LTMM_VERBOSE', '1' if is_verbose else '')
+    import_all()  # mmdet prints
+    capfd.readouterr()
     quiet_runner(Runner).from_cfg(toy_config(tmp_path, **{'train_cfg.max_epochs': 1})).train()
     shown = capfd.readouterr().out
     (log,) = tmp_path.glob('*/*.log')
