@@ -137,7 +137,9 @@ def test_labels_of_boxes(boxes):
 def test_boxes(boxes, config, model):
     cfg = check_run(boxes, config, model=model, image_scale=(64, 64), load_from=None)
     assert cfg.model.roi_head.bbox_head.num_classes == 4
-    assert cfg.custom_hooks[-1].min_delta < 0.001  # AP is in [0, 1]
+    (stopping,) = (hook for hook in cfg.custom_hooks if hook.type == 'ltmm.EarlyStoppingHook')
+    assert stopping.min_delta < 0.001  # AP is in [0, 1]
+    assert 'ltmm.ChannelsLastHook' not in [hook.type for hook in cfg.custom_hooks]
     assert [part.dataset.part for part in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)] == [
         *('train', 'val', 'test')
     ]
