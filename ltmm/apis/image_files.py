@@ -71,7 +71,7 @@ class ImageFiles(Dataset):
         if self.holds_arrays and size is None:
             raise InputError(
                 'The data set of this config holds arrays, so its pipeline does not resize images. Give the size of '
-                'the training images: --size 32 (CIFAR), --size HEIGHT WIDTH.'
+                'the training images: --size 32 (CIFAR), --size HEIGHTxWIDTH.'
             )
         if not self.holds_arrays and size is not None:
             raise InputError('The pipeline of this config resizes images by itself: leave out --size.')

@@ -61,10 +61,10 @@ def write_drawing(folder: Path, image: Path, shared: Path, drawing: np.ndarray) 
         shared: The folder that all images share, see :func:`shared_folder`.
         drawing: (H, W, 3), RGB.
     """
-    name = os.path.relpath(image.absolute(), shared) + '.png'
+    name = os.path.relpath(image, shared) + '.png'
     mmcv.imwrite(np.ascontiguousarray(drawing[..., ::-1]), str(folder / name))
 
 
 def shared_folder(paths: Sequence[Path]) -> Path:
     """Return the deepest folder that has all files."""
-    return Path(os.path.commonpath([path.absolute().parent for path in paths]))
+    return Path(os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths]))

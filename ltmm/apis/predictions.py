@@ -24,7 +24,7 @@ class SingleLabelPredictions:
 
     Args:
         trained: The model.
-        top_k: How many.
+        top_k: How many, if there are as many classes.
     """
 
     options: ClassVar[tuple[str, ...]] = ('top_k',)
@@ -32,8 +32,7 @@ class SingleLabelPredictions:
     def __init__(self, trained: TrainedModel, top_k: int = 5) -> None:
         check(top_k=(top_k, 'int >= 1'))
         self.trained = trained
-        num_classes = trained.model.head.num_classes if trained.class_names is None else len(trained.class_names)
-        self.top_k = min(top_k, num_classes)
+        self.top_k = top_k
         self._visualizer: Any = None
 
     def record(self, path: str, sample: Any) -> dict[str, Any]:
@@ -84,7 +83,7 @@ class SingleLabelPredictions:
         return self._visualizer.visualize_cls(image, shown, classes=names, resize=resize, draw_gt=False)
 
     def _labels(self, sample: Any) -> list[int]:
-        return sample.pred_score.topk(self.top_k).indices.tolist()
+        return sample.pred_score.topk(min(self.top_k, len(sample.pred_score))).indices.tolist()
 
     def _class(self, sample: Any, label: int) -> dict[str, Any]:
         item = dict(label=label, name=self.trained.name_of(label), score=sample.pred_score[label].item())
@@ -112,8 +111,8 @@ class MultiLabelPredictions(SingleLabelPredictions):
         return [dict(image=record['image'], **row)]
 
     def _labels(self, sample: Any) -> list[int]:
-        order = sample.pred_score.argsort(descending=True).tolist()
-        return [label for label in order if sample.pred_score[label] >= self.threshold]
+        scores, order = sample.pred_score.sort(descending=True)
+        return order[scores >= self.threshold].tolist()
 
 
 class BoxPredictions:
