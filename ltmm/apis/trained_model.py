@@ -17,6 +17,7 @@ from torch import nn
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.engine.hooks.post_process_hook import PostProcessHook
+from ltmm.engine.post_process.balanced_models import warn_if_balanced
 from ltmm.models.post_process import PostProcess
 from ltmm.models.state.class_distribution import TOP_LEVEL, UsesClassDistribution
 from ltmm.registry import HOOKS, MODELS
@@ -96,6 +97,8 @@ def load_trained_model(cfg: Config, checkpoint: str, device: str | None = None) 
     for step in steps:
         if isinstance(step, UsesClassDistribution) and distribution is not None:
             step.set_class_distribution(distribution)
+        if isinstance(step, UsesClassDistribution) and step.corrects_prior:
+            step.get_class_distribution()  # raises if there is none
     if (cfg.get('test_cfg') or {}).get('type') == 'ltmm.ExpertAggregationLoop':
         print_log(
             'The config weights the experts by all images of a test together (ltmm.ExpertAggregationLoop); here they '
@@ -143,6 +146,7 @@ def _attach_corrections(model: nn.Module, cfg: Config) -> list[PostProcess]:
                 'holds it: python tools/post_process.py CONFIG CHECKPOINT --method ...'
             )
         for step in hook.steps:
+            warn_if_balanced(step, model, cfg)
             for head in step.heads(model).values():
                 step.check(head)
                 step.attach(head)

@@ -28,7 +28,7 @@ from ltmm.apis.outputs import check_out
 from ltmm.apis.predict import run_predictions
 from ltmm.apis.trained_model import TrainedModel, load_trained_model
 from ltmm.datasets.images import ImageError
-from ltmm.utils.errors import InputError, InputTypeError
+from ltmm.utils.errors import InputError, InputTypeError, MissingInputError
 from ltmm.utils.launch import read_config
 
 
@@ -141,6 +141,24 @@ def test_correction_of_the_config(tmp_path: Path):
     torch.testing.assert_close(corrected - corrected[0], (expected - expected[0]).to(corrected), rtol=1e-4, atol=1e-4)
 
 
+def test_correction_of_a_balanced_model_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys):
+    hook = dict(type='ltmm.PostProcessHook', steps=[dict(type='ltmm.LogitAdjustment', tau=1.0)])
+    load(save_classifier(tmp_path, hooks=[hook]))
+    assert 'BalancedSoftmaxLoss has balanced the classes in training already' in caplog.text + ''.join(
+        capsys.readouterr()
+    )
+
+
+def test_correction_without_counts_is_refused(tmp_path: Path):
+    hook = dict(type='ltmm.PostProcessHook', steps=[dict(type='ltmm.LogitAdjustment', tau=1.0)])
+    config, checkpoint = save_classifier(tmp_path, hooks=[hook])
+    content = torch.load(checkpoint, weights_only=True)
+    content['state_dict'] = {k: value for k, value in content['state_dict'].items() if 'class_distribution' not in k}
+    torch.save(content, checkpoint)
+    with pytest.raises(MissingInputError, match='LogitAdjustment needs the class distribution'):
+        load((config, checkpoint))
+
+
 def test_correction_to_fit_is_refused(tmp_path: Path):
     hook = dict(type='ltmm.PostProcessHook', steps=[dict(type='ltmm.NearestClassMean')])
     with pytest.raises(InputError, match='NearestClassMean of the config is fitted before each test'):
@@ -205,6 +223,14 @@ def test_one_drawing_per_image(tmp_path: Path):
     assert names == {f'{name}.png' for name in files}
     drawn = cv2.imdecode(np.fromfile(out / 'moving.gif.png', np.uint8), cv2.IMREAD_COLOR)
     assert drawn[100, 300].tolist()[2] > 200  # red, beside the text
+
+
+def test_drawings_stay_in_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    trained = load(save_classifier(tmp_path))
+    write_image(tmp_path / 'a.png'), write_image(tmp_path / 'here/b.png')
+    monkeypatch.chdir(tmp_path / 'here')
+    run_predictions(trained, [Path('../a.png'), Path('b.png')], [Path('out/drawn')])
+    assert sorted(map(str, Path('out').rglob('*.png'))) == ['out/drawn/a.png.png', 'out/drawn/here/b.png.png']
 
 
 def test_broken_images(tmp_path: Path):
