@@ -25,8 +25,9 @@ def main() -> None:
     parser.add_argument('--tolerance', type=float, default=1e-4, help='largest difference of a score (1e-4)')
     parser.add_argument('--overwrite', action='store_true', help='write over an existing file')
     args = parser.parse_args()
-    if args.out.exists() and not args.overwrite:
-        parser.error(f'{args.out} exists: choose another name, or write over it by --overwrite')
+    for file in [args.out] + ([args.out.with_suffix('.py')] if args.format == 'weights' else []):
+        if file.exists() and not args.overwrite:
+            parser.error(f'{file} exists: choose another name, or write over it by --overwrite')
     cfg = read_config(args)
 
     from ltmm.apis.export import example_inputs, export_model  # slow to import

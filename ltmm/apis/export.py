@@ -65,9 +65,10 @@ def export_model(
     write_file = _write_onnx if format == 'onnx' else _write_program
     with _temporary(path) as file:
         run = write_file(graph, images, metadata, file)
-        scores = [run(images), *(run(images[i : i + 1]) for i in range(len(images)))]
-        difference = max(np.abs(scores[0] - expected).max(), np.abs(np.concatenate(scores[1:]) - expected).max())
-        same = int((scores[0].argmax(1) == expected.argmax(1)).sum())
+        scores = run(images)
+        one_by_one = np.concatenate([run(images[i : i + 1]) for i in range(len(images))])
+        difference = np.abs(np.stack([scores, one_by_one]) - expected).max()  # NaN if any is
+        same = int((scores.argmax(1) == expected.argmax(1)).sum())
         if not difference <= tolerance:
             raise InputError(
                 f'The exported scores differ by {difference:.2g} from those of the model on {len(packed)} images '
@@ -89,9 +90,11 @@ def example_inputs(
     Args:
         trained: The model.
         paths: The files; none for the test set of the config.
-        size: See :class:`ImageFiles`.
+        size: See :class:`ImageFiles`; for files only.
         num_images: How many.
     """
+    if size is not None and not paths:
+        raise InputError('--size is for --images: the images of the test set have their size.')
     if paths:
         items = (inputs for _, inputs, _ in itertools.islice(_items(ImageFiles(paths, trained.cfg, size)), num_images))
         packed = list(items)
@@ -161,7 +164,7 @@ def _export_weights(trained: TrainedModel, path: Path, packed: Sequence[dict], t
     cfg, model = plain_model(trained)
     other = TrainedModel(model, trained.cfg, trained.class_names, None, None)
     pairs = list(zip(predict_batch(trained, packed), predict_batch(other, packed)))
-    difference = max(_difference(*pair) for pair in pairs)
+    difference = np.max([_difference(*pair) for pair in pairs])  # NaN if any is
     if not difference <= tolerance:
         raise InputError(
             f'The scores without ltmm differ by {difference:.2g} from those of the model (tolerance {tolerance:g}): '

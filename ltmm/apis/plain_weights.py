@@ -54,15 +54,20 @@ def plain_model(trained: TrainedModel) -> tuple[dict[str, Any], nn.Module]:
         )
     for part in _parts(cfg):
         part.pop('init_cfg', None)
+    for part in _parts([cfg, test_pipeline(trained.cfg)]):
         if str(part['type']).startswith('ltmm.'):
             raise InputTypeError(
-                f'The model has a part that is only in ltmm, {part["type"]}, so that its weights do not load without '
+                f'The config has a part that is only in ltmm, {part["type"]}, so that its weights do not load without '
                 'it. Export a classifier by --format onnx or torch.export.'
             )
     model = (
         MODELS.build(Config(dict(model=copy.deepcopy(cfg))).model).to(next(trained.model.parameters()).device).eval()
     )
-    model.load_state_dict({name: value for name, value in state.items() if name in model.state_dict()}, strict=True)
+    try:
+        model.load_state_dict({name: value for name, value in state.items() if name in model.state_dict()})
+    except RuntimeError as e:  # another number of outputs, as of sigmoids without background
+        reason = str(e).splitlines()[-1].strip()
+        raise InputTypeError(f'The weights do not fit the model without ltmm: {reason} Nothing was written.') from None
     return cfg, model
 
 

@@ -140,6 +140,8 @@ def test_what_cannot_be_exported(tmp_path: Path):
         export_model(experts, 'onnx', tmp_path / 'model.pth', [])
     with pytest.raises(InputTypeError, match='is a detector'):
         ClassifierGraph(load(save_detector(tmp_path / 'd')))
+    with pytest.raises(InputError, match='--size is for --images'):
+        example_inputs(experts, [], (8, 8))
     pipeline = [PIPELINE[0], PIPELINE[2]]
     free = load(save_classifier(tmp_path / 'p', pipeline))
     paths = [write_image(tmp_path / '1.png', 1, (20, 30, 3)), write_image(tmp_path / '2.png', 2, (30, 30, 3))]
@@ -172,6 +174,8 @@ def test_weights_of_detectors(tmp_path: Path):
     assert content['roi_head.bbox_head.fc_cls.weight'].shape == (5, 16)
     assert not [name for name in content if 'class_distribution' in name]
     sigmoids = load(save_detector(tmp_path / 'b', loss=dict(type='ltmm.EQLv2Loss')))
-    with pytest.raises((InputError, RuntimeError)):
+    with pytest.raises(InputError, match='computes them in another way'):
         export_model(sigmoids, 'weights', tmp_path / 'b.pth', example_inputs(sigmoids, images(tmp_path)))
     assert not (tmp_path / 'b.pth').exists()
+    with pytest.raises(InputTypeError, match=r'do not fit the model without ltmm: size mismatch for .*fc_cls'):
+        plain_model(load(save_detector(tmp_path / 'c', loss=dict(type='ltmm.SeesawLoss'))))  # two more outputs
