@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from toy_processes import run_tool
 from toy_trained import (
     EXPERTS,
     HEAD,
@@ -179,3 +180,13 @@ def test_weights_of_detectors(tmp_path: Path):
     assert not (tmp_path / 'b.pth').exists()
     with pytest.raises(InputTypeError, match=r'do not fit the model without ltmm: size mismatch for .*fc_cls'):
         plain_model(load(save_detector(tmp_path / 'c', loss=dict(type='ltmm.SeesawLoss'))))  # two more outputs
+
+
+def test_config_of_the_training_is_kept(tmp_path: Path):
+    config = tmp_path / 'mine.py'
+    config.write_text('mine')
+    out = tmp_path / 'mine.pth'
+    done = run_tool('tools/export.py', config, tmp_path / 'epoch_1.pth', '--format', 'weights', '--out', out)
+    assert done.returncode == 2
+    assert f'{config} exists: choose another name' in done.stderr
+    assert config.read_text() == 'mine'

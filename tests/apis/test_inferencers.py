@@ -9,26 +9,24 @@ import torch
 from mmengine.config import Config
 from toy import ROOT
 from toy_processes import run_program
-from toy_trained import EXPERTS, HEAD, MULTI_LABEL, NAMES, PLAIN_BACKBONE, save_classifier, save_detector, write_image
+from toy_trained import EXPERTS, MULTI_LABEL, NAMES, save_classifier, save_detector, write_image
 
-from ltmm.apis.export import example_inputs, export_model
+from ltmm.apis.export import example_inputs
 from ltmm.apis.predict import predict_batch
-from ltmm.apis.trained_model import TrainedModel, load_trained_model
+from ltmm.apis.trained_model import load_trained_model
 
 PROGRAM = """
 import json, sys
 from mmdet.apis import DetInferencer
 from mmpretrain import ImageClassificationInferencer
+assert 'ltmm' not in sys.modules
 folder, image = sys.argv[1:]
-plain = ImageClassificationInferencer(f'{folder}/plain.py', f'{folder}/plain.pth', 'cpu')(image)[0]
-plain_boxes = DetInferencer(f'{folder}/plain_boxes.py', f'{folder}/plain_boxes.pth', 'cpu')(image)['predictions'][0]
-assert 'ltmm' not in sys.modules  # exported as --format weights
 experts = ImageClassificationInferencer(f'{folder}/experts/toy.py', f'{folder}/experts/toy.pth', 'cpu')(image)[0]
 labels = ImageClassificationInferencer(f'{folder}/labels/toy.py', f'{folder}/labels/toy.pth', 'cpu')(image)[0]
 boxes = DetInferencer(f'{folder}/boxes/toy.py', f'{folder}/boxes/toy.pth', 'cpu')(image)['predictions'][0]
 result = dict(
     experts=experts['pred_scores'].tolist(), name=experts['pred_class'], labels=labels['pred_scores'].tolist(),
-    boxes=boxes['scores'], plain=plain['pred_scores'].tolist(), plain_boxes=plain_boxes['scores'],
+    boxes=boxes['scores'],
 )
 try:
     ImageClassificationInferencer(f'{folder}/experts/toy.py', f'{folder}/evil.pth', 'cpu')
@@ -48,11 +46,6 @@ class RunsCode:
         return open, (str(self.path), 'w')
 
 
-def load(files: tuple[Path, Path]) -> TrainedModel:
-    config, checkpoint = files
-    return load_trained_model(Config.fromfile(config), str(checkpoint), 'cpu')
-
-
 @pytest.mark.slow
 def test_inferencers_do_not_need_an_import_of_ltmm(tmp_path: Path):
     files = dict(
@@ -60,26 +53,19 @@ def test_inferencers_do_not_need_an_import_of_ltmm(tmp_path: Path):
         labels=save_classifier(tmp_path / 'labels', head=MULTI_LABEL),
         boxes=save_detector(tmp_path / 'boxes'),
     )
-    plain = dict(head=dict(HEAD, in_channels=64), **PLAIN_BACKBONE)
-    files['plain'] = save_classifier(tmp_path / 'plain', **plain)
-    files['plain_boxes'] = save_detector(tmp_path / 'plain_boxes', loss=dict(type='CrossEntropyLoss'))
     torch.save(dict(state_dict={}, meta=RunsCode(tmp_path / 'evil')), tmp_path / 'evil.pth')
     image = write_image(tmp_path / 'a.png')
-    for name in ('plain', 'plain_boxes'):
-        trained = load(files[name])
-        export_model(trained, 'weights', tmp_path / f'{name}.pth', example_inputs(trained, [image]))
     done = run_program('-c', PROGRAM, tmp_path, image)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.partition('RESULT')[2])
     expected = {}
-    for name in files:
-        trained = load(files[name])
+    for name, (config, checkpoint) in files.items():
+        trained = load_trained_model(Config.fromfile(config), str(checkpoint), 'cpu')
         (expected[name], *_) = predict_batch(trained, example_inputs(trained, [image]))
-    for name in ('experts', 'labels', 'plain'):
+    for name in ('experts', 'labels'):
         np.testing.assert_allclose(result[name], expected[name].pred_score, rtol=1e-4)
     assert result['name'] == NAMES[int(expected['experts'].pred_label)]
-    for name in ('boxes', 'plain_boxes'):
-        np.testing.assert_allclose(result[name], expected[name].pred_instances.scores, rtol=1e-4)
+    np.testing.assert_allclose(result['boxes'], expected['boxes'].pred_instances.scores, rtol=1e-4)
     assert 'Nothing was run' in result['evil']
     assert not (tmp_path / 'evil').exists()
 
