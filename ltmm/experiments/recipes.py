@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config, DictAction
 
+from ltmm.utils.data_files import read_text
 from ltmm.utils.references import resolve_references
 
 from .run import Run, of_stage
@@ -28,7 +29,7 @@ def plan(args: argparse.Namespace) -> list[Run]:
         options = [*settings(recipe, config.stem, from_scratch(cfg)), *args.cfg_options]
         try:
             cfg.merge_from_dict(parsed(of_stage(options, len(cfg.get('stages', [])))))
-        except (KeyError, TypeError) as e:
+        except (KeyError, TypeError, AssertionError) as e:  # AssertionError: brackets that do not match
             raise ValueError(f'{config}: its settings do not fit ({e}): {" ".join(options)}') from None
         resolve_references(cfg)
         return [
@@ -55,7 +56,7 @@ def plan(args: argparse.Namespace) -> list[Run]:
 def read_recipe(file: Path) -> dict[str, dict]:
     """Read a recipe: a YAML file of settings, see tools/analysis_tools/run_table.py."""
     try:
-        recipe = yaml.safe_load(file.read_text(encoding='utf-8'))
+        recipe = yaml.safe_load(read_text(file))
     except yaml.YAMLError as e:
         raise ValueError(f'{file} is no YAML file: {" ".join(str(e).split())}') from None
     if not isinstance(recipe, dict) or not recipe.get('methods') or set(recipe) - {'all', 'training', 'methods'}:

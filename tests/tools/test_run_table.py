@@ -26,7 +26,7 @@ def tool():
     found = {}
     for module in (run_module, running, recipes, tables):
         found |= vars(module)
-    return SimpleNamespace(**found | runpy.run_path(SCRIPT))
+    return SimpleNamespace(**found | runpy.run_path(str(SCRIPT)))
 
 
 def write_config(path, **overrides):
@@ -291,6 +291,10 @@ def test_changed_first_stage_is_not_complete(tool, config, staged, tmp_path):
     [
         (['{config}', '{config}'], 'ValueError: Expected configs of different names, but two are called balanced'),
         (['nowhere.py'], 'FileNotFoundError: .*nowhere.py'),
+        (
+            ['{config}', '--no-run', '--cfg-options', 'a=(1,2'],
+            'ValueError: .*balanced.py: its settings do not fit .*: a=.1,2',
+        ),
         (['{config}', '--compare', 'tpo1'], 'InputError: --compare: there is no column tpo1. Did you mean top1'),
         (
             ['{config}', '--compare', 'top1'],
@@ -433,6 +437,12 @@ def test_cost_is_the_whole_time_unless_all_runs_have_a_cpu_time(tool, config, st
 def test_bad_recipe(tool, tmp_path, content, message):
     (tmp_path / 'recipe.yml').write_text(content)
     with pytest.raises(SystemExit, match=message):
+        tool.main(['--recipe', str(tmp_path / 'recipe.yml')])
+
+
+def test_recipe_in_another_encoding(tool, tmp_path):
+    (tmp_path / 'recipe.yml').write_bytes('methods: {größe: }'.encode('latin-1'))
+    with pytest.raises(SystemExit, match='DataFileError: .*recipe.yml'):
         tool.main(['--recipe', str(tmp_path / 'recipe.yml')])
 
 

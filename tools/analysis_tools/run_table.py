@@ -76,6 +76,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error('expected configs or a --recipe')
     if bad := [path for path in args.out if path.suffix not in SUFFIXES]:
         parser.error(f'--out: expected files that end in {", ".join(SUFFIXES)}, but got {bad[0]}')
+    if bad := [option for option in args.cfg_options if '=' not in option]:
+        parser.error(f'--cfg-options takes KEY=VALUE, but got {bad[0]}')
     if any(option.startswith('randomness.seed=') for option in args.cfg_options):
         parser.error('--cfg-options randomness.seed: give --seeds, which each run gets one of')
     check_launcher_arguments(parser, args)
