@@ -13,6 +13,14 @@ def test_a_warm_up_of_one_step(scheduler):
         check_warm_up(Config(dict(param_scheduler=[dict(type='LinearLR', **scheduler), DROP])))
 
 
+def test_a_training_that_ends_with_the_warm_up():
+    cfg = Config(dict(param_scheduler=[dict(type='CosineAnnealingLR', begin=2)], train_cfg=dict(max_epochs=3)))
+    check_warm_up(cfg)
+    cfg.train_cfg.max_epochs = 2
+    with pytest.raises(InputError, match='CosineAnnealingLR begins at epoch 2, .* has 2. Train for at least 3 epochs'):
+        check_warm_up(cfg)
+
+
 @pytest.mark.parametrize(
     'scheduler',
     [
