@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -126,7 +127,9 @@ def run_remotely(command: list[str], folder: str, cwd: str) -> int:
                 preexec_fn=_die_with_parent,
             )
             try:
-                return process.wait()
+                while process.poll() is None:  # Ray's interrupt reaches no process that waits
+                    time.sleep(0.1)
+                return process.returncode
             finally:  # cancelled
                 process.terminate()
                 process.wait()
