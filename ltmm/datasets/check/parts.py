@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
 
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATASETS
@@ -66,7 +67,8 @@ def load_parts(cfg: Mapping) -> list[Part]:
     parts: list[Part] = []
     for name, config in configs.items():
         if config is not None and not (name == 'test' and config == configs['val']):
-            parts.append(_load(name, config))
+            with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+                parts.append(_load(name, config))
     if parts[0].failed:
         raise InputError(parts[0].messages[-1])
     return parts

@@ -24,9 +24,9 @@ def test_boxes(tmp_path):
     )  # fmt: skip
     (tmp_path / 'all.json').write_text(json.dumps(content))
     dataset = dict(type='ltmm.LVISDataset', ann_file=str(tmp_path / 'all.json'), data_prefix=dict(img=str(tmp_path)))
-    findings = {
-        f.text: f.examples for f in check_data(dict(train_dataloader=dict(dataset=dataset)), workers=0).findings
-    }
+    dataset['pipeline'] = [dict(type='LoadAnnotations', with_bbox=True, with_mask=False)]  # mmcv has one, too
+    cfg = dict(default_scope='mmdet', train_dataloader=dict(dataset=dataset))
+    findings = {f.text: f.examples for f in check_data(cfg, workers=0).findings}
     assert findings['train: 1 images have another size than their annotation says.'] == [
         f'{tmp_path}/b.png: 40 x 30, annotated as 400 x 300'
     ]
