@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import mmengine
+from mmengine.config import Config
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.utils.cli import one_line_errors
@@ -20,7 +21,7 @@ def main() -> None:
             f'--out takes a .json file (metrics) or a .npz file (predictions), but got {args.out}. A .pkl file, which '
             "runs code when it is read: test_evaluator=[..., dict(type='DumpDetResults', out_file_path='x.pkl')]"
         )
-    cfg = load_config(args)
+    cfg = Config(load_config(args)._cfg_dict)  # nameless: MMEngine would write it over the config of the training
     cfg.load_from = args.checkpoint
     if args.amp:
         cfg.test_cfg.fp16 = True

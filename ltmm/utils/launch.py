@@ -159,6 +159,7 @@ def read_config(args: argparse.Namespace) -> Config:
         raise
     _drop_scope(cfg._cfg_dict)
     if args.cfg_options:
+        _check_options(args.cfg_options, cfg)
         cfg.merge_from_dict(args.cfg_options)
     _check_keys(cfg)
     if 'model' not in cfg:
@@ -240,6 +241,16 @@ def use_amp(cfg: Config) -> None:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     else:
         cfg.optim_wrapper.type = 'ltmm.CPUAmpOptimWrapper'
+
+
+def _check_options(options: dict, cfg: Config) -> None:
+    """Refuse an option that looks like a misspelling of a key of the config: nothing would read it."""
+    known = cfg.keys() | KEYS
+    for option in options:
+        key = option.split('.')[0]
+        similar = difflib.get_close_matches(key, sorted(known - {key}), n=1, cutoff=0.85)
+        if key not in known and similar:
+            raise InputError(f'--cfg-options {option}: the config has no {key!r}. Did you mean {similar[0]}?')
 
 
 def _check_keys(cfg: Config) -> None:

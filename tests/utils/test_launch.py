@@ -37,6 +37,7 @@ def test_train_and_test_from_the_command_line(config, tmp_path):
     test = run_tool('tools/test.py', config, tmp_path / 'run/epoch_1.pth', '--out', tmp_path / 'metrics.json')
     assert test.returncode == 0, test.stderr[-2000:]
     assert 'accuracy/top1' in (tmp_path / 'metrics.json').read_text()
+    assert 'ltmm.CPUAmpOptimWrapper' in (tmp_path / 'run' / 'cfg.py').read_text()  # still that of the training
 
 
 def test_missing_config_is_one_line():
@@ -51,6 +52,7 @@ def test_missing_config_is_one_line():
     [
         (['--work-dir', '{cfg}/inside'], ['Cannot write to the work directory', '--work-dir']),
         (['--cfg-options', 'load_from=absent.pth'], ['absent.pth']),
+        (['--cfg-options', 'randomnes.seed=1'], ["no 'randomnes'. Did you mean randomness?"]),
         (['--cfg-options', 'model.head.loss.type=ltmm.BalancedSoftMaxLoss'], ['Did you mean', 'BalancedSoftmaxLoss']),
         (['--cfg-options', 'model.head.los.type=A'], ["LongTailClsHead has no argument 'los'. Did you mean loss?"]),
         (
