@@ -126,10 +126,11 @@ def read_run_files(folder: Path) -> RunFiles:
     report = read_run(folder, csv_name=csv_name).report
     if np.isnan(report.value).all():
         raise InputError(f'Expected {csv_name} of {folder} to have tested classes, but it has none.')
-    config = _latest(folder.glob('*.py')) or _latest(folder.rglob('config.py'))
     bins = _latest(folder.rglob('calibration_bins.csv'))
     logs = sorted(folder.rglob('scalars.json'))  # <work dir>/<date>/vis_data/scalars.json
     latest = _latest(logs)
+    beside = latest and latest.with_name('config.py')  # that in the work dir may be of a later test
+    config = beside if beside and beside.is_file() else _dumped_config(folder) or _latest(folder.rglob('config.py'))
     scalars = [line for path in logs if _work_dir(path) == _work_dir(latest) for line in _json_lines(path)]
     run = folder / 'run.json'
     record = read_json(run) if run.is_file() else {}
@@ -169,9 +170,14 @@ def group_by_config(runs: Sequence[RunFiles]) -> list[Method]:
 
 def _name_of(run: RunFiles) -> str:
     """Return the name of the dumped config, else of the folder, or of its parent if the folder is a seed."""
-    config = _latest(run.folder.glob('*.py'))
+    config = _dumped_config(run.folder)
     folder = run.folder.resolve()
     return config.stem if config else (folder.parent if re.fullmatch(r'seed_?\d+', folder.name) else folder).name
+
+
+def _dumped_config(folder: Path) -> Path | None:
+    """Return the config of the training; those of a test or a correction are named by their time."""
+    return _latest(path for path in folder.glob('*.py') if not re.fullmatch(r'\d{8}_\d{6}', path.stem))
 
 
 def _latest(paths) -> Path | None:

@@ -61,6 +61,17 @@ def test_last_value_of_a_step_counts_after_resume(tmp_path):
     assert read_run_files(run).curve('loss') == ([10, 20, 30, 50], [0.3, 0.15, 7.0, 8])
 
 
+def test_settings_are_those_of_the_training(tmp_path):
+    run = toy_run(tmp_path / 'run', 3, names=NAMES)
+    (log,) = run.rglob('scalars.json')
+    (config,) = run.glob('*.py')
+    log.with_name('config.py').write_text(config.read_text())
+    config.write_text('randomness = dict(seed=0)')  # of a test of version 0.1.0
+    (run / '20270101_000000.py').write_text('randomness = dict(seed=1)')  # of a correction
+    (method,) = group_by_config([read_run_files(run)])
+    assert (method.runs[0].seed, method.name) == ('3', config.stem)
+
+
 def test_missing_files_are_named(tmp_path):
     page = page_of([toy_run(tmp_path / 'run', names=NAMES)], tmp_path)
     assert '--out RUN/predictions.npz' in page and 'ltmm.CalibrationMetric' in page
