@@ -38,6 +38,14 @@ def test_loss_and_metric(capsys):
     assert [plain, balanced] == [pytest.approx(line, abs=5) for line in shown]
 
 
+def test_data_without_frequent_classes(capsys, monkeypatch):
+    monkeypatch.setitem(
+        SNIPPETS, 'Some data', [SNIPPETS['Some data'][0].replace('500, ', '90, '), *SNIPPETS['Some data'][1:]]
+    )
+    run('Some data', 'A loss')
+    assert [list(figures(line)) for line in capsys.readouterr().out.splitlines()[1:]] == [['top1', 'medium', 'few']] * 2
+
+
 def test_sampler_and_late_weights(capsys):
     names = run('Some data', 'A loss', 'A sampler', 'Weights late in training')
     counts = [eval(line) for line in capsys.readouterr().out.splitlines()[-2:]]
