@@ -19,10 +19,21 @@ from ltmm.registry import ALL_PACKAGES
 from ltmm.utils.environment import EnvironmentProblem, check_extra
 from ltmm.utils.provenance import hardware
 
-__all__ = ['BUSY', 'CPU_TIMES', 'HARDWARE', 'Job', 'Launcher', 'LocalLauncher', 'RayLauncher', 'SlurmLauncher']
+__all__ = [
+    'BUSY',
+    'CPU_TIMES',
+    'HARDWARE',
+    'POLL_SECONDS',
+    'Job',
+    'Launcher',
+    'LocalLauncher',
+    'RayLauncher',
+    'SlurmLauncher',
+]
 
 CPU_TIMES = 'cpu_seconds.txt'  # in the folder of a run, one line for each process
 HARDWARE = 'hardware.txt'  # in the folder of a run, where another machine executed it
+POLL_SECONDS = 0.2
 BUSY = 75  # exit status if another process has locked the run
 TERMINATED = 143  # exit status after a signal, after which the CPU time is written
 
@@ -127,8 +138,8 @@ def run_remotely(command: list[str], folder: str, cwd: str) -> int:
                 preexec_fn=_die_with_parent,
             )
             try:
-                while process.poll() is None:  # Ray's interrupt reaches no process that waits
-                    time.sleep(0.1)
+                while process.poll() is None:  # Ray's cancellation does not interrupt wait()
+                    time.sleep(POLL_SECONDS)
                 return process.returncode
             finally:  # cancelled
                 process.terminate()

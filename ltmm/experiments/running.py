@@ -14,13 +14,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from ltmm.utils.provenance import commit, hardware
 from ltmm.utils.schedules import may_stop_early
 
-from .jobs import BUSY, CPU_TIMES, HARDWARE, Launcher
+from .jobs import BUSY, CPU_TIMES, HARDWARE, POLL_SECONDS, Launcher
 from .run import Run
 from .tables import columns, spread, values
 
 __all__ = ['run_all']
-
-POLL_SECONDS = 0.2
 
 
 def run_all(runs: Sequence[Run], launch: Callable[[], Launcher], jobs: int) -> dict[str, str]:

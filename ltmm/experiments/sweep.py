@@ -19,7 +19,7 @@ from ltmm.utils.checks import check
 from ltmm.utils.environment import check_extra
 from ltmm.utils.errors import InputError
 
-from .jobs import Job, Launcher
+from .jobs import POLL_SECONDS, Job, Launcher
 from .recipes import parsed
 from .run import TOOLS
 from .running import bar
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ['Sweep', 'read_search', 'with_validation_data']
 
 MAX_FAILURES = 3  # in a row
-POLL_SECONDS = 0.2
 
 
 def read_search(texts: Sequence[str]) -> dict[str, list | dict]:
