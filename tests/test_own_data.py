@@ -164,8 +164,27 @@ def test_configs_of_the_pages(page, tmp_path):
         if 'own_data' in snippet:
             cfg.num_classes = 12
             resolve_references(cfg)
-            assert cfg.train_dataloader.dataset.dataset.data_root == cfg.data_root
-    assert len(snippets) == dict(own_photos=3, own_boxes=1)[page]
+            dataset = cfg.train_dataloader.dataset
+            assert dataset.get('dataset', dataset).data_root == cfg.data_root
+    assert len(snippets) == dict(own_photos=3, own_boxes=2)[page]
+
+
+@needs_mmdet
+def test_boxes_in_three_files(boxes):
+    """With the config of the page for what ``split.py`` writes."""
+    split = run_tool(
+        *('tools/dataset_tools/split.py', boxes / 'annotations.json', '--from', 'coco', '--out', boxes / 'split')
+    )
+    assert split.returncode == 0, split.stderr
+    snippet = re.findall(r'```python\n(.+?)```', (ROOT / 'docs/start/own_boxes.md').read_text(), re.S)[1]
+    values = FAST | dict(image_scale=(64, 64), load_from=None, model=TINY_DETECTOR)
+    lines = ''.join(f'{key} = {value!r}\n' for key, value in values.items())
+    config, work_dir = boxes.parent / 'mine.py', boxes.parent / 'work'
+    config.write_text(snippet.replace("'ltmm::", f"'{ROOT}/configs/").replace("'my", f"'{boxes}") + lines)
+    trained = run_tool('tools/train.py', config, '--work-dir', work_dir)
+    assert trained.returncode == 0, trained.stderr[-2000:] + trained.stdout[-2000:]
+    tested = run_tool('tools/test.py', work_dir / 'mine.py', *work_dir.glob('best_*'), '--work-dir', work_dir / 'test')
+    assert tested.returncode == 0, tested.stderr[-2000:] + tested.stdout[-2000:]
 
 
 def message(result) -> str:

@@ -5,6 +5,9 @@ can be folded into the classifier (logit_adjustment, tau_norm, temperature and n
 checkpoint for the same config; otherwise writes a config as well, or only a config that loads the old checkpoint.
 norcal is for mmdet's two-stage, one-stage and DETR detectors, the other methods are for classifiers.
 
+Files go to the folder of the checkpoint, or to --out. Logs go to the work directory of the config, or to --work-dir; in
+a config that a training has written, it is that of the training, by its absolute path.
+
 Files of logits can take the place of the model for corrections that need no more:
 ``python tools/post_process.py --logits VAL.npz TEST.npz --class-counts counts.json --method conformal`` writes the
 predictions. Whether that model was trained with balancing is not known, and there is no warning if it was.
@@ -115,7 +118,7 @@ def main() -> None:
         'balanced the classes in training',
     )
     parser.add_argument('--class-counts', help='.json or .npy file, if the checkpoint holds no class distribution')
-    parser.add_argument('--out', type=Path, help='output folder; default: folder of the checkpoint')
+    parser.add_argument('--out', type=Path, help='folder of the files; default: that of the checkpoint, or of TEST.npz')
     args = parser.parse_args()
     given = {key: value for key in OPTIONS if (value := getattr(args, key)) is not None}
     search = {key: value for key in SEARCH if (value := getattr(args, key)) is not None}
