@@ -33,7 +33,7 @@ def main() -> None:
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(report.page(), encoding='utf-8')
-        print(f'Wrote {args.out}: {report.num_errors} errors, {len(report.findings)} findings.')
+        print(f'Wrote {args.out}: {report.num_errors} of {len(report.findings)} findings are errors.')
     else:
         print(report.text())
     sys.exit(1 if report.num_errors else 0)

@@ -31,7 +31,7 @@ def check_data(
         title: Its name, for the report.
         limit: Image files to read of each part. Default: all.
         workers: Processes that read images; 0 reads in this one. Default: one per CPU, at most 8.
-        progress: Show a progress bar.
+        progress: Show a progress bar on a terminal.
     """
     parts = load_parts(cfg)
     wanted = {part.name: list(dict.fromkeys(part.paths)) for part in parts}
@@ -41,4 +41,4 @@ def check_data(
     for part in parts:
         part.facts = {path: facts[path] for path in wanted[part.name][:limit]}
     total = len({path for files in wanted.values() for path in files})
-    return Report(title, parts, find_all(parts), advise(parts[0]), (len(paths), total))
+    return Report(title, parts, find_all(parts), advise(parts[0], cfg), (len(paths), total))

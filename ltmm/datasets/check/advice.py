@@ -1,7 +1,12 @@
 """Which method to start with, from the numbers of images."""
 
-import numpy as np
+from collections.abc import Mapping
 
+from ltmm.datasets.samplers.base import sampler_balances_classes
+from ltmm.models.losses import LogitLoss, Objective
+from ltmm.registry import MODELS
+
+from .finding import singular
 from .parts import Part
 
 __all__ = ['advise']
@@ -9,7 +14,7 @@ __all__ = ['advise']
 WHERE = 'configs/cifar100_lt/README.md, "Which method when"'
 
 
-def advise(part: Part) -> list[str]:
+def advise(part: Part, cfg: Mapping) -> list[str]:
     """Return sentences on the class distribution and the method to start with.
 
     They rest on the tables of this repository, which were measured on other data: a start, to be compared with plain
@@ -17,6 +22,7 @@ def advise(part: Part) -> list[str]:
 
     Args:
         part: The training data.
+        cfg: The config.
     """
     counts = part.counts()
     counts = counts[counts > 0]
@@ -29,7 +35,7 @@ def advise(part: Part) -> list[str]:
     elif part.table.is_multi_label or (part.table.is_multi_label is None and not part.table.is_single_label):
         lines += _multi_label(part)
     else:
-        lines += _single_label(factor, counts)
+        lines += _single_label(factor, cfg)
     if smallest < 10:
         few = int((counts < 10).sum())
         lines.append(
@@ -37,20 +43,48 @@ def advise(part: Part) -> list[str]:
             '(configs/own_data), and look at each class on its own: no method replaces photos, and a few more of these '
             'classes help most.'
         )
-    return lines
+    return list(map(singular, lines))
 
 
-def _single_label(factor: float, counts: np.ndarray) -> list[str]:
+def _single_label(factor: float, cfg: Mapping) -> list[str]:
     if factor < 3:
         return ['The classes are nearly balanced: plain cross entropy is right, methods for a long tail change little.']
+    balancing = _balancing_part(cfg)
+    if balancing:
+        start = f'The config balances the classes by {balancing}. Compare it with plain cross entropy'
+        start += f': {_loss_option(cfg, "CrossEntropyLoss")}' if balancing == _loss(cfg).get('type') else ''
+    else:
+        start = 'Train cross entropy first, then balanced softmax, one line and no more time: '
+        start += _loss_option(cfg, 'ltmm.BalancedSoftmaxLoss')
     return [
-        'Train cross entropy first, then balanced softmax, one line and no more time: '
-        "model.head.loss=dict(_delete_=True, type='ltmm.BalancedSoftmaxLoss'). Compare balanced accuracy and "
-        'the lowest recall.',
-        'For a trained model, in seconds: tools/post_process.py CONFIG CHECKPOINT --method logit_adjustment.',
+        f'{start}. Look at balanced accuracy and the lowest recall.',
+        'For a model trained with cross entropy, in seconds: tools/post_process.py CONFIG CHECKPOINT --method '
+        'logit_adjustment.',
         'With time to spare: cRT in two stages, or RIDE with several experts; they were a point better there for twice '
         f'the time ({WHERE}).',
     ]
+
+
+def _balancing_part(cfg: Mapping) -> str | None:
+    """Return the type of the loss or the sampler of a classifier that balances the classes, or None."""
+    loss, sampler = _loss(cfg), cfg['train_dataloader'].get('sampler')
+    if loss:
+        cls = MODELS.get(loss['type'])
+        if loss.get('class_weight') or (cls and issubclass(cls, (LogitLoss, Objective)) and cls.balances_classes):
+            return loss['type']
+    return sampler['type'] if sampler and sampler_balances_classes(sampler) else None
+
+
+def _loss_option(cfg: Mapping, loss: str) -> str:
+    """Return what chooses a loss on the command line: the config's own option, if it has one."""
+    if cfg.get('loss') is not None and cfg['loss'] == _loss(cfg).get('type'):
+        return f'--cfg-options loss={loss}'
+    return f"model.head.loss=dict(_delete_=True, type='{loss}')"
+
+
+def _loss(cfg: Mapping) -> Mapping:
+    """Return the config of the loss of a classifier; empty if there is none."""
+    return ((cfg.get('model') or {}).get('head') or {}).get('loss') or {}
 
 
 def _multi_label(part: Part) -> list[str]:

@@ -87,9 +87,9 @@ def _boxes(part: Part) -> Iterable[Finding]:
         is_tiny = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) < TINY_BOX
         tiny += [f'{path}: {np.round(box, 1).tolist()}' for box in boxes[is_tiny]]
     if sizes:
-        yield Finding(ERROR, f'{part.name}: {len(sizes)} images have another size than their annotation says.', sizes)
+        yield Finding(ERROR, f'{part.name}: {len(sizes)} images have another size than the annotation says.', sizes)
     if outside:
-        yield Finding(WARNING, f'{part.name}: {len(outside)} of {total} boxes reach out of their image.', outside)
+        yield Finding(WARNING, f'{part.name}: {len(outside)} of {total} boxes reach out of the image.', outside)
     if tiny:
         yield Finding(WARNING, f'{part.name}: {len(tiny)} of {total} boxes are narrower than {TINY_BOX} pixels; few '
                       'detectors find them.', tiny)  # fmt: skip
@@ -115,7 +115,7 @@ def _same_within(part: Part) -> Iterable[Finding]:
     same = [group for group in groups if group not in differ or part.boxes]
     if same:
         copies = sum(map(len, same)) - len(same)
-        yield Finding(WARNING, f'{part.name}: {copies} images are copies of others; they count several times.',
+        yield Finding(WARNING, f'{part.name}: {copies} images are copies of others; copies count several times.',
                       [' = '.join(group) for group in same])  # fmt: skip
 
 

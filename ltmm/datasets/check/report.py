@@ -83,7 +83,8 @@ class Report:
 
     def _summary(self) -> str:
         parts = ', '.join(
-            f'{part.name} ' + ('cannot be loaded' if part.failed else f'{len(part.table):,} images')
+            f'{part.name} '
+            + ('cannot be loaded' if part.failed else f'{len(part.table):,} image{"s" * (len(part.table) != 1)}')
             for part in self.parts
         )
         levels = [(sum(f.level == level for f in self.findings), level) for level in COLORS]

@@ -2,6 +2,7 @@
 
 import hashlib
 import multiprocessing
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -70,9 +71,9 @@ def scan_images(paths: Sequence[str], workers: int, show_progress: bool = True) 
     Args:
         paths: The files.
         workers: Processes; 0 reads in this one.
-        show_progress: Show a progress bar.
+        show_progress: Show a progress bar on a terminal.
     """
-    bar = ProgressBar(len(paths)) if show_progress and paths else None
+    bar = ProgressBar(len(paths)) if show_progress and paths and sys.stdout.isatty() else None
     if workers:
         methods = multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context('fork' if 'fork' in methods else None)  # imports take seconds

@@ -27,9 +27,9 @@ def test_boxes(tmp_path):
     dataset['pipeline'] = [dict(type='LoadAnnotations', with_bbox=True, with_mask=False)]  # mmcv has one, too
     cfg = dict(default_scope='mmdet', train_dataloader=dict(dataset=dataset))
     findings = {f.text: f.examples for f in check_data(cfg, workers=0).findings}
-    assert findings['train: 1 images have another size than their annotation says.'] == [
+    assert findings['train: 1 image has another size than the annotation says.'] == [
         f'{tmp_path}/b.png: 40 x 30, annotated as 400 x 300'
     ]
-    assert findings['train: 1 of 4 boxes reach out of their image.'] == [f'{tmp_path}/a.png: [30.0, 10.0, 60.0, 20.0]']
-    tiny = 'train: 1 of 4 boxes are narrower than 4 pixels; few detectors find them.'
+    assert findings['train: 1 of 4 boxes reaches out of the image.'] == [f'{tmp_path}/a.png: [30.0, 10.0, 60.0, 20.0]']
+    tiny = 'train: 1 of 4 boxes is narrower than 4 pixels; few detectors find them.'
     assert findings[tiny] == [f'{tmp_path}/b.png: [5.0, 5.0, 7.0, 25.0]']

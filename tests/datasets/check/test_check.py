@@ -59,9 +59,10 @@ def test_clean_data(root):
     assert re.search(r'ant +few +2 +1\n', report.text())
 
 
-def test_several_processes_give_the_same(root):
+def test_several_processes_give_the_same(root, capsys):
     paths = [str(root / f'{i}.jpg') for i in range(8)]
-    assert list(scan_images(paths, 2, show_progress=False)) == [read_facts(path) for path in paths]
+    assert list(scan_images(paths, 2)) == [read_facts(path) for path in paths]
+    assert not capsys.readouterr().out  # no progress in a file
 
 
 def test_broken_and_missing_images(root):
@@ -84,12 +85,12 @@ def test_copies(root):
     (root / 'leak.jpg').write_bytes((root / '3.jpg').read_bytes())
     report = check_data(config(root, train=train, val=[*VAL, ('leak.jpg', 'cow'), ('large.png', 'ant')]), workers=0)
     errors, warnings = found(report, 'error'), found(report, 'warning')
-    assert errors['train: 1 pictures occur several times with different labels.'] == ['2.jpg (bee) = other.jpg (cow)']
+    assert errors['train: 1 picture occurs several times with different labels.'] == ['2.jpg (bee) = other.jpg (cow)']
     leak = next(text for text in errors if text.startswith('train and val'))
-    assert leak.startswith('train and val: 1 of 5 val images are also in train.')
+    assert leak.startswith('train and val: 1 of 5 val images is also in train.')
     assert errors[leak] == ['3.jpg = leak.jpg']
-    assert warnings['train: 1 images are copies of others; they count several times.'] == ['0.jpg = copy.jpg']
-    alike = next(text for text in warnings if 'look like one of train' in text)
+    assert warnings['train: 1 image is a copy of another; copies count several times.'] == ['0.jpg = copy.jpg']
+    alike = next(text for text in warnings if '1 of 5 val images looks like one of train' in text)
     assert [example.split(' (')[0] for example in warnings[alike]] == ['1.jpg ~ large.png']
 
 
@@ -123,15 +124,15 @@ def test_modes_sizes_and_orientation(root):
     photo(5).save(root / 'turned photo.jpg', exif=exif)
     names = ['0.png', '1.png', '2.png', 'cmyk.jpg', 'narrow.jpg', 'turned photo.jpg', '6.jpg']
     report = check_data(config(root, train=[(name, 'ant') for name in names]), workers=0)
-    findings = {text.partition(' images ')[2][:22]: examples for text, examples in found(report).items()}
-    assert findings['have palette pixels, w'] == ['0.png']
-    assert findings['have transparency pixe'] == ['1.png']
-    assert findings['have 16 bit pixels, wh'] == ['2.png']
-    assert findings['have CMYK pixels, whic'] == ['cmyk.jpg']
-    assert findings['are narrower than 32 p'] == ['narrow.jpg: 20 x 200']
-    assert findings['are more than 4 times '] == ['narrow.jpg: 20 x 200']
-    assert findings['have an EXIF orientati'] == ['turned photo.jpg']
-    assert any('1 image names hold blanks' in text for text in found(report, 'note'))
+    findings = {re.split(' images? ', text)[1][:20]: examples for text, examples in found(report).items()}
+    assert findings['has palette pixels, '] == ['0.png']
+    assert findings['has transparency pix'] == ['1.png']
+    assert findings['has 16 bit pixels, w'] == ['2.png']
+    assert findings['has CMYK pixels, whi'] == ['cmyk.jpg']
+    assert findings['is narrower than 32 '] == ['narrow.jpg: 20 x 200']
+    assert findings['is more than 4 times'] == ['narrow.jpg: 20 x 200']
+    assert findings['has an EXIF orientat'] == ['turned photo.jpg']
+    assert any('1 image name holds blanks' in text for text in found(report, 'note'))
 
 
 def test_classes_on_each_side(root):
@@ -143,7 +144,7 @@ def test_classes_on_each_side(root):
     assert any('Expected the same order of classes in training and test' in text for text in found(report, 'error'))
     cfg = config(root, train=CLEAN[:3])
     warnings = found(check_data(cfg, workers=0), 'warning')
-    assert warnings['train: 1 of 3 classes have no image and cannot be learned.'] == ['cow']
+    assert warnings['train: 1 of 3 classes has no image and cannot be learned.'] == ['cow']
 
 
 def test_part_that_cannot_be_loaded(root):
@@ -183,11 +184,29 @@ def test_advice_fits_the_data(root):
     assert 'nearly balanced' in advice((30, 25, 20)) and 'Begin with pretrained' not in advice((30, 25, 20))
     tail = advice((200, 30, 3))
     assert 'is 66.7' in tail and 'BalancedSoftmaxLoss' in tail
-    assert '1 classes have fewer than 10 images (the smallest 3)' in tail
+    assert '1 class has fewer than 10 images (the smallest 3)' in tail
     (root / 'multi.csv').write_text('image,a,b\n1.jpg,1,\n2.jpg,0,1\n')
     cfg = dict(train_dataloader=dict(dataset=dict(type='ltmm.CSVDataset', ann_file=str(root / 'multi.csv'))))
     text = ' '.join(check_data(cfg, workers=0).advice)
-    assert '1 of 2 images have unknown labels' in text and 'PartialASLLoss' in text
+    assert '1 of 2 images has unknown labels' in text and 'PartialASLLoss' in text
+
+
+def test_advice_knows_what_the_config_trains(root):
+    rows = [(f'{c}{i}.jpg', c) for c, n in zip(('ant', 'bee', 'cow'), (200, 30, 3)) for i in range(n)]
+    cfg = config(root, train=rows)
+
+    def advice(**changes):
+        return ' '.join(check_data({**cfg, **changes}, limit=1, workers=0).advice)
+
+    own = advice(loss='ltmm.BalancedSoftmaxLoss', model=dict(head=dict(loss=dict(type='ltmm.BalancedSoftmaxLoss'))))
+    assert 'balances the classes by ltmm.BalancedSoftmaxLoss' in own and 'loss=CrossEntropyLoss' in own
+    assert 'Train cross entropy first' not in own
+    plain = advice(loss='CrossEntropyLoss', model=dict(head=dict(loss=dict(type='CrossEntropyLoss'))))
+    assert 'balanced softmax, one line and no more time: --cfg-options loss=ltmm.BalancedSoftmaxLoss' in plain
+    plain = advice(model=dict(head=dict(loss=dict(type='CrossEntropyLoss'))))
+    assert "model.head.loss=dict(_delete_=True, type='ltmm.BalancedSoftmaxLoss')" in plain
+    cfg['train_dataloader']['sampler'] = dict(type='ltmm.ClassAwareSampler')
+    assert 'balances the classes by ltmm.ClassAwareSampler. Compare it with plain cross entropy.' in advice()
 
 
 def test_page_is_escaped_and_self_contained(root):
