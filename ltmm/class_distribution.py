@@ -41,9 +41,9 @@ def _is_flat(labels: Any) -> bool:
 def missing_distribution_error(name: str) -> MissingInputError:
     """Return the error of a module, by class name, without class distribution."""
     return MissingInputError(
-        f'{name} needs the class distribution of the training data. Add custom_hooks = '
-        f"[dict(type='ltmm.ClassDistributionHook')] to the config, as ltmm's default_runtime.py does, set "
-        f'{name}(class_counts=[...]), or load a checkpoint that ltmm trained.'
+        f'{name} needs the class distribution of the training data. Give {name}(class_counts=[...]), the images of '
+        "each class; in a config, custom_hooks = [dict(type='ltmm.ClassDistributionHook')], as ltmm's "
+        'default_runtime.py has it, counts them; or load a checkpoint that ltmm trained.'
     )
 
 

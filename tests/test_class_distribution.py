@@ -238,3 +238,9 @@ def test_get_class_distribution():
             return whole
 
     assert class_distribution_of(Part()) is whole
+
+
+@pytest.mark.parametrize('source, problem', [('auto', 'auto does not exist'), ('.', r'\. is a folder')])
+def test_counts_of_a_path_without_a_file(source, problem):
+    with pytest.raises(FileNotFoundError, match=rf'Expected class counts as a list, .* but the file {problem}\.'):
+        ClassDistribution.build(source)

@@ -74,7 +74,8 @@ class CustomDataset(MMPretrainCustomDataset):
     def _find_samples(self) -> list:
         root, skipped = Path(self.img_prefix), Counter()
         if not root.is_dir():
-            raise FileNotFoundError(f'Image folder {root.absolute()} does not exist. {IMAGE_SOURCE}')
+            problem = 'is a file' if root.exists() else 'does not exist'
+            raise FileNotFoundError(f'Image folder {root.absolute()} {problem}. {IMAGE_SOURCE}')
         if not self.with_label:
             samples = list(self._images(root, skipped))
         else:

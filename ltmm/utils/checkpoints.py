@@ -128,7 +128,7 @@ def check_checkpoint(path: str | Path) -> None:
     except Exception as e:  # of zipfile, for lying headers: of many types
         damage = f'is truncated or damaged ({_first_line(e)})'
     if damage:
-        raise InputError(f'{path} {damage}, {path.stat().st_size:,} bytes. Restore it.')
+        raise InputError(f'{path} {damage}, {path.stat().st_size:,} bytes. Copy, download or train it again.')
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict:
@@ -177,7 +177,7 @@ def _read_url(
         except OSError as e:  # URLError too
             raise InputError(
                 f'Cannot download {url} ({e}). Fetch it on another machine and save it as {path}, or put the path of '
-                'the file in place of the URL in the config.'
+                'the file in place of the URL in the config (configs/own_data: pretrained=FILE).'
             ) from e
     return read_checkpoint(path, map_location)
 

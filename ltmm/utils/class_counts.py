@@ -116,7 +116,11 @@ def read_counts(source: Any) -> Any:
         return source
     path = Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f'Class counts {path} do not exist.')
+        problem = 'is a folder' if path.is_dir() else 'does not exist'
+        raise FileNotFoundError(
+            f'Expected class counts as a list, {{class name: count}}, ClassDistribution, or .json or .npy file, but '
+            f'the file {path} {problem}.'
+        )
     try:
         if path.suffix == '.npy':
             return read_array(path)

@@ -208,6 +208,8 @@ def test_folders_of_images(tmp_path):
         path('9.jpg', data_prefix='photos', **in_root)
     with pytest.raises(FileNotFoundError, match='CSV file .*/b.csv does not exist'):
         path('9.jpg', ann_file=f'{tmp_path}/b.csv')
+    with pytest.raises(FileNotFoundError, match='CSV file .*/photos is a folder'):
+        path('9.jpg', ann_file=f'{tmp_path}/photos')
 
 
 def build(tmp_path, content: str, **options):

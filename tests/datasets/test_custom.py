@@ -121,6 +121,9 @@ def test_list_of_images(root):
 def test_folders_without_images(root, tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere does not exist'):
         CustomDataset(data_prefix=str(root / 'nowhere'))
+    (root / 'list.zip').write_bytes(b'')
+    with pytest.raises(FileNotFoundError, match='list.zip is a file'):
+        CustomDataset(data_prefix=str(root / 'list.zip'))
     with pytest.raises(InputError, match='sub has no images'):
         CustomDataset(data_prefix=str(root / 'ant/sub'))
 

@@ -113,7 +113,7 @@ def test_files_of_logits_take_the_place_of_the_model(trained, tmp_path):
         (('--logits', 'a', 'b', '--work-dir', 'c'), 'leave out --work-dir'),
         (('--logits', 'a', 'b', '--amp'), 'leave out --amp'),
         (('--logits', 'a', './a', '--class-counts', 'c.json'), '--logits takes two files'),
-        (('--logits', 'a.npz', 'b.npz', '--class-counts', 'c.json'), 'Class counts c.json do not exist'),
+        (('--logits', 'a.npz', 'b.npz', '--class-counts', 'c.json'), 'but the file c.json does not exist'),
     ],
 )
 @pytest.mark.slow

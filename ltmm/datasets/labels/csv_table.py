@@ -85,7 +85,10 @@ def read_csv(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'CSV file {path.absolute()} does not exist.')
+        raise FileNotFoundError(
+            f'CSV file {path.absolute()} '
+            + ('is a folder: name the file in it.' if path.is_dir() else 'does not exist.')
+        )
     text = _decode(path, encoding)
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise InputError(f'Expected `delimiter` to be one character, but got {delimiter!r}.')
