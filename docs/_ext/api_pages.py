@@ -13,6 +13,7 @@ Docstrings name what they refer to as a reader would, ``:class:`BalancedSoftmaxL
 import inspect
 import re
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 
 from docutils import nodes
@@ -32,8 +33,13 @@ def exported(module_name: str, without: Sequence[str] = ()) -> dict[str, object]
     """Return the public classes and functions of a module by name, in alphabetical order."""
     module = import_module(module_name)
     left_out = tuple(f'{module_name}.{name}' for name in without)
-    names = sorted(getattr(module, '__all__', vars(module)), key=str.lower)
-    objects = {name: getattr(module, name) for name in names if not name.startswith('_')}
+    names = set(getattr(module, '__all__', vars(module)))
+    names.discard('lazy_attributes')
+    for package in registries.ALL_PACKAGES:  # imported when something in them is needed
+        if package.rpartition('.')[0] == module_name:
+            things = vars(import_module(package))
+            names.update(name for name in things.get('__all__', ()) if things[name] in registered())
+    objects = {name: getattr(module, name) for name in sorted(names, key=str.lower) if not name.startswith('_')}
     return {
         name: thing
         for name, thing in objects.items()
@@ -48,6 +54,7 @@ def is_ours(thing: object) -> bool:
     return thing.__module__.startswith('ltmm.')
 
 
+@cache
 def registered() -> dict[object, str]:
     """Return the name of the registry of each registered class."""
     all_registries = {name: r for name, r in vars(registries).items() if isinstance(r, Registry)}
