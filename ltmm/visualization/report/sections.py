@@ -23,6 +23,10 @@ HOW_TO_PREDICT = (
     'Not shown: no run has predictions. Write them with <code>python tools/test.py CONFIG CHECKPOINT --out '
     'RUN/predictions.npz</code>.'
 )
+NO_PICTURES = (
+    '<p class="note">Pictures: not shown: the predictions name no image file that can be read here. Data in memory '
+    '(CIFAR) needs <code>--config CONFIG</code>; features have no pictures.</p>'
+)
 Pictures = Callable[[str, int], str | None]  # (path, sample_idx) -> data URI
 
 
@@ -46,6 +50,12 @@ def results(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
         )
     header = ''.join(f'<th class="n">{escape(name.replace("_", " "))}</th>' for name in names)
     note = 'Percent; mean ± standard deviation over the seeds. Groups by the images of a class in the training set.'
+    seeds = min(len(method.runs) for method in methods)
+    if seeds == 1:
+        note += ' One seed does not tell how much a figure changes from run to run.'
+    elif seeds < 5:
+        note += f' With {seeds} seeds the deviation rests on {seeds - 1} degree{"s" * (seeds > 2)} of freedom: '
+        note += 'small differences say little.'
     return 'Results', f'{_table(f"<th>method</th><th class=n>seeds</th>{header}", rows)}<p class="note">{note}</p>'
 
 
@@ -186,7 +196,13 @@ def worst_classes(methods: Sequence[Method], pictures: Pictures) -> tuple[str, s
         )
         header += '' if predictions is None else '<th>mistaken for</th><th>confident mistakes</th>'
         html += f'<h3>{escape(method.name)}</h3>{_table(header, rows)}'
-    if isinstance(methods[0].report, PerClassReport) and not any(method.predictions for method in methods):
+        lowest = values[order[0]]
+        if (tied := int((values == lowest).sum())) > NUM_WORST:
+            html += f'<p class="note">{NUM_WORST} of the {tied} classes at {lowest:.1f} %.</p>'
+    found = [method.predictions for method in methods if method.predictions]
+    if '<img' not in html and any((predictions.pred != predictions.label).any() for predictions in found):
+        html += NO_PICTURES
+    if isinstance(methods[0].report, PerClassReport) and not found:
         html += f'<p class="note">Mistakes and pictures: {HOW_TO_PREDICT[0].lower()}{HOW_TO_PREDICT[1:]}</p>'
     return 'Worst classes', html
 

@@ -1,5 +1,6 @@
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,6 +81,21 @@ def test_missing_files_are_named(tmp_path):
     page = page_of([toy_run(tmp_path / 'many', names=names, predictions=True)], tmp_path)
     assert 'would mislead' not in page and 'Not shown' not in page
     assert page.count('data:image/jpeg;base64,') >= 8
+
+
+def test_what_cannot_be_told_is_said(tmp_path):
+    names = [f'class {c}' for c in range(12)]
+    run = toy_run(tmp_path / 'run', names=names, predictions=True)
+    page = page_of([run], tmp_path)
+    assert 'One seed does not tell' in page and 'name no image file' not in page
+    (run / 'x.png').unlink()
+    assert 'name no image file that can be read here' in page_of([run], tmp_path)
+    path = run / '20261129_101010/per_class.csv'
+    report = read_run_files(run).report
+    path.write_text(replace(report, recall=report.recall * 0).to_csv())
+    assert '8 of the 12 classes at 0.0 %.' in page_of([run], tmp_path)
+    runs = [toy_run(tmp_path / f'focal/{seed}', seed, 'FocalLoss', names) for seed in range(3)]
+    assert 'With 3 seeds the deviation rests on 2 degrees of freedom' in page_of(runs, tmp_path)
 
 
 def test_folder_of_several_runs_is_refused(tmp_path):
