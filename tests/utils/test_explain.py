@@ -30,7 +30,7 @@ OPTIONS = {
     'key of a list': ('model.data_preprocessor.mean.x=1', '--cfg-options: TypeError: list indices must be'),
     'own top-level key': (
         'train_dataloder.batch_size=4',
-        "a key 'train_dataloder', which nothing reads. Did you mean train_",
+        "the config has no 'train_dataloder'. Did you mean train_dataloader?",
     ),
     'clip_grad': ('optim_wrapper.clip_grad=1', 'OptimWrapper: AssertionError: If `clip_grad` is not None'),
     'without =': ('lr', '2'),

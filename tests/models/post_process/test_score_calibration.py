@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from packaging.requirements import Requirement
 
 from ltmm.evaluation.functional import calibration_bins, expected_calibration_error
 from ltmm.models.heads import LongTailClsHead
@@ -107,7 +106,7 @@ def test_isotonic_regression_is_the_min_max_of_the_means():
 @pytest.mark.parametrize('name', ['ets', 'irm'])
 def test_old_scipy_is_refused(name, monkeypatch):
     monkeypatch.setattr('scipy.__version__', '1.11.4')
-    monkeypatch.setattr('ltmm.utils.environment._requirements', lambda: [Requirement('scipy>=1.12')])
+    monkeypatch.setattr('ltmm.utils.environment._requirements', lambda: {'scipy': '>=1.12'})
     with pytest.raises(RuntimeError, match='Expected scipy >=1.12, but found 1.11.4. Install it'):
         STEPS[name]().fit_scores(*sample(30, 0))
 
