@@ -1,4 +1,4 @@
-"""What a model predicts for an image: a record for files, a line of text, a drawing. One class per task."""
+"""The prediction for an image as a record, a line of text and a drawing; one class per task."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""What is wrong, or worth a look, in the data of a config."""
+"""Errors, warnings and notes on the data of a config."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

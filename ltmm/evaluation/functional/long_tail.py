@@ -16,7 +16,7 @@ __all__ = ['LongTailStatistics', 'predictions_and_ranks']
 
 @dataclass(frozen=True, eq=False)
 class LongTailStatistics:
-    """What has to be counted over a test set; the counts of its parts add up.
+    """Counts over a test set, from which all figures follow; counts of its parts add up.
 
     Args:
         scores: Counts per class.

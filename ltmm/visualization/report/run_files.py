@@ -1,4 +1,4 @@
-"""What a run leaves in its work dir."""
+"""Files of a run in its work dir."""
 
 import json
 import re

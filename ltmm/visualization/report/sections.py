@@ -60,7 +60,7 @@ def results(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
 
 
 def settings(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
-    """What differs between the methods first, then everything."""
+    """Settings that differ between the methods, then all settings."""
     of_runs = [method.runs[0].settings for method in methods]
     if not any(of_runs):
         return 'Settings', '<p class="note">Not shown: no run has a dumped config.</p>'
