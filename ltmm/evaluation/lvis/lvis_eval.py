@@ -77,6 +77,9 @@ class LVISEvaluator:
     AP; one with objects but no detections has AP 0. The area of a detection is that of its mask, or of its box without
     a mask. Crowds are treated as in COCO's protocol; LVIS has none.
 
+    Of each evaluated detection, ``outcome`` says whether it is true, false or ignored, (D', sizes, IoU thresholds);
+    ``order`` and ``matched`` are its position and that of its object at IoU 0.5, -1 without one, (D',) each.
+
     [0] Gupta et al., LVIS: A Dataset for Large Vocabulary Instance Segmentation, CVPR 2019, arXiv 1908.03195.
 
     Args:
@@ -118,9 +121,10 @@ class LVISEvaluator:
         does_not_count = (area < limits[:, 0]) | (area > limits[:, 1]) | is_partly_annotated[:, None]  # (D', A)
         unmatched = np.where(does_not_count, IGNORED, FALSE).astype(np.int8)
         self.outcome = np.repeat(unmatched[:, :, None], len(IOU_THRESHOLDS), axis=2)  # (D', A, T)
+        self.matched = np.full(len(found), -1)  # object per detection at IoU 0.5, all sizes, (D',)
 
         tested = np.argsort(objects, kind='stable')[np.count_nonzero(objects < 0) :]  # (G',)
-        objects = objects[tested]
+        self.objects, objects = tested, objects[tested]
         area = ground_truth.areas[tested, None]
         ignore = (area < limits[:, 0]) | (area > limits[:, 1]) | ground_truth.ignore[tested, None]  # (G', A)
         self._count(objects // len(image_ids), objects, ignore)
@@ -186,7 +190,8 @@ class LVISEvaluator:
             ious = mask_utils.iou(dt_shapes, gt_shapes, crowds.astype(np.uint8))  # (D, G)
             near = np.flatnonzero(ious.max(1) >= IOU_THRESHOLDS[0])
             if len(near):
-                self.outcome[dt][near] = _matched(ious[near], ignore[gt].T, crowds, self.outcome[dt][near])
+                self.outcome[dt][near], match = _matched(ious[near], ignore[gt].T, crowds, self.outcome[dt][near])
+                self.matched[dt][near] = np.where(match < 0, -1, columns[match])
 
     # ------------------------------------------------------------------ precision and recall
 
@@ -203,10 +208,13 @@ class LVISEvaluator:
         return ClassAP(precision, recall, self.num_images, self.num_gt[:, 0])
 
 
-def _matched(ious: np.ndarray, ignore: np.ndarray, crowds: np.ndarray, outcome: np.ndarray) -> np.ndarray:
+def _matched(
+    ious: np.ndarray, ignore: np.ndarray, crowds: np.ndarray, outcome: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Match the detections of one class in one image greedily, best first, to the object with the highest IoU.
 
-    Ignored objects come last; of objects with equal IoU, the last one is matched.
+    Return the outcome, (D, A, T), and the object matched at IoU 0.5, all sizes, or -1, (D,). Ignored objects come last;
+    of objects with equal IoU, the last one is matched.
 
     Args:
         ious: IoU of detections and objects, (D, G).
@@ -214,7 +222,7 @@ def _matched(ious: np.ndarray, ignore: np.ndarray, crowds: np.ndarray, outcome: 
         crowds: Objects that can be matched more than once, (G,).
         outcome: Outcome of unmatched detections, (D, A, T).
     """
-    num_objects, outcome = ious.shape[1], outcome.copy()
+    num_objects, outcome, match = ious.shape[1], outcome.copy(), np.full(len(ious), -1)
     rank = np.argsort(np.argsort(ious, axis=1, kind='stable'), axis=1)  # (D, G)
     preference = rank[:, None, :] + num_objects * ~ignore  # (D, A, G)
     free = np.ones((len(ignore), len(IOU_THRESHOLDS), num_objects), dtype=bool)  # (A, T, G)
@@ -226,7 +234,9 @@ def _matched(ious: np.ndarray, ignore: np.ndarray, crowds: np.ndarray, outcome: 
         taken = best[size, threshold]
         free[size, threshold, taken] = crowds[taken]
         outcome[d, size, threshold] = np.where(ignore[size, taken], IGNORED, TRUE)
-    return outcome
+        if within_reach[0, 0].max() >= 0:
+            match[d] = best[0, 0]
+    return outcome, match
 
 
 def _precision_recall(outcome: np.ndarray, num_gt: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,10 +15,20 @@ from ltmm.visualization.style import RUN_COLORS, SHOT_COLORS
 from .bootstrap import group_interval
 from .run_files import Method
 
-__all__ = ['confusion_plot', 'curve_plot', 'distribution_plot', 'group_plot', 'per_class_plot', 'reliability_plot']
+__all__ = [
+    'boxes_plot',
+    'confusion_plot',
+    'curve_plot',
+    'distribution_plot',
+    'group_plot',
+    'per_class_plot',
+    'reliability_plot',
+]
 
 PALE = '#eef1f5'
 GROUP_COLORS = tuple(SHOT_COLORS.values())
+CORRECT, DARK = '#2e9e6b', '#4a5361'
+OTHER_COLORS = (DARK, '#d9c9a3')
 
 
 def color_of(index: int) -> str:
@@ -185,32 +195,63 @@ def is_smooth(method: Method) -> bool:
 
 
 def confusion_plot(method: Method) -> go.Figure:
-    """Where the images of each group go."""
-    groups = [(name, mask) for name, mask in method.report.groups() if mask.any()]
-    shares = method.predictions.confusion_of_groups([mask for _, mask in groups])
-    figure = _figure('share of the test images (%)', '', height=110 + 52 * len(groups), barmode='stack')
+    """Where the images, labels or objects of each group go."""
+    groups, predictions = _filled_groups(method.report), method.predictions
+    shares = predictions.confusion_of_groups([mask for _, mask in groups])
+    colors = dict(zip((name for name, _ in method.report.groups()), GROUP_COLORS))
+    parts = [('correct', CORRECT), *((predictions.wrong.format(name), colors[name]) for name, _ in groups)]
+    parts += zip(predictions.others.values(), OTHER_COLORS)
+    return _share_plot(method, [name for name, _ in groups], predictions.cases, parts, shares)
+
+
+def boxes_plot(method: Method) -> go.Figure | None:
+    """Which predicted boxes of each group are true; None without boxes."""
+    groups = _filled_groups(method.report)
+    shares = method.predictions.boxes_of_groups([mask for _, mask in groups])
+    parts = [('true', CORRECT), ('on an object of another class', RUN_COLORS[4]), ('background or a second box', DARK)]
+    rows = [name for name, _ in groups]
+    return None if shares is None else _share_plot(method, rows, 'predicted boxes', parts, shares)
+
+
+def _filled_groups(report: ClassReport) -> list[tuple[str, np.ndarray]]:
+    return [(name, mask) for name, mask in report.groups() if mask.any()]
+
+
+def _share_plot(
+    method: Method, rows: Sequence[str], what: str, parts: Sequence[tuple[str, str]], shares: np.ndarray
+) -> go.Figure:
+    """A bar of 100 % per row, (R, P), of parts with a name and a color."""
+    figure = _figure(f'share of the {what} (%)', '', height=130 + 52 * len(rows), barmode='stack')
     figure.update_layout(title=dict(text=shorten(method.name), x=0, xref='paper', font=dict(size=14), y=0.98))
-    figure.update_layout(margin=dict(l=70, t=64))
-    figure.update_layout(legend=dict(traceorder='normal'))
+    figure.update_layout(margin=dict(l=74, t=84), legend=dict(traceorder='normal'))
     figure.update_xaxes(range=[0, 100])
     figure.update_yaxes(autorange='reversed', ticks='')
-    colors = dict(zip((name for name, _ in method.report.groups()), GROUP_COLORS))
-    parts = [('correct', '#2e9e6b'), *((f'wrong, {name}', colors[name]) for name, _ in groups)]
     for column, (title, color) in enumerate(parts):
+        if column and not np.nansum(shares[:, column]):
+            continue
         figure.add_bar(
-            y=[name for name, _ in groups],
+            y=list(rows),
             x=[None if np.isnan(share) else float(share) for share in shares[:, column]],
             name=title,
             orientation='h',
             marker=dict(color=color),
-            hovertemplate='images of the group %{y}: ' + title + ': <b>%{x:.1f} %</b><extra></extra>',
+            hovertemplate=f'{what} of the group %{{y}}: {title}: <b>%{{x:.1f}} %</b><extra></extra>',
         )
     return figure
 
 
-def reliability_plot(bins: Sequence[tuple[str, CalibrationBins]]) -> go.Figure:
-    """Accuracy against confidence."""
-    figure = _figure('confidence', 'accuracy', height=420)
+def reliability_plot(
+    bins: Sequence[tuple[str, CalibrationBins]], axes: tuple[str, str], counted: str, colors: Sequence[str] = RUN_COLORS
+) -> go.Figure:
+    """Accuracy against confidence.
+
+    Args:
+        bins: Names and bins of the lines.
+        axes: Names of the axes.
+        counted: Word for what the bins hold.
+        colors: Colors of the lines.
+    """
+    figure = _figure(*axes, height=420)
     figure.update_xaxes(range=[0, 1.02])
     figure.update_yaxes(range=[0, 1.02])
     figure.add_scatter(
@@ -225,10 +266,13 @@ def reliability_plot(bins: Sequence[tuple[str, CalibrationBins]]) -> go.Figure:
             y=of_method.accuracy[filled].tolist(),
             mode='lines+markers',
             name=shorten(name),
-            line=dict(color=color_of(i), width=2),
-            marker=dict(size=(5 + 18 * np.sqrt(share)).tolist(), color=color_of(i), opacity=0.8, line=dict(width=0)),
+            line=dict(color=colors[i % len(colors)], width=2),
+            marker=dict(
+                size=(5 + 18 * np.sqrt(share)).tolist(), color=colors[i % len(colors)], opacity=0.8, line=dict(width=0)
+            ),
             customdata=of_method.count[filled].astype(int).tolist(),
-            hovertemplate='confidence %{x:.2f}, accuracy <b>%{y:.2f}</b><br>%{customdata:,} images<extra></extra>',
+            hovertemplate=f'{axes[0]} %{{x:.2f}}, {axes[1]} <b>%{{y:.2f}}</b><br>'
+            f'%{{customdata:,}} {counted}<extra></extra>',
         )
     return figure
 

@@ -14,7 +14,6 @@ from ltmm.version import __version__
 
 from .run_files import group_by_config, read_run_files
 from .sections import SECTIONS, Pictures
-from .thumbnails import thumbnail
 
 __all__ = ['write_report']
 
@@ -54,6 +53,7 @@ summary { cursor: pointer; font-weight: 500; }
 .plot { min-width: 0; overflow: hidden; }
 .thumbs { white-space: nowrap; padding: 4px 0; }
 .thumbs img { width: 48px; height: 48px; object-fit: cover; border-radius: 5px; margin-right: 5px; }
+.thumbs img.whole { width: auto; height: 96px; border-radius: 0; }
 footer { max-width: 1080px; margin: 0 auto; padding: 8px 20px 40px; color: var(--soft); font-size: 14px; }
 @media (max-width: 640px) {
   header, main { padding-left: 12px; padding-right: 12px; }
@@ -74,8 +74,8 @@ def write_report(
             configs differ in the seed only are taken together.
         out: File to write, .html.
         title: Title of the page. Default: the names of the methods.
-        pictures: Function of an image path and the position in the test set that returns a data URI or None. Default:
-            read the path.
+        pictures: Function of an image path and the position in the test set that returns the path of a picture, its
+            pixels, (H, W) or (H, W, 3), RGB, or None. Default: the path.
     """
     out = Path(out)
     if out.suffix not in ('.html', '.htm'):
@@ -86,10 +86,7 @@ def write_report(
         raise InputError(f'Expected runs of one kind, but got those of {" and ".join(kinds)}. Write a report of each.')
     check_same_classes([(str(run.folder), run.report.names) for run in runs], in_order=True)
     methods = group_by_config(runs)
-    parts = [
-        section(methods, pictures or (lambda path, index: thumbnail(path) if path else None)) for section in SECTIONS
-    ]
-    parts = [(name, html) for name, html in parts if html]
+    parts = [section(methods, pictures or (lambda path, index: path)) for section in SECTIONS]
     names = [method.name for method in methods]
     title = title or (', '.join(names) if len(names) <= 3 else f'{names[0]} and {len(names) - 1} more')
     links = ''.join(f'<a href="#s{i}">{name}</a>' for i, (name, _) in enumerate(parts))

@@ -1,10 +1,12 @@
 """Files of a run in its work dir."""
 
+import ast
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +14,24 @@ import torch
 
 from ltmm.evaluation.functional import CalibrationBins
 from ltmm.evaluation.reports.class_report import ClassReport
-from ltmm.evaluation.reports.per_class_report import PerClassReport
+from ltmm.evaluation.reports.detection_report import DetectionReport
+from ltmm.evaluation.reports.multi_label_report import MultiLabelReport
 from ltmm.evaluation.reports.run_comparison import read_run
 from ltmm.utils.checkpoints import read_checkpoint
 from ltmm.utils.data_files import DataFileError, read_json, read_text
+from ltmm.utils.environment import check_extra
 from ltmm.utils.errors import InputError
 
-from .predictions import Predictions
+from .multi_label_predictions import MultiLabelPredictions
+from .predictions import Predictions, SingleLabelPredictions
 from .settings import SEED, flat_settings, without_seed
 
 __all__ = ['Method', 'RunFiles', 'group_by_config', 'read_run_files']
 
 NO_WEIGHTS = ('.running_mean', '.running_var', '.num_batches_tracked', 'class_distribution.')
+TEST = 'with <code>python tools/test.py CONFIG CHECKPOINT --work-dir RUN --out RUN/predictions.npz</code>.'
+NO_PREDICTIONS = f'no run has predictions. Write them {TEST}'
+OTHER_TEST_SET = f'predictions.npz and the per-class CSV are of other test sets. Write both at once {TEST}'
 REPORTS = ('per_class.csv', 'per_class_bbox.csv', 'per_class_segm.csv')
 
 
@@ -54,12 +62,49 @@ class RunFiles:
         """Seed of the run; its folder if unknown."""
         return self.settings.get(SEED, self.folder.name)
 
-    @cached_property
+    @property
     def predictions(self) -> Predictions | None:
-        """Predictions of ``tools/test.py --out <work dir>/predictions.npz``, for one label per image, or None."""
-        path = self.folder / 'predictions.npz'
-        is_read = isinstance(self.report, PerClassReport) and path.is_file()
-        return Predictions.read(path, len(self.report.names)) if is_read else None
+        """Predictions of ``tools/test.py --out <work dir>/predictions.npz``, or None."""
+        return self._predictions[0]
+
+    @property
+    def why_no_predictions(self) -> str:
+        """Reason in HTML."""
+        return self._predictions[1]
+
+    @cached_property
+    def _predictions(self) -> tuple[Predictions | None, str]:
+        path, names = self.folder / 'predictions.npz', self.report.names
+        if not path.is_file():
+            return None, NO_PREDICTIONS
+        if isinstance(self.report, DetectionReport):
+            ann_file = self._ann_file
+            if ann_file is None:
+                return None, 'the dumped config names no annotation file of <code>ltmm.LVISMetric</code>.'
+            if not Path(ann_file).is_file():
+                return None, f'the annotation file of the test set, <code>{escape(ann_file)}</code>, is not here.'
+            check_extra('det', 'pycocotools')
+            from .box_predictions import BoxPredictions
+
+            predictions = BoxPredictions.read(path, names, ann_file)
+        elif isinstance(self.report, MultiLabelReport):
+            predictions = MultiLabelPredictions.read(path, names)
+        else:
+            predictions = SingleLabelPredictions.read(path, names)
+        if not np.array_equal(predictions.test_images, self.report.test_images):
+            return None, OTHER_TEST_SET
+        return predictions, ''
+
+    @property
+    def _ann_file(self) -> str | None:
+        """Annotation file of the test evaluator in the config."""
+        keys = (key for key in self.settings if re.fullmatch(r'test_evaluator(\.\d+)?\.ann_file', key))
+        texts = [self.settings[key] for key in keys]
+        try:
+            value = ast.literal_eval(texts[0]) if texts else None
+        except ValueError:  # code, not a string
+            return None
+        return value if isinstance(value, str) else None
 
     @cached_property
     def num_weights(self) -> int | None:
@@ -111,6 +156,12 @@ class Method:
     def predictions(self) -> Predictions | None:
         """The first predictions of its runs, or None."""
         return next((run.predictions for run in self.runs if run.predictions), None)
+
+    @property
+    def why_no_predictions(self) -> str:
+        """Reason in HTML: that of the first run with a file, if one has."""
+        reasons = [run.why_no_predictions for run in self.runs]
+        return next((reason for reason in reasons if reason != NO_PREDICTIONS), reasons[0])
 
     def figures(self, name: str) -> np.ndarray:
         """Return a figure of each run, (S,)."""

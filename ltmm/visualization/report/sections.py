@@ -11,23 +11,24 @@ from ltmm.evaluation.reports.per_class_report import PerClassReport
 from ltmm.visualization.frequency_plot import MIN_SMOOTH_CLASSES
 
 from . import figures
-from .predictions import Predictions
+from .predictions import Picture, Predictions
 from .run_files import Method
 from .settings import differences
+from .thumbnails import thumbnail
 
 __all__ = ['SECTIONS', 'Pictures', 'plot']
 
-NUM_WORST, NUM_PICTURES, NUM_OPEN = 8, 5, 12
+NUM_WORST, NUM_PICTURES, NUM_OPEN, NUM_PAIRS = 8, 5, 12, 5
 NO_COUNTS = '<p class="note">Not shown: the per-class CSV has no training images.</p>'
-HOW_TO_PREDICT = (
-    'Not shown: no run has predictions. Write them with <code>python tools/test.py CONFIG CHECKPOINT --out '
-    'RUN/predictions.npz</code>.'
+OBJECT_COLOR, BOX_COLOR = '#ffffff', '#ff8c00'
+BOX_COLORS = (
+    '<p class="note">In the pictures: objects white, predicted boxes orange. Hover for the classes and scores.</p>'
 )
 NO_PICTURES = (
     '<p class="note">Pictures: not shown: the predictions name no image file that can be read here. Data in memory '
     '(CIFAR) needs <code>--config CONFIG</code>; features have no pictures.</p>'
 )
-Pictures = Callable[[str, int], str | None]  # (path, sample_idx) -> data URI
+Pictures = Callable[[str, int], np.ndarray | str | None]  # (path, sample_idx) -> pixels or path
 
 
 def results(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
@@ -147,64 +148,101 @@ def per_class(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
 
 
 def confusion(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
-    """Where the images of rare classes go."""
-    title = 'Confusion of rare with frequent classes'
-    if not isinstance(methods[0].report, PerClassReport):
-        return title, ''
-    plots = [plot(figures.confusion_plot(method)) for method in methods if method.predictions]
-    if not plots:
-        return title, f'<p class="note">{HOW_TO_PREDICT}</p>'
-    note = 'Rows: group of the true class. Wrong predictions are split by the group of the predicted class. '
-    note += 'Of one seed, the first with predictions.'
-    return title, f'<div class="pair">{"".join(plots)}</div><p class="note">{note}</p>'
+    """Where the images, labels or objects of rare classes go."""
+    blocks, note = [], ''
+    for method in methods:
+        if predictions := method.predictions:
+            drawn = [plot(figure) for figure in (figures.confusion_plot(method), figures.boxes_plot(method)) if figure]
+            blocks.append(f'<div>{_grid(drawn)}{_frequent_mistakes(method)}</div>')
+            note = f'<p class="note">{predictions.note} Of one seed, the first with predictions.</p>'
+    html = _grid(blocks) if len(blocks) > 1 and len(drawn) == 1 else ''.join(blocks)
+    return 'Confusion of rare with frequent classes', html + note + _no_predictions(methods)
+
+
+def _frequent_mistakes(method: Method) -> str:
+    """Name the most frequent mistakes of the rarest group that has cases."""
+    predictions = method.predictions
+    groups = [(name, mask) for name, mask in method.report.groups() if mask[predictions.label].any()]
+    for name, mask in groups[-1:]:
+        names = predictions.names
+        pairs = predictions.frequent_mistakes(mask, NUM_PAIRS)
+        pairs = [f'{escape(names[c])} → {escape(names[other])} <small>{count:,}</small>' for c, other, count in pairs]
+        return f'<p class="note">Most frequent mistakes, {name}: {", ".join(pairs)}.</p>' if pairs else ''
+    return ''
 
 
 def calibration(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
     """Accuracy against confidence."""
-    if not isinstance(methods[0].report, PerClassReport):
-        return 'Calibration', ''
+    if isinstance(methods[0].report, PerClassReport):
+        return 'Calibration', _calibration_of_images(methods)
+    blocks, note = [], ''
+    for method in methods:
+        predictions = method.predictions
+        if predictions is None:
+            continue
+        bins, name = predictions.calibration(method.report.groups()), escape(method.name)
+        if not bins:
+            blocks.append(f'<p class="note">{name}: not shown: the scores are not in [0, 1], or there are none.</p>')
+            continue
+        colors = dict(zip(('all', *(name for name, _ in method.report.groups())), ('#27313f', *figures.GROUP_COLORS)))
+        colors = [colors[group] for group, _ in bins]
+        drawn = plot(figures.reliability_plot(bins, predictions.axes, predictions.counted, colors))
+        blocks.append(f'<div><h3>{name}</h3><p>{_errors(bins)}</p>{drawn}</div>')
+        note = (
+            f'<p class="note">Below the diagonal: overconfident. The size of a point is the share of the '
+            f'{predictions.counted}; first seed. {predictions.calibration_note}</p>'
+        )
+    return 'Calibration', _grid(blocks) + note + _no_predictions(methods)
+
+
+def _calibration_of_images(methods: Sequence[Method]) -> str:
     bins = [(method.name, of_method) for method in methods if (of_method := _bins(method)) is not None]
     if not bins:
         why = 'Not shown: no run was tested with <code>ltmm.CalibrationMetric</code>, and none has predictions.'
-        return 'Calibration', f'<p class="note">{why}</p>'
-    errors = ', '.join(f'{escape(name)} {100 * expected_calibration_error(of_method):.2f}' for name, of_method in bins)
+        return f'<p class="note">{why}</p>'
     note = 'Below the diagonal: overconfident. The size of a point is the share of the images; first seed.'
-    return 'Calibration', (
-        f'<p>Expected calibration error in percent: {errors}.</p>{plot(figures.reliability_plot(bins))}'
-        f'<p class="note">{note}</p>'
-    )
+    drawn = plot(figures.reliability_plot(bins, ('confidence', 'accuracy'), 'images'))
+    return f'<p>{_errors(bins)}</p>{drawn}<p class="note">{note}</p>'
+
+
+def _errors(bins: Sequence[tuple[str, CalibrationBins]]) -> str:
+    errors = ', '.join(f'{escape(name)} {100 * expected_calibration_error(of):.2f}' for name, of in bins)
+    return f'Expected calibration error in percent: {errors}.'
 
 
 def worst_classes(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
-    """The classes with the lowest accuracy or AP, and what they are mistaken for."""
-    html = ''
+    """The classes with the lowest accuracy or AP, what they are mistaken for, and pictures."""
+    html, has_mistakes = '', False
     for method in methods:
         values, report, predictions = method.values, method.report, method.predictions
         images = np.zeros(len(values)) if report.train_images is None else report.train_images
         order = np.lexsort((-images, np.nan_to_num(values, nan=np.inf)))  # among equals, the frequent first
-        rows = []
+        rows, kinds = [], []
         for c in order[~np.isnan(values[order])][:NUM_WORST].tolist():
-            mistakes = '' if predictions is None else _mistakes(report.names, predictions, c, pictures)
+            cells = ''
+            if predictions is not None:
+                worst = predictions.worst(c, NUM_PICTURES)
+                has_mistakes, kinds = has_mistakes or any(worst.values()), list(worst)
+                cells = _mistaken_for(predictions, c) + _thumbnails(predictions, worst, pictures)
             train = '-' if report.train_images is None else f'{report.train_images[c]:,}'
             rows.append(
                 f'<tr><th>{escape(report.names[c])}</th><td class="n">{values[c]:.1f}</td><td class="n">{train}</td>'
-                f'<td class="n">{report.test_images[c]:,}</td>{mistakes}</tr>'
+                f'<td class="n">{report.test_images[c]:,}</td>{cells}</tr>'
             )
         header = (
             f'<th>class</th><th class="n">{escape(report.value_name)} (%)</th><th class="n">training</th>'
             '<th class="n">test</th>'
         )
-        header += '' if predictions is None else '<th>mistaken for</th><th>confident mistakes</th>'
+        header += ''.join(f'<th>{title}</th>' for title in ('mistaken for', *kinds) if kinds)
         html += f'<h3>{escape(method.name)}</h3>{_table(header, rows)}'
         lowest = values[order[0]]
         if (tied := int((values == lowest).sum())) > NUM_WORST:
             html += f'<p class="note">{NUM_WORST} of the {tied} classes at {lowest:.1f} %.</p>'
-    found = [method.predictions for method in methods if method.predictions]
-    if '<img' not in html and any((predictions.pred != predictions.label).any() for predictions in found):
+    if 'class="whole"' in html:
+        html += BOX_COLORS
+    if '<img' not in html and has_mistakes:
         html += NO_PICTURES
-    if isinstance(methods[0].report, PerClassReport) and not found:
-        html += f'<p class="note">Mistakes and pictures: {HOW_TO_PREDICT[0].lower()}{HOW_TO_PREDICT[1:]}</p>'
-    return 'Worst classes', html
+    return 'Worst classes', html + _no_predictions(methods, 'mistakes and pictures ')
 
 
 def cost(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
@@ -243,23 +281,54 @@ def plot(figure: go.Figure) -> str:
     return f'<div class="plot">{figure.to_html(full_html=False, include_plotlyjs=False, config=config)}</div>'
 
 
-def _mistakes(names: Sequence[str], predictions: Predictions, label: int, pictures: Pictures) -> str:
-    """Return two cells: the class that a class is mistaken for, and pictures of its most confident mistakes."""
+def _mistaken_for(predictions: Predictions, label: int) -> str:
     mistaken = predictions.mistaken_for(label)
-    other = f'{escape(names[mistaken[0]])} <small>{mistaken[1]:.0f} %</small>' if mistaken else '-'
-    shown = ''
-    for i in predictions.worst_images(label, NUM_PICTURES):
-        uri = pictures(predictions.paths[i], int(predictions.sample_idx[i]))
-        seen_as = escape(f'{names[predictions.pred[i]]}, {100 * predictions.confidence[i]:.0f} %')
-        shown += f'<img src="{uri}" title="{seen_as}" alt="seen as {seen_as}">' if uri else ''
-    return f'<td>{other}</td><td class="thumbs">{shown}</td>'
+    other = f'{escape(predictions.names[mistaken[0]])} <small>{mistaken[1]:.0f} %</small>' if mistaken else '-'
+    return f'<td>{other}</td>'
+
+
+def _thumbnails(predictions: Predictions, worst: dict[str, list[Picture]], pictures: Pictures) -> str:
+    """Return a cell of pictures per kind of mistake."""
+    cells = ''
+    for shown in worst.values():
+        images = ''
+        for picture in shown:
+            source = pictures(predictions.paths[picture.image], int(predictions.sample_idx[picture.image]))
+            if picture.objects is None:
+                uri, style = thumbnail(source), ''
+            else:
+                boxes = [(OBJECT_COLOR, picture.objects), (BOX_COLOR, picture.boxes)]
+                uri, style = thumbnail(source, 192, boxes), ' class="whole"'
+            caption = escape(picture.caption)
+            images += f'<img{style} src="{uri}" title="{caption}" alt="{caption}">' if uri else ''
+        cells += f'<td class="thumbs">{images}</td>'
+    return cells
+
+
+def _no_predictions(methods: Sequence[Method], what: str = '') -> str:
+    """Say of which methods something is not shown, and why, in a line per reason."""
+    reasons: dict[str, list[str]] = {}
+    for method in methods:
+        if method.predictions is None:
+            reasons.setdefault(method.why_no_predictions, []).append(escape(method.name))
+    lines = []
+    for reason, names in reasons.items():
+        of = f'{what}of {", ".join(names)} ' if len(names) < len(methods) else what
+        start = f'{of[0].upper()}{of[1:-1]}: not' if of else 'Not'
+        lines.append(f'<p class="note">{start} shown: {reason}</p>')
+    return ''.join(lines)
+
+
+def _grid(parts: Sequence[str]) -> str:
+    return f'<div class="pair">{"".join(parts)}</div>'
 
 
 def _bins(method: Method) -> CalibrationBins | None:
     for run in method.runs:
         if run.bins is not None:
             return run.bins
-    return method.predictions.bins if method.predictions else None
+    bins = method.predictions.calibration([]) if method.predictions else []
+    return bins[0][1] if bins else None
 
 
 def _table(header: str, rows: Sequence[str]) -> str:

@@ -10,13 +10,12 @@ from ltmm.utils.errors import InputError
 from ltmm.utils.references import resolve_references
 
 from .sections import Pictures
-from .thumbnails import thumbnail
 
 __all__ = ['pictures_of_test_set']
 
 
 def pictures_of_test_set(config: str) -> Pictures:
-    """Return a function of (path, position) that finds the picture in the test set of a config.
+    """Return a function of (path, position) that finds the pixels or the path in the test set of a config.
 
     Args:
         config: Config file. It is code: use your own.
@@ -29,12 +28,9 @@ def pictures_of_test_set(config: str) -> Pictures:
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
 
-    def picture(path: str, index: int) -> str | None:
+    def picture(path: str, index: int) -> np.ndarray | str | None:
         record = dataset.get_data_info(index) if index < len(dataset) else {}
         pixels = record.get('img')
-        if isinstance(pixels, np.ndarray):
-            return thumbnail(pixels)
-        path = path or record.get('img_path')
-        return thumbnail(path) if path else None
+        return pixels if isinstance(pixels, np.ndarray) else path or record.get('img_path')
 
     return picture

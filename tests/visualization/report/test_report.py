@@ -14,7 +14,7 @@ pytest.importorskip('plotly')
 
 from ltmm.visualization.report import write_report
 from ltmm.visualization.report.bootstrap import group_interval
-from ltmm.visualization.report.predictions import Predictions
+from ltmm.visualization.report.predictions import SingleLabelPredictions
 from ltmm.visualization.report.run_files import group_by_config, read_run_files
 from ltmm.visualization.report.settings import differences, flat_settings
 from ltmm.visualization.report.thumbnails import thumbnail
@@ -151,16 +151,17 @@ def test_strings_of_runs_are_escaped(tmp_path):
 
 
 def test_confusion_of_groups_by_hand():
-    predictions = Predictions(
-        label=np.array([0, 0, 0, 1, 2, 2]), pred=np.array([0, 1, 2, 0, 2, 1]), confidence=np.ones(6) * 0.5,
-        paths=[''] * 6, sample_idx=np.arange(6),
+    predictions = SingleLabelPredictions(
+        names=('a', 'b', 'c'), label=np.array([0, 0, 0, 1, 2, 2]), pred=np.array([0, 1, 2, 0, 2, 1]),
+        test_images=np.array([3, 1, 2]), confidence=np.ones(6) * 0.5, paths=[''] * 6, sample_idx=np.arange(6),
     )  # fmt: skip
     many, medium, few = np.eye(3, dtype=bool)
     third = 100 / 3
     expected = [[third, 0, third, third], [0, 100, 0, 0], [50, 0, 50, 0]]
     np.testing.assert_allclose(predictions.confusion_of_groups([many, medium, few]), expected)
     assert predictions.mistaken_for(1) == (0, 100) and predictions.mistaken_for(2) == (1, 50)
-    assert predictions.worst_images(0, 1) == [1]
+    assert [picture.image for picture in predictions.worst(0, 1)['confident mistakes']] == [1]
+    assert predictions.frequent_mistakes(many | few, 2) == [(0, 1, 1), (0, 2, 1)]
 
 
 def test_bootstrap_interval_is_that_of_the_images():
@@ -191,7 +192,7 @@ def test_several_labels_and_boxes(tmp_path):
         folder.mkdir()
         (folder / name).write_text(report.to_csv())
         page = page_of([folder], tmp_path)
-        assert all(text in page for text in shown) and 'Confusion' not in page
+        assert all(text in page for text in shown) and page.count('hown: no run has predictions') == 3
     with pytest.raises(ValueError, match='one kind, but got those of LVISMetric and MultiLabelMetric'):
         page_of([tmp_path / 'per_class.csv', tmp_path / 'per_class_bbox.csv'], tmp_path)
 
