@@ -208,7 +208,11 @@ def boxes_plot(method: Method) -> go.Figure | None:
     """Which predicted boxes of each group are true; None without boxes."""
     groups = _filled_groups(method.report)
     shares = method.predictions.boxes_of_groups([mask for _, mask in groups])
-    parts = [('true', CORRECT), ('on an object of another class', RUN_COLORS[4]), ('background or a second box', DARK)]
+    parts = [
+        ('true', CORRECT),
+        ('on an object of another class', RUN_COLORS[4]),
+        ('background, badly placed or second', DARK),
+    ]
     rows = [name for name, _ in groups]
     return None if shares is None else _share_plot(method, rows, 'predicted boxes', parts, shares)
 

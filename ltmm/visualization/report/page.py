@@ -53,7 +53,7 @@ summary { cursor: pointer; font-weight: 500; }
 .plot { min-width: 0; overflow: hidden; }
 .thumbs { white-space: nowrap; padding: 4px 0; }
 .thumbs img { width: 48px; height: 48px; object-fit: cover; border-radius: 5px; margin-right: 5px; }
-.thumbs img.whole { width: auto; height: 96px; border-radius: 0; }
+.thumbs img.whole { width: auto; height: 80px; border-radius: 0; }
 footer { max-width: 1080px; margin: 0 auto; padding: 8px 20px 40px; color: var(--soft); font-size: 14px; }
 @media (max-width: 640px) {
   header, main { padding-left: 12px; padding-right: 12px; }

@@ -64,6 +64,7 @@ class Predictions:
     axes: ClassVar[tuple[str, str]] = ('confidence', 'accuracy')
     counted: ClassVar[str] = 'images'  # in the calibration bins
     calibration_note: ClassVar[str] = ''
+    num_pictures: ClassVar[int] = 5  # per class and kind of mistake
 
     names: tuple[str, ...]
     label: np.ndarray

@@ -18,7 +18,7 @@ from .thumbnails import thumbnail
 
 __all__ = ['SECTIONS', 'Pictures', 'plot']
 
-NUM_WORST, NUM_PICTURES, NUM_OPEN, NUM_PAIRS = 8, 5, 12, 5
+NUM_WORST, NUM_OPEN, NUM_PAIRS = 8, 12, 5
 NO_COUNTS = '<p class="note">Not shown: the per-class CSV has no training images.</p>'
 OBJECT_COLOR, BOX_COLOR = '#ffffff', '#ff8c00'
 BOX_COLORS = (
@@ -221,7 +221,7 @@ def worst_classes(methods: Sequence[Method], pictures: Pictures) -> tuple[str, s
         for c in order[~np.isnan(values[order])][:NUM_WORST].tolist():
             cells = ''
             if predictions is not None:
-                worst = predictions.worst(c, NUM_PICTURES)
+                worst = predictions.worst(c, predictions.num_pictures)
                 has_mistakes, kinds = has_mistakes or any(worst.values()), list(worst)
                 cells = _mistaken_for(predictions, c) + _thumbnails(predictions, worst, pictures)
             train = '-' if report.train_images is None else f'{report.train_images[c]:,}'
