@@ -1,7 +1,7 @@
 """Write one self-contained HTML page about runs: ``python tools/report.py RUN... --out report.html``.
 
 A RUN is a work dir of tools/train.py, or one of a seed of run_table.py. Confusions and pictures need the predictions:
-``python tools/test.py CONFIG CHECKPOINT --out RUN/predictions.npz``.
+``python tools/test.py CONFIG CHECKPOINT --work-dir RUN --out RUN/predictions.npz``.
 """
 
 import argparse

@@ -40,7 +40,7 @@ def thumbnail(source: Any, size: int = 96, boxes: Sequence[tuple[str, np.ndarray
     for color, corners in boxes:
         for x1, y1, x2, y2 in np.clip(corners, 0, 1) * np.tile(image.size, 2):
             draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline='black')
-            draw.rectangle((x1, y1, x2, y2), outline=color, width=2)
+            draw.rectangle((x1, y1, x2, y2), outline=color, width=3)
     file = io.BytesIO()
     image.save(file, 'JPEG', quality=82)
     return f'data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}'
