@@ -3,9 +3,10 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from toy_processes import run_program
-from toy_runs import toy_run
+from toy_runs import HOSTILE, toy_box_run, toy_boxes, toy_multi_label_run, toy_run
 
 pytest.importorskip('plotly')
 webdriver = pytest.importorskip('selenium.webdriver')
@@ -50,3 +51,25 @@ def test_page_in_browser(tmp_path, browser):
     assert out.as_uri() in urls and not [url for url in urls if url.startswith(('http', 'ws', 'ftp'))]
     others = [url for url in urls if url.startswith('file:') and url != out.as_uri()]
     assert not others
+
+
+def test_pages_of_labels_and_boxes_in_browser(tmp_path, browser):
+    from ltmm.visualization.report import write_report
+
+    rng = np.random.default_rng(0)
+    scores, target = rng.random((30, 3)), rng.choice([-1, 0, 1], (30, 3))
+    runs = {
+        5: toy_multi_label_run(tmp_path / 'labels', HOSTILE, [300, 50, 3], scores, target),
+        6: toy_box_run(tmp_path / 'boxes', *toy_boxes()),
+    }
+    browser.set_window_size(390, 844)  # a phone
+    for num_plots, run in runs.items():
+        browser.get(write_report([run], tmp_path / f'{run.name}.html').as_uri())
+        assert not [line for line in browser.get_log('browser') if line['level'] in ('SEVERE', 'WARNING')]
+        assert browser.execute_script('return window.hacked') is None
+        data = "return [...document.querySelectorAll('.js-plotly-plot')].map(p => p.data.length)"
+        plots = browser.execute_script(data)
+        assert len(plots) == num_plots and min(plots) >= 1
+        assert browser.execute_script('return document.documentElement.scrollWidth <= window.innerWidth')
+        widths = browser.execute_script("return [...document.querySelectorAll('.thumbs img')].map(i => i.naturalWidth)")
+        assert len(widths) > 5 and min(widths) > 0
