@@ -56,7 +56,7 @@ class BoxPredictions(Predictions):
     num_pictures = 3  # they are larger
     calibration_note = (
         'All predicted boxes count, with low scores too, but in federated annotations (LVIS) only those of classes '
-        'that are verified in the image. Most scores are low, which keeps the error small: look at the lines.'
+        'that are verified in the image. If most scores are low, the error is small: look at the lines.'
     )
 
     image_ids: np.ndarray

@@ -36,9 +36,10 @@ class MultiLabelPredictions(Predictions):
     )
     axes = ('probability', 'share of positives')
     counted = 'labels'
+    num_pictures = 4  # of two kinds
     calibration_note = (
-        'Each known label of each class counts, present or not. Most probabilities are close to 0, which keeps the '
-        'error small: look at the lines.'
+        'Each known label of each class counts, present or not. If most probabilities are close to 0, the error is '
+        'small whatever the others are: look at the lines.'
     )
 
     scores: np.ndarray
