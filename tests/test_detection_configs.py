@@ -13,7 +13,7 @@ from ltmm.engine.stages import read_stages
 from ltmm.models.accepts import check_losses
 from ltmm.models.losses import DetectionLoss
 from ltmm.registry import MODELS
-from ltmm.utils.launch import common_parser
+from ltmm.utils.parsers import common_parser
 
 CONFIGS = sorted(path for folder in ('lvis', 'foda_lt') for path in (ROOT / 'configs' / folder).glob('*.py'))
 EACH = pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)

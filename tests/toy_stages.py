@@ -7,7 +7,8 @@ from mmengine.visualization import Visualizer
 from toy import StopHook, Stopped
 
 from ltmm.engine.stages import first_to_run, read_stages, run_stages
-from ltmm.utils.launch import build_runner, common_parser
+from ltmm.utils.launch import build_runner
+from ltmm.utils.parsers import common_parser
 
 
 def run(config, work_dir, *options, first=None) -> Path | None:

@@ -6,8 +6,9 @@ machine alone; --host 0.0.0.0 opens it to the network, without a password. Needs
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.utils.cli import one_line_errors
+from ltmm.utils.configs import read_config
 from ltmm.utils.environment import check_extra
-from ltmm.utils.launch import model_parser, read_config
+from ltmm.utils.parsers import model_parser
 
 
 def main() -> None:

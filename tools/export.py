@@ -9,7 +9,8 @@ from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import model_parser, read_config
+from ltmm.utils.configs import read_config
+from ltmm.utils.parsers import model_parser
 
 
 def main() -> None:

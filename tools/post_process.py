@@ -21,7 +21,8 @@ from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import common_parser, load_config
+from ltmm.utils.configs import load_config
+from ltmm.utils.parsers import common_parser
 
 METHODS = dict(
     conformal=dict(type='ltmm.ConformalSets'),

@@ -7,7 +7,9 @@ from mmengine.config import Config
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import build_runner, common_parser, load_config
+from ltmm.utils.configs import load_config
+from ltmm.utils.launch import build_runner
+from ltmm.utils.parsers import common_parser
 from ltmm.utils.predictions import DumpPredictions
 
 

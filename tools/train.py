@@ -2,7 +2,9 @@
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import build_runner, common_parser, load_config, parse_training_args, use_amp
+from ltmm.utils.configs import load_config, use_amp
+from ltmm.utils.launch import build_runner
+from ltmm.utils.parsers import common_parser, parse_training_args
 from ltmm.utils.trackers import use_trackers
 from ltmm.utils.work_dir import latest_checkpoint, lock_work_dir
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import common_parser, parse_training_args
+from ltmm.utils.parsers import common_parser, parse_training_args
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ class LocalLauncher:
 
         self.context = multiprocessing.get_context('spawn' if torch.cuda.is_available() else 'forkserver')
         if not torch.cuda.is_available():
-            self.context.set_forkserver_preload([*ALL_PACKAGES, 'ltmm.utils.launch'])
+            self.context.set_forkserver_preload([*ALL_PACKAGES, 'ltmm.utils.configs', 'ltmm.utils.launch'])
             first = self.context.Process(target=int)  # no run is charged for the imports
             first.start()
             first.join()

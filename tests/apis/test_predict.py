@@ -29,8 +29,8 @@ from ltmm.apis.predict import run_predictions
 from ltmm.apis.trained_model import TrainedModel, load_trained_model
 from ltmm.datasets.images import ImageError
 from ltmm.engine.post_process import balanced_models
+from ltmm.utils.configs import read_config
 from ltmm.utils.errors import InputError, InputTypeError, MissingInputError
-from ltmm.utils.launch import read_config
 
 
 def load(files: tuple[Path, Path], **options) -> TrainedModel:

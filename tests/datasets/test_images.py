@@ -19,7 +19,7 @@ from ltmm.datasets.images import (
 )
 from ltmm.registry import DATASETS
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import skip_broken_images
+from ltmm.utils.configs import skip_broken_images
 
 
 def bomb() -> bytes:

@@ -14,7 +14,8 @@ from ltmm.engine.runner.model_outputs import build_test_loader
 from ltmm.engine.stages import read_stages
 from ltmm.registry import MODELS
 from ltmm.utils.checkpoints import load_whole
-from ltmm.utils.launch import common_parser, use_amp
+from ltmm.utils.configs import use_amp
+from ltmm.utils.parsers import common_parser
 
 COUNTS = [40, 30, 16, 14, 8, 6]
 GROUPS = dict(thresholds=(30, 10))  # two classes in each group

@@ -9,7 +9,8 @@ from toy import ROOT, StopHook, Stopped, ToyImages
 
 from ltmm.engine.stages import first_to_run, read_stages, run_stages
 from ltmm.registry import DATASETS
-from ltmm.utils.launch import build_runner, common_parser
+from ltmm.utils.launch import build_runner
+from ltmm.utils.parsers import common_parser
 
 CONFIG = """
 _base_ = '{root}/configs/cifar100_lt/livt_vit-tiny-p4{step}.py'

@@ -10,7 +10,7 @@ from toy import Stopped, toy_config
 from toy_processes import run_on_two_ranks
 
 from ltmm.models.state.prototypes import class_statistics
-from ltmm.utils.launch import use_amp
+from ltmm.utils.configs import use_amp
 
 EPOCHS = {'train_cfg.max_epochs': 2}  # of 8 iterations
 

@@ -13,7 +13,7 @@ from ltmm.engine.post_process.validation_data import validation_dataset
 from ltmm.engine.stages import PostProcessStage, TeacherStage, TrainStage, read_stages
 from ltmm.models.post_process import PostProcess
 from ltmm.registry import MODELS
-from ltmm.utils.launch import common_parser
+from ltmm.utils.parsers import common_parser
 
 ROOT = Path(__file__).parents[2]
 STAGED = [

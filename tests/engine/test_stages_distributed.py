@@ -12,7 +12,7 @@ from toy_processes import run_on_two_ranks, run_tool
 from toy_stepwise import stage_configs
 
 from ltmm.engine.stages import first_to_run, read_stages, run_stages
-from ltmm.utils.launch import common_parser
+from ltmm.utils.parsers import common_parser
 
 
 @pytest.fixture

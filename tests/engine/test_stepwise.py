@@ -12,7 +12,8 @@ from toy_processes import run_tool
 from toy_stepwise import NAMES, stage_configs
 
 from ltmm.engine.stages import first_to_run, read_stages, run_stages
-from ltmm.utils.launch import build_runner, common_parser
+from ltmm.utils.launch import build_runner
+from ltmm.utils.parsers import common_parser
 
 KINDS = pytest.mark.parametrize('configs', ['detr', 'mask_rcnn'], indirect=True)
 FOLDERS = [f'stage{number}_{name}' for number, name in enumerate(NAMES, 1)]

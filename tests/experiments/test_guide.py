@@ -12,7 +12,7 @@ from toy import ROOT
 
 from ltmm.experiments.sweep import read_search
 from ltmm.experiments.tables import COLUMNS
-from ltmm.utils.launch import common_parser, parse_training_args
+from ltmm.utils.parsers import common_parser, parse_training_args
 
 GUIDE = (ROOT / 'docs/guides/experiments.md').read_text()
 BLOCKS = re.findall(r'```bash\n(.+?)```', GUIDE, re.S)

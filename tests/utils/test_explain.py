@@ -106,7 +106,8 @@ def test_mistake_in_a_data_worker(line_of):
 
 
 def test_variables_of_a_config_are_kept(tmp_path):
-    from ltmm.utils.launch import common_parser, load_config
+    from ltmm.utils.configs import load_config
+    from ltmm.utils.parsers import common_parser
 
     toy_config(tmp_path / 'run').dump(tmp_path / 'toy.py')
     text = "_base_ = './toy.py'\n_optim_wraper = 1\nval_evaluator_abs = 2\nepochs = 3\n"

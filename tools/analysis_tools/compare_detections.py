@@ -20,9 +20,10 @@ from ltmm.datasets.labels.lvis_annotations import category_ids, read_lvis_annota
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
 from ltmm.utils.checkpoints import load_whole
 from ltmm.utils.cli import one_line_errors
+from ltmm.utils.configs import load_config
 from ltmm.utils.environment import check_environment
 from ltmm.utils.errors import InputError, did_you_mean
-from ltmm.utils.launch import common_parser, load_config
+from ltmm.utils.parsers import common_parser
 from ltmm.utils.predictions import read_predictions
 from ltmm.visualization.detection_comparison import plot_detections
 

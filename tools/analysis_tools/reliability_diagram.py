@@ -13,7 +13,9 @@ from mmengine.dist import is_main_process
 
 from ltmm.evaluation import CalibrationBins, CalibrationMetric
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import build_runner, common_parser, load_config
+from ltmm.utils.configs import load_config
+from ltmm.utils.launch import build_runner
+from ltmm.utils.parsers import common_parser
 from ltmm.utils.predictions import read_predictions
 from ltmm.visualization import plot_reliability_diagram
 

@@ -37,7 +37,7 @@ from ltmm.experiments.tables import (
 )
 from ltmm.utils.environment import EnvironmentProblem, check_extra
 from ltmm.utils.errors import InputError
-from ltmm.utils.launch import parse_seed
+from ltmm.utils.parsers import parse_seed
 
 SUFFIXES = ('.yml', '.yaml', '.csv', '.json')
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.experiments.cli import add_launcher_arguments, check_launcher_arguments, launcher_of
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import common_parser, load_config, parse_seed
+from ltmm.utils.configs import load_config
+from ltmm.utils.parsers import common_parser, parse_seed
 
 
 def parse_args() -> argparse.Namespace:

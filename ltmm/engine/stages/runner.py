@@ -15,8 +15,8 @@ from ltmm.registry import STAGES
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.checkpoints import check_checkpoint
 from ltmm.utils.checks import check
+from ltmm.utils.configs import load_config, use_amp
 from ltmm.utils.errors import InputError, did_you_mean
-from ltmm.utils.launch import load_config, use_amp
 
 from .base import Stage
 
@@ -29,7 +29,7 @@ def read_stages(args: argparse.Namespace) -> list[Stage]:
     """Build the stages that a config lists in ``stages``.
 
     Args:
-        args: Command line, see :func:`ltmm.utils.launch.common_parser`. Overrides that begin with ``stage1.``,
+        args: Command line, see :func:`ltmm.utils.parsers.common_parser`. Overrides that begin with ``stage1.``,
             ``stage2.`` ... apply to the config of that stage and to the stages that take over its config, those that
             begin with ``stages.0.``, ``stages.1.`` ... to the settings of a stage, all others to all configs.
     """

@@ -17,7 +17,7 @@ from toy_stages import run, run_and_stop
 from ltmm.engine.stages import Stage, check_needs_no_stage, link_result, read_stages
 from ltmm.registry import MODELS, STAGES
 from ltmm.utils.errors import InputError
-from ltmm.utils.launch import common_parser
+from ltmm.utils.parsers import common_parser
 
 FREEZE = dict(type='ltmm.FreezeHook', prefixes=['backbone'])
 LOAD = dict(type='ltmm.LoadPartsHook', prefixes=['backbone'])
