@@ -1,7 +1,7 @@
 """Image files of any place, loaded by the test pipeline of a config."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from torch.utils.data import Dataset
 
-from ltmm.datasets.custom import is_image
+from ltmm.datasets.image_paths import files_under, is_hidden, is_image
 from ltmm.datasets.images import CheckedLoad, ImageError
 from ltmm.engine.runner.model_outputs import underlying_datasets
 from ltmm.utils.errors import InputError
@@ -31,7 +31,7 @@ def find_images(names: Sequence[str]) -> list[Path]:
         if path.is_file():
             files = [path]
         elif path.is_dir():
-            files = _images([file for file in sorted(path.rglob('*')) if not _is_hidden(file, path)])
+            files = _images(path / name for name in sorted(files_under(path)) if not is_hidden(name))
         else:
             files = _images(map(Path, sorted(glob.glob(str(path), recursive=True))))
             if not files and not glob.has_magic(str(path)):
@@ -42,12 +42,8 @@ def find_images(names: Sequence[str]) -> list[Path]:
     return list(found.values())
 
 
-def _images(files: Sequence[Path]) -> list[Path]:
+def _images(files: Iterable[Path]) -> list[Path]:
     return [file for file in files if file.is_file() and is_image(str(file))]
-
-
-def _is_hidden(file: Path, folder: Path) -> bool:
-    return any(part.startswith('.') for part in file.relative_to(folder).parts)
 
 
 class ImageFiles(Dataset):

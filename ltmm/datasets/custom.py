@@ -7,20 +7,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset as MMPretrainCustomDataset
-from PIL import Image
 
 from ltmm.registry import DATASETS
 from ltmm.utils.data_files import read_text
 from ltmm.utils.errors import InputError, did_you_mean
 
-from .files import IMAGE_SOURCE, IMAGE_SUFFIXES, MAX_DIGITS, check_images
+from .files import IMAGE_SOURCE, MAX_DIGITS, check_images
+from .image_paths import files_under, is_hidden, is_image
 
-__all__ = ['CustomDataset', 'check_custom_dataset', 'files_under', 'is_hidden', 'is_image']
-
-NO_CLASSES = ('__MACOSX', '__pycache__')  # folders that tools leave behind
+__all__ = ['CustomDataset', 'check_custom_dataset']
 
 
 @DATASETS.register_module()
@@ -154,28 +151,3 @@ def check_custom_dataset(dataset: MMPretrainCustomDataset) -> None:
     if skipped:
         listed = ', '.join(f'{count} {suffix}' for suffix, count in skipped.most_common())
         print_log(f'{root}: images are skipped: {listed}. {remedy}, which reads them.', 'current', logging.WARNING)
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder, relative to the image folder, is hidden or in a hidden folder."""
-    return any(part.startswith('.') or part in NO_CLASSES for part in name.split('/'))
-
-
-def is_image(path: str) -> bool:
-    """Whether OpenCV or Pillow reads the file, by its suffix or else its first bytes."""
-    if path.lower().endswith(IMAGE_SUFFIXES) or cv2.haveImageReader(path):
-        return True
-    try:
-        with Image.open(path):
-            return True
-    except Image.DecompressionBombError:
-        return True
-    except OSError:
-        return False
-
-
-def files_under(folder: Path) -> Iterator[str]:
-    """Yield the paths of all files under ``folder``, relative to it."""
-    for parent, _, files in os.walk(folder, followlinks=True):
-        relative = os.path.relpath(parent, folder)
-        yield from (file if relative == '.' else f'{relative}/{file}' for file in files)

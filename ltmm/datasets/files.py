@@ -16,11 +16,6 @@ IMAGE_SOURCE = 'Set `data_root` and `data_prefix`.'
 DATA_ROOT_VARIABLE = 'LTMM_DATA_ROOT'
 TIMEOUT = 30  # seconds
 MAX_DIGITS = 18  # of a label; 64 bits hold them
-# suffixes of images that OpenCV reads
-IMAGE_SUFFIXES = (
-    *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.bmp', '.dib', '.tif', '.tiff', '.ppm', '.pgm', '.pbm'),
-    *('.pnm', '.jp2', '.gif', '.avif'),
-)
 
 
 def data_roots() -> list[Path]:

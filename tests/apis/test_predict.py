@@ -246,7 +246,7 @@ def test_broken_images(tmp_path: Path):
 
 
 def test_find_images(tmp_path: Path, monkeypatch):
-    for name in ('b/x.png', 'a/x.png', 'a/[1].png', '.hidden/x.png'):
+    for name in ('b/x.png', 'a/x.png', 'a/[1].png', '.hidden/x.png', '__MACOSX/y.png'):
         write_image(tmp_path / name)
     (tmp_path / 'notes.txt').write_text('no image')
     (tmp_path / 'empty').mkdir()
@@ -256,6 +256,9 @@ def test_find_images(tmp_path: Path, monkeypatch):
     for wrong in ('empty', 'a/*.jpg', '*.txt'):
         with pytest.raises(InputError, match='There are no images in'):
             find_images([wrong])
+    write_image(tmp_path / '.hidden/y.png')
+    Path('b/link').symlink_to('../.hidden')
+    assert list(map(str, find_images(['b']))) == ['b/link/x.png', 'b/link/y.png', 'b/x.png']
     with pytest.raises(FileNotFoundError, match=r'no image, folder or pattern gone\.png'):
         find_images(['gone.png'])
 

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
-from ltmm.datasets.custom import files_under, is_hidden
+from ltmm.datasets.image_paths import files_under, is_hidden
 from ltmm.datasets.labels.voc_annotations import find_images, read_image_ids, read_voc_annotations
 from ltmm.utils.errors import InputError
 

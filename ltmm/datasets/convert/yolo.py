@@ -8,8 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import yaml
 
-from ltmm.datasets.custom import files_under, is_hidden
-from ltmm.datasets.files import IMAGE_SUFFIXES
+from ltmm.datasets.image_paths import IMAGE_SUFFIXES, files_under, is_hidden
 from ltmm.utils.data_files import DataFileError, read_text
 from ltmm.utils.errors import InputError
 

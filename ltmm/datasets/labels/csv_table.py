@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
 
-from ltmm.datasets.files import IMAGE_SUFFIXES
+from ltmm.datasets.image_paths import IMAGE_SUFFIXES
 from ltmm.utils.data_files import DataFileError, decode_text, guess_encoding
 from ltmm.utils.errors import InputError, did_you_mean
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ltmm.datasets.files import IMAGE_SUFFIXES
+from ltmm.datasets.image_paths import IMAGE_SUFFIXES
 from ltmm.utils.data_files import DataFileError, decode_text, read_text
 
 from .lvis_annotations import AnnotationFileError
