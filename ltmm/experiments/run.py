@@ -17,8 +17,6 @@ from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.errors import InputError
 from ltmm.utils.work_dir import latest_checkpoint
 
-from .jobs import Job
-
 __all__ = ['EMPTY_GROUP', 'Run', 'by_config', 'of_stage']
 
 PACKAGE = Path(ltmm.__file__).parent
@@ -39,7 +37,6 @@ class Run:
     first_stage: 'Run | None' = None  # the run that trains its first stage
     baseline: 'Run | None' = None  # the run whose time is the unit of the cost
     step: str = 'train'  # or 'test'
-    job: Job | None = None
     started: float = 0.0
     record: dict = field(default_factory=dict)  # run.json
 

@@ -1,20 +1,15 @@
 """Run what is missing of a table, several runs at a time."""
 
-import contextlib
 import json
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
-
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ltmm.utils.provenance import commit, hardware
 from ltmm.utils.schedules import may_stop_early
 
-from .jobs import BUSY, CPU_TIMES, HARDWARE, POLL_SECONDS, Launcher
+from .jobs import BUSY, CPU_TIMES, HARDWARE, Job, Launcher
+from .pool import progress_bar, run_jobs
 from .run import Run
 from .tables import columns, spread, values
 
@@ -34,53 +29,56 @@ def run_all(runs: Sequence[Run], launch: Callable[[], Launcher], jobs: int) -> d
     if not waiting:
         return {}
     launcher, total = launch(), len(waiting)
-    active: list[Run] = []
+    to_test: list[Run] = []  # they have been trained
+    active: dict[Run, Job] = {}
     failures: dict[str, str] = {}
     done = 0
     titles = columns(runs)
-    with bar() as progress, terminated_at_exit(active):
-        task = progress.add_task('', total=total)
 
-        def end(run: Run, problem: str | None) -> None:
-            nonlocal done
-            done += 1
-            if problem:
-                failures[str(run)] = problem
-            reached = problem or ', '.join(f'{title} {spread(values([run], key))}' for title, key in titles.items())
-            progress.update(task, completed=done)
-            seconds = progress.tasks[0].time_remaining
-            left = f'; {timedelta(seconds=round(seconds))} to go' if seconds else ''
-            progress.console.print(f'{done}/{total} {run}: {reached}{left}', soft_wrap=True, highlight=False)
-
-        while waiting or active:
-            while len(active) < jobs and (ready := [run for run in waiting if run.first_stage not in waiting + active]):
-                run = ready[0]
-                waiting.remove(run)
-                if problem := begin(run):
-                    end(run, problem)
-                else:
-                    run.job = launcher.start(run.command, run.folder)
-                    active.append(run)
-            for run in [run for run in active if not run.job.is_alive()]:
-                problem = problem_of(run)
-                if problem is None and run.step == 'train':
-                    run.step = 'test'
-                    run.job = launcher.start(run.command, run.folder)
-                    continue
-                active.remove(run)
-                finish(run, problem)
+    def next_job() -> tuple[Run, list[str], Path] | None:
+        if to_test:
+            run = to_test.pop()
+            return run, run.command, run.folder
+        for run in [run for run in waiting if run.first_stage not in [*waiting, *active]]:
+            waiting.remove(run)
+            if problem := begin(run):
                 end(run, problem)
-            shown = ', '.join(f'{run}: {run.step} {run.progress}' for run in active)
-            progress.update(task, completed=done + sum(map(fraction, active)), description=shown)
-            time.sleep(POLL_SECONDS)
+            else:
+                return run, run.command, run.folder
+        return None
+
+    def ended(run: Run, code: int) -> None:
+        problem = problem_of(run, code)
+        if problem is None and run.step == 'train':
+            run.step = 'test'
+            to_test.append(run)
+            return
+        finish(run, code, problem)
+        end(run, problem)
+
+    def end(run: Run, problem: str | None) -> None:
+        nonlocal done
+        done += 1
+        if problem:
+            failures[str(run)] = problem
+        reached = problem or ', '.join(f'{title} {spread(values([run], key))}' for title, key in titles.items())
+        progress.update(task, completed=done)
+        seconds = progress.tasks[0].time_remaining
+        left = f'; {timedelta(seconds=round(seconds))} to go' if seconds else ''
+        progress.console.print(f'{done}/{total} {run}: {reached}{left}', soft_wrap=True, highlight=False)
+
+    def show() -> None:
+        shown = ', '.join(f'{run}: {run.step} {run.progress}' for run in active)
+        progress.update(task, completed=done + sum(map(fraction, active)), description=shown)
+
+    with progress_bar() as progress:
+        task = progress.add_task('', total=total)
+        try:
+            run_jobs(launcher, jobs, active, next_job, ended, show)
+        finally:
+            for run in [*active, *to_test]:
+                run.save('interrupted')
     return failures
-
-
-def bar() -> Progress:
-    """Progress bar over the runs; the remaining time follows from the mean speed."""
-    columns = [TextColumn('{task.completed:.1f}/{task.total}'), BarColumn(), TimeElapsedColumn()]
-    columns += [TextColumn('to go'), TimeRemainingColumn(), TextColumn('{task.description}')]
-    return Progress(*columns, speed_estimate_period=float('inf'))
 
 
 def fraction(run: Run) -> float:
@@ -89,23 +87,6 @@ def fraction(run: Run) -> float:
     if not length or 'stages' in run.cfg:
         return 0.0
     return 0.99 * next(iter(run.trained), 0) / length  # read once: MMEngine empties the file before it writes
-
-
-@contextlib.contextmanager
-def terminated_at_exit(active: list[Run]) -> Iterator[None]:
-    """Stop the active runs when this process ends, and save the time each took so far."""
-    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit('Terminated; the same command goes on from here.'))
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit('Interrupted; the same command goes on from here.')
-    finally:
-        for run in active:
-            run.job.terminate()
-        for run in active:
-            run.job.join()
-            run.save('interrupted')
-        signal.signal(signal.SIGTERM, previous)
 
 
 def begin(run: Run) -> str | None:
@@ -121,9 +102,8 @@ def begin(run: Run) -> str | None:
     return None
 
 
-def problem_of(run: Run) -> str | None:
+def problem_of(run: Run, code: int) -> str | None:
     """One line on the problem of the step that has ended, or None."""
-    code = run.job.exitcode
     if code == BUSY:
         return f'another process is running it in {run.folder}'
     if code:
@@ -137,9 +117,9 @@ def problem_of(run: Run) -> str | None:
     return None
 
 
-def finish(run: Run, problem: str | None) -> None:
+def finish(run: Run, code: int, problem: str | None) -> None:
     """Save how the run ended, unless another process owns it."""
-    if run.job.exitcode == BUSY:
+    if code == BUSY:
         return
     if problem:
         run.save('failed')

@@ -4,7 +4,6 @@ import copy
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,10 @@ from ltmm.utils.checks import check
 from ltmm.utils.environment import check_extra
 from ltmm.utils.errors import InputError
 
-from .jobs import POLL_SECONDS, Job, Launcher
+from .jobs import Job, Launcher
+from .pool import progress_bar, run_jobs
 from .recipes import parsed
 from .run import TOOLS
-from .running import bar
 
 if TYPE_CHECKING:
     import optuna
@@ -146,36 +145,30 @@ class Sweep:
         done, failures = self.num_complete, 0
         if done >= num_trials:
             return
-        launcher = launch()
-        active: list[tuple[optuna.Trial, Path, Job]] = []
-        try:
-            with bar() as progress:
-                task = progress.add_task('', total=num_trials, completed=done)
-                while done < num_trials:
-                    while len(active) < min(jobs, num_trials - done):
-                        trial = self.study.ask()
-                        folder, command = self._start(trial)
-                        active.append((trial, folder, launcher.start(command, folder)))
-                    for item in [item for item in active if not item[2].is_alive()]:
-                        active.remove(item)
-                        trial, folder, job = item
-                        problem = self._finish(trial, folder, job.exitcode)
-                        done, failures = (done, failures + 1) if problem else (done + 1, 0)
-                        shown = problem or f'{self.metric} {self.study.trials[trial.number].value:.4g}'
-                        progress.console.print(
-                            f'{done}/{num_trials} {" ".join(settings(trial.params))}: {shown}',
-                            soft_wrap=True,
-                            highlight=False,
-                        )
-                        if failures == MAX_FAILURES:
-                            raise InputError(f'{failures} trials in a row failed, the last so: {problem}')
-                    progress.update(task, completed=done)
-                    time.sleep(POLL_SECONDS)
-        finally:
-            for _, _, job in active:
-                job.terminate()
-            for _, _, job in active:
-                job.join()
+        active: dict[tuple[optuna.Trial, Path], Job] = {}
+
+        def next_job() -> tuple[tuple['optuna.Trial', Path], list[str], Path] | None:
+            if len(active) >= num_trials - done:
+                return None
+            trial = self.study.ask()
+            folder, command = self._start(trial)
+            return (trial, folder), command, folder
+
+        def ended(item: tuple['optuna.Trial', Path], code: int) -> None:
+            nonlocal done, failures
+            trial, folder = item
+            problem = self._finish(trial, folder, code)
+            done, failures = (done, failures + 1) if problem else (done + 1, 0)
+            shown = problem or f'{self.metric} {self.study.trials[trial.number].value:.4g}'
+            line = f'{done}/{num_trials} {" ".join(settings(trial.params))}: {shown}'
+            progress.console.print(line, soft_wrap=True, highlight=False)
+            progress.update(task, completed=done)
+            if failures == MAX_FAILURES:
+                raise InputError(f'{failures} trials in a row failed, the last so: {problem}')
+
+        with progress_bar() as progress:
+            task = progress.add_task('', total=num_trials, completed=done)
+            run_jobs(launch(), jobs, active, next_job, ended)
 
     @property
     def num_complete(self) -> int:

@@ -75,11 +75,10 @@ def test_config_with_references_and_early_stopping(tool, config, tmp_path):
     run, whole = (plan(tool, path, *options)[0] for path in (tmp_path / 'mine.py', config))
     assert run.length == (5, 'epoch') and whole.length == (2, 'epoch')
     for each in (run, whole):
-        each.job = SimpleNamespace(exitcode=0)
         each.folder.mkdir(parents=True)
         (each.folder / 'last_checkpoint').write_text('epoch_1.pth')
-    assert running.problem_of(run) is None
-    assert 'is of epoch 1 of 2' in running.problem_of(whole)
+    assert running.problem_of(run, 0) is None
+    assert 'is of epoch 1 of 2' in running.problem_of(whole, 0)
 
 
 def test_table_and_record(tool, config, tmp_path):
@@ -207,16 +206,15 @@ def test_time_over_interruptions(tool, config, tmp_path, monkeypatch):
 def test_short_training_is_a_problem(tool, config, tmp_path):
     (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path / 'work')
     run.folder.mkdir(parents=True)
-    run.job = SimpleNamespace(exitcode=0)
     (run.folder / 'last_checkpoint').write_text(str(run.folder / 'epoch_1.pth'))
-    assert tool.problem_of(run).endswith('is of epoch 1 of 2')
+    assert tool.problem_of(run, 0).endswith('is of epoch 1 of 2')
     run.cfg.custom_hooks = [*run.cfg.custom_hooks, dict(type='ltmm.EarlyStoppingHook', monitor='long_tail/top1')]
-    assert tool.problem_of(run) is None
+    assert tool.problem_of(run, 0) is None
     (run.folder / 'last_checkpoint').unlink()
-    assert tool.problem_of(run).endswith('is of epoch 0 of 2')
+    assert tool.problem_of(run, 0).endswith('is of epoch 0 of 2')
     run.cfg.custom_hooks.pop()
     (run.folder / 'last_checkpoint').write_text(str(run.folder / 'epoch_2.pth'))
-    assert tool.problem_of(run) is None
+    assert tool.problem_of(run, 0) is None
 
 
 def test_fraction_while_the_name_of_the_checkpoint_is_written(tool, config, tmp_path, monkeypatch):
@@ -230,10 +228,8 @@ def test_problem(tool, config, tmp_path):
     (run,) = plan(tool, config, '--seeds', 0, '--work-dir', tmp_path / 'work')
     run.folder.mkdir(parents=True)
     (run.folder / 'output.log').write_text('Traceback ...\nValueError: no such loss\n\n')
-    run.job = SimpleNamespace(exitcode=1)
-    assert tool.problem_of(run) == f'ValueError: no such loss ({run.folder}/output.log)'
-    run.job = SimpleNamespace(exitcode=-9)
-    assert tool.problem_of(run).startswith('killed by signal 9 (')
+    assert tool.problem_of(run, 1) == f'ValueError: no such loss ({run.folder}/output.log)'
+    assert tool.problem_of(run, -9).startswith('killed by signal 9 (')
 
 
 TWO_STAGES = """
