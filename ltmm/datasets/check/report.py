@@ -7,6 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from ltmm.utils.page_style import PAGE_STYLE
+
 from .finding import Finding
 from .parts import Part
 
@@ -17,13 +19,12 @@ SHOWN_IN_PAGE = 50
 EDGES = (0, 32, 64, 128, 256, 512, 1024, 2048, 4096)  # pixels of the longer side
 COLORS = dict(error='#b3261e', warning='#9a6700', note='#57606a')
 STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1f2328}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:collapse}
-td,th{padding:.15rem .7rem;text-align:right;border-bottom:1px solid #d0d7de;white-space:nowrap}
-td:first-child,th:first-child{text-align:left}.bar{text-align:left;width:16rem}
-.bar div{background:#3b73b9;height:.8rem;min-width:1px}.zero{color:#b3261e;font-weight:600}
-li{margin:.3rem 0}li ul{font:13px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
-summary{cursor:pointer}.scroll{max-height:32rem;overflow:auto}
+li details { margin: 0; }
+.long { max-height: 32rem; overflow: auto; }
+.bar { width: 16rem; }
+.bar div { background: var(--accent); height: .8rem; min-width: 1px; }
+.zero { color: #b3261e; font-weight: 600; }
+li ul { font: 13px/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
 """
 
 
@@ -73,12 +74,20 @@ class Report:
     def page(self) -> str:
         """Return the report as an HTML page without other files."""
         title = html.escape(f'Data of {self.title}')
+        advice = ''.join(f'<li>{html.escape(line)}</li>' for line in self.advice)
+        sections = [
+            ('Findings', self._page_findings()),
+            ('Images per class', self._page_classes()),
+            ('Longer side of the images, pixels', self._page_sizes()),
+            ('Where to start', f'<ul>{advice}</ul>'),
+        ]
         return (
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-            f'<style>{STYLE}</style></head><body><h1>{title}</h1><p>{html.escape(self._summary())}</p>'
-            f'<h2>Findings</h2>{self._page_findings()}<h2>Images per class</h2>{self._page_classes()}'
-            f'{self._page_sizes()}<h2>Where to start</h2>'
-            f'<ul>{"".join(f"<li>{html.escape(line)}</li>" for line in self.advice)}</ul></body></html>\n'
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f'<title>{title}</title><style>{PAGE_STYLE}{STYLE}</style></head><body>'
+            f'<header><h1>{title}</h1><p>{html.escape(self._summary())}</p></header><main>'
+            + ''.join(f'<section><h2>{name}</h2>{content}</section>' for name, content in sections if content)
+            + '</main></body></html>\n'
         )
 
     def _summary(self) -> str:
@@ -129,13 +138,13 @@ class Report:
     def _page_classes(self) -> str:
         header, rows = self._class_rows()
         most = max((row[2] for row in rows), default=0) or 1
-        cells = ''.join(f'<th>{html.escape(str(cell))}</th>' for cell in header)
-        lines = [f'<tr>{cells}<th></th></tr>']
+        cells = ''.join(f'<th{" class=n" * (i > 1)}>{html.escape(str(cell))}</th>' for i, cell in enumerate(header))
+        lines = [f'<thead><tr>{cells}<th></th></tr></thead><tbody>']
         for row in rows:
             cells = f'<td>{html.escape(str(row[0]))}</td><td>{row[1]}</td>'
-            cells += ''.join(f'<td{" class=zero" * (cell == 0)}>{cell:,}</td>' for cell in row[2:])
+            cells += ''.join(f'<td class="n{" zero" * (cell == 0)}">{cell:,}</td>' for cell in row[2:])
             lines.append(f'<tr>{cells}<td class=bar><div style="width:{100 * row[2] / most:.1f}%"></div></td></tr>')
-        return f'<div class=scroll><table>{"".join(lines)}</table></div>'
+        return f'<div class="scroll long"><table>{"".join(lines)}</tbody></table></div>'
 
     def _page_sizes(self) -> str:
         sizes = self._sizes()
@@ -143,8 +152,8 @@ class Report:
             return ''
         most = max(count for _, count in sizes)
         rows: Sequence[str] = [
-            f'<tr><td>{label}</td><td>{count:,}</td><td class=bar><div style="width:{100 * count / most:.1f}%"></div>'
-            '</td></tr>'
+            f'<tr><td>{label}</td><td class=n>{count:,}</td>'
+            f'<td class=bar><div style="width:{100 * count / most:.1f}%"></div></td></tr>'
             for label, count in sizes
         ]
-        return f'<h2>Longer side of the images, pixels</h2><table>{"".join(rows)}</table>'
+        return f'<table>{"".join(rows)}</table>'
