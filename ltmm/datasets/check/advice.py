@@ -1,6 +1,6 @@
 """Which method to start with, from the numbers of images."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ltmm.datasets.samplers.base import sampler_balances_classes
 from ltmm.models.losses import LogitLoss, Objective
@@ -31,7 +31,7 @@ def advise(part: Part, cfg: Mapping) -> list[str]:
     factor, smallest = counts.max() / counts.min(), int(counts.min())
     lines = [f'The imbalance factor (images of the largest over those of the smallest class) is {factor:.3g}.']
     if part.boxes:
-        lines += _detection(factor)
+        lines += _detection(factor, cfg)
     elif part.table.is_multi_label or (part.table.is_multi_label is None and not part.table.is_single_label):
         lines += _multi_label(part)
     else:
@@ -102,10 +102,31 @@ def _multi_label(part: Part) -> list[str]:
     ]
 
 
-def _detection(factor: float) -> list[str]:
+def _detection(factor: float, cfg: Mapping) -> list[str]:
     if factor < 3:
         return ['The classes are nearly balanced: the softmax of a plain detector is right.']
-    return [
-        'Repeat-factor sampling (ltmm.RepeatFactorSampler) was best on FOD-A-LT, then Seesaw loss (ltmm.SeesawLoss); '
-        'EQLv2 needs long schedules (configs/foda_lt/README.md).',
-    ]
+    types = {str(name).removeprefix('ltmm.') for name in _types([cfg['train_dataloader'], cfg.get('model')])}
+    repeats, has_seesaw = bool(types & {'RepeatFactorSampler', 'ClassBalancedDataset'}), 'SeesawLoss' in types
+    text = {
+        (False, False): 'Repeat-factor sampling (ltmm.RepeatFactorSampler) was best on FOD-A-LT, then Seesaw loss '
+        '(ltmm.SeesawLoss); EQLv2 needs long schedules',
+        (
+            True,
+            False,
+        ): 'The config repeats images of rare classes, which was best on FOD-A-LT. Still open: the '
+        'threshold of the repetition, and Seesaw loss (ltmm.SeesawLoss), second there',
+        (False, True): 'The config has Seesaw loss, second on FOD-A-LT. Still open: repeat-factor sampling '
+        '(ltmm.RepeatFactorSampler), best there',
+        (True, True): 'The config repeats images of rare classes, which was best on FOD-A-LT, and has Seesaw loss, '
+        'second there. Still open: the threshold of the repetition',
+    }[repeats, has_seesaw]
+    return [f'{text} (configs/foda_lt/README.md).']
+
+
+def _types(value: object) -> Iterator[object]:
+    """Yield the types of all parts of a config."""
+    if isinstance(value, dict):
+        yield from [value['type']] if 'type' in value else []
+        value = list(value.values())
+    for item in value if isinstance(value, (list, tuple)) else ():
+        yield from _types(item)

@@ -1,5 +1,7 @@
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -7,6 +9,7 @@ pytest.importorskip('imagehash')
 pytest.importorskip('mmdet')
 
 from ltmm.datasets.check import check_data
+from ltmm.datasets.check.advice import advise
 
 
 def test_boxes(tmp_path):
@@ -33,3 +36,23 @@ def test_boxes(tmp_path):
     assert findings['train: 1 of 4 boxes reaches out of the image.'] == [f'{tmp_path}/a.png: [30.0, 10.0, 60.0, 20.0]']
     tiny = 'train: 1 of 4 boxes is narrower than 4 pixels; few detectors find them.'
     assert findings[tiny] == [f'{tmp_path}/b.png: [5.0, 5.0, 7.0, 25.0]']
+
+
+SEESAW = dict(roi_head=dict(bbox_head=[dict(loss_cls=dict(type='ltmm.SeesawLoss'))]))
+REPEATED = dict(sampler=dict(type='ltmm.RepeatFactorSampler', threshold=0.05))
+
+
+@pytest.mark.parametrize(
+    'loader, model, words, absent',
+    [
+        ({}, None, 'RepeatFactorSampler) was best', 'Still open'),
+        (REPEATED, None, 'Still open: the threshold of the repetition, and Seesaw loss', 'RepeatFactorSampler'),
+        (dict(dataset=dict(type='ClassBalancedDataset')), {}, 'and Seesaw loss', 'RepeatFactorSampler'),
+        ({}, SEESAW, 'Still open: repeat-factor sampling (ltmm.RepeatFactorSampler)', 'SeesawLoss'),
+        (REPEATED, SEESAW, 'Still open: the threshold of the repetition (', 'Sampler'),
+    ],
+)
+def test_advice_for_a_detector_says_what_is_still_open(loader, model, words, absent):
+    part = SimpleNamespace(counts=lambda: np.array([400, 20]), boxes=[1])
+    text = ' '.join(advise(part, dict(train_dataloader=loader, model=model)))
+    assert words in text and absent not in text
