@@ -1,7 +1,7 @@
 """Sampling by class rates that are learned while training."""
 
 from collections import deque
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -47,21 +47,14 @@ class MetaSampler(LongTailSampler):
             draw and sample, (B, N); of this, the gradient needs the sums per class only, (B, C).
 
     Args:
-        dataset, length, seed, round_up, labels: See :class:`LongTailSampler`. Every sample has one label.
+        *args, **kwargs: See :class:`LongTailSampler`. Every sample has one label.
 
     Attributes:
         draws: Draws of this rank that the hook has not yet taken, see :func:`gumbel_draw`.
     """
 
-    def __init__(
-        self,
-        dataset: Sized,
-        length: int | None = None,
-        seed: int | None = None,
-        round_up: bool = True,
-        labels: Any = None,
-    ) -> None:
-        super().__init__(dataset, length, seed, round_up, labels)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         if (np.diff(self.table.offsets) != 1).any():
             raise InputError('MetaSampler: expected one label per sample, but the dataset is multi-label.')
         self.draws: deque[tuple[int, float, np.ndarray]] = deque()
