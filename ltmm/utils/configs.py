@@ -54,6 +54,7 @@ def read_config(args: argparse.Namespace) -> Config:
         _check_options(args.cfg_options, cfg)
         cfg.merge_from_dict(args.cfg_options)
     _check_keys(cfg)
+    _check_sizes(cfg)
     if 'model' not in cfg:
         raise InputError(f'{config} has no `model`. Is it a base? Run a config that lists its bases in `_base_`.')
     with quiet_imports():
@@ -120,6 +121,11 @@ def _check_keys(cfg: Config) -> None:
                 f'The config has a key {key!r}, which nothing reads. Did you mean {similar[0]}? Begin the name of a '
                 'variable of your own with an underscore.'
             )
+
+
+def _check_sizes(cfg: Config) -> None:
+    """Refuse sizes of images that are no pixels: the transforms end in bare assertions."""
+    check(**{key: (cfg[key], 'int >= 1') for key in ('image_size', 'image_scale') if cfg.get(key) is not None})
 
 
 def _drop_scope(value: object) -> None:

@@ -2,6 +2,7 @@ import pytest
 from toy import toy_config
 
 from ltmm.utils.configs import load_config
+from ltmm.utils.errors import InputError
 from ltmm.utils.parsers import common_parser
 
 
@@ -26,3 +27,20 @@ def test_config_that_cannot_be_run(tmp_path, name, message):
     (tmp_path / 'lt' / 'ce.py').touch()
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         load_config(common_parser('').parse_args([str(tmp_path / name)]))
+
+
+@pytest.mark.parametrize(
+    'option', ['image_size=0', 'image_size=-8', 'image_size=96.5', 'image_size=big', 'image_scale=(0,9)']
+)
+def test_size_that_is_no_pixels(tmp_path, option):
+    toy_config(tmp_path / 'run').dump(tmp_path / 'cfg.py')
+    key = option.partition('=')[0]
+    with pytest.raises(InputError, match=rf'Expected `{key}` to be int >= 1, but got '):
+        load_config(common_parser('').parse_args([str(tmp_path / 'cfg.py'), '--cfg-options', option]))
+
+
+def test_size_in_pixels(tmp_path):
+    toy_config(tmp_path / 'run').dump(tmp_path / 'cfg.py')
+    options = ['--cfg-options', 'image_size=96', 'image_scale=(1333,800)']
+    cfg = load_config(common_parser('').parse_args([str(tmp_path / 'cfg.py'), *options]))
+    assert (cfg.image_size, tuple(cfg.image_scale)) == (96, (1333, 800))
