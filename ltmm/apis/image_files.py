@@ -13,7 +13,7 @@ from mmengine.dataset import Compose
 from torch.utils.data import Dataset
 
 from ltmm.datasets.image_paths import files_under, is_hidden, is_image
-from ltmm.datasets.images import CheckedLoad, ImageError
+from ltmm.datasets.images import CheckedLoad, ImageError, reason_of
 from ltmm.engine.runner.model_outputs import underlying_datasets
 from ltmm.utils.errors import InputError
 
@@ -84,7 +84,7 @@ class ImageFiles(Dataset):
         try:
             results: Any = self.load(dict(img_path=str(self.paths[index]), img_id=index, sample_idx=index))
         except (ImageError, OSError) as e:
-            return index, str(e), None
+            return index, reason_of(e), None
         image = _as_rgb(results['img']) if self.keep_images else None
         if self.holds_arrays:
             img = cv2.cvtColor(results['img'], cv2.COLOR_BGR2GRAY if self.is_gray else cv2.COLOR_BGR2RGB)

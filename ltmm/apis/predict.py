@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader
 
-from ltmm.datasets.images import MAX_NAMES, ImageError
+from ltmm.datasets.images import MAX_NAMES, REMEDY, ImageError
 from ltmm.utils.checks import check
 
 from .image_files import ImageFiles
@@ -58,7 +58,7 @@ def predict_images(
     for batch in track(loader, 'Predicting', console=Console(file=sys.stderr)):
         broken += [inputs for _, inputs, _ in batch if isinstance(inputs, str)]
         if len(broken) > max_broken:
-            raise ImageError(' '.join(broken[:MAX_NAMES]))
+            raise ImageError(' '.join([*broken[:MAX_NAMES], REMEDY]))
         whole = [item for item in batch if not isinstance(item[1], str)]
         samples = predict_batch(trained, [inputs for _, inputs, _ in whole]) if whole else []
         yield from ((index, sample, image) for (index, _, image), sample in zip(whole, samples))

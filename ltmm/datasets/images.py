@@ -69,20 +69,25 @@ class CheckedLoad(BaseTransform):
             return load(results)
         except Exception as e:
             reason = str(e).partition('<_io')[0].strip() or type(e).__name__
-            raise ImageError(f'{results["img_path"]} cannot be read as an image ({reason}). {_REMEDY}') from None
+            raise ImageError(f'{results["img_path"]} cannot be read as an image ({reason}). {REMEDY}') from None
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.load!r})'
 
 
-_REMEDY = 'Repair or remove it, or skip up to N such images by --skip-broken N.'
+REMEDY = 'Repair or remove it, or skip up to N such images by --skip-broken N.'
+
+
+def reason_of(error: Exception) -> str:
+    """Return what is wrong with an image, without what to do."""
+    return str(error).removesuffix(REMEDY).strip()
 
 
 def _wrong_size(path: str, expected: tuple, got: tuple) -> str:
     sizes = [f'{height} x {width}' for height, width in (got, expected)]
     text = f'{path} has {sizes[0]} pixels (height x width), but its annotation says {sizes[1]}'
     if expected != got[::-1]:
-        return f'{text}: boxes would be elsewhere. {_REMEDY}'
+        return f'{text}: boxes would be elsewhere. {REMEDY}'
     try:
         with Image.open(path) as image:
             is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
@@ -135,7 +140,7 @@ def without_broken_images(of: str | type, max_broken: int, **options: Any) -> Ba
         try:
             load(dataset.get_data_info(index))
         except (ImageError, OSError) as e:
-            return str(e).removesuffix(_REMEDY).strip()
+            return reason_of(e)
         return None
 
     rank, num_ranks = get_dist_info()

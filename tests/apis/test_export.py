@@ -1,6 +1,8 @@
 """Exported models: tools/export.py."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -24,6 +26,7 @@ from toy_trained import (
 from ltmm.apis.classifier_graph import ClassifierGraph, batch_of, metadata_of
 from ltmm.apis.export import example_inputs, export_model
 from ltmm.apis.plain_weights import plain_model
+from ltmm.apis.predict import predict_batch
 from ltmm.apis.trained_model import TrainedModel, load_trained_model
 from ltmm.utils.errors import InputError, InputTypeError
 
@@ -164,6 +167,51 @@ def test_weights_with_a_folded_correction(tmp_path: Path):
     expected = weight / weight.norm(dim=1, keepdim=True) ** 0.7
     torch.testing.assert_close(content['state_dict']['head.fc.weight'], expected.detach())
     assert 'ltmm' not in out.with_suffix('.py').read_text()
+
+
+WITHOUT_LTMM = """
+import importlib.metadata as metadata, json, sys
+
+distribution = metadata.distribution
+
+
+def without_transformers(name):  # mmpretrain alone does not import beside transformers 5
+    if name == 'transformers':
+        raise metadata.PackageNotFoundError(name)
+    return distribution(name)
+
+
+metadata.distribution = without_transformers
+sys.modules['ltmm'] = None  # cannot be imported
+from mmpretrain import ImageClassificationInferencer
+
+config, checkpoint, *images = sys.argv[1:]
+predict = ImageClassificationInferencer(config, pretrained=checkpoint, device='cpu')
+print()  # ends the progress bar
+print(json.dumps([result['pred_scores'].tolist() for result in predict(images)]))
+"""
+
+
+@pytest.mark.slow
+def test_weights_load_without_ltmm(tmp_path: Path):
+    """mmpretrain's inferencer gives the scores of the model in a process that cannot import ltmm."""
+    trained = load(save_classifier(tmp_path, head=dict(HEAD, in_channels=64), **PLAIN_BACKBONE))
+    paths, out = images(tmp_path), tmp_path / 'plain.pth'
+    packed = example_inputs(trained, paths)
+    export_model(trained, 'weights', out, packed)
+    command = [sys.executable, '-c', WITHOUT_LTMM, out.with_suffix('.py'), out, *paths]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = [sample.pred_score.tolist() for sample in predict_batch(trained, packed)]
+    np.testing.assert_allclose(json.loads(done.stdout.splitlines()[-1]), expected, atol=1e-6)
+
+
+def test_broken_image_to_compare_on(tmp_path: Path):
+    trained, (path, *_) = load(save_classifier(tmp_path)), images(tmp_path)
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(InputError, match=r'0\.png cannot be read as an image') as error:
+        example_inputs(trained, [path])
+    assert '--skip-broken' not in str(error.value)  # tools/export.py has no such option
 
 
 def test_weights_of_detectors(tmp_path: Path):

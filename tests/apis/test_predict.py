@@ -234,14 +234,15 @@ def test_drawings_stay_in_their_folder(tmp_path: Path, monkeypatch: pytest.Monke
     assert sorted(map(str, Path('out').rglob('*.png'))) == ['out/drawn/a.png.png', 'out/drawn/here/b.png.png']
 
 
-def test_broken_images(tmp_path: Path):
+def test_broken_images(tmp_path: Path, capsys: pytest.CaptureFixture):
     trained = load(save_classifier(tmp_path))
     paths = [write_image(tmp_path / 'in' / f'{i}.png', i) for i in range(3)]
     paths[1].write_bytes(paths[1].read_bytes()[:60])
-    with pytest.raises(ImageError, match=r'1\.png cannot be read'):
+    with pytest.raises(ImageError, match=r'1\.png cannot be read .*--skip-broken N'):
         run_predictions(trained, paths, [tmp_path / 'a.json'])
     assert not (tmp_path / 'a.json').exists()
     records = run_predictions(trained, paths, max_broken=1)
+    assert '--skip-broken' not in capsys.readouterr().err
     assert [record['image'] for record in records] == [str(paths[0]), str(paths[2])]
 
 
