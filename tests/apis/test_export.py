@@ -187,8 +187,9 @@ from mmpretrain import ImageClassificationInferencer
 
 config, checkpoint, *images = sys.argv[1:]
 predict = ImageClassificationInferencer(config, pretrained=checkpoint, device='cpu')
+scores = [result['pred_scores'].tolist() for result in predict(images)]
 print()  # ends the progress bar
-print(json.dumps([result['pred_scores'].tolist() for result in predict(images)]))
+print(json.dumps(scores))
 """
 
 
