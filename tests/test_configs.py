@@ -395,6 +395,25 @@ TIMM_LEVELS = {  # of rand-n2-m10-mstd0.5, from the level in [0, 10]
 }
 
 
+BCL_VIEWS = dict(  # RandAugment and blur in the view of the classifier and in the two that are contrasted
+    bcl_r50=[(1, 0), (0, 1), (0, 1)],
+    bcl_rx50=[(1, 0), (0, 1), (0, 1)],
+    bcl_rx50_sim_rand=[(1, 0), (1, 1), (0, 1)],
+    bcl_rx50_rand_rand=[(1, 0), (1, 1), (1, 1)],
+)
+
+
+@pytest.mark.parametrize('config', BCL_VIEWS)
+def test_views_of_bcl_on_photos(config):
+    cfg = read_config(ROOT / f'configs/imagenet_lt/{config}.py')
+    (views,) = (step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'MultiView')
+    kinds = [[step.type for step in view] for view in views.transforms]
+    counted = [(kind.count('RandAugment'), kind.count('GaussianBlur')) for kind in kinds]
+    assert [pair for pair, times in zip(counted, views.num_views) for _ in range(times)] == BCL_VIEWS[config]
+    assert all(kind[-1] == 'RandAugment' for kind in kinds if 'RandAugment' in kind)
+    assert ('groups' in cfg.model.backbone) == config.startswith('bcl_rx50')
+
+
 @pytest.mark.parametrize('config', ['imagenet_lt/mdcs_rx50', 'imagenet_lt/bcl_rx50', 'places_lt/mdcs_r152'])
 def test_strong_views_of_photos(config):
     dataset = read_config(ROOT / f'configs/{config}.py').train_dataloader.dataset
