@@ -48,8 +48,15 @@ class ModulatedAttention(BaseModule):
         theta, phi, g = (conv(x).flatten(2) for conv in (self.theta, self.phi, self.g))  # (N, D / 2, HW)
         attention = (theta.transpose(1, 2) @ phi).softmax(dim=2)  # (N, HW, HW)
         attended = self.conv_mask((g @ attention.transpose(1, 2)).unflatten(2, (size, size)))  # (N, D, H, W)
-        spatial = self.fc_spatial(x.flatten(1)).softmax(dim=1).unflatten(1, (1, size, size))  # (N, 1, H, W)
-        return (x + spatial * attended,)
+        return (x + self.spatial_attention(x) * attended,)
+
+    def spatial_attention(self, x: Tensor) -> Tensor:
+        """Return the weights of the positions, (N, 1, H, W), which sum to 1 over each image.
+
+        Args:
+            x: Feature maps, (N, D, H, W).
+        """
+        return self.fc_spatial(x.flatten(1)).softmax(dim=1).unflatten(1, (1, self.spatial_size, self.spatial_size))
 
     def extra_repr(self) -> str:
         return f'spatial_size={self.spatial_size}'

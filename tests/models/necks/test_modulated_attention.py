@@ -18,6 +18,7 @@ def test_equals_the_formula():
         )  # (9, 3)
         attended = torch.stack([sum(a * row for a, row in zip((t @ phi.T).softmax(0), g)) for t in theta])
         spatial = neck.fc_spatial(x.flatten()).softmax(0)
+        torch.testing.assert_close(neck.spatial_attention(x[None]).flatten(), spatial)
         expected = places + spatial[:, None] * (attended @ neck.conv_mask.weight.flatten(1).T)
         torch.testing.assert_close(got.flatten(1).T, expected)
 
