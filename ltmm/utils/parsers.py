@@ -8,7 +8,7 @@ from mmengine.config import DictAction
 from .checks import check
 from .trackers import TRACKERS
 
-__all__ = ['common_parser', 'model_parser', 'parse_seed', 'parse_training_args']
+__all__ = ['add_model_options', 'common_parser', 'model_parser', 'parse_seed', 'parse_training_args']
 
 
 class ConfigOptions(DictAction):
@@ -82,17 +82,22 @@ def model_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file of the training')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--device', help='such as cpu or cuda:1; default: the first GPU, or the CPU')
+    add_model_options(parser)
     parser.add_argument(
         '--size',
         type=image_size,
         metavar='HEIGHT[xWIDTH]',
         help='of the input, for data sets of arrays such as CIFAR (32): their pipeline does not resize',
     )
+    return parser
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a tool that loads a trained model."""
+    parser.add_argument('--device', help='such as cpu or cuda:1; default: the first GPU, or the CPU')
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, help='override settings of the config')
     parser.add_argument('--verbose', action='store_true', help='show the messages of the frameworks')
     parser.add_argument('--trust', action='store_true', help='run the code in checkpoints, see SECURITY.md')
-    return parser
 
 
 def image_size(text: str) -> tuple[int, int]:

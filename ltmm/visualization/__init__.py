@@ -1,6 +1,7 @@
 from .class_distribution_plot import plot_class_distribution
 from .cost_plot import plot_accuracy_against_cost
 from .coverage_plot import plot_coverage
+from .feature_plot import plot_features
 from .frequency_plot import plot_accuracy_against_frequency, plot_groups_against_frequency
 from .manifold_plot import plot_manifolds
 from .mlflow_backend import MLflowVisBackend
@@ -12,6 +13,7 @@ __all__ = [
     'plot_accuracy_against_frequency',
     'plot_class_distribution',
     'plot_coverage',
+    'plot_features',
     'plot_groups_against_frequency',
     'plot_manifolds',
     'plot_reliability_diagram',

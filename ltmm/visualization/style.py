@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ltmm.utils.checks import check
 
-__all__ = ['RUN_COLORS', 'SHOT_COLORS', 'new_figure', 'save_figure']
+__all__ = ['RUN_COLORS', 'SHOT_COLORS', 'check_image_file', 'new_figure', 'new_panels', 'save_figure']
 
 RUN_COLORS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#5c5c5c')  # Okabe and Ito
 SHOT_COLORS = dict(many='#4477aa', medium='#bbbbbb', few='#ee6677')
@@ -33,10 +33,15 @@ def new_panels(num: int, columns: int, width: float, height: float) -> tuple[Fig
     return figure, panels
 
 
+def check_image_file(path: str | Path) -> None:
+    """Raise an InputError unless Matplotlib can write files with this suffix."""
+    check(suffix=(Path(path).suffix[1:], FigureCanvasAgg.get_supported_filetypes()))
+
+
 def save_figure(figure: Figure, path: str | Path) -> Path:
     """Write the image file and create its folder."""
     path = Path(path)
-    check(suffix=(path.suffix[1:], figure.canvas.get_supported_filetypes()))
+    check_image_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     return path

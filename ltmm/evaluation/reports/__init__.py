@@ -1,4 +1,5 @@
 from .detection_report import DetectionReport
+from .feature_report import *
 from .manifold_report import *
 from .multi_label_report import MultiLabelReport
 from .per_class_report import PerClassReport
