@@ -185,6 +185,9 @@ WAYS = {
     'reliability_diagram': with_config('analysis_tools/reliability_diagram.py', '{evil}/epoch_1.pth'),
     'compare_detections': of_detector('{evil}/epoch_1.pth', '--configs', '{house}/detector.py'),
     'plot_features': lambda house, evil: run('analysis_tools/plot_features.py', house / 'cfg.py', evil / 'epoch_1.pth'),
+    'plot_attention': lambda house, evil: run(
+        'analysis_tools/plot_attention.py', house / 'cfg.py', evil / 'epoch_1.pth'
+    ),
     'exemplars': mine,
     'another package': another_package,
     'annotations in .pkl': annotations('pkl'),

@@ -1,3 +1,4 @@
+from .attention_plot import plot_attention
 from .class_distribution_plot import plot_class_distribution
 from .cost_plot import plot_accuracy_against_cost
 from .coverage_plot import plot_coverage
@@ -11,6 +12,7 @@ __all__ = [
     'MLflowVisBackend',
     'plot_accuracy_against_cost',
     'plot_accuracy_against_frequency',
+    'plot_attention',
     'plot_class_distribution',
     'plot_coverage',
     'plot_features',

@@ -1,3 +1,4 @@
+from .attention_report import *
 from .detection_report import DetectionReport
 from .feature_report import *
 from .manifold_report import *
