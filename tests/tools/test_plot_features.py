@@ -1,5 +1,6 @@
 import argparse
 import json
+import re
 import runpy
 import sys
 
@@ -98,6 +99,14 @@ def test_other_images_and_other_training_sets(tmp_path):
     balanced = write_features(tmp_path / 'balanced', dict(COUNTS, train=[30, 30, 30]))
     with pytest.raises(InputError, match='many- and few-shot would not be the same classes'):
         opened(first, balanced)
+
+
+def test_options_of_the_guide_exist():
+    guide = (ROOT / 'docs/guides/pictures.md').read_text()
+    tools = [ROOT / f'tools/analysis_tools/plot_{name}.py' for name in ('features', 'attention')]
+    known = set(re.findall(r"'(--?[a-z-]+)'", ''.join(path.read_text() for path in tools)))
+    used = set(re.findall(r'(?<![\w-])(--?[a-z]+[a-z-]*)', guide))
+    assert {'--classes-per-group', '-k'} < used <= known
 
 
 def test_wrong_inputs(toy, tmp_path):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.utils.cli import one_line_errors
-from ltmm.utils.launch import add_model_options, parse_seed, read_config
+from ltmm.utils.configs import read_config
+from ltmm.utils.parsers import add_model_options, parse_seed
 
 
 def main() -> None:
