@@ -104,6 +104,8 @@ def roi_align_backward(*tensors: Tensor, pool_mode: int, **geometry: float) -> N
     grad_output, rois, _, _, grad_input = tensors
     *geometry, sampling_ratio, aligned = _roi_align_geometry(**geometry)
     shape = grad_input.shape
+    if grad_output.dtype == torch.bfloat16:  # --amp on the CPU: no kernel; autocast widens the forward pass only
+        grad_output, rois = grad_output.float(), rois.float()
     grad_input.copy_(KERNELS._roi_align_backward(grad_output, rois, *geometry, *shape, sampling_ratio, aligned))
 
 

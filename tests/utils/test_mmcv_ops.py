@@ -129,6 +129,17 @@ def test_roi_align():
     torch.autograd.gradcheck(lambda images: layer(images, rois), images, fast_mode=True)
 
 
+def test_roi_align_under_autocast_to_bfloat16():
+    images = torch.rand(2, 3, 9, 12).bfloat16().requires_grad_()
+    rois = torch.tensor([[1, 3.0, 4.0, 14.0, 11.0], [0, 2.5, 5.5, 20.0, 15.0]])
+    layer = ops.RoIAlign((2, 3), spatial_scale=0.5, sampling_ratio=2)
+    (expected,) = torch.autograd.grad(layer(images.float(), rois).square().sum(), images)
+    with torch.autocast('cpu', torch.bfloat16):
+        output = layer(images, rois)
+    (grad,) = torch.autograd.grad(output.float().square().sum(), images)
+    torch.testing.assert_close(grad, expected, rtol=0.02, atol=0.02)
+
+
 @pytest.mark.parametrize('gamma', [0.0, 2.0])
 @pytest.mark.parametrize('weighted', [False, True])
 def test_sigmoid_focal_loss(gamma, weighted):
