@@ -155,9 +155,9 @@ def test_weights_are_published(config):
 
 
 @needs_mmdet
-@pytest.mark.parametrize('page', ['own_photos', 'own_boxes'])
+@pytest.mark.parametrize('page', ['own_photos', 'own_boxes', 'own_csv'])
 def test_configs_of_the_pages(page, tmp_path):
-    snippets = re.findall(r'```python\n(.+?)```', (ROOT / f'docs/start/{page}.md').read_text(), re.S)
+    snippets = re.findall(r'```python\n(_base_.+?)```', (ROOT / f'docs/start/{page}.md').read_text(), re.S)
     for snippet in snippets:
         (tmp_path / 'mine.py').write_text(snippet.replace("'ltmm::", f"'{ROOT}/configs/"))
         cfg = Config.fromfile(tmp_path / 'mine.py')
@@ -166,7 +166,7 @@ def test_configs_of_the_pages(page, tmp_path):
             resolve_references(cfg)
             dataset = cfg.train_dataloader.dataset
             assert dataset.get('dataset', dataset).data_root == cfg.data_root
-    assert len(snippets) == dict(own_photos=3, own_boxes=2)[page]
+    assert len(snippets) == dict(own_photos=3, own_boxes=2, own_csv=2)[page]
 
 
 @needs_mmdet
