@@ -4,6 +4,7 @@ from .early_exit_classifier import EarlyExitClassifier
 from .focal_sam_classifier import FocalSAMClassifier
 from .lfme_classifier import LFMEClassifier
 from .momentum_classifier import MomentumClassifier
+from .per_view_classifier import PerViewClassifier
 
 __all__ = [
     'COMIC',
@@ -12,4 +13,5 @@ __all__ = [
     'FocalSAMClassifier',
     'LFMEClassifier',
     'MomentumClassifier',
+    'PerViewClassifier',
 ]

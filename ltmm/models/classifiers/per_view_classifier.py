@@ -1,0 +1,40 @@
+"""Classifier that passes the views of each image through its network one after the other."""
+
+import torch
+from mmpretrain.models import ImageClassifier
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from ltmm.registry import MODELS
+from ltmm.utils.errors import InputError
+
+__all__ = ['PerViewClassifier']
+
+
+@MODELS.register_module()
+class PerViewClassifier(ImageClassifier):
+    """Classifier whose batch norm sees one view of the images at a time; all views have gradients.
+
+    Batch norm normalizes each view by its own statistics, and its running statistics move once per view.
+    ``ImageClassifier`` passes all views in one batch. The head gets the rows of all views in both cases.
+
+    References:
+        [0] Cui et al., Generalized Parametric Contrastive Learning, TPAMI 2023, arXiv 2209.12400: GPaCo.
+        [1] github.com/dvlab-research/Parametric-Contrastive-Learning @fe56535. Reproduces [1] to 1e-6
+            (tests/conformance, ``trajectory_gpaco``).
+    """
+
+    def extract_views(self, inputs: Tensor, num_images: int) -> tuple[Tensor, ...]:
+        """Return the features of each stage, (V N, ...), of one view after the other.
+
+        Args:
+            inputs: Images in V views, view-major, (V N, 3, H, W).
+            num_images: N.
+        """
+        if len(inputs) % num_images:
+            raise InputError(f'PerViewClassifier: expected views of {num_images} images, but got {len(inputs)} rows.')
+        views = [self.extract_feat(view) for view in inputs.split(num_images)]
+        return tuple(torch.cat(stage) for stage in zip(*views, strict=True))
+
+    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+        return self.head.loss(self.extract_views(inputs, len(data_samples)), data_samples)
