@@ -173,6 +173,15 @@ def cosine(epochs: int) -> Rate:
     return lambda epoch, _: (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
+def overshooting(epochs: int) -> Rate:
+    """GLMC's rates, set after the epoch: of epoch e at the end of it, for the next; the first has the full rate."""
+
+    def after(e: int) -> float:
+        return (e + 1) / 10 if e <= 10 else (1 + math.cos(math.pi * (e - 10 + 1) / (epochs - 10 + 1))) / 2
+
+    return lambda epoch, _: after(epoch - 1) if epoch else 1.0
+
+
 def warmup(start: float, iters: int, rate: Rate) -> Rate:
     """A linear warm-up that reaches the full rate at iteration ``iters``."""
     return lambda epoch, step: rate(epoch, step) * (start + (1 - start) * min(step / iters, 1))
@@ -228,6 +237,8 @@ RATES = {  # of all configs: their schedule is that of one of these
     'imagenet_lt/balms_r10': lambda epoch, _: cosine(20)(epoch + 1, _),
     'places_lt/balms_r152': lambda epoch, _: cosine(10)(epoch + 1, _),
     'imagenet_lt/bcl_rx50': lambda epoch, _: cosine(91)(epoch + 1, _),
+    'imagenet_lt/glmc_rx50': overshooting(135),
+    'inaturalist2018/glmc_rx50': overshooting(120),
     'imagenet_lt/livt_vit-base-p16': warm_cosine(100, 10, floor=2.5e-4),
     'imagenet_lt/livt_vit-base-p16_mae': warm_cosine(800, 40),
     'imagenet_lt/sade_rx50': cosine(180),
@@ -331,6 +342,7 @@ def test_places_learning_rates():
         ('cifar100_lt/ncl_r32', 3 * 470_004, 64),
         ('cifar100_lt/ncl_plus_r32', 2 * 470_004, 64),
         ('cifar100_lt/tlc_r32', 1_408_784, 128),
+        ('cifar100_lt/glmc_r32', 7_484_424, 64),
         ('imagenet_lt/ride_rx50', 42_889_024, 32),
         ('imagenet_lt/ncl_r50', 3 * 25_557_032, 32),
         ('imagenet_lt/sade_rx50', 42_889_024, 32),

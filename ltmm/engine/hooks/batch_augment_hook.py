@@ -6,8 +6,7 @@ from mmpretrain.models.losses import SeesawLoss
 from mmpretrain.models.utils import ClsDataPreprocessor
 from torch import nn
 
-from ltmm.models.batch_augments import CMO
-from ltmm.models.batch_augments.cmo import PartnerStream
+from ltmm.models.batch_augments import PartnerBatchAugment, PartnerStream
 from ltmm.registry import DATA_SAMPLERS, HOOKS
 from ltmm.utils.errors import InputError
 from ltmm.utils.loaders import loader_like
@@ -18,7 +17,7 @@ __all__ = ['BatchAugmentHook']
 
 @HOOKS.register_module()
 class BatchAugmentHook(Hook):
-    """Makes the batch augmentations of ltmm modules of the model, and opens the second stream of images that CMO needs.
+    """Makes the batch augmentations of ltmm modules of the model, and opens the second stream that some need.
 
     As modules, they get the class distribution and the progress from the same hooks as losses do.
     """
@@ -42,7 +41,7 @@ class BatchAugmentHook(Hook):
         """Open the streams; a resumed seed is known only now."""
         for preprocessor in _preprocessors(unwrap_model(runner.model)):
             for augment in preprocessor.augments:
-                if isinstance(augment, CMO):
+                if isinstance(augment, PartnerBatchAugment):
                     loader = runner.train_dataloader
                     stream = dict(dataset=loader.dataset, seed=runner.seed + 1)  # not in the order of the first one
                     sampler = DATA_SAMPLERS.build(augment.sampler, default_args=stream)

@@ -7,7 +7,19 @@ ltmm's default_runtime.py, connects them to the training.
 
 from .base import BATCH_AUGMENTS, BatchAugment, PriorBatchAugment
 from .cmo import CMO
+from .global_local_mix import GlobalLocalMix
+from .partners import PartnerBatchAugment, PartnerStream
 from .remix import Remix
 from .unimix import UniMix
 
-__all__ = ['BATCH_AUGMENTS', 'CMO', 'BatchAugment', 'PriorBatchAugment', 'Remix', 'UniMix']
+__all__ = [
+    'BATCH_AUGMENTS',
+    'CMO',
+    'BatchAugment',
+    'GlobalLocalMix',
+    'PartnerBatchAugment',
+    'PartnerStream',
+    'PriorBatchAugment',
+    'Remix',
+    'UniMix',
+]

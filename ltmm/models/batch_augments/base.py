@@ -44,7 +44,12 @@ class BatchAugment(UsesProgress, nn.Module):
         alpha: Random shares come from Beta(alpha, alpha).
         start: Share of the epochs before the first with mixing, rounded up.
         end: Share of the epochs up to the last with mixing, rounded down.
+
+    Attributes:
+        num_views: V, views of each image that are mixed.
     """
+
+    num_views = 1
 
     def __init__(self, *, alpha: float = 1.0, start: float = 0.0, end: float = 1.0) -> None:
         check(alpha=(alpha, '> 0'), start=(start, 'in [0, 1]'), end=(end, 'in [0, 1]'))
@@ -54,16 +59,21 @@ class BatchAugment(UsesProgress, nn.Module):
         self.alpha, self.start, self.end = alpha, start, end
 
     def mix(self, inputs: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mixed images, (N, 3, H, W), and labels, (N, C), float32."""
+        """Return mixed images, (V N, 3, H, W), and labels, (N, C), float32."""
         raise NotImplementedError(f'{type(self).__name__} must define mix(inputs, score).')
 
     def forward(self, inputs: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
         """Mix a batch in the epochs from ``start`` to ``end``; leave it as it is in the others.
 
         Args:
-            inputs: Normalized images, (N, 3, H, W).
+            inputs: Normalized images, (V N, 3, H, W), view-major.
             score: One-hot labels, (N, C).
         """
+        if len(inputs) != self.num_views * len(score):
+            raise InputError(
+                f'{type(self).__name__} mixes {self.num_views} view(s) of each image, but got {len(inputs)} images '
+                f'with {len(score)} labels.'
+            )
         return self.mix(inputs, score.float()) if self._is_on() else (inputs, score.float())
 
     def too_short(self, max_epochs: int) -> str | None:

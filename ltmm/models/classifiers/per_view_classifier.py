@@ -22,6 +22,8 @@ class PerViewClassifier(ImageClassifier):
         [0] Cui et al., Generalized Parametric Contrastive Learning, TPAMI 2023, arXiv 2209.12400: GPaCo.
         [1] github.com/dvlab-research/Parametric-Contrastive-Learning @fe56535. Reproduces [1] to 1e-6
             (tests/conformance, ``trajectory_gpaco``).
+        [2] Du et al., Global and Local Mixture Consistency Cumulative Learning for Long-tailed Visual Recognitions,
+            CVPR 2023, arXiv 2305.08661: GLMC (``trajectory_glmc``).
     """
 
     def extract_views(self, inputs: Tensor, num_images: int) -> tuple[Tensor, ...]:

@@ -6,6 +6,7 @@ import torch
 from mmpretrain.models.utils import ClsDataPreprocessor
 from torch import Tensor
 
+from ltmm.models.batch_augments import BatchAugment
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError, InputTypeError
 
@@ -17,7 +18,8 @@ class MultiViewDataPreprocessor(ClsDataPreprocessor):
     """mmpretrain's ``ClsDataPreprocessor`` for single images or the views of its ``MultiView`` transform.
 
     V views of N images become one view-major batch (V N, C, H, W), so batch norm sees all views together; there are
-    still N data samples. The dataloader needs ``collate_fn=dict(type='default_collate')``.
+    still N data samples. The dataloader needs ``collate_fn=dict(type='default_collate')``. Batch augmentations have to be
+    of several views, as ``ltmm.GlobalLocalMix`` is.
 
     Args:
         *args: Of ``ClsDataPreprocessor``.
@@ -26,10 +28,12 @@ class MultiViewDataPreprocessor(ClsDataPreprocessor):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.batch_augments is not None:
-            raise InputError(
-                'MultiViewDataPreprocessor does not support batch augmentations: remove `augments` from train_cfg.'
-            )
+        for augment in [] if self.batch_augments is None else self.batch_augments.augments:
+            if augment is not None and not (isinstance(augment, BatchAugment) and augment.num_views > 1):
+                raise InputError(
+                    'MultiViewDataPreprocessor supports batch augmentations of several views, such as '
+                    f'ltmm.GlobalLocalMix, but got {type(augment).__name__}: remove it from `augments` in train_cfg.'
+                )
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Stack, convert and normalize the views.

@@ -10,6 +10,7 @@ from .nearest_mean import NearestMean
 from .normed_linear import CosineLayer, NormedLinear
 from .per_expert import PerExpert
 from .scaled_linear import ScaledLinear
+from .two_branch_linear import TwoBranchLinear
 
 MODELS.register_module('Linear', module=nn.Linear)
 
@@ -23,4 +24,5 @@ __all__ = [
     'NormedLinear',
     'PerExpert',
     'ScaledLinear',
+    'TwoBranchLinear',
 ]

@@ -7,6 +7,7 @@ from .bayias_loss import BayiasLoss
 from .cc_sam_loss import CCSAMFeatureLoss, CCSAMLoss
 from .cdt_loss import CDTLoss
 from .class_balanced_loss import ClassBalancedLoss
+from .cumulative_loss import CumulativeLoss
 from .deferred_reweighting import DeferredReweighting
 from .geometric_mean_loss import GeometricMeanLoss
 from .label_aware_smoothing_loss import LabelAwareSmoothingLoss
@@ -30,6 +31,7 @@ __all__ = [
     'CDTLoss',
     'ClassBalancedBCELoss',
     'ClassBalancedLoss',
+    'CumulativeLoss',
     'DeferredReweighting',
     'GeometricMeanLoss',
     'LDAMLoss',

@@ -2,5 +2,12 @@ from .balanced_contrastive_loss import BalancedContrastiveLoss
 from .curvature_loss import CurvatureLoss
 from .disc_centroids_loss import DiscCentroidsLoss
 from .momentum_contrast_loss import MomentumContrastLoss
+from .view_consistency_loss import ViewConsistencyLoss
 
-__all__ = ['BalancedContrastiveLoss', 'CurvatureLoss', 'DiscCentroidsLoss', 'MomentumContrastLoss']
+__all__ = [
+    'BalancedContrastiveLoss',
+    'CurvatureLoss',
+    'DiscCentroidsLoss',
+    'MomentumContrastLoss',
+    'ViewConsistencyLoss',
+]

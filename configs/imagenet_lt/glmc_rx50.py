@@ -1,0 +1,25 @@
+# GLMC by the authors' recipe (github.com/ynu-yangpeng/GLMC @2c0261c). It sets each rate after the epoch it is for: epoch 0
+# runs at the full rate, epoch 1 at a tenth of it, and the warm-up goes on to 1.1 of it in epoch 11, before the cosine.
+_base_ = ['./ce_rx50.py', '../_base_/pipelines/weak_strong_224.py']
+custom_imports = dict(imports=['ltmm.engine', 'ltmm.models.batch_augments'], allow_failed_imports=False)
+views = dict(type='MultiView', num_views=[2], transforms=[{{_base_.weak}}])
+data_preprocessor = dict(type='ltmm.MultiViewDataPreprocessor')
+model = dict(
+    type='ltmm.PerViewClassifier',
+    head=dict(
+        classifier=dict(type='ltmm.TwoBranchLinear'),
+        loss=dict(_delete_=True, type='ltmm.CumulativeLoss', power=1.0),
+        aux_losses=[dict(type='ltmm.ViewConsistencyLoss', in_channels=2048, weight=10.0)],
+    ),
+    train_cfg=dict(augments=dict(type='ltmm.GlobalLocalMix', sampler=dict(type='ltmm.PowerSampler', power=0.8))),
+)
+pipeline = [dict(type='LoadImageFromFile'), views, dict(type='PackInputs')]
+train_dataloader = dict(batch_size=120, dataset=dict(pipeline=pipeline))
+optim_wrapper = dict(optimizer=dict(lr=0.1, weight_decay=2e-4))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, begin=1, end=11),
+    dict(type='MultiStepLR', milestones=[11], gamma=1.1, end=12),
+    dict(type='ltmm.ShiftedCosineLR', ahead=2, begin=12, end=136),
+]
+train_cfg = dict(max_epochs=135)
+auto_scale_lr = dict(base_batch_size=120)
