@@ -1,5 +1,5 @@
-# GLMC by the authors' recipe (github.com/ynu-yangpeng/GLMC @2c0261c). It sets each rate after the epoch it is for: epoch 0
-# runs at the full rate, epoch 1 at a tenth of it, and the warm-up goes on to 1.1 of it in epoch 11, before the cosine.
+# GLMC by the recipe of github.com/ynu-yangpeng/GLMC @2c0261c, which sets the rate after each epoch: epoch 0 runs at the
+# full rate, epoch 1 at a tenth of it, and the warm-up goes on to 1.1 of it in epoch 11, before the cosine.
 _base_ = ['./ce_rx50.py', '../_base_/pipelines/weak_strong_224.py']
 custom_imports = dict(imports=['ltmm.engine', 'ltmm.models.batch_augments'], allow_failed_imports=False)
 views = dict(type='MultiView', num_views=[2], transforms=[{{_base_.weak}}])

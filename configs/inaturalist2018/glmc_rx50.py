@@ -1,5 +1,5 @@
-# GLMC by the authors' recipe (github.com/ynu-yangpeng/GLMC @2c0261c), with the rates of imagenet_lt/glmc_rx50.py; sampler
-# and weights of the losses are those of ImageNet-LT, for they name none of their own.
+# GLMC by the authors' recipe (github.com/ynu-yangpeng/GLMC @2c0261c), with the rates of imagenet_lt/glmc_rx50.py.
+# Sampler and weights of the losses are those of ImageNet-LT: the authors name none for this data set.
 _base_ = './ce_r50.py'
 custom_imports = dict(imports=['ltmm.engine', 'ltmm.models.batch_augments'], allow_failed_imports=False)
 view = [dict(type='RandomResizedCrop', scale=224, backend='pillow'), dict(type='RandomFlip', prob=0.5)]

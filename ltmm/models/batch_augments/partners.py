@@ -62,7 +62,7 @@ class PartnerBatchAugment(BatchAugment):
         self.partners: PartnerStream | None = None  # set by BatchAugmentHook
 
     def read_partners(self, inputs: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images and labels of the partners, of the shapes of the arguments."""
+        """Return images and labels of the partners, of shapes and dtype of the arguments."""
         name = type(self).__name__
         if self.partners is None:
             raise MissingInputError(f"{name} needs dict(type='ltmm.BatchAugmentHook') in custom_hooks.")
@@ -71,7 +71,7 @@ class PartnerBatchAugment(BatchAugment):
             raise InputError(
                 f'{name} needs images of one size, but got {tuple(inputs.shape[1:])} and {tuple(images.shape[1:])}.'
             )
-        return images, partner_score
+        return images, partner_score.to(score.dtype)
 
     def extra_repr(self) -> str:
         return f'sampler={self.sampler}, {super().extra_repr()}'

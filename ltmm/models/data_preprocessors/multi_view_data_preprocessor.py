@@ -18,8 +18,8 @@ class MultiViewDataPreprocessor(ClsDataPreprocessor):
     """mmpretrain's ``ClsDataPreprocessor`` for single images or the views of its ``MultiView`` transform.
 
     V views of N images become one view-major batch (V N, C, H, W), so batch norm sees all views together; there are
-    still N data samples. The dataloader needs ``collate_fn=dict(type='default_collate')``. Batch augmentations have to be
-    of several views, as ``ltmm.GlobalLocalMix`` is.
+    still N data samples. The dataloader needs ``collate_fn=dict(type='default_collate')``. Batch augmentations have to
+    be of several views, as ``ltmm.GlobalLocalMix`` is.
 
     Args:
         *args: Of ``ClsDataPreprocessor``.
