@@ -385,6 +385,28 @@ def test_lgla_recipes(config, tau, lr, weight_decay, augment):
     assert augment in steps and 'MultiView' not in steps
 
 
+@pytest.mark.parametrize(
+    ('config', 'batch_size', 'lr', 'weight_decay', 'power', 'weight', 'sampler'),
+    [
+        ('cifar100_lt/glmc_r32', 64, 0.01, 5e-3, 1.2, 4, 'DefaultSampler'),
+        ('imagenet_lt/glmc_rx50', 120, 0.1, 2e-4, 1.0, 10, 'ltmm.PowerSampler'),
+        ('inaturalist2018/glmc_rx50', 128, 0.1, 1e-4, 1.0, 10, 'ltmm.PowerSampler'),
+    ],
+)
+def test_glmc_recipes(config, batch_size, lr, weight_decay, power, weight, sampler):
+    cfg = read_config(ROOT / f'configs/{config}.py')
+    optimizer, head = cfg.optim_wrapper.optimizer, cfg.model.head
+    assert (cfg.train_dataloader.batch_size, optimizer.lr, optimizer.weight_decay) == (batch_size, lr, weight_decay)
+    assert not optimizer.get('nesterov') and head.loss.power == power and head.aux_losses[0].weight == weight
+    assert BATCH_AUGMENTS.build(cfg.model.train_cfg.augments).sampler['type'] == sampler
+    dataset = cfg.train_dataloader.dataset
+    (views,) = (step for step in (dataset.get('dataset') or dataset).pipeline if step.type == 'MultiView')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        image = np.random.default_rng(0).integers(256, size=(32, 32, 3), dtype='uint8')
+        first, second = TRANSFORMS.build(views)(dict(img=image))['img']
+    assert first.shape == second.shape and not np.array_equal(first, second)
+
+
 @pytest.mark.parametrize('config', ['imagenet_lt/ce_r10', 'imagenet_lt/ce_rx50'])
 def test_residual_branches_do_not_start_at_zero(config):
     backbone = read_config(ROOT / f'configs/{config}.py').model.backbone

@@ -2,6 +2,7 @@ import pytest
 import torch
 from mmpretrain.structures import DataSample
 
+import ltmm.models.batch_augments  # noqa: F401  (as custom_imports does in a config file)
 from ltmm.models.data_preprocessors import MultiViewDataPreprocessor
 from ltmm.registry import MODELS
 
@@ -30,9 +31,24 @@ def test_refuses_images_that_are_not_stacked(inputs):
         processor()(dict(inputs=inputs))
 
 
-def test_refuses_to_mix_images():
-    with pytest.raises(ValueError, match='remove `augments`'):
-        processor(num_classes=3, batch_augments=dict(augments=dict(type='Mixup', alpha=0.2)))
+@pytest.mark.parametrize('augment', [dict(type='Mixup', alpha=0.2), dict(type='ltmm.UniMix')])
+def test_refuses_to_mix_single_images(augment):
+    with pytest.raises(ValueError, match='several views, such as ltmm.GlobalLocalMix, but got (Mixup|UniMix): remove'):
+        processor(num_classes=3, batch_augments=dict(augments=augment))
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_mixes_both_views(training):
+    model = processor(num_classes=3, batch_augments=dict(augments=dict(type='ltmm.GlobalLocalMix')))
+    augment = model.batch_augments.augments[0]
+    augment.mix = lambda inputs, score: (-inputs, score / 2)
+    views = [torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8) for _ in range(2)]
+    samples = [DataSample().set_gt_label(label) for label in (0, 2)]
+    out = model(dict(inputs=views, data_samples=samples), training=training)
+    sign, share = (-1, 0.5) if training else (1, 1)
+    torch.testing.assert_close(out['inputs'], sign * (torch.cat(views).float() - 10) / 2)
+    scores = [sample.gt_score.tolist() for sample in out['data_samples']]
+    assert scores == [[share, 0, 0], [0, 0, share]] and out['data_samples'][1].gt_label.item() == 2
 
 
 def test_refuses_batches_without_images():

@@ -55,6 +55,8 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('NCLPlusLoss', dict(num_hard=2), dict(num_views=[0], distill_weight=[-1])),
     ('MomentumContrastLoss', dict(in_channels=6), dict(temperature=[0], momentum=[0, 1], feat_dim=[0])),
     ('MomentumContrastLoss', dict(in_channels=6), dict(in_channels=[0, 2.5], num_experts=[0])),
+    ('CumulativeLoss', dict(), dict(power=[-1, NAN], tau=[-1, INF])),
+    ('ViewConsistencyLoss', dict(in_channels=6), dict(in_channels=[0], feat_dim=[0, 1.5])),
     ('SigmoidCrossEntropyLoss', dict(), BAD_WEIGHTS),
     ('EQLLoss', dict(lambda_=0.1), dict(BAD_WEIGHTS, lambda_=[0, NAN], by=['images'])),
     ('EQLv2Loss', dict(), dict(BAD_WEIGHTS, gamma=[0, NAN], mu=[NAN], alpha=[-1, NAN])),

@@ -10,7 +10,7 @@ from toy_losses import train_features
 
 import ltmm.models.losses as losses
 from ltmm import ClassDistribution
-from ltmm.models.layers import MetaEmbedding
+from ltmm.models.layers import MetaEmbedding, TwoBranchLinear
 from ltmm.models.losses import LossInputs
 from ltmm.models.state import UsesTrainFeatures
 from ltmm.registry import MODELS
@@ -99,6 +99,8 @@ FEATURE = [
     dict(type='CCSAMLoss', rho=0.5),
     dict(type='CurvatureLoss', in_channels=6, queue_size=20, k=1, dim=2, per_class=4),
     dict(type='DiscCentroidsLoss'),
+    dict(type='CumulativeLoss', tau=0.5),
+    dict(type='ViewConsistencyLoss', in_channels=6, feat_dim=5),
 ]
 OTHERS = {
     'GAPLoss',
@@ -180,7 +182,8 @@ def test_detection(cfg):
 
 @each(*FEATURE)
 def test_feature(cfg):
-    classifier = MetaEmbedding(6, 4) if cfg['type'] == 'DiscCentroidsLoss' else nn.Linear(6, 4)
+    layers = dict(DiscCentroidsLoss=MetaEmbedding, CumulativeLoss=TwoBranchLinear)
+    classifier = layers.get(cfg['type'], nn.Linear)(6, 4)
 
     def call(loss, features):
         inputs = dict(cls_score=classifier(features), hard_label=LABEL, loss=torch.tensor(1.0))

@@ -12,7 +12,7 @@ from toy_losses import prepare
 from toy_ranks import on_ranks
 
 import ltmm.models.losses as losses
-from ltmm.models.layers import MetaEmbedding
+from ltmm.models.layers import MetaEmbedding, TwoBranchLinear
 from ltmm.models.losses import LossInputs
 from ltmm.models.losses.base import divisor
 from ltmm.registry import MODELS
@@ -122,6 +122,7 @@ BALANCER = dict(type='ltmm.HeadTailBalancerLoss', loss=dict(type='ltmm.MultiFoca
 
 MOMENTUM = dict(type='ltmm.MomentumContrastLoss', in_channels=D, feat_dim=5, queue_size=11, momentum=0.9)
 CURVATURE = dict(type='ltmm.CurvatureLoss', in_channels=D, queue_size=60, k=3, dim=3, per_class=8)
+CONSISTENCY = dict(type='ltmm.ViewConsistencyLoss', in_channels=D, feat_dim=5)
 
 
 @dataclass
@@ -220,6 +221,10 @@ def contrast(case: Case, batch: Batch) -> dict:
     return case.loss(LossInputs(batch.label, features=features, classifier=case.classifier))
 
 
+def compare_views(case: Case, batch: Batch) -> dict:
+    return case.loss(LossInputs(batch.label, features=case.model(batch.x.flatten(0, 1))))
+
+
 def contrast_momentum(case: Case, batch: Batch) -> dict:
     features, keys = case.model(batch.x)
     return case.loss(LossInputs(batch.label, features=features, key_features=keys.detach()))
@@ -290,6 +295,18 @@ def cc_sam(**cfg) -> Case:
     return case
 
 
+def classify_by_branches(case: Case, batch: Batch) -> dict:
+    features = case.model(batch.x.flatten(0, 1))
+    score = case.classifier(features)
+    return case.loss(LossInputs(batch.label, score, features=features, classifier=case.classifier))
+
+
+def cumulative() -> Case:
+    case = Case(dict(type='ltmm.CumulativeLoss', tau=0.5), classify_by_branches, D)
+    case.classifier = TwoBranchLinear(D, C)
+    return case
+
+
 def momentum_classifier() -> Case:
     head = dict(type='ltmm.LongTailClsHead', num_classes=C, in_channels=D, aux_losses=[dict(MOMENTUM, num_experts=1)])
     backbone = dict(type='ltmm.LinearBackbone', in_features=D, out_features=D)
@@ -327,6 +344,8 @@ CASES = {
     'masked_feature': lambda: Case(dict(type='ltmm.MaskedFeatureLoss'), distill_maps),
     'comic': lambda: Case(COMIC, train_comic, 3 * D),
     'comic_irm': lambda: Case(dict(COMIC, attention=None, balancer=None, irm_weight=1.0), train_comic, 3 * D),
+    'cumulative': cumulative,
+    'view_consistency': lambda: Case(CONSISTENCY, compare_views, D),
 }
 PER_RANK = {  # on each rank alone: as the mean of the losses of both halves
     'reweighted': lambda: Case(dict(CLASSIFICATION['reweighted'], per_rank=True), classify, C, ROWS[1:2]),

@@ -58,7 +58,7 @@ class ViewConsistencyLoss(Objective):
         self.predictor.reset_parameters()
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
-        projected = self.projector(inputs.features).unflatten(0, (2, -1))  # (2, N, D)
+        projected = self.projector(inputs.features).unflatten(0, (2, len(inputs.label)))  # (2, N, D)
         consistency = view_consistency(projected, self.predictor(projected))
         return dict(loss_consistency=-consistency.sum() / divisor(len(inputs.label), consistency))
 
