@@ -6,4 +6,3 @@ stages = [
     dict(type='ltmm.TrainStage'),
 ]
 model = dict(backbone=dict(channels=(64, 128, 256)), head=dict(in_channels=256))
-custom_hooks = [*_base_.custom_hooks, dict(type='ltmm.LoadPartsHook', prefixes=['backbone', 'head.fc'])]
