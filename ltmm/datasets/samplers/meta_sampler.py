@@ -47,7 +47,8 @@ class MetaSampler(LongTailSampler):
             draw and sample, (B, N); of this, the gradient needs the sums per class only, (B, C).
 
     Args:
-        *args, **kwargs: See :class:`LongTailSampler`. Every sample has one label.
+        *args: Of :class:`LongTailSampler`. Every sample has one label.
+        **kwargs: Of :class:`LongTailSampler`.
 
     Attributes:
         draws: Draws of this rank that the hook has not yet taken, see :func:`gumbel_draw`.
