@@ -1,4 +1,4 @@
-"""A first-in-first-out queue of features and labels, for contrastive learning."""
+"""A first-in-first-out queue of features, with or without labels, for contrastive learning."""
 
 import torch
 from torch import Tensor
@@ -11,10 +11,10 @@ __all__ = ['FeatureQueue']
 
 
 class FeatureQueue(TrainingState):
-    """The last K features of all ranks, with their labels.
+    """The last K features of all ranks, with their labels where there are any.
 
     Every rank holds the same queue: a batch is gathered in the order of the ranks. Batches may have any size. The
-    queue is saved with the model.
+    queue is saved with the model, and an update never waits for the GPU on one rank.
 
     Args:
         size: K.
@@ -23,8 +23,9 @@ class FeatureQueue(TrainingState):
 
     Attributes:
         features: (K, D), float32; 0 in empty slots.
-        labels: (K,), int64; -1 in empty slots.
-        sub_labels: (K,), int64; -1 in empty slots. None without ``with_sub_labels``.
+        labels: (K,), int64; -1 in empty slots, and for features without a label.
+        sub_labels: (K,), int64; -1 as in ``labels``. None without ``with_sub_labels``.
+        num_filled: Number of features in the queue, as a tensor (reading it as a number would wait for the GPU).
         cursor: Slot of the next feature; the oldest one is there.
 
     Examples:
@@ -40,26 +41,29 @@ class FeatureQueue(TrainingState):
         self.register_buffer('features', torch.zeros(size, feat_dim))
         self.register_buffer('labels', torch.full((size,), -1))
         self.register_buffer('sub_labels', torch.full((size,), -1) if with_sub_labels else None)
+        self.register_buffer('num_filled', torch.tensor(0))
         self.register_buffer('cursor', torch.tensor(0))
 
     @property
-    def num_filled(self) -> Tensor:
-        """Number of features in the queue, as a tensor (reading it as a number would wait for the GPU)."""
-        return (self.labels >= 0).sum()
+    def filled(self) -> Tensor:
+        """Which slots hold a feature, (K,)."""
+        return torch.arange(len(self.labels), device=self.labels.device) < self.num_filled
 
     @torch.no_grad()
-    def update(self, features: Tensor, labels: Tensor, sub_labels: Tensor | None = None) -> None:
+    def update(self, features: Tensor, labels: Tensor | None = None, sub_labels: Tensor | None = None) -> None:
         """Replace the oldest features by those of a batch; does nothing in evaluation mode.
 
         The buffers become new tensors, so that a loss computed from the old ones can still go backward.
 
         Args:
             features: (N, D).
-            labels: At least 0, (N,).
-            sub_labels: At least 0, (N,).
+            labels: (N,), at least 0; -1 for images without a label. None: no image has one.
+            sub_labels: (N,), likewise; needed for a queue ``with_sub_labels``.
         """
         if not self.training:
             return
+        if labels is None:
+            labels = self.labels.new_full((len(features),), -1)
         rows = dict(features=features.to(self.features), labels=labels)
         if self.sub_labels is not None:
             rows['sub_labels'] = sub_labels
@@ -70,6 +74,7 @@ class FeatureQueue(TrainingState):
         for name, value in rows.items():
             setattr(self, name, getattr(self, name).index_copy(0, slots, value))
         self.cursor = (self.cursor + num_new) % size
+        self.num_filled = (self.num_filled + num_new).clamp(max=size)
 
     def extra_repr(self) -> str:
         return f'size={len(self.features)}, feat_dim={self.features.size(1)}'

@@ -76,7 +76,7 @@ def moco(case: Case) -> dict[str, Tensor]:
     body.load_state_dict({name: case[f'q0.body.{name}'] for name in body.state_dict()})
     projector.load_state_dict({name: case[f'q0.fc.{name}'] for name in projector.state_dict()})
     queue.features.copy_(case['queue_init'].T)
-    queue.labels.fill_(0)  # all slots count
+    queue.num_filled.fill_(params['K'])  # all slots count
     optimizer = SGD(model.parameters(), case.argument('lr', 0.5))
     outputs = {}
     for step in range(params['steps']):

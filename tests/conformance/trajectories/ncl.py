@@ -152,8 +152,13 @@ def _schedule(scheduler: Mapping[str, Any]) -> list[dict]:
 
 def _queue(features: Tensor, cursor: float) -> dict[str, Tensor]:
     """A queue (K, D) in which all slots count."""
-    labels = torch.zeros(len(features), dtype=torch.int64)
-    return {'queue.features': features, 'queue.labels': labels, 'queue.cursor': torch.tensor(int(cursor))}
+    state = dict(
+        features=features,
+        labels=torch.full((len(features),), -1),
+        num_filled=torch.tensor(len(features)),
+        cursor=torch.tensor(int(cursor)),
+    )
+    return {f'queue.{name}': value for name, value in state.items()}
 
 
 def _our_name(name: str, is_contrastive: bool = False) -> str:

@@ -44,6 +44,7 @@ CASES = {
     'gradients': (lambda: RunningGradients(C), add_gradients),
     'direction': (lambda: RunningDirection(D, 0.9), lambda state, feature, *_: state.update(feature)),
     'queue': (lambda: FeatureQueue(11, D), enqueue),
+    'queue_without_labels': (lambda: FeatureQueue(11, D), lambda state, feature, *_: state.update(feature)),
     'queue_sub_labels': (lambda: FeatureQueue(4, D, with_sub_labels=True), enqueue),
     'prototypes': (lambda: Prototypes(C, D), average),
     'prototypes_ema': (lambda: Prototypes(C, D, momentum=0.1), average),

@@ -15,8 +15,17 @@ def test_holds_the_last_features_in_order(batch_sizes):
         expected.extend(zip(features.tolist(), labels.tolist()))
         assert queue.num_filled == len(expected)
     order = torch.arange(5).add(queue.cursor) % 5  # the oldest first
-    kept = [(f, y) for f, y in zip(queue.features[order].tolist(), queue.labels[order].tolist()) if y >= 0]
-    assert kept == list(expected)
+    held = zip(queue.features[order].tolist(), queue.labels[order].tolist(), queue.filled[order])
+    assert [(f, y) for f, y, filled in held if filled] == list(expected)
+    assert (queue.labels[~queue.filled] == -1).all()
+
+
+def test_features_without_labels():
+    queue = FeatureQueue(3, 1)
+    queue.update(torch.ones(2, 1))
+    assert queue.filled.tolist() == [True, True, False] and queue.labels.tolist() == [-1, -1, -1]
+    queue.update(torch.ones(2, 1), torch.tensor([4, 5]))
+    assert queue.filled.all() and queue.labels.tolist() == [5, -1, 4]
 
 
 def test_sub_labels_stay_with_their_features():

@@ -106,8 +106,8 @@ class MomentumContrastLoss(Objective):
             if isinstance(self.key_projector, KeyEncoder):
                 self.key_projector.update(self.projector)
             key = self.project(inputs.key_features, self.key_projector)
-        queue = self.queue.features.view(len(self.queue.labels), len(query), -1).transpose(0, 1)  # (E, K, D)
-        logits = contrast_logits(query, key, queue, self.queue.labels >= 0, self.temperature)
+        queue = self.queue.features.view(len(self.queue.features), len(query), -1).transpose(0, 1)  # (E, K, D)
+        logits = contrast_logits(query, key, queue, self.queue.filled, self.temperature)
         losses = (logits.logsumexp(-1) - logits[..., 0]).sum(1) / divisor(logits.size(1), logits)  # (E,)
         self.queue.update(key.transpose(0, 1).flatten(1), inputs.label)
         return {f'loss_contrastive{e}': loss for e, loss in enumerate(losses)}
