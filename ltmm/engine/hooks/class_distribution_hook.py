@@ -15,6 +15,7 @@ from ltmm.datasets.labels import class_distribution_of
 from ltmm.datasets.labels.coco_names import check_coco_names
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.models.accepts import ForeignClassWeights, check_losses, detection_head_classes, heads_with_losses
+from ltmm.models.heads.pretrain_head import PretrainHead
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES, MultiLabelLoss
 from ltmm.models.losses.objective import Objective
 from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution, move_to_state_dict
@@ -39,7 +40,7 @@ class ClassDistributionHook(Hook):
     A model without such a module gets a buffer, so that every checkpoint carries the prior of its training data. A
     test, or a validation without training, takes the distribution from the checkpoint. Before training the hook also
     checks that losses fit their heads, classes those of the data, and unknown labels (-1) the loss. Self-supervised
-    models train on data without labels too, and then have no distribution.
+    models train on data without labels too, and then have no distribution; their heads may have other classes.
 
     Args:
         class_counts: Counts to use in place of the training set's, see :meth:`ltmm.ClassDistribution.build`.
@@ -74,7 +75,8 @@ class ClassDistributionHook(Hook):
         self.distribution = self._of_training_data(runner)
         if self.distribution is None:
             return
-        _check_num_classes(model, self.distribution)
+        if not isinstance(model, BaseSelfSupervisor):  # which may predict other things than classes
+            _check_num_classes(model, self.distribution)
         _check_unknown_labels(model, runner.train_dataloader.dataset)
         self._hand_out(runner)
         if self.max_table_rows:
@@ -119,7 +121,7 @@ class ClassDistributionHook(Hook):
             try:
                 return class_distribution_of(dataset, any(module.needs_co_occurrence for module in users))
             except InputTypeError as e:
-                if users or not isinstance(model, BaseSelfSupervisor):
+                if users or not _may_lack_labels(model):
                     raise
                 runner.logger.info(f'Training without labels: {e}')
                 return None
@@ -156,6 +158,12 @@ class ClassDistributionHook(Hook):
         for metric in _metrics(runner):
             if hasattr(metric, 'set_class_distribution'):
                 metric.set_class_distribution(self.distribution)
+
+
+def _may_lack_labels(model: nn.Module) -> bool:
+    """Whether a model is self-supervised."""
+    heads = (module for module in model.modules() if isinstance(module, PretrainHead))
+    return isinstance(model, BaseSelfSupervisor) or any(not head.loss_module.needs_labels for head in heads)
 
 
 def _loops(runner: Runner) -> dict[str, BaseLoop]:

@@ -25,6 +25,10 @@ class MomentumClassifier(ImageClassifier):
     does not give away which images belong together; batches must then have the same size. The copy takes no part in
     tests.
 
+    mmpretrain's ``MoCo`` updates in the same order and shuffles by the same functions. It overwrites the batch-norm
+    statistics of the copy by those of the network, which [1] does not, needs a queue that is a multiple of the batch,
+    waits for the GPU in each update, and has no labels in the queue, no losses beside the contrast and no other order.
+
     References:
         [0] He et al., Momentum Contrast for Unsupervised Visual Representation Learning, CVPR 2020, arXiv 1911.05722.
         [1] github.com/facebookresearch/moco @132aea9, github.com/Bazinga699/NCL @f64fddb. Reproduces both to 1e-6

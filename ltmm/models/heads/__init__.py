@@ -5,6 +5,7 @@ from .expert_routing_head import ExpertRoutingHead
 from .long_tail_cls_head import LongTailClsHead
 from .multi_expert_cls_head import MultiExpertClsHead
 from .multi_label_cls_head import MultiLabelClsHead
+from .pretrain_head import PretrainHead
 
 __all__ = [
     'COMICHead',
@@ -14,6 +15,7 @@ __all__ = [
     'MeanAggregation',
     'MultiExpertClsHead',
     'MultiLabelClsHead',
+    'PretrainHead',
     'WeightedAggregation',
     'corrected_head',
 ]

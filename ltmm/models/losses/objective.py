@@ -22,7 +22,8 @@ class LossInputs:
     Rows of V views of N images are view-major: all images in the first view, then all in the second.
 
     Attributes:
-        label: Class indices, (N,), or soft labels, (N, C). In box heads label C is background.
+        label: Class indices, (N,), or soft labels, (N, C). In box heads label C is background; in pre-training without
+            labels all are -1.
         cls_score: Logits, (V N, C); those of several experts aggregated.
         features: Input of the classifier, (V N, D).
         sample_idx: Index of each image in the training set, (N,).
@@ -79,11 +80,13 @@ class Objective(nn.Module):
 
     Attributes:
         requires: Fields that must not be None.
+        needs_labels: Whether the labels must be known; otherwise they may be -1, as in pre-training without labels.
         balances_classes: See :class:`~ltmm.models.losses.base.LogitLoss`.
         reweights: See :class:`~ltmm.models.losses.base.LogitLoss`.
     """
 
     requires: tuple[str, ...] = ()
+    needs_labels = True
     balances_classes = False
     reweights = False
 

@@ -3,7 +3,9 @@ import copy
 import pytest
 import torch
 from mmpretrain.structures import DataSample
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from ltmm.models.state import FeatureQueue
 from ltmm.registry import MODELS
 
 SAMPLES = [DataSample().set_gt_label(label) for label in (0, 1, 2, 0)]
@@ -127,3 +129,44 @@ def test_one_view_is_refused():
 def test_losses_without_keys_are_refused_at_build():
     with pytest.raises(TypeError, match='put .*ltmm.MomentumContrastLoss.* into `aux_losses`'):
         classifier(aux_losses=False)
+
+
+class RefusesWaiting(TorchDispatchMode):
+    """Refuses what waits for a GPU: a tensor read as a number, or by its values."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket not in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero), func
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('keys_first', [False, True])
+def test_a_step_does_not_wait_for_the_gpu(keys_first):
+    model, batches = classifier(keys_first=keys_first), [images() for _ in range(4)]
+    with RefusesWaiting():
+        for x in batches:  # until the queue is full
+            sum(model.loss(x, SAMPLES).values()).backward()
+    assert model.head.aux_losses[0].objective.queue.filled.all()
+
+
+@pytest.mark.parametrize('labels', [None, [5, 6]])
+def test_a_queue_does_not_wait_for_the_gpu(labels):
+    queue, labels = FeatureQueue(3, 2), None if labels is None else torch.tensor(labels)
+    with RefusesWaiting():
+        for _ in range(3):
+            queue.update(torch.ones(2, 2), labels)
+    with pytest.raises(AssertionError), RefusesWaiting():
+        int(queue.num_filled)
+
+
+def test_pre_training_needs_no_labels():
+    contrast = dict(type='ltmm.MomentumContrastLoss', in_channels=8, queue_size=8)
+    backbone = dict(type='ltmm.ResNetCIFAR', depth=8, channels=(4, 4, 8))
+    head = dict(type='ltmm.PretrainHead', loss=contrast)
+    model, same = (MODELS.build(dict(type='ltmm.MomentumClassifier', backbone=backbone, head=head)) for _ in range(2))
+    same.load_state_dict(model.state_dict())
+    for _ in range(3):
+        x = images()
+        losses = model.loss(x, [DataSample() for _ in SAMPLES])
+        torch.testing.assert_close(losses, same.loss(x, SAMPLES), rtol=0, atol=0)
+    assert losses['loss_contrastive0'] > 0  # keys of earlier batches count
+    assert model.head.loss_module.queue.filled.all() and (model.head.loss_module.queue.labels == -1).all()

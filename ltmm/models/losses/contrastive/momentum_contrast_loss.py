@@ -41,12 +41,13 @@ class MomentumContrastLoss(Objective):
     .. math:: -\log \frac{e^{q \cdot k / T}}{e^{q \cdot k / T} + \sum_{k' \in \mathrm{queue}} e^{q \cdot k' / T}}
 
     q is the projected feature of an image, k that of another view by the momentum copy of the network, which
-    :class:`~ltmm.models.MomentumClassifier` keeps; the queue holds the keys, and labels, of the last K images of all
-    ranks. Several networks, as in NCL, have a projector and keys each, and the sum of their losses counts.
+    :class:`~ltmm.models.MomentumClassifier` keeps; the queue holds the keys of the last K images of all ranks, and
+    their labels where there are any. Several networks, as in NCL, have a projector and keys each, and the sum of their
+    losses counts.
 
-    Use it in ``aux_losses`` beside a classification loss, as NCL does, or as the only loss to pre-train a backbone,
-    with ``classifier=dict(type='torch.nn.Identity')``. Empty slots of the queue do not count; [1] and [2] fill them
-    with random vectors.
+    Use it in ``aux_losses`` beside a classification loss, as NCL does, or to pre-train a backbone, in
+    :class:`~ltmm.models.PretrainHead`. Empty slots of the queue do not count; [1] and [2] fill them with random
+    vectors, and need them: they count all slots from the first batch on.
 
     References:
         [0] He et al., Momentum Contrast for Unsupervised Visual Representation Learning, CVPR 2020, arXiv 1911.05722.
@@ -65,6 +66,7 @@ class MomentumContrastLoss(Objective):
     """
 
     requires = ('features', 'key_features')
+    needs_labels = False
     accepts_soft_labels = False
 
     def __init__(
