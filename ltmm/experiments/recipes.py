@@ -93,11 +93,12 @@ def _option(key: str, value: object) -> str:
 
 
 def from_scratch(cfg: Config) -> list[str]:
-    """The prefixes of settings for the trainings from scratch: the first stage, and the next after any teacher."""
+    """The prefixes of settings for whole trainings: the first stage, and the next after a teacher or a pre-training."""
     if 'stages' not in cfg:
         return ['']
-    teachers = itertools.takewhile(lambda stage: stage.type in ('TeacherStage', 'ltmm.TeacherStage'), cfg.stages)
-    return [f'stage{number}.' for number in range(1, len(list(teachers)) + 2)]
+    kinds = [stage.type.removeprefix('ltmm.') for stage in cfg.stages]
+    others = list(itertools.takewhile(lambda kind: kind in ('PretrainStage', 'TeacherStage'), kinds))
+    return [f'stage{number}.' for number in range(1, min(len(others) + 1, len(kinds)) + 1)]
 
 
 def settings(recipe: dict[str, dict], name: str, prefixes: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@ from ltmm.utils.environment import mmdet_is_usable
 from .base import Stage
 from .feature_extraction import FeatureExtractionStage
 from .post_process_stage import PostProcessStage
+from .pretrain_stage import PretrainStage
 from .runner import check_needs_no_stage, first_to_run, link_result, read_stages, run_stages
 from .teacher_stage import TeacherStage
 from .train_stage import TrainStage
@@ -13,6 +14,7 @@ if mmdet_is_usable():
 __all__ = [
     'FeatureExtractionStage',
     'PostProcessStage',
+    'PretrainStage',
     'Stage',
     'TeacherStage',
     'TrainStage',

@@ -73,6 +73,9 @@ class Stage:
         """Checkpoint for the stages after this one: ``result``, or ``previous`` if the result is no checkpoint."""
         return self.result
 
+    def prepare_next(self, cfg: Config) -> None:
+        """Change the config of the next stage; not at all by default."""
+
     @property
     def is_complete(self) -> bool:
         return self.result.exists()

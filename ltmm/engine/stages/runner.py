@@ -62,6 +62,8 @@ def read_stages(args: argparse.Namespace) -> list[Stage]:
         cfg.pop('stages', None)
         if args.amp and cfg.get('optim_wrapper'):
             use_amp(cfg)
+        if stages:
+            stages[-1].prepare_next(cfg)
         stage = stage_type(cfg=cfg, folder=folder, name=name, **item)
         earlier = [stage.name for stage in stages]
         for reference in _references([stage.settings(), cfg._cfg_dict]):
