@@ -1,6 +1,6 @@
 from .class_subset import ClassSubset
 from .holdout import Holdout, split_holdout
-from .long_tailed import LongTailed, long_tailed_counts, select_long_tailed
+from .long_tailed import LongTailed, counts_of_total, long_tailed_counts, select_long_tailed
 from .open_set import OpenSet
 from .partial_labels import PartialLabels
 from .selection import Selection
@@ -14,6 +14,7 @@ __all__ = [
     'PartialLabels',
     'Selection',
     'ShiftedTestSet',
+    'counts_of_total',
     'long_tailed_counts',
     'select_long_tailed',
     'split_holdout',

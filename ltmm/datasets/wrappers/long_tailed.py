@@ -13,7 +13,7 @@ from ltmm.utils.errors import InputError
 
 from .selection import Selection
 
-__all__ = ['LongTailed', 'long_tailed_counts', 'select_long_tailed']
+__all__ = ['LongTailed', 'counts_of_total', 'long_tailed_counts', 'select_long_tailed']
 
 
 def long_tailed_counts(
@@ -61,6 +61,23 @@ def long_tailed_counts(
     return np.array(counts)
 
 
+def counts_of_total(total: int, num_classes: int, imbalance_factor: float, profile: str = 'exp') -> np.ndarray:
+    """Return the number of images per class, (C,), of a set of about ``total`` images; rounded down per class.
+
+    References:
+        [0] github.com/YyzHarry/imbalanced-semi-self @b91ad29, ``imbalance_cifar.py``. Gives exactly the counts of its
+            unlabeled sets.
+
+    Args:
+        total: Images of all classes.
+        num_classes: See :func:`long_tailed_counts`.
+        imbalance_factor: See :func:`long_tailed_counts`; 1 for a balanced set.
+        profile: See :func:`long_tailed_counts`.
+    """
+    counts = long_tailed_counts(total // num_classes, num_classes, imbalance_factor, profile)
+    return (total / counts.sum() * counts).astype(int)
+
+
 def select_long_tailed(
     labels: Sequence[int], counts: Sequence[int], seed: int, num_left_out: int | None = None
 ) -> np.ndarray:
@@ -93,15 +110,18 @@ class LongTailed(Selection):
     """A long-tailed version of a single-label dataset: class 0 is the most frequent, the last class the rarest.
 
     Class 0 keeps as many images as a class of ``dataset`` has on average (all of its images if ``dataset`` is
-    balanced).
+    balanced), or as many as ``num_images`` says.
 
     Args:
         dataset: The dataset, or its config.
-        imbalance_factor: Images of the most over those of the least frequent class, for example 100.
+        imbalance_factor: Images of the most over those of the least frequent class, for example 100; 1 for a balanced
+            set.
         profile: Shape of the class counts, see :func:`long_tailed_counts`.
         seed: Seed of the selection; 0 selects the images of the authors' code.
         val_images: If given, return a validation set instead: this many of the left-out images of each class. A class
             that keeps all of its images has none.
+        num_images: Images of all classes, see :func:`counts_of_total`. Sets of different imbalance factors can have the
+            same size by it.
         lazy_init: Load and select on first use.
     """
 
@@ -112,14 +132,19 @@ class LongTailed(Selection):
         profile: str = 'exp',
         seed: int = 0,
         val_images: int | None = None,
+        num_images: int | None = None,
         lazy_init: bool = False,
     ) -> None:
-        check(val_images=(val_images, 'int >= 1 or None'))
+        check(val_images=(val_images, 'int >= 1 or None'), num_images=(num_images, 'int >= 1 or None'))
         self.imbalance_factor, self.profile, self.seed, self.val_images = imbalance_factor, profile, seed, val_images
+        self.num_images = num_images
         super().__init__(dataset, lazy_init)
 
     def choose(self, table: LabelTable) -> np.ndarray:
         """See :func:`select_long_tailed`."""
-        mean = len(table) / table.num_classes
-        counts = long_tailed_counts(mean, table.num_classes, self.imbalance_factor, self.profile)
+        shape = table.num_classes, self.imbalance_factor, self.profile
+        if self.num_images is None:
+            counts = long_tailed_counts(len(table) / table.num_classes, *shape)
+        else:
+            counts = counts_of_total(self.num_images, *shape)
         return select_long_tailed(table.labels, counts, self.seed, self.val_images)

@@ -3,7 +3,14 @@ import pytest
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmpretrain.datasets import CIFAR100, BaseDataset, MultiLabelDataset
 
-from ltmm.datasets import LabelTable, LongTailed, class_distribution_of, long_tailed_counts, select_long_tailed
+from ltmm.datasets import (
+    LabelTable,
+    LongTailed,
+    class_distribution_of,
+    counts_of_total,
+    long_tailed_counts,
+    select_long_tailed,
+)
 from ltmm.registry import DATASETS
 
 TOTALS = {  # published sizes of the CIFAR-LT training sets
@@ -59,6 +66,28 @@ def test_pareto():
 @pytest.mark.parametrize('profile', ['exp', 'step', 'pareto'])
 def test_imbalance_factor_one(profile):
     assert (long_tailed_counts(20, 7, 1, profile) == 20).all()
+
+
+@pytest.mark.parametrize('profile', ['exp', 'step', 'pareto'])
+@pytest.mark.parametrize('factor', [1, 7, 100])
+def test_counts_of_a_total(factor, profile):
+    counts = counts_of_total(9000, 30, factor, profile)
+    assert 9000 - 30 <= counts.sum() <= 9000
+    shape = long_tailed_counts(1e6, 30, factor, profile)
+    scale = counts[0] / 300  # of numbers that are whole before and after
+    np.testing.assert_allclose(counts, 9000 * shape / shape.sum(), rtol=0.03, atol=1 + scale)
+
+
+def test_balanced_set_of_the_size_of_a_long_tailed_one():
+    data = Numbers([500] * 10)
+    long_tailed = LongTailed(data, imbalance_factor=100)
+    balanced = LongTailed(data, imbalance_factor=1, num_images=len(long_tailed))
+    counts = class_distribution_of(balanced).instance_counts
+    assert len(set(counts)) == 1 and 0 <= len(long_tailed) - len(balanced) < 10
+    with pytest.raises(ValueError, match='Expected 600 images of class 0, but got 500'):
+        LongTailed(data, imbalance_factor=1, num_images=6000)
+    with pytest.raises(ValueError, match='num_images'):
+        LongTailed(data, imbalance_factor=1, num_images=0)
 
 
 def test_selection_equals_the_authors():
