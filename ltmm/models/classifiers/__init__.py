@@ -5,6 +5,7 @@ from .focal_sam_classifier import FocalSAMClassifier
 from .lfme_classifier import LFMEClassifier
 from .momentum_classifier import MomentumClassifier
 from .per_view_classifier import PerViewClassifier
+from .rotation_pretrainer import RotationPretrainer
 
 __all__ = [
     'COMIC',
@@ -14,4 +15,5 @@ __all__ = [
     'LFMEClassifier',
     'MomentumClassifier',
     'PerViewClassifier',
+    'RotationPretrainer',
 ]

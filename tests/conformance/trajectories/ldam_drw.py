@@ -15,9 +15,9 @@ def ldam_drw(case: Case) -> dict[str, Any]:
     loss = {f'model.head.loss.loss.{names[name]}': value for name, value in case.params['loss'].items()}
     config = f'cifar100_lt/{case.params["method"]}_r32.py'
     training = train(given(case), config, our_name, {'model.backbone.depth': case.params['depth'], **loss})
-    return training.compare(case, _cosines)
+    return training.compare(case, cosines)
 
 
-def _cosines(model: nn.Module, images: Tensor) -> Tensor:
+def cosines(model: nn.Module, images: Tensor) -> Tensor:
     """Logits, without the scale that our head puts on cosines in evaluation mode."""
     return model(images) / (1 if model.training else model.head.cosine_scale)
