@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from ltmm.engine.post_process.validation_data import validation_dataset
-from ltmm.engine.stages import PostProcessStage, TeacherStage, TrainStage, read_stages
+from ltmm.engine.stages import PostProcessStage, PretrainStage, TeacherStage, TrainStage, read_stages
 from ltmm.models.post_process import PostProcess
 from ltmm.registry import MODELS
 from ltmm.utils.parsers import common_parser
@@ -25,7 +25,8 @@ PLAIN = ('glmc', 'gml', 'los', 'ride', 'shike', 'weight')  # all images alike
 SAMPLERS = dict.fromkeys(PLAIN, 'DefaultSampler') | dict(balms='ltmm.MetaSampler')
 LFME = [path for path in STAGED if path.stem.startswith('lfme')]
 LIVT = [path for path in STAGED if path.stem.startswith('livt')]
-OTHERS = LFME + LIVT + [path for path in STAGED if path.stem.startswith(('ride_distill', 'sade_tta'))]
+PRETRAINED = [path for path in STAGED if Config.fromfile(path).stages[0].type == 'ltmm.PretrainStage']
+OTHERS = LFME + LIVT + PRETRAINED + [path for path in STAGED if path.stem.startswith(('ride_distill', 'sade_tta'))]
 
 
 def model_of(cfg):
@@ -98,3 +99,19 @@ def test_lfme_learns_from_experts_of_its_network(path, tmp_path, monkeypatch):
         assert dataset.group == stage.cfg.val_dataloader.dataset.group == group
         assert dataset.dataset == student.cfg.train_dataloader.dataset
         assert stage.cfg.val_dataloader.dataset.dataset == val
+
+
+@pytest.mark.parametrize('path', [pytest.param(p, id=f'{p.parent.name}/{p.stem}') for p in PRETRAINED])
+def test_pre_trained_backbone_fits_the_next_stage(path, tmp_path, monkeypatch):
+    for layer in (_ConvNd, nn.Linear):  # drawing weights takes most of the time
+        monkeypatch.setattr(layer, 'reset_parameters', lambda self: None)
+    before, after, *_ = read_stages(common_parser('').parse_args([str(path), '--work-dir', str(tmp_path)]))
+    assert type(before) is PretrainStage and type(after) is TrainStage
+    loading = [hook for hook in after.cfg.custom_hooks if hook.type == 'ltmm.LoadPartsHook']
+    assert [hook.prefixes for hook in loading] == [['backbone']]
+    first, second = (
+        {name: x.shape for name, x in model_of(stage.cfg).state_dict().items() if name.startswith('backbone.')}
+        for stage in (before, after)
+    )
+    assert first and first == second  # with the statistics of batch norm
+    assert list(before.cfg.data_preprocessor.mean) == list(after.cfg.data_preprocessor.mean)
