@@ -54,7 +54,13 @@ def build(cfg: dict, num_classes: int, multi_label: bool = False) -> nn.Module:
 
 
 def training_step(
-    config: str, batch_size: int, size: int, copies: int = 1, multi_label: bool = False
+    config: str,
+    batch_size: int,
+    size: int,
+    copies: int = 1,
+    multi_label: bool = False,
+    num_views: int = 1,
+    views_without_grad: int = 0,
 ) -> Callable[[], None]:
     """Return a function that trains the model of a config for one step on a batch of random images.
 
@@ -64,13 +70,16 @@ def training_step(
         size: Height and width of the images.
         copies: Number of independent models to train side by side.
         multi_label: Draw three classes per image on average, not one.
+        num_views: Views of each image that the model trains on.
+        views_without_grad: Further views that only pass through the network, as keys of momentum contrast do.
     """
     cfg = Config.fromfile(ROOT / config)
     init_default_scope(cfg.default_scope)
     num_classes = cfg.data_preprocessor.num_classes
     models = [build(cfg.model, num_classes, multi_label) for _ in range(copies)]
     optimizer = torch.optim.SGD(nn.ModuleList(models).parameters(), 0.01, momentum=0.9, nesterov=True)
-    images = torch.randn(batch_size, 3, size, size)
+    images = torch.randn(num_views * batch_size, 3, size, size)
+    others = torch.randn(views_without_grad * batch_size, 3, size, size)
     if multi_label:
         target = (torch.rand(batch_size, num_classes) < 3 / num_classes).float()
         samples = [DataSample().set_gt_score(row) for row in target]
@@ -78,6 +87,9 @@ def training_step(
         samples = [DataSample().set_gt_label(label) for label in torch.randint(num_classes, (batch_size,))]
 
     def step() -> None:
+        with torch.no_grad():
+            for model in models if views_without_grad else ():
+                model.extract_feat(others)
         loss = sum(value for model in models for name, value in model.loss(images, samples).items() if 'loss' in name)
         optimizer.zero_grad()
         loss.backward()
