@@ -47,7 +47,8 @@ class MomentumClassifier(ImageClassifier):
         if not any('key_features' in part.requires for part in self.modules() if isinstance(part, Objective)):
             raise InputTypeError(
                 'MomentumClassifier needs a loss of the features of its momentum copy: put '
-                "dict(type='ltmm.MomentumContrastLoss', ...) into `aux_losses` of a head of ltmm."
+                "dict(type='ltmm.MomentumContrastLoss', ...) into `aux_losses` of a head of ltmm, or into `loss` of "
+                'ltmm.PretrainHead.'
             )
         self.keys_first = keys_first
         self.key_network = KeyEncoder(self.network, momentum)
