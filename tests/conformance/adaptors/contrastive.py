@@ -11,6 +11,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from ltmm.models.losses import LossInputs
 from ltmm.models.losses.contrastive import momentum_contrast_loss
 from ltmm.models.losses.contrastive.balanced_contrastive_loss import balanced_contrastive_loss
 from ltmm.registry import MODELS
@@ -110,3 +111,40 @@ def record_logits() -> Iterator[list[Tensor]]:
 
     with mock.patch.object(momentum_contrast_loss, 'contrast_logits', record):
         yield recorded
+
+
+@adaptor('paco')
+def paco(case: Case) -> dict[str, Tensor]:
+    params, counts, num_all = case.params, case.arrays['class_counts'], len(case.arrays['labels'])
+    assert params['supt'] == 1  # ltmm has no temperature of the logits
+    outputs = {}
+    for prefix, options in (('', {}), ('gpaco_', dict(smoothing=case.argument('smooth', 0.0)))):
+        raw, logits = case['raw_features'].requires_grad_(), case[f'{prefix}sup_logits'].requires_grad_()
+        features, label = F.normalize(raw, dim=1), case['labels']
+        num_anchors, num_keys = len(logits), num_all - params['K']
+        loss = MODELS.build(
+            dict(
+                type='ltmm.GPaCoLoss' if prefix else 'ltmm.PaCoLoss',
+                in_channels=features.size(1),
+                feat_dim=features.size(1),
+                queue_size=params['K'],
+                temperature=params['temperature'],
+                alpha=params['alpha'],
+                beta=params['beta'],
+                gamma=params['gamma'],
+                self_weight=1e-12,
+                class_counts=counts,
+                **options,
+            )
+        ).double()
+        loss.queue.features, loss.queue.labels = features[num_keys:], label[num_keys:]
+        keys = () if prefix else ((features[num_anchors:num_keys], label[num_anchors:num_keys]),)
+        inputs = LossInputs(label[: len(label[:num_keys]) // 2], cls_score=logits, features=features[:num_anchors])
+        value = loss.mean_loss(inputs, features[:num_anchors], *keys)
+        value.backward()
+        outputs |= {
+            f'{prefix}loss': value,
+            f'{prefix}grad_raw': raw.grad,
+            f'{prefix}grad_sup': logits.grad,
+        }
+    return outputs
