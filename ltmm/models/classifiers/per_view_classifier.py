@@ -26,8 +26,8 @@ class PerViewClassifier(ImageClassifier):
             CVPR 2023, arXiv 2305.08661: GLMC (``trajectory_glmc``).
     """
 
-    def extract_views(self, inputs: Tensor, num_images: int) -> tuple[Tensor, ...]:
-        """Return the features of each stage, (V N, ...), of one view after the other.
+    def extract_views(self, inputs: Tensor, num_images: int) -> tuple[Tensor]:
+        """Return the features of the last stage, of one view after the other: (V N, D), or (E, V N, D) of E experts.
 
         Args:
             inputs: Images in V views, view-major, (V N, 3, H, W).
@@ -35,8 +35,7 @@ class PerViewClassifier(ImageClassifier):
         """
         if len(inputs) % num_images:
             raise InputError(f'PerViewClassifier: expected views of {num_images} images, but got {len(inputs)} rows.')
-        views = [self.extract_feat(view) for view in inputs.split(num_images)]
-        return tuple(torch.cat(stage) for stage in zip(*views, strict=True))
+        return (torch.cat([self.extract_feat(view)[-1] for view in inputs.split(num_images)], dim=-2),)
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         return self.head.loss(self.extract_views(inputs, len(data_samples)), data_samples)

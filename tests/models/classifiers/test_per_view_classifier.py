@@ -57,6 +57,18 @@ def test_feature_maps_pass_the_neck():
     assert [stage.shape for stage in model.extract_views(images(), len(SAMPLES))] == [(8, 64)]
 
 
+def test_views_of_several_experts():
+    experts = dict(type='ltmm.MultiExpertResNetCIFAR', depth=8, channels=(4, 4, 8), num_experts=2)
+    loss = dict(type='ltmm.NCLPlusLoss', num_hard=2, num_views=2, class_counts=[9, 4, 1])
+    head = dict(type='ltmm.MultiExpertClsHead', num_classes=3, in_channels=8, num_experts=2, loss=loss)
+    model = MODELS.build(dict(type='ltmm.PerViewClassifier', backbone=experts, head=head))
+    x, same = images(), copy.deepcopy(model)
+    (features,) = model.extract_views(x, len(SAMPLES))
+    expected = torch.stack([same.extract_feat(view)[-1] for view in x.chunk(2)], dim=1)  # (E, V, N, D)
+    torch.testing.assert_close(features, expected.flatten(1, 2))
+    assert model.loss(x, SAMPLES).keys() >= {'loss_expert0', 'loss_expert1'}
+
+
 def test_prediction_of_one_view():
     model, x = classifier().eval(), images(1)
     torch.testing.assert_close(model(x), model.head(model.extract_feat(x)))
