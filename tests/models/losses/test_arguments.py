@@ -87,6 +87,9 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('ReflectiveLabelCorrectorLoss', dict(), dict(batch_size=[-1], start_epoch=[1.5])),
     ('HeadTailBalancerLoss', dict(loss=MODIFIER), dict(loss_weight=[-1.0], gamma=[-1.0])),
     ('HeadTailBalancerLoss', dict(loss=MODIFIER), dict(loss=[dict(MODIFIER, reduction='none')])),
+    ('PaCoLoss', dict(in_channels=6), dict(in_channels=[0], temperature=[0], alpha=[-1], beta=[0], gamma=[-1])),
+    ('PaCoLoss', dict(in_channels=6), dict(self_weight=[-1, NAN], momentum=[0, 1], feat_dim=[0])),
+    ('GPaCoLoss', dict(in_channels=6), dict(smoothing=[-0.1, 1])),
 ]
 CASES = [(loss, good, name, value) for loss, good, bad in LOSSES for name, values in bad.items() for value in values]
 

@@ -101,6 +101,7 @@ FEATURE = [
     dict(type='DiscCentroidsLoss'),
     dict(type='CumulativeLoss', tau=0.5),
     dict(type='ViewConsistencyLoss', in_channels=6, feat_dim=5),
+    dict(type='GPaCoLoss', in_channels=6, feat_dim=5, queue_size=20),
 ]
 OTHERS = {
     'GAPLoss',
@@ -108,6 +109,7 @@ OTHERS = {
     'LFMELoss',
     'MaskedFeatureLoss',
     'MomentumContrastLoss',
+    'PaCoLoss',
     'QuerySharedKDLoss',
 }
 SELECTS_OBJECTS = {'GAPLoss', 'ROGLoss', 'RoIExpertLoss'}  # their number is known only at run time, so two graphs
@@ -232,3 +234,13 @@ def test_every_registered_loss_is_here():
     tested = {cfg['type'] for cfg in (*CLASSIFICATION, *MULTI_LABEL, *EXPERT, *DETECTION, *FEATURE)} | OTHERS
     registered = {name for name, cls in MODELS.module_dict.items() if cls.__module__.startswith(losses.__name__)}
     assert tested >= registered
+
+
+def test_paco():
+    def call(loss, features):
+        for _ in range(2):  # in the first call the queue is empty
+            keys = dict(features=features, key_features=features.detach())
+            terms = loss(LossInputs(label=LABEL, cls_score=features[:, :4], **keys))
+        return terms
+
+    check_compiled(dict(type='PaCoLoss', in_channels=6, feat_dim=5, queue_size=8), call, torch.randn(5, 6))

@@ -324,6 +324,32 @@ def rows(table: dict, call: Callable, *args) -> dict[str, Callable[[], Case]]:
     return {name: lambda cfg=cfg: Case(cfg, call, *args) for name, cfg in table.items()}
 
 
+def contrast_centers(case: Case, batch: Batch) -> dict:
+    features, keys = case.model(batch.x)
+    score = dict(cls_score=case.classifier(features))
+    return case.loss(LossInputs(batch.label, **score, features=features, key_features=keys.detach()))
+
+
+def contrast_centers_of_views(case: Case, batch: Batch) -> dict:
+    features = case.model(batch.x.flatten(0, 1))
+    return case.loss(LossInputs(batch.label, case.classifier(features), features=features))
+
+
+def paco() -> Case:
+    case = Case(dict(type='ltmm.PaCoLoss', in_channels=D, feat_dim=5, queue_size=11, momentum=0.9), contrast_centers, D)
+    case.loss.projector[1] = torch.nn.Identity()  # batch-norm is per rank unless cfg.sync_bn is set
+    case.loss.key_projector.module[1] = torch.nn.BatchNorm1d(D, affine=False)  # that of the keys never is
+    case.classifier = torch.nn.Linear(D, C)
+    return case
+
+
+def gpaco() -> Case:
+    cfg = dict(type='ltmm.GPaCoLoss', in_channels=D, feat_dim=5, queue_size=11, smoothing=0.1)
+    case = Case(cfg, contrast_centers_of_views, D)
+    case.classifier = torch.nn.Linear(D, C)
+    return case
+
+
 CASES = {
     **rows(CLASSIFICATION, classify),
     **rows(MULTI_LABEL, classify_labels),
@@ -346,6 +372,8 @@ CASES = {
     'comic_irm': lambda: Case(dict(COMIC, attention=None, balancer=None, irm_weight=1.0), train_comic, 3 * D),
     'cumulative': cumulative,
     'view_consistency': lambda: Case(CONSISTENCY, compare_views, D),
+    'paco': paco,
+    'gpaco': gpaco,
 }
 PER_RANK = {  # on each rank alone: as the mean of the losses of both halves
     'reweighted': lambda: Case(dict(CLASSIFICATION['reweighted'], per_rank=True), classify, C, ROWS[1:2]),

@@ -130,7 +130,7 @@ class ParametricContrastLoss(NeedsWholeBatch, UsesClassDistribution, Objective):
 
     def init_weights(self) -> None:
         """Start as PyTorch's linear layers do, whatever the initialization of the classifier."""
-        for layer in self.projector:
+        for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 layer.reset_parameters()
 
@@ -173,7 +173,8 @@ class ParametricContrastLoss(NeedsWholeBatch, UsesClassDistribution, Objective):
         if len(inputs.features) != self.num_views * len(inputs.label):
             raise InputError(
                 f'{type(self).__name__}: expected features of {self.num_views} view(s) of {len(inputs.label)} images, '
-                f'but got {len(inputs.features)} rows: see configs/cifar100_lt/{self.example} for model and pipeline.'
+                f"but got {len(inputs.features)} rows: use dict(type='MultiView', num_views=[1, 1], ...) in the "
+                "pipeline and data_preprocessor=dict(type='ltmm.MultiViewDataPreprocessor')."
             )
 
     def extra_repr(self) -> str:
@@ -213,7 +214,6 @@ class PaCoLoss(ParametricContrastLoss):
     """
 
     requires = (*ParametricContrastLoss.requires, 'key_features')
-    example = 'paco_r32.py'
 
     def __init__(self, *, momentum: float = 0.999, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -254,7 +254,6 @@ class GPaCoLoss(ParametricContrastLoss):
     """
 
     num_views = 2
-    example = 'gpaco_r32.py'
 
     def __init__(self, *, smoothing: float = 0.0, use_prior: bool = True, **kwargs: Any) -> None:
         check(smoothing=(smoothing, 'in [0, 1)'))
