@@ -45,14 +45,19 @@ def each(paths: list[Path]) -> list:
     return [pytest.param(path, id=str(path.relative_to(ROOT / 'configs')), marks=needs_mmdet(path)) for path in paths]
 
 
-def types(node: Any) -> Iterator[str]:
-    """All values of 'type' in a config."""
+def values(node: Any, name: str) -> Iterator:
+    """All values of a key in a config."""
     if isinstance(node, dict):
-        yield from (str(value) for key, value in node.items() if key == 'type')
+        yield from (value for key, value in node.items() if key == name)
         node = list(node.values())
     if isinstance(node, (list, tuple)):
         for child in node:
-            yield from types(child)
+            yield from values(child, name)
+
+
+def types(node: Any) -> Iterator[str]:
+    """All values of 'type' in a config."""
+    return map(str, values(node, 'type'))
 
 
 @pytest.mark.parametrize('path', each(CONFIGS))
@@ -212,6 +217,7 @@ RATES = {  # of all configs: their schedule is that of one of these
     'cifar100_lt/mdcs_r32': steps(200, 320, 380, warmup=20),
     'cifar100_lt/mdcs_r32_200e': steps(160, 180, warmup=20),
     'cifar100_lt/ncl_r32': lambda epoch, _: min(7 / 15 + 2 * epoch / 15, 1) * steps(319, 359)(epoch, _),
+    'cifar100_lt/paco_r32': steps(321, 361, warmup=10),
     'cifar100_lt/ride_distill_r32': steps(160, 180, gamma=0.01, warmup=20),
     'cifar100_lt/oltr_r32': steps(20, 40),
     'cifar100_lt/shike_r32': lambda epoch, _: 0.375 + epoch / 8 if epoch < 5 else cosine(15)(epoch - 5, _),
@@ -243,6 +249,7 @@ RATES = {  # of all configs: their schedule is that of one of these
     'imagenet_lt/livt_vit-base-p16_mae': warm_cosine(800, 40),
     'imagenet_lt/sade_rx50': cosine(180),
     'imagenet_lt/ncl_r50': lambda epoch, _: 1e-4 + (1 - 1e-4) * cosine(200)(epoch + 1, _),
+    'imagenet_lt/paco_r50': lambda epoch, _: (epoch + 1) / 10 if epoch < 10 else cosine(391)(epoch - 9, _),
     'imagenet_lt/mislas_r50_stage1': cosine(180),
     'imagenet_lt/lfme_r10': steps(49, 79),
     'imagenet_lt/lfme_r10_many': lambda epoch, _: cosine(120)(epoch + 1, _),
@@ -260,6 +267,7 @@ RATES = {  # of all configs: their schedule is that of one of these
     ),
     'places_lt/livt_vit-base-p16': warm_cosine(30, 10, floor=2.5e-4),
     'places_lt/ncl_r152': lambda epoch, _: min(7 / 15 + 2 * epoch / 15, 1) * steps(9, 19)(epoch, _),
+    'places_lt/paco_r152': lambda epoch, _: cosine(31)(epoch + 1, _),
     'places_lt/sade_r152': steps(10, 20),
     'foda_lt/softmax_faster-rcnn_mobilenetv2': warmup(0.01, 99, steps(6, 7)),
     'foda_lt/rfs_faster-rcnn_r50': warmup(0.01, 99, steps(8, 11)),
@@ -405,6 +413,37 @@ def test_glmc_recipes(config, batch_size, lr, weight_decay, power, weight, sampl
         image = np.random.default_rng(0).integers(256, size=(32, 32, 3), dtype='uint8')
         first, second = TRANSFORMS.build(views)(dict(img=image))['img']
     assert first.shape == second.shape and not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ('config', 'lr', 'weight_decay', 'alpha', 'operations'),  # of RandAugment, in each view
+    [
+        ('imagenet_lt/paco_r50', 0.02, 5e-4, 0.05, [[2], []]),
+        ('imagenet_lt/paco_rx50', 0.02, 5e-4, 0.05, [[2], []]),
+        ('imagenet_lt/gpaco_r50', 0.04, 5e-4, 0.045, [[2], [2]]),
+        ('imagenet_lt/gpaco_rx50', 0.06, 5e-4, 0.05, [[3], [3]]),
+        ('inaturalist2018/paco_r50', 0.02, 1e-4, 0.05, [[2], []]),
+        ('inaturalist2018/gpaco_r50', 0.04, 1e-4, 0.05, [[2], []]),
+        ('places_lt/paco_r152', 0.02, 5e-4, 0.02, [[], []]),
+        ('places_lt/gpaco_r152', 0.02, 5e-4, 0.02, [[], []]),
+    ],
+)
+def test_paco_recipes(config, lr, weight_decay, alpha, operations):
+    cfg = read_config(ROOT / f'configs/{config}.py')
+    loss = MODELS.build(cfg.model.head.loss)
+    is_paco = config.split('/')[1].startswith('paco')
+    assert (type(loss).__name__, loss.alpha) == ('PaCoLoss' if is_paco else 'GPaCoLoss', alpha)
+    assert (loss.temperature, len(loss.queue.labels), loss.projector[-1].out_features) == (0.2, 8192, 128)
+    assert cfg.model.type == ('ltmm.MomentumClassifier' if is_paco else 'ltmm.PerViewClassifier')
+    assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (lr, weight_decay)
+    (views,) = (step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'MultiView')
+    each_view = [view for view, num in zip(views.transforms, views.num_views) for _ in range(num)]
+    assert [[*values(view, 'num_policies')] for view in each_view] == operations
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        seen = TRANSFORMS.build(views)(
+            dict(img=np.random.default_rng(0).integers(256, size=(300, 260, 3), dtype='uint8'))
+        )
+    assert [image.shape for image in seen['img']] == [(224, 224, 3)] * 2
 
 
 @pytest.mark.parametrize('config', ['imagenet_lt/ce_r10', 'imagenet_lt/ce_rx50'])
