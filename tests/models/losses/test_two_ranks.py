@@ -336,7 +336,8 @@ def contrast_centers_of_views(case: Case, batch: Batch) -> dict:
 
 
 def paco() -> Case:
-    case = Case(dict(type='ltmm.PaCoLoss', in_channels=D, feat_dim=5, queue_size=11, momentum=0.9), contrast_centers, D)
+    cfg = dict(type='ltmm.PaCoLoss', in_channels=D, feat_dim=5, queue_size=11, momentum=0.9)
+    case = Case(cfg, contrast_centers, D, ROWS[:2])  # at least 2 on each rank
     case.loss.projector[1] = torch.nn.Identity()  # batch-norm is per rank unless cfg.sync_bn is set
     case.loss.key_projector.module[1] = torch.nn.BatchNorm1d(D, affine=False)  # that of the keys never is
     case.classifier = torch.nn.Linear(D, C)

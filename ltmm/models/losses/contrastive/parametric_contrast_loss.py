@@ -233,6 +233,14 @@ class PaCoLoss(ParametricContrastLoss):
         self.queue.update(keys[own], inputs.label)
         return dict(loss_contrastive=loss)
 
+    def _check(self, inputs: LossInputs) -> None:
+        super()._check(inputs)
+        if self.training and len(inputs.label) == 1:
+            raise InputError(
+                'PaCoLoss: the batch norm of its projector needs at least 2 images per process, but got 1: set '
+                'train_dataloader=dict(drop_last=True).'
+            )
+
 
 @MODELS.register_module()
 class GPaCoLoss(ParametricContrastLoss):

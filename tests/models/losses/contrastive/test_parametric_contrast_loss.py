@@ -240,6 +240,13 @@ def test_other_inputs_are_refused(build, views):
         loss(replace(given, cls_score=rows(3 * views, 7)))
 
 
+def test_batch_norm_of_one_image_is_refused():
+    one = LossInputs(LABEL[:1], torch.ones(1, C), torch.ones(1, D), key_features=torch.ones(1, D))
+    with pytest.raises(ValueError, match='at least 2 images per process, but got 1: set .*drop_last=True'):
+        paco()(one)
+    assert paco().eval()(one)['loss_contrastive'].isfinite()
+
+
 def test_paco_without_momentum_copy_is_refused():
     with pytest.raises(ValueError, match='PaCoLoss needs `key_features`'):
         paco()(inputs(key_features=None))
