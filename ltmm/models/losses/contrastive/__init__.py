@@ -1,9 +1,12 @@
 from .balanced_contrastive_loss import BalancedContrastiveLoss
 from .curvature_loss import CurvatureLoss
 from .disc_centroids_loss import DiscCentroidsLoss
+from .kcl_loss import KCLLoss
 from .momentum_contrast_loss import MomentumContrastLoss
 from .parametric_contrast_loss import GPaCoLoss, PaCoLoss
 from .view_consistency_loss import ViewConsistencyLoss
+from .subclass_balanced_contrastive_loss import SubclassBalancedContrastiveLoss
+from .sup_con_loss import SupConLoss
 
 __all__ = [
     'BalancedContrastiveLoss',
@@ -13,4 +16,8 @@ __all__ = [
     'MomentumContrastLoss',
     'PaCoLoss',
     'ViewConsistencyLoss',
+    'KCLLoss',
+    'MomentumContrastLoss',
+    'SubclassBalancedContrastiveLoss',
+    'SupConLoss',
 ]

@@ -14,6 +14,7 @@ from ltmm.utils.errors import InputError, InputTypeError
 
 from ..base import check_soft_labels, divisor, gather_features
 from ..objective import LossInputs, Objective
+from .supervised_contrast import supervised_contrast
 
 __all__ = ['BalancedContrastiveLoss', 'balanced_contrastive_loss']
 
@@ -34,9 +35,8 @@ def balanced_contrastive_loss(features: Tensor, label: Tensor, prototypes: Tenso
     is_positive = (label.unsqueeze(1) == classes) & ~is_self  # (N, M + C)
     class_size = features.new_zeros(len(prototypes)).index_add_(0, classes, features.new_ones(len(classes)))
     class_size = class_size[classes] - is_positive.to(features)  # (N, M + C), without the anchor in its own class
-    similarity = features @ references.T / temperature  # (N, M + C)
-    log_sum = (similarity - class_size.log()).masked_fill(is_self, -torch.inf).logsumexp(1, keepdim=True)
-    return ((log_sum - similarity) * is_positive).sum(1) / is_positive.sum(1)
+    logits = features @ references.T / temperature  # (N, M + C)
+    return supervised_contrast(logits, is_positive, ~is_self, log_weight=-class_size.log())
 
 
 @MODELS.register_module()
