@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from ltmm.engine.runner.model_outputs import build_test_loader, features_and_labels
 from ltmm.models.classifiers.distill_classifier import LearnsFromTeachers
+from ltmm.models.classifiers.momentum_classifier import MomentumClassifier
 from ltmm.models.state.sample_table import sample_indices
 from ltmm.models.state.train_features import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import HOOKS
@@ -59,6 +60,7 @@ class TrainFeaturesHook(BeforeEpochHook):
         wanted = dict(
             with_logits=any(module.needs_train_logits for module in asking),
             with_teachers=any(module.needs_train_teacher_logits for module in asking),
+            with_keys=any(module.needs_train_key_features for module in asking),
         )
         with unchanged_random_state():
             outputs = {
@@ -80,7 +82,11 @@ class TrainFeaturesHook(BeforeEpochHook):
 
 @torch.no_grad()
 def train_features(
-    model: nn.Module, loader: DataLoader, with_logits: bool = False, with_teachers: bool = False
+    model: nn.Module,
+    loader: DataLoader,
+    with_logits: bool = False,
+    with_teachers: bool = False,
+    with_keys: bool = False,
 ) -> TrainFeatures:
     """Run a classifier over a dataset in evaluation mode, and restore the modes.
 
@@ -89,19 +95,27 @@ def train_features(
         loader: Loads samples r, r + R, ... on rank r of R, the same number on every rank.
         with_logits: Return the logits too.
         with_teachers: Return those of its teachers too.
+        with_keys: Return the features by its key encoder too.
     """
     if with_teachers and not isinstance(model, LearnsFromTeachers):
         raise InputTypeError(
             'The loss learns from teachers: expected a model that has them, such as ltmm.LFMEClassifier, but got '
             f'{type(model).__name__}.'
         )
+    if with_keys and not isinstance(model, MomentumClassifier):
+        raise InputTypeError(
+            'The loss needs features of a key encoder: expected ltmm.MomentumClassifier, but got '
+            f'{type(model).__name__}.'
+        )
     with evaluation_mode(model):
-        batches = [_batch_outputs(model, batch, with_logits, with_teachers) for batch in loader]
+        batches = [_batch_outputs(model, batch, with_logits, with_teachers, with_keys) for batch in loader]
     outputs = {name: torch.cat([batch[name] for batch in batches])[: len(loader.dataset)] for name in batches[0]}
     return TrainFeatures(**{'logits': None, **outputs})
 
 
-def _batch_outputs(model: nn.Module, batch: dict, with_logits: bool, with_teachers: bool) -> dict[str, Tensor]:
+def _batch_outputs(
+    model: nn.Module, batch: dict, with_logits: bool, with_teachers: bool, with_keys: bool
+) -> dict[str, Tensor]:
     """Outputs for the batches of all ranks, in the order of the dataset."""
     data = model.data_preprocessor(batch, False)
     sample_idx = sample_indices(data['data_samples'])
@@ -109,13 +123,16 @@ def _batch_outputs(model: nn.Module, batch: dict, with_logits: bool, with_teache
         raise InputError(
             'Expected data samples with `sample_idx`: add it to `meta_keys` of PackInputs in the test set.'
         )
-    feats = model.extract_feat(data['inputs'])
+    images = data['inputs'][: len(sample_idx)]  # the first view of each
+    feats = model.extract_feat(images)
     features, label = features_and_labels(model.head, feats, data['data_samples'])  # (B, D), (B,)
     outputs = dict(features=features, label=label, sample_idx=sample_idx)
     if with_logits:
         outputs['logits'] = model.head(feats).float()  # (B, C)
     if with_teachers:
-        outputs['teacher_logits'] = model.teacher_logits(data['inputs']).float()  # (B, C)
+        outputs['teacher_logits'] = model.teacher_logits(images).float()  # (B, C)
+    if with_keys:
+        outputs['key_features'], _ = features_and_labels(model.head, model.key_network(images), data['data_samples'])
     return {name: torch.stack(all_gather(value), dim=1).flatten(0, 1).cpu() for name, value in outputs.items()}
 
 

@@ -17,6 +17,8 @@ class TrainFeatures:
         label: Class indices, (N,).
         sample_idx: Indices of the samples in the dataset, (N,); the keys of a :class:`SampleTable`.
         teacher_logits: Those of the frozen teachers of the model, float32, (N, C); None if no module asked for them.
+        key_features: Features by the key encoder of a :class:`MomentumClassifier`, float32, (N, D); None if no module
+            asked for them.
         seed: Of the training, the same on all ranks, for random choices.
     """
 
@@ -25,6 +27,7 @@ class TrainFeatures:
     label: Tensor
     sample_idx: Tensor
     teacher_logits: Tensor | None = None
+    key_features: Tensor | None = None
     seed: int = 0
 
 
@@ -38,12 +41,14 @@ class UsesTrainFeatures:
         needs_train_logits: Whether to compute the logits too.
         needs_train_teacher_logits: Whether to compute those of the teachers too, of a :class:`DistillClassifier` or a
             :class:`LFMEClassifier`.
+        needs_train_key_features: Whether to compute the features by the key encoder too.
         num_augmented_passes: Passes with the transforms of the training set, drawn anew each time, in place of one pass
-            with those of the test set.
+            with those of the test set; of several views the first counts.
     """
 
     needs_train_logits = False
     needs_train_teacher_logits = False
+    needs_train_key_features = False
     num_augmented_passes = 0
 
     def needs_train_features(self, epoch: int) -> bool:

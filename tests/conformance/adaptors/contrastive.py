@@ -14,6 +14,9 @@ from torch.optim import SGD
 from ltmm.models.losses import LossInputs
 from ltmm.models.losses.contrastive import momentum_contrast_loss
 from ltmm.models.losses.contrastive.balanced_contrastive_loss import balanced_contrastive_loss
+from ltmm.models.losses.contrastive.subclasses import balanced_kmeans, class_density, class_temperatures
+from ltmm.models.losses.contrastive.supervised_contrast import contrast_with_queue, contrast_with_views
+from ltmm.models.state import FeatureQueue
 from ltmm.registry import MODELS
 
 from ..frame import Case, adaptor
@@ -148,3 +151,76 @@ def paco(case: Case) -> dict[str, Tensor]:
             f'{prefix}grad_sup': logits.grad,
         }
     return outputs
+@adaptor('sbcl', ignores=dict(class_counts='the densities are given', largest_class_index='0'))
+def sbcl(case: Case) -> dict[str, Tensor]:
+    if 'features' in case:
+        return _sbcl_clusters(case)
+    if 'raw_q' in case:
+        return _sbcl_queue(case)
+    contrast = {'supcon': dict(type='ltmm.SupConLoss', temperature=case.argument('T', 0.1))}
+    options = dict(
+        type='ltmm.SubclassBalancedContrastiveLoss',
+        temperature=0.1,
+        base_temperature=case.argument('base_temperature', 0.07),
+        class_term_weight=case.argument('grama', 0.25),
+        warmup_epochs=0,
+    )
+    contrast |= dict(rank=options, ccl=dict(options, class_term='supcon'))
+    outputs = {}
+    for name, cfg in contrast.items():
+        loss, raw = _contrastive_loss(cfg, case), case['raw_features'].requires_grad_()
+        features = F.normalize(raw, dim=2).transpose(0, 1).flatten(0, 1)  # (V N, D), view after view
+        terms = loss.losses(contrast_with_views(features, case['target'], case['cluster']))
+        outputs |= _value_and_grad(name, terms, raw)
+    return outputs
+
+
+def _sbcl_queue(case: Case) -> dict[str, Tensor]:
+    size = len(case['queue_label'])
+    queue = FeatureQueue(size, case['queue'].size(0), with_sub_labels=True).double()
+    queue.features, queue.labels, queue.sub_labels = case['queue'].T, case['queue_label'], case['queue_cluster']
+    queue.num_filled.fill_(size)  # all slots count
+    options = dict(
+        type='ltmm.SubclassBalancedContrastiveLoss',
+        temperature=case.argument('T', 0.07),
+        class_temperature=case.argument('ranking T', 0.12),
+        class_term_weight=case.argument('grama', 0.2),
+        warmup_epochs=0,
+    )
+    kcl = dict(type='ltmm.KCLLoss', num_positives=None, temperature=options['temperature'])
+    outputs = {}
+    for name, cfg in dict(rank=options, kcl_all_pos=kcl, ccl=dict(options, class_term='supcon')).items():
+        loss, raw = _contrastive_loss(dict(cfg, queue_size=size), case), case['raw_q'].requires_grad_()
+        query = F.normalize(raw, dim=1)
+        terms = loss.losses(contrast_with_queue(query, case['k'], queue, case['target'], case['cluster']))
+        outputs |= _value_and_grad(name, terms, raw)
+    return {name.replace('all_pos_grad', 'grad'): value for name, value in outputs.items()}
+
+
+def _contrastive_loss(cfg: dict, case: Case) -> nn.Module:
+    loss = MODELS.build(dict(cfg, in_channels=1)).double()
+    if cfg['type'] == 'ltmm.SubclassBalancedContrastiveLoss':
+        loss.set_progress(0, 1)
+        if 'density' in case:
+            loss.temperatures.values = case['density']
+    return loss
+
+
+def _value_and_grad(name: str, terms: dict[str, Tensor], raw: Tensor) -> dict[str, Tensor]:
+    value = sum(term.mean() for term in terms.values())
+    value.backward()
+    return {name: value, f'{name}_grad': raw.grad}
+
+
+def _sbcl_clusters(case: Case) -> dict[str, Tensor]:
+    counts, num, features = case['counts'], case['n_clusters'], case['features']
+    label = torch.arange(len(counts)).repeat_interleave(counts)
+    largest = features[: counts[0]]
+    cluster = balanced_kmeans(largest, max(2, int(num[0])), seed=int(case.argument('seed', 0)))
+    means = torch.stack([largest[cluster == k].mean(0) for k in range(cluster.max() + 1)])
+    return dict(
+        density_raw=class_density(features, label, len(counts)),
+        density=class_temperatures(features, label, num, case.argument('temperature', 0.1)),
+        bk_euclidean_assign=cluster,
+        bk_euclidean_centers=means,
+    )

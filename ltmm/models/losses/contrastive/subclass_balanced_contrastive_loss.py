@@ -15,6 +15,7 @@ from ltmm.models.state.sample_table import SampleTable
 from ltmm.models.state.train_features import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.environment import check_extra
 from ltmm.utils.errors import MissingInputError
 
 from ..objective import LossInputs
@@ -47,12 +48,13 @@ class SubclassBalancedContrastiveLoss(UsesProgress, UsesTrainFeatures, Supervise
     The main process does it, the others wait; sub-classes and temperatures are in the checkpoint. During the warm-up
     the loss is that of ``ltmm.SupConLoss``.
 
-    The queue keeps the sub-classes with which keys came in. After a new clustering they are meaningless until the queue
-    has been replaced, as in [1]; K images more, of which the warm-up of [1] on ImageNet-LT, ``ltmm.KCLLoss`` for the
-    first half of the training, has none: its keys count as one more sub-class.
+    The queue keeps the sub-classes with which its keys came in, as in [1]: for K images after a new clustering they are
+    those of the old one. Keys from before the first clustering, as of the ``ltmm.KCLLoss`` with which [1] starts on
+    ImageNet-LT, count as one more sub-class.
 
     References:
-        [0] Hou et al., Subclass-balancing Contrastive Learning for Long-tailed Recognition, ICCV 2023, arXiv 2306.15925.
+        [0] Hou et al., Subclass-balancing Contrastive Learning for Long-tailed Recognition, ICCV 2023,
+            arXiv 2306.15925.
         [1] github.com/JackHck/SBCL @3b9047a. Reproduces [1] to 1e-6 (tests/conformance, ``sbcl``, ``trajectory_sbcl``
             and ``trajectory_sbcl_moco``) with the clusters given, and its balanced k-means with the drawn centers.
             Its k-means assigns by the cosine to a center, that of scikit-learn by the distance.
@@ -98,8 +100,9 @@ class SubclassBalancedContrastiveLoss(UsesProgress, UsesTrainFeatures, Supervise
         check(class_term_weight=(class_term_weight, '>= 0'), class_term=(class_term, ('other_subclasses', 'supcon')))
         check(warmup_epochs=(warmup_epochs, 'int >= 0'), interval=(interval, 'int >= 1'))
         check(min_size=(min_size, 'int >= 1'), method=(method, tuple(CLUSTERINGS)))
-        if class_temperature is not None:
-            check(class_temperature=(class_temperature, '> 0'))
+        check(class_temperature=(class_temperature, '> 0 or None'))
+        if method == 'kmeans':
+            check_extra('clustering', 'sklearn')
         self.requires = (*self.requires, 'sample_idx')
         self.temperature, self.base_temperature = temperature, base_temperature
         self.class_term_weight, self.class_term = class_term_weight, class_term

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltmm.models.state.prototypes import class_statistics
-from ltmm.utils.environment import check_extra
 
 __all__ = [
     'CLUSTERINGS',
@@ -28,7 +27,9 @@ EXACT = 'donot_use_mm_for_euclid_dist'
 
 
 def subclass_counts(counts: Tensor, min_size: int) -> Tensor:
-    r"""Compute the number of sub-classes of each class, :math:`\max(1, \lfloor n_c / \max(\min_j n_j, s) \rfloor)`, (C,).
+    r"""Compute the number of sub-classes of each class, (C,).
+
+    .. math:: \max(1, \lfloor n_c / \max(\min_j n_j, s) \rfloor)
 
     It is 0 for a class without images, which the minimum leaves out too.
 

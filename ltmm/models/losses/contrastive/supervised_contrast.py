@@ -24,7 +24,9 @@ __all__ = ['Contrast', 'SupervisedContrast', 'contrast_with_queue', 'contrast_wi
 def supervised_contrast(
     logits: Tensor, is_positive: Tensor, is_candidate: Tensor, log_weight: Tensor | None = None
 ) -> Tensor:
-    r"""Compute :math:`-\frac{1}{|P_i|} \sum_{p \in P_i} \log \frac{e^{s_{ip}}}{\sum_{k \in A_i} w_{ik} e^{s_{ik}}}`, (N,).
+    r"""Compute the contrastive loss of each anchor, (N,).
+
+    .. math:: -\frac{1}{|P_i|} \sum_{p \in P_i} \log \frac{e^{s_{ip}}}{\sum_{k \in A_i} w_{ik} e^{s_{ik}}}
 
     It is 0 for an anchor without positives.
 
