@@ -5,16 +5,11 @@ stages = [
     dict(type='ltmm.TrainStage', config='{{ fileDirname }}/supcon_r32_stage1.py'),
     dict(type='ltmm.TrainStage'),
 ]
+ldam = dict(type='ltmm.LDAMLoss')
 model = dict(
     head=dict(
         classifier=dict(type='ltmm.NormedLinear'),
-        loss=dict(
-            _delete_=True,
-            type='ltmm.ReweightedLoss',
-            loss=dict(type='ltmm.LDAMLoss'),
-            kind='effective_number',
-            beta=0.9999,
-        ),
+        loss=dict(_delete_=True, type='ltmm.ReweightedLoss', loss=ldam, kind='effective_number', beta=0.9999),
     )
 )
 custom_hooks = [

@@ -79,7 +79,7 @@ class GivenRows(Sampler):
 
 @contextmanager
 def given_clusters(case: Case) -> Iterator[list[list[Tensor]]]:
-    """Give the clusters of each class in place of k-means; record the sub-classes and temperatures of each clustering."""
+    """Give the clusters in place of k-means; record the sub-classes and temperatures of each clustering."""
     module, recorded = subclass_balanced_contrastive_loss, []
     temperatures = module.class_temperatures
 
