@@ -201,6 +201,11 @@ def warm_cosine(epochs: int, warmup_epochs: int, floor: float = 0.0) -> Rate:
     )
 
 
+def floored(epoch: int) -> float:
+    """Cosine of 1,000 epochs to 1e-4."""
+    return 1e-4 + (1 - 1e-4) * cosine(1000)(epoch, 0)
+
+
 LENGTH = 64  # of an epoch, where iterations count
 RATES = {  # of all configs: their schedule is that of one of these
     'cifar100_lt/ce_r32': steps(160, 180, gamma=0.01, warmup=5),
@@ -231,6 +236,13 @@ RATES = {  # of all configs: their schedule is that of one of these
     'cifar100_lt/ce_r34_wd5e-3': cosine(320),
     'cifar100_lt/los_r32': cosine(20),
     'cifar100_lt/balms_r32': lambda epoch, _: cosine(91)(epoch + 1, _),
+    'cifar100_lt/supcon_r32': steps(140, 180, warmup=5),
+    'cifar100_lt/supcon_r32_stage1': lambda epoch, step: (
+        0.02 + step / LENGTH / 10 * (floored(10) - 0.02) if epoch < 10 else floored(epoch)
+    ),
+    'cifar100_lt/sbcl_r32_cb': cosine(45),
+    'imagenet_lt/kcl_r50': steps(20, 30),
+    'imagenet_lt/kcl_r50_stage1': cosine(200),
     'cifar100_lt_features/ce': cosine(20),
     'cifar100_mosaics/bce_r32': steps(14, 18),
     'coco_mlt/bce_r50': warmup(1 / 3, 500, steps(5, 7)),

@@ -266,7 +266,10 @@ def train(given: Given, config: str, our_name: Callable[[str], str], overrides: 
         runner.model.double()
         runner.register_hook(recorder)
         _save_weights(given, runner.model, our_name, runner._load_from)
-        runner.cfg.test_dataloader = dict(batch_size=len(given.labels[0]), num_workers=0, dataset={})
+        collate = dict(type='default_collate')
+        runner.cfg.test_dataloader = dict(
+            batch_size=len(given.labels[0]), num_workers=0, collate_fn=collate, dataset={}
+        )
         runner.train()
     return Training(
         given=given,

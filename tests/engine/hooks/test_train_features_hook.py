@@ -138,3 +138,37 @@ def test_several_labels_per_image_are_refused(tmp_path):
     samples = [DataSample(metainfo=dict(sample_idx=i)).set_gt_label(label) for i, label in enumerate([[0, 1], [2]])]
     with pytest.raises(InputError, match='one label per sample, but got 3 for 2 samples'):
         train_features(model, [dict(inputs=torch.zeros(2, 3, 8, 8), data_samples=samples)])
+
+
+class KeyRecorder(Recorder):
+    needs_train_key_features = True
+    num_augmented_passes = 1
+
+
+def test_key_encoder_and_the_first_of_several_views(tmp_path):
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        cfg = toy_config(tmp_path)
+        loss = dict(type='ltmm.SupConLoss', in_channels=8, queue_size=4)
+        head = dict(type='ltmm.LongTailClsHead', num_classes=3, in_channels=8, aux_losses=[loss])
+        model = dict(cfg.model, type='ltmm.MomentumClassifier', head=head)
+        model['data_preprocessor'] = dict(cfg.model.data_preprocessor, type='ltmm.MultiViewDataPreprocessor')
+        model = MODELS.build(model).eval()
+    torch.nn.init.ones_(next(model.key_network.parameters()))
+    images = [torch.randn(2, 3, 8, 8) for _ in range(2)]
+    samples = [DataSample(metainfo=dict(sample_idx=i)).set_gt_label(i) for i in range(2)]
+    loader = FakeLoader([dict(inputs=images, data_samples=samples)])
+    loader.dataset = samples
+    outputs = train_features(model, loader, with_keys=True)
+    first = model.data_preprocessor(dict(inputs=images[0], data_samples=samples))['inputs']
+    torch.testing.assert_close(outputs.features, model.head.pre_logits(model.extract_feat(first)))
+    torch.testing.assert_close(outputs.key_features, model.head.pre_logits(model.key_network(first)))
+    assert not torch.equal(outputs.key_features, outputs.features)
+
+
+class FakeLoader(list):
+    """Batches and, as ``dataset``, their samples."""
+
+
+def test_key_features_of_a_model_without_key_encoder_are_refused(tmp_path):
+    with pytest.raises(InputTypeError, match='key encoder: expected ltmm.MomentumClassifier'):
+        trained(tmp_path, KeyRecorder())

@@ -22,7 +22,7 @@ def sample_positives(is_positive: Tensor, draws: Tensor) -> Tensor:
             :math:`n_i` positives of anchor i.
     """
     order = is_positive.cumsum(1, dtype=torch.int32)  # (N, M): 1 at the first positive, 2 at the second ...
-    num = order[:, -1]  # (N,)
+    num = is_positive.sum(1, dtype=torch.int32)  # (N,)
     wanted = torch.minimum((draws * num).int() + 1, num).T.contiguous()  # (N, K)
     column = torch.searchsorted(order, wanted).clamp(max=is_positive.size(1) - 1)  # (N, K)
     return torch.zeros_like(is_positive).scatter(1, column, True) & is_positive

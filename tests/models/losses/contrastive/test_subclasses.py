@@ -58,7 +58,7 @@ def greedy(distance: torch.Tensor) -> list[int]:
     similarity = 1 / distance.double()
     similarity = similarity / similarity.norm(dim=1, keepdim=True)
     k, n = distance.shape
-    pairs = sorted(((-similarity[c, i].item(), c, i) for c in range(k) for i in range(n)))
+    pairs = sorted((-similarity[c, i].item(), c, i) for c in range(k) for i in range(n))
     cluster = [-1] * n
     for capacity in (n // k, 1):
         left = [capacity] * k

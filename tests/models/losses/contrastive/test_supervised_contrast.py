@@ -258,9 +258,9 @@ def test_order_and_holes_of_the_samples():
     loss.on_train_features(shuffled)
     subclass = loss.subclass.values
     assert len(subclass) == 2 * len(order) - 1 and (subclass[1::2] == -1).all()
-    firsts = [0, 12, 17, 17]  # of 12, 5, 0 and 1 sub-classes
-    assert torch.equal(torch.bucketize(subclass[::2], torch.tensor([12, 17]), right=True), outputs.label.clamp(max=2))
-    assert loss.temperatures.values[2] == loss.temperatures.values[3] == 0.1 and firsts[-1] == subclass.max()
+    class_of_subclass = torch.bucketize(subclass[::2].clone(), torch.tensor([8, 11]), right=True)  # 8, 3, 0 and 1
+    assert torch.equal(class_of_subclass, outputs.label.clamp(max=2))
+    assert loss.temperatures.values[2] == loss.temperatures.values[3] == 0.1
 
 
 def test_sub_classes_are_missing():
