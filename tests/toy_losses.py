@@ -26,7 +26,7 @@ def train_features(counts: list[int], seed: int = 0) -> TrainFeatures:
     label = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     draw = dict(generator=torch.Generator().manual_seed(seed))
     features, teacher_logits = (torch.randn(len(label), width, **draw) for width in (5, len(counts)))
-    return TrainFeatures(features, None, label, torch.arange(len(label)), teacher_logits)
+    return TrainFeatures(features, None, label, torch.arange(len(label)), teacher_logits, key_features=features)
 
 
 def expert_terms(loss: nn.Module, expert_logits: Tensor, label: Tensor, **inputs: Tensor) -> dict[str, Tensor]:

@@ -44,6 +44,41 @@ def test_resume_equals_never_stopped(tmp_path, wrapper):
     torch.testing.assert_close(resumed['optimizer'], straight['optimizer'], rtol=0, atol=0)
 
 
+def sbcl_config(work_dir, queue_size=None, **overrides):
+    """Sub-classes from epoch 1 on, drawn again in epoch 2."""
+    cfg = bcl_config(work_dir, **overrides)
+    cfg.model.head.aux_losses = [
+        dict(
+            type='ltmm.SubclassBalancedContrastiveLoss',
+            in_channels=cfg.model.head.in_channels,
+            feat_dim=8,
+            warmup_epochs=1,
+            interval=2,
+            min_size=4,
+            queue_size=queue_size,
+        )
+    ]
+    if queue_size:
+        cfg.model.type = 'ltmm.MomentumClassifier'
+    views = dict(type='MultiView', num_views=[2], transforms=[[FLIP, CUTOUT]])
+    cfg.train_dataloader.dataset.pipeline = [views, dict(type='PackInputs', meta_keys=('sample_idx',))]
+    return cfg
+
+
+@pytest.mark.parametrize('queue_size', [None, 20])
+def test_sbcl_resume_equals_never_stopped(tmp_path, queue_size):
+    Runner.from_cfg(sbcl_config(tmp_path / 'straight', queue_size)).train()
+    stopped = sbcl_config(tmp_path / 'stopped', queue_size)
+    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=26))  # in the last epoch, without a clustering
+    with pytest.raises(Stopped):
+        Runner.from_cfg(stopped).train()
+    Runner.from_cfg(sbcl_config(tmp_path / 'stopped', queue_size, resume=True, experiment_name='resumed')).train()
+    straight, resumed = (torch.load(tmp_path / n / 'epoch_4.pth', weights_only=True) for n in ('straight', 'stopped'))
+    torch.testing.assert_close(resumed['state_dict'], straight['state_dict'], rtol=0, atol=0)
+    subclass = straight['state_dict']['head.aux_losses.0.objective.subclass.values']
+    assert len(subclass) == 64 and subclass.min() == 0 and subclass.max() == 8 // 4 + 16 // 8 + 40 // 8 - 2
+
+
 @pytest.mark.slow
 def test_trains_on_two_processes(tmp_path):
     cfg = bcl_config(tmp_path / 'two', **{'train_cfg.max_epochs': 1})

@@ -170,5 +170,5 @@ class FakeLoader(list):
 
 
 def test_key_features_of_a_model_without_key_encoder_are_refused(tmp_path):
-    with pytest.raises(InputTypeError, match='key encoder: expected ltmm.MomentumClassifier'):
+    with pytest.raises(TypeError, match='key encoder: expected ltmm.MomentumClassifier'):
         trained(tmp_path, KeyRecorder())

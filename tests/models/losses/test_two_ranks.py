@@ -121,6 +121,11 @@ BALANCER = dict(type='ltmm.HeadTailBalancerLoss', loss=dict(type='ltmm.MultiFoca
 
 
 MOMENTUM = dict(type='ltmm.MomentumContrastLoss', in_channels=D, feat_dim=5, queue_size=11, momentum=0.9)
+SUPERVISED_CONTRAST = {
+    'supcon': dict(type='ltmm.SupConLoss', in_channels=5, feat_dim=5, momentum=0.9),
+    'kcl': dict(type='ltmm.KCLLoss', in_channels=5, feat_dim=5, momentum=0.9, num_positives=None),  # drawn per rank
+    'sbcl': dict(type='ltmm.SubclassBalancedContrastiveLoss', in_channels=5, feat_dim=5, momentum=0.9, warmup_epochs=0),
+}
 CURVATURE = dict(type='ltmm.CurvatureLoss', in_channels=D, queue_size=60, k=3, dim=3, per_class=8)
 CONSISTENCY = dict(type='ltmm.ViewConsistencyLoss', in_channels=D, feat_dim=5)
 
@@ -228,6 +233,15 @@ def compare_views(case: Case, batch: Batch) -> dict:
 def contrast_momentum(case: Case, batch: Batch) -> dict:
     features, keys = case.model(batch.x)
     return case.loss(LossInputs(batch.label, features=features, key_features=keys.detach()))
+
+
+def contrast_classes(case: Case, batch: Batch) -> dict:
+    views = case.model(batch.x)
+    sample_idx = (1000 * batch.x[0, :, 0]).long() % sum(COUNTS)
+    keys = None
+    if 'key_features' in case.loss.requires:
+        views, keys = views[:1], views[1].detach()
+    return case.loss(LossInputs(batch.label, features=views.flatten(0, 1), key_features=keys, sample_idx=sample_idx))
 
 
 @MODELS.register_module(force=True)
@@ -367,6 +381,11 @@ CASES = {
     'momentum_contrast': lambda: Case(dict(MOMENTUM, in_channels=3, num_experts=2), contrast_momentum, D),
     'momentum_classifier': momentum_classifier,
     'lfme': lambda: Case(dict(type='ltmm.LFMELoss'), learn_from_experts),
+    **{
+        f'{name}_{place}': lambda cfg=cfg, size=size: Case(dict(cfg, queue_size=size), contrast_classes, 5)
+        for name, cfg in SUPERVISED_CONTRAST.items()
+        for place, size in (('views', None), ('queue', 11))
+    },
     'query_shared_kd': lambda: Case(dict(type='ltmm.QuerySharedKDLoss'), distill),
     'masked_feature': lambda: Case(dict(type='ltmm.MaskedFeatureLoss'), distill_maps),
     'comic': lambda: Case(COMIC, train_comic, 3 * D),
