@@ -27,6 +27,8 @@ LFME = [path for path in STAGED if path.stem.startswith('lfme')]
 LIVT = [path for path in STAGED if path.stem.startswith('livt')]
 PRETRAINED = [path for path in STAGED if Config.fromfile(path).stages[0].type == 'ltmm.PretrainStage']
 OTHERS = LFME + LIVT + PRETRAINED + [path for path in STAGED if path.stem.startswith(('ride_distill', 'sade_tta'))]
+CONTRASTIVE = [path for path in STAGED if path.stem.startswith(('supcon', 'kcl', 'sbcl'))]
+OTHERS = LFME + LIVT + CONTRASTIVE + [path for path in STAGED if path.stem.startswith(('ride_distill', 'sade_tta'))]
 
 
 def model_of(cfg):
@@ -77,6 +79,29 @@ def test_livt_fine_tunes_the_pre_trained_encoder(path, tmp_path):
     assert all(a == b for a, b in zip(*(stage.cfg.data_preprocessor.mean for stage in stages)))
     loading = [hook for hook in stages[1].cfg.custom_hooks if hook.type == 'ltmm.LoadPartsHook']
     assert [hook.prefixes for hook in loading] == [['backbone']]
+
+
+@pytest.mark.parametrize('path', [pytest.param(p, id=f'{p.parent.name}/{p.stem}') for p in CONTRASTIVE])
+def test_contrastive_pre_training(path, tmp_path):
+    """Each stage goes on with all that the next one has; the last has a new classifier on a frozen backbone."""
+    stages = read_stages(common_parser('').parse_args([str(path), '--work-dir', str(tmp_path)]))
+    assert len(stages) == 2 + (path.stem == 'sbcl_r50')
+    with torch.device('meta'):
+        *pre, last = ({n: p.shape for n, p in model_of(stage.cfg).named_parameters()} for stage in stages)
+    assert all(names == pre[0] for names in pre)
+    frozen = {n for n in last if n.startswith('backbone.')}
+    assert frozen == {n for n in pre[-1] if n.startswith('backbone.')} and last.keys() - frozen <= {
+        'head.fc.weight',
+        'head.fc.bias',
+    }
+    hooks = {hook.type: hook for hook in stages[-1].cfg.custom_hooks}
+    assert hooks['ltmm.LoadPartsHook'].prefixes == hooks['ltmm.FreezeHook'].prefixes == ['backbone']
+    assert hooks['ltmm.FreezeHook'].norm_eval and not stages[-1].cfg.optim_wrapper.optimizer.weight_decay
+    for stage in stages[:-1]:  # sub-classes need the test loader, and nothing can be validated
+        assert stage.cfg.val_dataloader is None and stage.cfg.test_dataloader.collate_fn.type == 'default_collate'
+    sampler = stages[-1].cfg.train_dataloader.sampler.type
+    is_ldam = stages[-1].cfg.model.head.loss.type == 'ltmm.ReweightedLoss'
+    assert sampler == ('DefaultSampler' if is_ldam else 'ltmm.ClassAwareSampler')
 
 
 @pytest.mark.parametrize('path', [pytest.param(p, id=f'{p.parent.name}/{p.stem}') for p in LFME])

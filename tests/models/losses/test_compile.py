@@ -102,6 +102,8 @@ FEATURE = [
     dict(type='CumulativeLoss', tau=0.5),
     dict(type='ViewConsistencyLoss', in_channels=6, feat_dim=5),
     dict(type='GPaCoLoss', in_channels=6, feat_dim=5, queue_size=20),
+    dict(type='KCLLoss', in_channels=6, num_positives=None),  # draws of two runs differ
+    dict(type='SupConLoss', in_channels=6),
 ]
 OTHERS = {
     'GAPLoss',
@@ -111,6 +113,7 @@ OTHERS = {
     'MomentumContrastLoss',
     'PaCoLoss',
     'QuerySharedKDLoss',
+    'SubclassBalancedContrastiveLoss',
 }
 SELECTS_OBJECTS = {'GAPLoss', 'ROGLoss', 'RoIExpertLoss'}  # their number is known only at run time, so two graphs
 
@@ -202,6 +205,18 @@ def test_momentum_contrast():
 
     cfg = dict(type='MomentumContrastLoss', in_channels=3, num_experts=2, feat_dim=4, queue_size=8)
     check_compiled(cfg, call, torch.randn(5, 6))
+
+
+@pytest.mark.parametrize('queue_size', [None, 8])
+def test_subclass_balanced_contrast(queue_size):
+    views = 1 if queue_size else 2
+
+    def call(loss, features):
+        keys = features.detach() if queue_size else None
+        return loss(LossInputs(LABEL, features=features, key_features=keys, sample_idx=torch.arange(5)))
+
+    cfg = dict(type='SubclassBalancedContrastiveLoss', in_channels=5, warmup_epochs=0, queue_size=queue_size)
+    check_compiled(cfg, call, torch.randn(views * 5, 5))
 
 
 def test_head_tail_balancer():
