@@ -130,6 +130,7 @@ class SupervisedContrast(NeedsWholeBatch, Objective):
     ) -> None:
         super().__init__()
         check(in_channels=(in_channels, 'int >= 1'), feat_dim=(feat_dim, 'int >= 1'))
+        check(queue_size=(queue_size, 'int >= 1 or None'))
         self.projector = nn.Sequential(nn.Linear(in_channels, in_channels), nn.ReLU(), nn.Linear(in_channels, feat_dim))
         self.queue: FeatureQueue | None = None
         if queue_size is not None:
