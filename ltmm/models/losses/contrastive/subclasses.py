@@ -126,7 +126,7 @@ def assign_balanced(distance: Tensor) -> Tensor:
     """
     num_clusters, num = distance.shape
     similarity = F.normalize(1 / distance.double().clamp(min=1e-12), dim=1)
-    order = (-similarity).flatten().numpy().argsort(kind='stable')
+    order = (-similarity).flatten().numpy().argsort()
     cluster = np.full(num, -1)
     for capacity in (num // num_clusters, 1):
         pairs, left = order, np.full(num_clusters, capacity)
