@@ -189,7 +189,8 @@ def _sbcl_queue(case: Case) -> dict[str, Tensor]:
     )
     kcl = dict(type='ltmm.KCLLoss', num_positives=None, temperature=options['temperature'])
     outputs = {}
-    for name, cfg in dict(rank=options, kcl_all_pos=kcl, ccl=dict(options, class_term='supcon')).items():
+    ccl = dict(options, class_term='supcon', class_temperature=None)
+    for name, cfg in dict(rank=options, kcl_all_pos=kcl, ccl=ccl).items():
         loss, raw = _contrastive_loss(dict(cfg, queue_size=size), case), case['raw_q'].requires_grad_()
         query = F.normalize(raw, dim=1)
         terms = loss.losses(contrast_with_queue(query, case['k'], queue, case['target'], case['cluster']))

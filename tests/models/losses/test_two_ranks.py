@@ -122,9 +122,9 @@ BALANCER = dict(type='ltmm.HeadTailBalancerLoss', loss=dict(type='ltmm.MultiFoca
 
 MOMENTUM = dict(type='ltmm.MomentumContrastLoss', in_channels=D, feat_dim=5, queue_size=11, momentum=0.9)
 SUPERVISED_CONTRAST = {
-    'supcon': dict(type='ltmm.SupConLoss', in_channels=5, feat_dim=5, momentum=0.9),
-    'kcl': dict(type='ltmm.KCLLoss', in_channels=5, feat_dim=5, momentum=0.9, num_positives=None),  # drawn per rank
-    'sbcl': dict(type='ltmm.SubclassBalancedContrastiveLoss', in_channels=5, feat_dim=5, momentum=0.9, warmup_epochs=0),
+    'supcon': dict(type='ltmm.SupConLoss', in_channels=5, feat_dim=5),
+    'kcl': dict(type='ltmm.KCLLoss', in_channels=5, feat_dim=5, num_positives=None),  # drawn per rank
+    'sbcl': dict(type='ltmm.SubclassBalancedContrastiveLoss', in_channels=5, feat_dim=5, warmup_epochs=0),
 }
 CURVATURE = dict(type='ltmm.CurvatureLoss', in_channels=D, queue_size=60, k=3, dim=3, per_class=8)
 CONSISTENCY = dict(type='ltmm.ViewConsistencyLoss', in_channels=D, feat_dim=5)

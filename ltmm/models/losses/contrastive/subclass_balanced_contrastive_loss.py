@@ -16,7 +16,7 @@ from ltmm.models.state.train_features import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.environment import check_extra
-from ltmm.utils.errors import MissingInputError
+from ltmm.utils.errors import InputError, MissingInputError
 
 from ..objective import LossInputs
 from .subclasses import CLUSTERINGS, class_temperatures, split_classes, subclass_counts
@@ -61,7 +61,7 @@ class SubclassBalancedContrastiveLoss(UsesProgress, UsesTrainFeatures, Supervise
 
     Args:
         temperature: T; 0.1, and 0.07 with a queue in [1].
-        base_temperature: T_b; 0.07. [1] has no T / T_b with a queue.
+        base_temperature: T_b; 0.07 in [1].
         class_term_weight: gamma; 0.25, and 0.2 with a queue in [1].
         class_temperature: :math:`T_c` of all classes; 0.12 with a queue in [1]. None: by the density of each class.
         class_term: ``'other_subclasses'``, or ``'supcon'``: ``ltmm.SupConLoss`` with T, as ``ccl`` of [1].
@@ -71,6 +71,8 @@ class SubclassBalancedContrastiveLoss(UsesProgress, UsesTrainFeatures, Supervise
         method: ``'kmeans'``, by scikit-learn, or ``'balanced'``, into clusters of equal size.
         augmented: Cluster the images as the training transforms their first view, as [1] does, not as those of the
             test set.
+        keep_stale: Keep the sub-classes of the keys in the queue. Without, those of an earlier clustering count as one
+            more sub-class, too.
         **kwargs: Arguments of :class:`SupervisedContrast`.
 
     Attributes:
@@ -93,6 +95,7 @@ class SubclassBalancedContrastiveLoss(UsesProgress, UsesTrainFeatures, Supervise
         min_size: int = 10,
         method: str = 'kmeans',
         augmented: bool = True,
+        keep_stale: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -101,6 +104,12 @@ class SubclassBalancedContrastiveLoss(UsesProgress, UsesTrainFeatures, Supervise
         check(warmup_epochs=(warmup_epochs, 'int >= 0'), interval=(interval, 'int >= 1'))
         check(min_size=(min_size, 'int >= 1'), method=(method, tuple(CLUSTERINGS)))
         check(class_temperature=(class_temperature, '> 0 or None'))
+        if self.queue is None and not keep_stale:
+            raise InputError(f'{type(self).__name__}: expected `queue_size` with keep_stale=False.')
+        if class_term == 'supcon' and class_temperature is not None:
+            raise InputError(
+                f"{type(self).__name__}: class_term='supcon' has `temperature`: leave class_temperature out."
+            )
         if method == 'kmeans':
             check_extra('clustering', 'sklearn')
         self.requires = (*self.requires, 'sample_idx')
@@ -109,7 +118,7 @@ class SubclassBalancedContrastiveLoss(UsesProgress, UsesTrainFeatures, Supervise
         self.class_temperature = class_temperature
         self.warmup_epochs, self.interval = warmup_epochs, interval
         self.min_size, self.method = min_size, method
-        self.num_augmented_passes = int(augmented)
+        self.num_augmented_passes, self.keep_stale = int(augmented), keep_stale
         self.needs_train_key_features = self.queue is not None
         self.subclass = SampleTable(0, fill=-1, dtype=torch.int64)
         self.temperatures = SampleTable(0, dtype=torch.float64)  # of classes
@@ -142,6 +151,8 @@ class SubclassBalancedContrastiveLoss(UsesProgress, UsesTrainFeatures, Supervise
             print_log(message, logger='current', level=logging.INFO)
         broadcast(self.subclass.values)
         broadcast(self.temperatures.values)
+        if not self.keep_stale:
+            self.queue.sub_labels.fill_(-1)
 
     @torch.no_grad()
     def project_all(self, outputs: TrainFeatures) -> Tensor:
@@ -166,7 +177,7 @@ class SubclassBalancedContrastiveLoss(UsesProgress, UsesTrainFeatures, Supervise
             loss = supervised_contrast(logits, contrast.same_class, everything)
             return dict(loss_class=loss, loss_subclass=torch.zeros_like(loss))
         others = ~contrast.same_subclass | contrast.is_own
-        factor = 1.0 if self.queue is not None else self.temperature / self.base_temperature
+        factor = self.temperature / self.base_temperature
         return dict(
             loss_class=self.class_term_weight * self.class_loss(contrast, logits, others & everything),
             loss_subclass=factor * supervised_contrast(logits, contrast.same_subclass, everything),

@@ -118,7 +118,7 @@ class SupervisedContrast(NeedsWholeBatch, Objective):
         feat_dim: D, width of the projected features.
         queue_size: K, keys of earlier images, by the momentum copy of :class:`~ltmm.models.MomentumClassifier`. None:
             contrast the views of the batch.
-        momentum: Of the projector of the keys.
+        momentum: Of the projector of the keys; 0.999 by default.
     """
 
     requires: Sequence[str] = ('features',)
@@ -126,17 +126,19 @@ class SupervisedContrast(NeedsWholeBatch, Objective):
     with_subclasses = False
 
     def __init__(
-        self, *, in_channels: int, feat_dim: int = 128, queue_size: int | None = None, momentum: float = 0.999
+        self, *, in_channels: int, feat_dim: int = 128, queue_size: int | None = None, momentum: float | None = None
     ) -> None:
         super().__init__()
         check(in_channels=(in_channels, 'int >= 1'), feat_dim=(feat_dim, 'int >= 1'))
         check(queue_size=(queue_size, 'int >= 1 or None'))
         self.projector = nn.Sequential(nn.Linear(in_channels, in_channels), nn.ReLU(), nn.Linear(in_channels, feat_dim))
+        if queue_size is None and momentum is not None:
+            raise InputError(f'{type(self).__name__}: expected `queue_size` with momentum={momentum}.')
         self.queue: FeatureQueue | None = None
         if queue_size is not None:
             self.requires = (*self.requires, 'key_features')
             self.queue = FeatureQueue(queue_size, feat_dim, with_sub_labels=self.with_subclasses)
-            self.key_projector = KeyEncoder(self.projector, momentum)
+            self.key_projector = KeyEncoder(self.projector, 0.999 if momentum is None else momentum)
 
     def init_weights(self) -> None:
         """Start as PyTorch's linear layers do, not as the head starts its classifier."""

@@ -270,6 +270,25 @@ def test_sub_classes_are_missing():
         loss(inputs())
 
 
+@pytest.mark.parametrize('keep_stale', [True, False])
+def test_sub_classes_in_the_queue_after_a_new_clustering(keep_stale):
+    loss = build(SubclassBalancedContrastiveLoss, queue_size=4, keep_stale=keep_stale, **SBCL)
+    loss(inputs(1, keys=True))
+    before = loss.subclass.read(SAMPLES)
+    assert torch.equal(loss.queue.sub_labels, before) and before.min() >= 0
+    outputs = train_features(COUNTS, seed=5)
+    loss.on_train_features(replace(outputs, seed=1))
+    assert torch.equal(loss.queue.sub_labels, before if keep_stale else torch.full_like(before, -1))
+
+
+@pytest.mark.parametrize(
+    'options', [dict(momentum=0.9), dict(keep_stale=False), dict(class_term='supcon', class_temperature=0.1)]
+)
+def test_arguments_without_effect_are_refused(options):
+    with pytest.raises(ValueError, match='SubclassBalancedContrastiveLoss: '):
+        build(SubclassBalancedContrastiveLoss, **SBCL, **options)
+
+
 def test_key_encoder_clusters():
     loss = build(SubclassBalancedContrastiveLoss, queue_size=3, **SBCL)
     outputs = train_features(COUNTS)
