@@ -38,7 +38,8 @@ INPUTS = (CONSTRAINTS, 'setup.cfg', 'setup.py', 'pyproject.toml', 'tools/setup_e
 PLATFORM = '_'.join([sys.implementation.cache_tag, sysconfig.get_platform(), *platform.libc_ver()])
 CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
 GIGABYTES = dict(cpu=4, cuda=8)
-EXTRAS = dict(user='det,calibration,clustering,report,export,data,demo', dev='dev,docs')  # the second has all of the first
+# the second has all of the first
+EXTRAS = dict(user='det,calibration,clustering,report,export,data,demo', dev='dev,docs')
 MINUTES = dict(user='1 minute', dev='3 minutes')
 STEPS = 5
 
