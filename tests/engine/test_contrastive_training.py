@@ -80,10 +80,11 @@ def test_sbcl_resume_equals_never_stopped(tmp_path, queue_size):
 
 
 @pytest.mark.slow
-def test_trains_on_two_processes(tmp_path):
-    cfg = bcl_config(tmp_path / 'two', **{'train_cfg.max_epochs': 1})
+@pytest.mark.parametrize('config', [bcl_config, sbcl_config])
+def test_trains_on_two_processes(tmp_path, config):
+    cfg = config(tmp_path / 'two', **{'train_cfg.max_epochs': 2})
     cfg.find_unused_parameters = False
     cfg.dump(tmp_path / 'two.py')
     run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
     assert run.returncode == 0, run.stderr[-3000:]
-    assert torch.load(tmp_path / 'two' / 'epoch_1.pth', weights_only=True)['meta']['iter'] == 4
+    assert torch.load(tmp_path / 'two' / 'epoch_2.pth', weights_only=True)['meta']['iter'] == 8
