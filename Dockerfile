@@ -26,7 +26,7 @@ WORKDIR /opt/ltmm
 COPY . .
 RUN if [ "$TORCH" = cpu ]; then index='--extra-index-url https://download.pytorch.org/whl/cpu'; fi \
     && pip install $index -c constraints.txt torch torchvision \
-    && pip install -c constraints.txt ".[det,calibration,clustering,report,tracking,launch]" \
+    && pip install -c constraints.txt ".[det,calibration,features,report,tracking,launch]" \
     && rm -rf build ./*.egg-info
 
 USER ltmm

@@ -39,7 +39,7 @@ PLATFORM = '_'.join([sys.implementation.cache_tag, sysconfig.get_platform(), *pl
 CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
 GIGABYTES = dict(cpu=4, cuda=8)
 # the second has all of the first
-EXTRAS = dict(user='det,calibration,clustering,report,export,data,demo', dev='dev,docs')
+EXTRAS = dict(user='det,calibration,features,report,export,data,demo', dev='dev,docs')
 MINUTES = dict(user='1 minute', dev='3 minutes')
 STEPS = 5
 

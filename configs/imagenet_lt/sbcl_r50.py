@@ -2,6 +2,6 @@
 _base_ = './kcl_r50.py'
 stages = [
     dict(type='ltmm.TrainStage', config='{{ fileDirname }}/kcl_r50_stage1.py'),
-    dict(type='ltmm.TrainStage', config='{{ fileDirname }}/sbcl_r50_stage2.py'),
+    dict(type='ltmm.PretrainStage', config='{{ fileDirname }}/sbcl_r50_stage2.py'),
     dict(type='ltmm.TrainStage'),
 ]

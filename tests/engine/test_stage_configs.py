@@ -25,10 +25,15 @@ PLAIN = ('glmc', 'gml', 'los', 'ride', 'shike', 'weight')  # all images alike
 SAMPLERS = dict.fromkeys(PLAIN, 'DefaultSampler') | dict(balms='ltmm.MetaSampler')
 LFME = [path for path in STAGED if path.stem.startswith('lfme')]
 LIVT = [path for path in STAGED if path.stem.startswith('livt')]
-PRETRAINED = [path for path in STAGED if Config.fromfile(path).stages[0].type == 'ltmm.PretrainStage']
-OTHERS = LFME + LIVT + PRETRAINED + [path for path in STAGED if path.stem.startswith(('ride_distill', 'sade_tta'))]
 CONTRASTIVE = [path for path in STAGED if path.stem.startswith(('supcon', 'kcl', 'sbcl'))]
-OTHERS = LFME + LIVT + CONTRASTIVE + [path for path in STAGED if path.stem.startswith(('ride_distill', 'sade_tta'))]
+PRETRAINED = [path for path in STAGED if Config.fromfile(path).stages[0].type == 'ltmm.PretrainStage']
+OTHERS = (
+    LFME
+    + LIVT
+    + PRETRAINED
+    + CONTRASTIVE
+    + [path for path in STAGED if path.stem.startswith(('ride_distill', 'sade_tta'))]
+)
 
 
 def model_of(cfg):

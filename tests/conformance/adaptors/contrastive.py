@@ -151,6 +151,8 @@ def paco(case: Case) -> dict[str, Tensor]:
             f'{prefix}grad_sup': logits.grad,
         }
     return outputs
+
+
 @adaptor('sbcl', ignores=dict(class_counts='the densities are given', largest_class_index='0'))
 def sbcl(case: Case) -> dict[str, Tensor]:
     if 'features' in case:

@@ -4,20 +4,19 @@ from .disc_centroids_loss import DiscCentroidsLoss
 from .kcl_loss import KCLLoss
 from .momentum_contrast_loss import MomentumContrastLoss
 from .parametric_contrast_loss import GPaCoLoss, PaCoLoss
-from .view_consistency_loss import ViewConsistencyLoss
 from .subclass_balanced_contrastive_loss import SubclassBalancedContrastiveLoss
 from .sup_con_loss import SupConLoss
+from .view_consistency_loss import ViewConsistencyLoss
 
 __all__ = [
     'BalancedContrastiveLoss',
     'CurvatureLoss',
     'DiscCentroidsLoss',
     'GPaCoLoss',
-    'MomentumContrastLoss',
-    'PaCoLoss',
-    'ViewConsistencyLoss',
     'KCLLoss',
     'MomentumContrastLoss',
+    'PaCoLoss',
     'SubclassBalancedContrastiveLoss',
     'SupConLoss',
+    'ViewConsistencyLoss',
 ]

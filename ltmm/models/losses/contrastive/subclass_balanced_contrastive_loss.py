@@ -111,7 +111,7 @@ class SubclassBalancedContrastiveLoss(UsesProgress, UsesTrainFeatures, Supervise
                 f"{type(self).__name__}: class_term='supcon' has `temperature`: leave class_temperature out."
             )
         if method == 'kmeans':
-            check_extra('clustering', 'sklearn')
+            check_extra('features', 'sklearn')
         self.requires = (*self.requires, 'sample_idx')
         self.temperature, self.base_temperature = temperature, base_temperature
         self.class_term_weight, self.class_term = class_term_weight, class_term
