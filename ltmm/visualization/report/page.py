@@ -13,8 +13,9 @@ from ltmm.utils.errors import InputError
 from ltmm.utils.page_style import PAGE_STYLE
 from ltmm.version import __version__
 
+from .prediction_sections import Pictures
 from .run_files import group_by_config, read_run_files
-from .sections import SECTIONS, Pictures
+from .sections import SECTIONS
 
 __all__ = ['write_report']
 

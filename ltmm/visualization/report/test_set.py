@@ -9,7 +9,7 @@ from ltmm.utils.checkpoints import forbid_code
 from ltmm.utils.errors import InputError
 from ltmm.utils.references import resolve_references
 
-from .sections import Pictures
+from .prediction_sections import Pictures
 
 __all__ = ['pictures_of_test_set']
 
