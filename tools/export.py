@@ -31,10 +31,11 @@ def main() -> None:
             parser.error(f'{file} exists: choose another name, or write over it by --overwrite')
     cfg = read_config(args)
 
-    from ltmm.apis.export import example_inputs, export_model  # slow to import
+    from ltmm.apis.export import check_export, example_inputs, export_model  # slow to import
     from ltmm.apis.image_files import find_images
     from ltmm.apis.trained_model import load_trained_model
 
+    check_export(cfg, args.format, args.out, args.with_preprocessing, args.tolerance)
     trained = load_trained_model(cfg, args.checkpoint, args.device or 'cpu')
     packed = example_inputs(trained, find_images(args.images), args.size)
     print(export_model(trained, args.format, args.out, packed, args.with_preprocessing, args.tolerance))

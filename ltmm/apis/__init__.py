@@ -9,6 +9,7 @@ __all__ = [
     'ImageFiles',
     'TrainedModel',
     'build_page',
+    'check_export',
     'example_inputs',
     'export_model',
     'find_images',

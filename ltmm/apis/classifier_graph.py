@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dataset import default_collate
-from mmpretrain.models.classifiers import ImageClassifier
+from mmengine.registry import MODELS
 from mmpretrain.models.heads import MultiLabelClsHead
 from torch import Tensor, nn
 
@@ -18,16 +18,41 @@ from ltmm.utils.errors import InputError, InputTypeError
 from ltmm.version import __version__
 
 from .image_files import holds_arrays, test_pipeline
-from .trained_model import TrainedModel
+from .trained_model import TrainedModel, is_detector
 
-__all__ = ['ClassifierGraph', 'batch_of', 'metadata_of']
+__all__ = ['ClassifierGraph', 'batch_of', 'check_graph', 'metadata_of']
+
+
+def check_graph(cfg: Config, format: str) -> None:
+    """Raise an InputError if no model of this kind can be a graph; needs no checkpoint.
+
+    Args:
+        cfg: Config of the model.
+        format: ``'onnx'`` or ``'torch.export'``, for the message.
+    """
+    model = cfg.model.type
+    if isinstance(model, str):
+        with MODELS.switch_scope_and_registry(cfg.get('default_scope', 'mmpretrain')) as registry:
+            model = registry.get(model)
+    if model is None:
+        return  # building it explains more
+    if is_detector(model):
+        raise InputTypeError(
+            f'{model.__name__} is a detector, but --format {format} takes classifiers: Python code of mmdet makes the '
+            'boxes (anchors, NMS), which does not fit in a graph. --format weights takes those whose head mmdet has.'
+        )
+    if issubclass(model, EarlyExitClassifier):
+        raise InputTypeError(
+            'EarlyExitClassifier runs as many experts as an image needs, which a graph cannot. Export all experts: '
+            '--cfg-options model.type=ImageClassifier.'
+        )
 
 
 class ClassifierGraph(nn.Module):
     """Maps images to scores (N, C) and logits (N, C), float32; aggregation and corrections are inside.
 
     Args:
-        trained: A classifier.
+        trained: A classifier that :func:`check_graph` takes.
         with_preprocessing: Take RGB (or gray) images of 0 to 255, uint8, and normalize them inside. Otherwise take what
             the data preprocessor gives, float32.
     """
@@ -35,16 +60,6 @@ class ClassifierGraph(nn.Module):
     def __init__(self, trained: TrainedModel, with_preprocessing: bool = False) -> None:
         super().__init__()
         model = trained.model
-        if not isinstance(model, ImageClassifier):
-            raise InputTypeError(
-                f'{type(model).__name__} is a detector: Python code of mmdet makes its boxes (anchors, NMS), which '
-                'neither torch.onnx nor torch.export takes. --format weights works for heads that mmdet has too.'
-            )
-        if isinstance(model, EarlyExitClassifier):
-            raise InputTypeError(
-                'EarlyExitClassifier runs as many experts as an image needs, which a graph cannot. Export all experts: '
-                '--cfg-options model.type=ImageClassifier.'
-            )
         if isinstance(model.head, PredictsSets):
             raise InputTypeError('ConformalSets predicts sets, which are not exported: export the model without them.')
         self.model, self.with_preprocessing = model, with_preprocessing

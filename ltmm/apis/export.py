@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import Tensor
 from torch.export import Dim
@@ -20,17 +21,38 @@ from ltmm.utils.checks import check
 from ltmm.utils.environment import check_extra
 from ltmm.utils.errors import InputError
 
-from .classifier_graph import ClassifierGraph, batch_of, metadata_of
+from .classifier_graph import ClassifierGraph, batch_of, check_graph, metadata_of
 from .image_files import ImageFiles
 from .plain_weights import plain_model, write_plain
 from .predict import predict_batch
 from .trained_model import TrainedModel
 
-__all__ = ['FORMATS', 'example_inputs', 'export_model']
+__all__ = ['FORMATS', 'check_export', 'example_inputs', 'export_model']
 
 OPSET = 18  # of ONNX; onnxruntime >= 1.14 reads it
 SUFFIXES = {'onnx': '.onnx', 'torch.export': '.pt2', 'weights': '.pth'}
 FORMATS = tuple(SUFFIXES)
+
+
+def check_export(
+    cfg: Config, format: str, path: Path, with_preprocessing: bool = False, tolerance: float = 1e-4
+) -> None:
+    """Raise an InputError for what :func:`export_model` cannot do; needs no checkpoint.
+
+    Args:
+        cfg: Config of the model.
+        format: See :func:`export_model`.
+        path: See there.
+        with_preprocessing: See there.
+        tolerance: See there.
+    """
+    check(format=(format, FORMATS), tolerance=(tolerance, '> 0'))
+    if path.suffix != SUFFIXES[format]:
+        raise InputError(f'Expected --out to end in {SUFFIXES[format]} for --format {format}, but got {path}.')
+    if format != 'weights':
+        check_graph(cfg, format)
+    elif with_preprocessing:
+        raise InputError('--with-preprocessing is for graphs: the config beside the weights has the preprocessing.')
 
 
 def export_model(
@@ -51,12 +73,8 @@ def export_model(
         with_preprocessing: Normalize the images inside the graph, see :class:`ClassifierGraph`.
         tolerance: Largest difference of a score.
     """
-    check(format=(format, FORMATS), tolerance=(tolerance, '> 0'))
-    if path.suffix != SUFFIXES[format]:
-        raise InputError(f'Expected --out to end in {SUFFIXES[format]} for --format {format}, but got {path}.')
+    check_export(trained.cfg, format, path, with_preprocessing, tolerance)
     if format == 'weights':
-        if with_preprocessing:
-            raise InputError('--with-preprocessing is for graphs: the config beside the weights has the preprocessing.')
         return _export_weights(trained, path, packed, tolerance)
     graph = ClassifierGraph(trained, with_preprocessing)
     images = batch_of(trained, packed, with_preprocessing)

@@ -26,7 +26,7 @@ from ltmm.utils.class_names import class_names_of
 from ltmm.utils.environment import mmdet_is_usable
 from ltmm.utils.errors import InputError, InputTypeError
 
-__all__ = ['TrainedModel', 'load_trained_model']
+__all__ = ['TrainedModel', 'is_detector', 'load_trained_model']
 
 HOOK = 'ltmm.PostProcessHook'
 
@@ -120,14 +120,20 @@ def _device(name: str | None) -> str:
     return name
 
 
+def is_detector(model: type[nn.Module]) -> bool:
+    """Whether a class is a detector of mmdet."""
+    if issubclass(model, ImageClassifier) or not mmdet_is_usable():
+        return False
+    from mmdet.models.detectors import BaseDetector
+
+    return issubclass(model, BaseDetector)
+
+
 def _check_kind(model: nn.Module) -> None:
     if isinstance(model, ImageClassifier) and isinstance(model.head, (ClsHead, MMPretrainMultiLabelClsHead)):
         return
-    if mmdet_is_usable():
-        from mmdet.models.detectors import BaseDetector
-
-        if isinstance(model, BaseDetector):
-            return
+    if is_detector(type(model)):
+        return
     raise InputTypeError(
         f"Expected mmpretrain's ImageClassifier with a head, or a detector of mmdet, but got {type(model).__name__}."
     )

@@ -24,7 +24,7 @@ from toy_trained import (
 )
 
 from ltmm.apis.classifier_graph import ClassifierGraph, batch_of, metadata_of
-from ltmm.apis.export import example_inputs, export_model
+from ltmm.apis.export import check_export, example_inputs, export_model
 from ltmm.apis.plain_weights import plain_model
 from ltmm.apis.predict import predict_batch
 from ltmm.apis.trained_model import TrainedModel, load_trained_model
@@ -142,8 +142,6 @@ def test_what_cannot_be_exported(tmp_path: Path):
         plain_model(load(save_classifier(tmp_path / 's', head=sigmoids)))
     with pytest.raises(InputError, match=r'--out to end in \.onnx'):
         export_model(experts, 'onnx', tmp_path / 'model.pth', [])
-    with pytest.raises(InputTypeError, match='is a detector'):
-        ClassifierGraph(load(save_detector(tmp_path / 'd')))
     with pytest.raises(InputError, match='--size is for --images'):
         example_inputs(experts, [], (8, 8))
     pipeline = [PIPELINE[0], PIPELINE[2]]
@@ -151,6 +149,21 @@ def test_what_cannot_be_exported(tmp_path: Path):
     paths = [write_image(tmp_path / '1.png', 1, (20, 30, 3)), write_image(tmp_path / '2.png', 2, (30, 30, 3))]
     with pytest.raises(InputError, match='gives all images one size'):
         batch_of(free, example_inputs(free, paths), False)
+
+
+def test_refusal_before_loading(tmp_path: Path):
+    """A detector as a graph is refused in the user's words; its checkpoint is not even looked for."""
+    config, _ = save_detector(tmp_path)
+    done = run_tool('tools/export.py', config, 'no.pth', '--format', 'onnx', '--out', tmp_path / 'model.onnx')
+    assert done.returncode == 1
+    message = done.stderr.strip()
+    assert message.startswith('InputTypeError: MaskRCNN is a detector, but --format onnx takes classifiers')
+    early = Config(dict(model=dict(type='ltmm.EarlyExitClassifier')))
+    for format, path in (('onnx', 'm.onnx'), ('torch.export', 'm.pt2')):
+        with pytest.raises(InputTypeError, match='as many experts as an image needs'):
+            check_export(early, format, Path(path))
+    with pytest.raises(InputError, match='is for graphs'):
+        check_export(early, 'weights', Path('m.pth'), with_preprocessing=True)
 
 
 def test_weights_with_a_folded_correction(tmp_path: Path):
