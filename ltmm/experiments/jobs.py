@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from ltmm.registry import ALL_PACKAGES
 from ltmm.utils.environment import EnvironmentProblem, check_extra
 from ltmm.utils.provenance import hardware
 
@@ -70,7 +69,7 @@ class LocalLauncher:
 
         self.context = multiprocessing.get_context('spawn' if torch.cuda.is_available() else 'forkserver')
         if not torch.cuda.is_available():
-            self.context.set_forkserver_preload([*ALL_PACKAGES, 'ltmm.utils.configs', 'ltmm.utils.launch'])
+            self.context.set_forkserver_preload(['ltmm.experiments.preload'])
             first = self.context.Process(target=int)  # no run is charged for the imports
             first.start()
             first.join()

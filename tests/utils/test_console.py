@@ -43,3 +43,17 @@ def test_first_lines_of_a_tool(tmp_path):
     lines = (run.stdout + run.stderr).splitlines()
     assert lines[-1] == "InputError: LongTailClsHead has no argument 'los'. Did you mean loss?"
     assert len(lines) <= 2, lines
+
+
+@pytest.mark.slow
+def test_silent_imports():
+    """The converters import mmpretrain where they need it, the server of the runs everything; both print nothing."""
+    code = """
+import sys
+import ltmm.datasets.convert
+assert 'mmpretrain' not in sys.modules
+import ltmm.experiments.preload
+assert 'mmdet' in sys.modules and 'ltmm.models.losses' in sys.modules
+"""
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, ''), run.stderr

@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from mmengine.dataset import BaseDataset
 
-from ltmm.datasets.csv_dataset import CSVDataset
-from ltmm.datasets.custom import CustomDataset
 from ltmm.datasets.labels.csv_labels import NO_LABEL, find_columns
 from ltmm.datasets.labels.csv_table import read_csv
 from ltmm.datasets.labels.label_states import NEGATIVE, POSITIVE, UNKNOWN
 from ltmm.utils.checks import check
+from ltmm.utils.console import quiet_imports
+from ltmm.utils.environment import needs_frameworks
 from ltmm.utils.errors import InputError
 
 from .files import new_file, new_folder, place_images
@@ -26,12 +27,18 @@ CELLS = {POSITIVE: '1', NEGATIVE: '0', UNKNOWN: ''}
 
 def read_folders(source: Path, images: Path | None, split: str | None, classes: Sequence[str] | None) -> Annotations:
     """Read a folder per class; ``split`` is a folder around them. See :class:`ltmm.CustomDataset`."""
+    with quiet_imports(), needs_frameworks():
+        from ltmm.datasets.custom import CustomDataset  # imports mmpretrain
+
     folder = source / split if split else source
     return _from_dataset(CustomDataset(data_prefix=str(folder), classes=classes), folder)
 
 
 def read_csv_file(source: Path, images: Path | None, split: str | None, classes: Sequence[str] | None) -> Annotations:
     """Read a CSV file; ``split`` is a value of its column ``split``. See :class:`ltmm.CSVDataset`."""
+    with quiet_imports(), needs_frameworks():
+        from ltmm.datasets.csv_dataset import CSVDataset  # imports mmpretrain
+
     where = dict(split=split) if split else None
 
     def read(classes: Sequence[str] | None) -> Annotations:
@@ -97,7 +104,7 @@ def write_folders(annotations: Annotations, out: Path, copy: bool) -> list[str]:
     return [f'The places of {objects} objects are lost: folders have labels of images.'] * bool(objects)
 
 
-def _from_dataset(dataset: CSVDataset | CustomDataset, folder: Path) -> Annotations:
+def _from_dataset(dataset: BaseDataset, folder: Path) -> Annotations:
     """Read the records of a dataset; image names become relative to the folder."""
     classes, images = tuple(dataset.metainfo['classes']), []
     kind = 'multi' if len(dataset) and 'gt_score' in dataset.get_data_info(0) else 'single'
