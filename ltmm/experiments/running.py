@@ -39,7 +39,8 @@ def run_all(runs: Sequence[Run], launch: Callable[[], Launcher], jobs: int) -> d
         if to_test:
             run = to_test.pop()
             return run, run.command, run.folder
-        for run in [run for run in waiting if run.first_stage not in [*waiting, *active]]:
+        while ready := [run for run in waiting if run.first_stage not in [*waiting, *active]]:
+            run = ready[0]
             waiting.remove(run)
             if problem := begin(run):
                 end(run, problem)

@@ -35,6 +35,7 @@ from ltmm.experiments.tables import (
     table,
     write,
 )
+from ltmm.utils.cli import one_line_errors
 from ltmm.utils.environment import EnvironmentProblem, check_extra
 from ltmm.utils.errors import InputError
 from ltmm.utils.parsers import parse_seed
@@ -117,4 +118,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with one_line_errors(if_interrupted='The same command goes on.'):
+        main()
