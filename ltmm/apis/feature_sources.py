@@ -36,10 +36,11 @@ class FeatureFolder:
     Args:
         folder: Its output folder, with the split and ``train``, where the training images are counted.
         split: Name of the split.
+        name: Name in the figure.
     """
 
-    def __init__(self, folder: Path, split: str) -> None:
-        self.name = folder.resolve().name
+    def __init__(self, folder: Path, split: str, name: str) -> None:
+        self.name = name
         self.dataset = FeatureDataset(str(folder), split, in_memory=False)
         train = self.dataset if split == 'train' else FeatureDataset(str(folder), 'train', in_memory=False)
         self.label, self.distribution = self.dataset.get_gt_labels(), train.get_label_table().class_distribution()
@@ -82,40 +83,53 @@ def open_sources(args: argparse.Namespace) -> list[FeatureSource]:
     Args:
         args: ``inputs``, folders of features and checkpoints, each of these behind its config or behind a checkpoint
             with the same; ``names`` or None; ``split``; and the options of
-            :func:`ltmm.utils.launch.add_model_options`.
+            :func:`ltmm.utils.parsers.add_model_options`.
     """
+    found = _named_inputs(args.inputs)
+    names = _checked_names([name for name, *_ in found], args.names)
     sources: list[FeatureSource] = []
-    cfg = config = None
-    for item in args.inputs:
-        path = Path(item)
-        if '://' not in item and not path.exists():
-            raise FileNotFoundError(f'There is no file or folder {item}.')
-        if path.is_dir():
-            sources.append(FeatureFolder(path, args.split))
-        elif path.suffix == '.py':
-            config = path
-            cfg = read_config(argparse.Namespace(**vars(args) | dict(config=str(path))))
-        elif cfg is None:
-            raise InputError(f'Expected a config (.py) in front of the checkpoint {item}.')
+    for name, (_, item, config) in zip(names, found):
+        if config is None:
+            sources.append(FeatureFolder(Path(item), args.split, name))
         else:
-            split = load_split(cfg, item, args.split, args.device)
-            sources.append(CheckpointFeatures(f'{config.stem}, {path.stem}', split))
-    if not sources:
-        raise InputError('Expected a checkpoint behind the config, or a folder of features.')
-    for source, name in zip(sources, _names(sources, args.names)):
-        source.name = name
+            cfg = read_config(argparse.Namespace(**vars(args) | dict(config=config)))
+            sources.append(CheckpointFeatures(name, load_split(cfg, item, args.split, args.device)))
     _check_same_images(sources)
     return sources
 
 
-def _names(sources: Sequence[FeatureSource], names: Sequence[str] | None) -> list[str]:
-    names = names or [source.name for source in sources]
-    if len(names) != len(sources) or len(set(names)) < len(names):
+def _named_inputs(inputs: Sequence[str]) -> list[tuple[str, str, str | None]]:
+    """Return the name, the path or URL, and the config of each checkpoint; of each folder of features, without one."""
+    found: list[tuple[str, str, str | None]] = []
+    config = unused = None
+    for item in inputs:
+        path = Path(item)
+        if '://' not in item and not path.exists():
+            raise FileNotFoundError(f'There is no file or folder {item}.')
+        if path.suffix == '.py':
+            if unused is not None:
+                break
+            config = unused = item
+        elif path.is_dir():
+            found.append((path.resolve().name, item, None))
+        elif config is None:
+            raise InputError(f'Expected a config (.py) in front of the checkpoint {item}.')
+        else:
+            found.append((f'{Path(config).stem}, {path.stem}', item, config))
+            unused = None
+    if unused is not None:
+        raise InputError(f'Expected a checkpoint behind the config {unused}.')
+    return found
+
+
+def _checked_names(defaults: Sequence[str], names: Sequence[str] | None) -> Sequence[str]:
+    names = names or defaults
+    if len(names) != len(defaults) or len(set(names)) < len(names):
         raise InputError(
-            f'Expected {len(sources)} different names, one for each checkpoint or folder, but got {", ".join(names)}. '
+            f'Expected {len(defaults)} different names, one for each checkpoint or folder, but got {", ".join(names)}. '
             'Give them by --names.'
         )
-    return list(names)
+    return names
 
 
 def _check_same_images(sources: Sequence[FeatureSource]) -> None:

@@ -113,8 +113,9 @@ def test_wrong_inputs(toy, tmp_path):
     folder = write_features(tmp_path / 'first')
     with pytest.raises(InputError, match=r'a config \(.py\) in front of the checkpoint'):
         opened(toy[1])
-    with pytest.raises(InputError, match='a checkpoint behind the config'):
-        opened(toy[0])
+    for inputs in ((toy[0],), (folder, toy[0]), (toy[0], toy[0], toy[1]), (*toy, toy[0])):
+        with pytest.raises(InputError, match='a checkpoint behind the config'):
+            opened(*inputs)
     with pytest.raises(InputError, match='Expected 2 different names'):
         opened(folder, folder)
     with pytest.raises(FileNotFoundError, match='no file or folder'):
