@@ -11,7 +11,7 @@ from toy_processes import run_on_two_ranks
 
 from ltmm.engine.stages import first_to_run, read_stages, run_stages
 from ltmm.registry import DATASETS
-from ltmm.utils.launch import common_parser
+from ltmm.utils.parsers import common_parser
 
 FLIP = dict(type='RandomFlip', prob=0.5)
 PACK = dict(type='PackInputs', meta_keys=('sample_idx',))
