@@ -86,7 +86,7 @@ class BoxPredictions(Predictions):
                     f'Expected {path} to have boxes, finite scores and labels of {len(names)} classes for images of '
                     f'{ann_file}, but image {sample.get("img_id")} has others.'
                 )
-        by_id = dict(sorted((sample['img_id'], sample) for sample in samples))
+        by_id = dict(sorted(((sample['img_id'], sample) for sample in samples), key=lambda pair: pair[0]))
         results = [(image_id, _best(sample['pred_instances'])) for image_id, sample in by_id.items()]
         found = Detections.from_results(results, cat_ids)
         return cls.match(tuple(names), ground_truth, found, list(by_id), cat_ids, **of_images(list(by_id.values())))

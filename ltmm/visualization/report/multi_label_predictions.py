@@ -107,6 +107,6 @@ def _target(sample: dict, num_classes: int) -> torch.Tensor | None:
     if 'gt_score' in sample:
         return sample['gt_score']
     label = sample.get('gt_label')
-    if not isinstance(label, torch.Tensor) or ((label < 0) | (label >= num_classes)).any():
+    if not isinstance(label, torch.Tensor) or not ((label >= 0) & (label < num_classes)).all():  # NaN
         return None
     return torch.zeros(num_classes).index_fill_(0, label.long().flatten(), 1)

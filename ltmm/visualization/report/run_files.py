@@ -102,7 +102,7 @@ class RunFiles:
         texts = [self.settings[key] for key in keys]
         try:
             value = ast.literal_eval(texts[0]) if texts else None
-        except ValueError:  # code, not a string
+        except (ValueError, TypeError, SyntaxError):  # code, not a string
             return None
         return value if isinstance(value, str) else None
 

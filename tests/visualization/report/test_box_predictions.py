@@ -10,6 +10,7 @@ pytest.importorskip('plotly')
 pytest.importorskip('pycocotools')
 
 from ltmm.evaluation.lvis.lvis_eval import FALSE, IGNORED, TRUE
+from ltmm.utils.predictions import read_predictions, write_predictions
 from ltmm.visualization.report import write_report
 from ltmm.visualization.report.box_predictions import MIN_SCORE, NOT_FOUND, NOT_VERIFIED
 from ltmm.visualization.report.run_files import read_run_files
@@ -141,3 +142,13 @@ def test_other_boxes_are_refused(tmp_path):
     (tmp_path / 'other/predictions.npz').rename(run / 'predictions.npz')
     with pytest.raises(ValueError, match='but image 1[12][0-9] has others'):
         page_of(run, tmp_path)
+
+
+def test_image_that_is_there_twice(tmp_path):
+    run = toy_box_run(tmp_path / 'run', *toy_boxes())
+    once = read_run_files(run).predictions
+    samples = read_predictions(run / 'predictions.npz')
+    write_predictions([*samples, samples[0]], run / 'predictions.npz')
+    twice = read_run_files(run).predictions
+    np.testing.assert_array_equal(twice.pred, once.pred)
+    assert twice.paths == once.paths
