@@ -107,19 +107,26 @@ def _detection(factor: float, cfg: Mapping) -> list[str]:
         return ['The classes are nearly balanced: the softmax of a plain detector is right.']
     types = {str(name).removeprefix('ltmm.') for name in _types([cfg['train_dataloader'], cfg.get('model')])}
     repeats, has_seesaw = bool(types & {'RepeatFactorSampler', 'ClassBalancedDataset'}), 'SeesawLoss' in types
-    text = {
-        (False, False): 'Repeat-factor sampling (ltmm.RepeatFactorSampler) was best on FOD-A-LT, then Seesaw loss '
-        '(ltmm.SeesawLoss); EQLv2 needs long schedules',
-        (
-            True,
-            False,
-        ): 'The config repeats images of rare classes, which was best on FOD-A-LT. Still open: the '
-        'threshold of the repetition, and Seesaw loss (ltmm.SeesawLoss), second there',
-        (False, True): 'The config has Seesaw loss, second on FOD-A-LT. Still open: repeat-factor sampling '
-        '(ltmm.RepeatFactorSampler), best there',
-        (True, True): 'The config repeats images of rare classes, which was best on FOD-A-LT, and has Seesaw loss, '
-        'second there. Still open: the threshold of the repetition',
-    }[repeats, has_seesaw]
+    if repeats and has_seesaw:
+        text = (
+            'The config repeats images of rare classes, which was best on FOD-A-LT, and has Seesaw loss, second there. '
+            'Still open: the threshold of the repetition'
+        )
+    elif repeats:
+        text = (
+            'The config repeats images of rare classes, which was best on FOD-A-LT. Still open: the threshold of the '
+            'repetition, and Seesaw loss (ltmm.SeesawLoss), second there'
+        )
+    elif has_seesaw:
+        text = (
+            'The config has Seesaw loss, second on FOD-A-LT. Still open: repeat-factor sampling '
+            '(ltmm.RepeatFactorSampler), best there'
+        )
+    else:
+        text = (
+            'Repeat-factor sampling (ltmm.RepeatFactorSampler) was best on FOD-A-LT, then Seesaw loss '
+            '(ltmm.SeesawLoss); EQLv2 needs long schedules'
+        )
     return [f'{text} (configs/foda_lt/README.md).']
 
 
