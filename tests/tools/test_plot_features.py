@@ -121,4 +121,4 @@ def test_wrong_inputs(toy, tmp_path):
     with pytest.raises(FileNotFoundError, match='no file or folder'):
         opened(tmp_path / 'missing')
     with pytest.raises(InputError, match='Expected `suffix`'):
-        tool(folder, '--out', tmp_path / 'features.doc')
+        tool(tmp_path / 'missing', '--out', tmp_path / 'features.doc')

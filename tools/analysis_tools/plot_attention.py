@@ -29,7 +29,9 @@ def main() -> None:
 
     from ltmm.apis.attention import show_attention  # slow to import
     from ltmm.apis.image_sample import load_split
+    from ltmm.visualization.style import check_image_file
 
+    check_image_file(args.out)  # before the model is loaded
     split = load_split(cfg, args.checkpoint, args.split, args.device)
     name = f'{Path(args.config).stem}, {Path(args.checkpoint).stem}'
     options = dict(per_class=args.per_class, columns=args.columns, seed=args.seed)

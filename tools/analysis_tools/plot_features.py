@@ -34,7 +34,9 @@ def main() -> None:
 
     from ltmm.apis.feature_comparison import compare_features  # slow to import
     from ltmm.apis.feature_sources import open_sources
+    from ltmm.visualization.style import check_image_file
 
+    check_image_file(args.out)  # before the models are loaded
     compare_features(
         open_sources(args),
         args.out,
