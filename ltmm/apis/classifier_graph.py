@@ -30,7 +30,7 @@ def check_graph(cfg: Config, format: str) -> None:
         cfg: Config of the model.
         format: ``'onnx'`` or ``'torch.export'``, for the message.
     """
-    model = cfg.model.type
+    model = cfg.model.get('type')
     if isinstance(model, str):
         with MODELS.switch_scope_and_registry(cfg.get('default_scope', 'mmpretrain')) as registry:
             model = registry.get(model)

@@ -156,7 +156,7 @@ def test_refusal_before_loading(tmp_path: Path):
     config, _ = save_detector(tmp_path)
     done = run_tool('tools/export.py', config, 'no.pth', '--format', 'onnx', '--out', tmp_path / 'model.onnx')
     assert done.returncode == 1
-    message = done.stderr.strip()
+    message = done.stderr.splitlines()[-1]
     assert message.startswith('InputTypeError: MaskRCNN is a detector, but --format onnx takes classifiers')
     early = Config(dict(model=dict(type='ltmm.EarlyExitClassifier')))
     for format, path in (('onnx', 'm.onnx'), ('torch.export', 'm.pt2')):
