@@ -227,6 +227,9 @@ RATES = {  # of all configs: their schedule is that of one of these
     'cifar100_lt/oltr_r32': steps(20, 40),
     'cifar100_lt/shike_r32': lambda epoch, _: 0.375 + epoch / 8 if epoch < 5 else cosine(15)(epoch - 5, _),
     'cifar100_lt/shike_r32_stage1': lambda epoch, _: (epoch + 1) / 6 if epoch < 5 else cosine(175)(epoch - 5, _),
+    'cifar100_lt/moco_r32_probe': steps(60, 80),
+    'cifar100_lt/moco_v1_r32_pretrain': steps(120, 160),
+    'imagenet_lt/moco_v1_r50_pretrain': steps(120, 160),
     'cifar100_lt/causal_tde_r32_bbn': lambda epoch, _: (
         (7 + 2 * epoch) / 15 if epoch < 5 else steps(119, 159, gamma=0.01)(epoch, _)
     ),
@@ -241,6 +244,7 @@ RATES = {  # of all configs: their schedule is that of one of these
         0.02 + step / LENGTH / 10 * (floored(10) - 0.02) if epoch < 10 else floored(epoch)
     ),
     'cifar100_lt/sbcl_r32_cb': cosine(45),
+    'own_data/moco_r50': cosine(50),
     'imagenet_lt/kcl_r50': steps(20, 30),
     'imagenet_lt/kcl_r50_stage1': cosine(200),
     'cifar100_lt_features/ce': cosine(20),

@@ -69,7 +69,11 @@ def test_jobs_at_a_time_and_one_that_follows():
     'action, error, words',
     [
         (lambda: os.kill(os.getpid(), signal.SIGTERM), SystemExit, 'Terminated; the same command'),
-        (lambda: os.kill(os.getpid(), signal.SIGINT), KeyboardInterrupt, None),
+        (
+            lambda: signal.default_int_handler(signal.SIGINT, None),
+            KeyboardInterrupt,
+            None,
+        ),  # SIGINT may be ignored here
         (lambda: 1 / 0, ZeroDivisionError, 'division'),
     ],
 )
