@@ -2,12 +2,7 @@
 # negative rates: as_published=True of the schedule.
 _base_ = ['./ce_r32.py', '../_base_/pipelines/cifar_simclr.py']
 data_preprocessor = dict(type='ltmm.MultiViewDataPreprocessor')
-model = dict(
-    head=dict(
-        classifier=dict(type='torch.nn.Identity'),
-        loss=dict(_delete_=True, type='ltmm.SupConLoss', in_channels=64),
-    )
-)
+model = dict(head=dict(_delete_=True, type='ltmm.PretrainHead', loss=dict(type='ltmm.SupConLoss', in_channels=64)))
 train_dataloader = dict(batch_size=1024, dataset=dict(dataset=dict(pipeline={{_base_.simclr_pipeline}})))
 optim_wrapper = dict(optimizer=dict(lr=0.5, weight_decay=1e-4))
 param_scheduler = [dict(type='ltmm.WarmupToCosineLR', convert_to_iter_based=True)]

@@ -4,8 +4,7 @@ data_preprocessor = dict(type='ltmm.MultiViewDataPreprocessor')
 model = dict(
     type='ltmm.MomentumClassifier',
     head=dict(
-        classifier=dict(type='torch.nn.Identity'),
-        loss=dict(_delete_=True, type='ltmm.KCLLoss', in_channels=2048, queue_size=65536),
+        _delete_=True, type='ltmm.PretrainHead', loss=dict(type='ltmm.KCLLoss', in_channels=2048, queue_size=65536)
     ),
 )
 train_dataloader = dict(

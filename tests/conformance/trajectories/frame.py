@@ -294,9 +294,10 @@ def _config(given: Given, cfg: Config, folder: str, overrides: Mapping[str, Any]
         plain_labels=given.plain_labels,
     )
     cfg.train_dataloader.sampler = dict(type='ltmm.GivenSteps', epoch_of_step=[*given.epoch_of_step])
+    if cfg.model.head.type != 'ltmm.PretrainHead':
+        cfg.model.head.num_classes = len(given.class_counts)
     cfg.merge_from_dict(
         {
-            'model.head.num_classes': len(given.class_counts),
             'data_preprocessor.num_classes': len(given.class_counts),
             'train_dataloader.batch_size': len(given.labels[0]),
             'train_dataloader.num_workers': 0,

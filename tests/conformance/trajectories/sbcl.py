@@ -210,7 +210,6 @@ def sbcl_moco(case: Case) -> dict[str, Any]:
         'model.backbone': dict(_delete_=True, type='ltmm.ResNetCIFAR', depth=8),
         'model.neck': None,
         'model.momentum': params['m'],
-        'model.head.in_channels': 64,
     }
     loss = dict(in_channels=64, feat_dim=params['dim'], queue_size=size, temperature=params['T'], momentum=params['m'])
     changes |= {HYPER + name: value for name, value in loss.items()}
