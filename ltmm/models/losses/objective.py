@@ -115,7 +115,13 @@ class Objective(nn.Module):
         """Check the inputs; nothing by default."""
 
     def init_weights(self) -> None:
-        """Draw own layers anew, after the head has drawn them as it draws its classifier; nothing by default."""
+        """Start own linear layers as PyTorch does, after the head has drawn them as it draws its classifier.
+
+        From small weights, unit vectors would have large gradients.
+        """
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                layer.reset_parameters()
 
 
 class AuxLoss(nn.Module):

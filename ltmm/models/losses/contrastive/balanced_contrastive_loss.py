@@ -10,10 +10,11 @@ from ltmm.models.layers.normed_linear import NormedLinear
 from ltmm.models.state.base import NeedsWholeBatch
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputError, InputTypeError
+from ltmm.utils.errors import InputTypeError
 
 from ..base import check_soft_labels, divisor, gather_features
 from ..objective import LossInputs, Objective
+from .projection import check_features, projector
 from .supervised_contrast import supervised_contrast
 
 __all__ = ['BalancedContrastiveLoss', 'balanced_contrastive_loss']
@@ -72,10 +73,11 @@ class BalancedContrastiveLoss(NeedsWholeBatch, Objective):
         self, *, in_channels: int, feat_dim: int = 1024, temperature: float = 0.07, views: Sequence[int] = (1, 2)
     ) -> None:
         super().__init__()
-        check(feat_dim=(feat_dim, 'int >= 1'), temperature=(temperature, '> 0'), views=(views, 'int >= 0'))
+        check(in_channels=(in_channels, 'int >= 1'), feat_dim=(feat_dim, 'int >= 1'))
+        check(temperature=(temperature, '> 0'), views=(views, 'int >= 0'))
         self.temperature, self.views = temperature, tuple(views)
-        self.projector = _projector(in_channels, feat_dim)
-        self.prototype_projector = _projector(in_channels, feat_dim)
+        self.in_channels = in_channels
+        self.projector, self.prototype_projector = (projector(in_channels, feat_dim, batch_norm=True) for _ in range(2))
 
     def prototypes(self, classifier: nn.Module) -> Tensor:
         """Project the weights of the classifier to prototypes, (C, D)."""
@@ -93,21 +95,7 @@ class BalancedContrastiveLoss(NeedsWholeBatch, Objective):
         if not isinstance(inputs.classifier, (nn.Linear, NormedLinear)):
             kind = type(inputs.classifier).__name__
             raise InputTypeError(f'BalancedContrastiveLoss needs ltmm.Linear or ltmm.NormedLinear, but got {kind}.')
-        if inputs.num_views <= max(self.views):
-            raise InputError(
-                f'BalancedContrastiveLoss: expected at least {max(self.views) + 1} views of each image, but got '
-                f"{inputs.num_views}: use dict(type='MultiView', num_views=[...]) in the pipeline and "
-                "data_preprocessor=dict(type='ltmm.MultiViewDataPreprocessor')."
-            )
+        check_features(self, inputs, self.in_channels, max(self.views) + 1, or_more=True)
 
     def extra_repr(self) -> str:
         return f'temperature={self.temperature}, views={self.views}'
-
-
-def _projector(in_channels: int, feat_dim: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(in_channels, in_channels),
-        nn.BatchNorm1d(in_channels),
-        nn.ReLU(),
-        nn.Linear(in_channels, feat_dim),
-    )

@@ -11,10 +11,10 @@ from ltmm.models.state.feature_queue import FeatureQueue
 from ltmm.models.state.key_encoder import KeyEncoder
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputError
 
 from ..base import check_soft_labels, divisor
 from ..objective import LossInputs, Objective
+from .projection import check_features, projector
 
 __all__ = ['MomentumContrastLoss', 'contrast_logits']
 
@@ -85,18 +85,12 @@ class MomentumContrastLoss(Objective):
         check(temperature=(temperature, '> 0'))
         self.in_channels, self.temperature = in_channels, temperature
         self.queue = FeatureQueue(queue_size, num_experts * feat_dim)
-        build = partial(_projector, in_channels, feat_dim, mlp)
+        build = partial(projector if mlp else nn.Linear, in_channels, feat_dim)
         self.projector = PerExpert(build, num_experts)
         if momentum is None:
             self.key_projector = PerExpert(build, num_experts).requires_grad_(False)
         else:
             self.key_projector = KeyEncoder(self.projector, momentum)
-
-    def init_weights(self) -> None:
-        """Start as PyTorch's linear layers do: from small weights, unit vectors would have large gradients."""
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                layer.reset_parameters()
 
     def project(self, features: Tensor, projector: nn.Module) -> Tensor:
         """Return unit vectors (E, N, D) of the features of E networks side by side."""
@@ -116,18 +110,7 @@ class MomentumContrastLoss(Objective):
 
     def _check(self, inputs: LossInputs) -> None:
         check_soft_labels(self, inputs.label)
-        expected = len(inputs.label), self.in_channels * len(self.projector.experts)
-        for features in (inputs.features, inputs.key_features):
-            if features.shape != expected:
-                raise InputError(
-                    f'MomentumContrastLoss: expected one view, with features {expected} of in_channels x num_experts, '
-                    f'but got {tuple(features.shape)}.'
-                )
+        check_features(self, inputs, self.in_channels * len(self.projector.experts), num_views=1)
 
     def extra_repr(self) -> str:
         return f'temperature={self.temperature}'
-
-
-def _projector(in_channels: int, feat_dim: int, mlp: bool) -> nn.Module:
-    last = nn.Linear(in_channels, feat_dim)
-    return nn.Sequential(nn.Linear(in_channels, in_channels), nn.ReLU(), last) if mlp else last

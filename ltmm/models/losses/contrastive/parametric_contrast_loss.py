@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.models.state.base import NeedsWholeBatch, gather_with_own
@@ -19,6 +19,7 @@ from ltmm.utils.errors import InputError
 
 from ..base import check_soft_labels, divisor, gather_features
 from ..objective import LossInputs, Objective
+from .projection import check_features, projector
 
 __all__ = ['GPaCoLoss', 'PaCoLoss', 'ParametricContrastLoss', 'parametric_contrastive_loss']
 
@@ -72,9 +73,10 @@ def parametric_contrastive_loss(
 class ParametricContrastLoss(NeedsWholeBatch, UsesClassDistribution, Objective):
     """Base class of PaCo and GPaCo: projector, labeled queue, prior and weights.
 
-    A subclass writes :meth:`projector_layers` and :meth:`terms`, with :meth:`mean_loss` in it.
+    A subclass sets :attr:`projector_options` and writes :meth:`terms`, with :meth:`mean_loss` in it.
 
     Attributes:
+        projector_options: Of :func:`~ltmm.models.losses.contrastive.projection.projector`.
         num_views: Views of each image that the classifier sees.
         use_prior: Whether the logits are shifted by the log prior.
         smoothing: See :func:`parametric_contrastive_loss`.
@@ -95,6 +97,7 @@ class ParametricContrastLoss(NeedsWholeBatch, UsesClassDistribution, Objective):
     """
 
     requires = ('cls_score', 'features')
+    projector_options: dict[str, Any]
     num_views = 1
     use_prior = True
     smoothing = 0.0
@@ -121,18 +124,8 @@ class ParametricContrastLoss(NeedsWholeBatch, UsesClassDistribution, Objective):
         self.temperature, self.self_weight = temperature, self_weight
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
         self.queue = FeatureQueue(queue_size, feat_dim)
-        self.projector = nn.Sequential(*self.projector_layers(in_channels, feat_dim))
+        self.in_channels, self.projector = in_channels, projector(in_channels, feat_dim, **self.projector_options)
         self.init_class_distribution(class_counts, num_classes)
-
-    def projector_layers(self, in_channels: int, feat_dim: int) -> list[nn.Module]:
-        """Return the layers from the features to the projected ones."""
-        raise NotImplementedError(f'{type(self).__name__} must define projector_layers(in_channels, feat_dim).')
-
-    def init_weights(self) -> None:
-        """Start as PyTorch's linear layers do, whatever the initialization of the classifier."""
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                layer.reset_parameters()
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         self.register_derived('log_prior', np.log(distribution.prior + PRIOR_EPS))
@@ -170,12 +163,7 @@ class ParametricContrastLoss(NeedsWholeBatch, UsesClassDistribution, Objective):
         check_soft_labels(self, inputs.label)
         if self.use_prior:
             self.check_logits(inputs.cls_score)
-        if len(inputs.features) != self.num_views * len(inputs.label):
-            raise InputError(
-                f'{type(self).__name__}: expected features of {self.num_views} view(s) of {len(inputs.label)} images, '
-                f"but got {len(inputs.features)} rows: use dict(type='MultiView', num_views=[1, 1], ...) in the "
-                "pipeline and data_preprocessor=dict(type='ltmm.MultiViewDataPreprocessor')."
-            )
+        check_features(self, inputs, self.in_channels, self.num_views)
 
     def extra_repr(self) -> str:
         return f'temperature={self.temperature}, alpha={self.alpha}, beta={self.beta}, gamma={self.gamma}'
@@ -214,14 +202,11 @@ class PaCoLoss(ParametricContrastLoss):
     """
 
     requires = (*ParametricContrastLoss.requires, 'key_features')
+    projector_options = dict(batch_norm=True)
 
     def __init__(self, *, momentum: float = 0.999, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.key_projector = KeyEncoder(self.projector, momentum)
-
-    def projector_layers(self, in_channels: int, feat_dim: int) -> list[nn.Module]:
-        first = nn.Linear(in_channels, in_channels)
-        return [first, nn.BatchNorm1d(in_channels), nn.ReLU(), nn.Linear(in_channels, feat_dim)]
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         anchors = F.normalize(self.projector(inputs.features), dim=1)  # (N, D)
@@ -262,15 +247,12 @@ class GPaCoLoss(ParametricContrastLoss):
     """
 
     num_views = 2
+    projector_options = dict(num_layers=3)
 
     def __init__(self, *, smoothing: float = 0.0, use_prior: bool = True, **kwargs: Any) -> None:
         check(smoothing=(smoothing, 'in [0, 1)'))
         super().__init__(**kwargs)
         self.smoothing, self.use_prior, self.balances_classes = smoothing, use_prior, use_prior
-
-    def projector_layers(self, in_channels: int, feat_dim: int) -> list[nn.Module]:
-        widths = (in_channels, in_channels, feat_dim)
-        return [layer for width in widths for layer in (nn.Linear(in_channels, width), nn.ReLU())][:-1]
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         anchors = F.normalize(self.projector(inputs.features), dim=1)  # (2 N, D)

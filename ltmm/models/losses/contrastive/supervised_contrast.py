@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from mmengine.dist import get_rank
-from torch import Tensor, nn
+from torch import Tensor
 
 from ltmm.models.state.base import NeedsWholeBatch
 from ltmm.models.state.feature_queue import FeatureQueue
@@ -17,6 +17,7 @@ from ltmm.utils.errors import InputError
 from ..base import check_soft_labels, divisor, gather_features
 from ..objective import LossInputs, Objective
 from .momentum_contrast_loss import contrast_logits
+from .projection import check_features, projector
 
 __all__ = ['Contrast', 'SupervisedContrast', 'contrast_with_queue', 'contrast_with_views', 'supervised_contrast']
 
@@ -109,9 +110,9 @@ def contrast_with_queue(
 class SupervisedContrast(NeedsWholeBatch, Objective):
     """Base class of contrastive losses with labels, on the views of a batch (SimCLR) or on keys in a queue (MoCo).
 
-    A subclass writes :meth:`losses`. It is the only loss of a pre-training, with
-    ``classifier=dict(type='torch.nn.Identity')``, and the views of the images come from mmpretrain's ``MultiView`` and
-    ``ltmm.MultiViewDataPreprocessor``. The features are projected by two linear layers with a ReLU between them.
+    A subclass writes :meth:`losses`. Use it to pre-train a backbone, in :class:`~ltmm.models.PretrainHead`, with the
+    views of mmpretrain's ``MultiView`` and ``ltmm.MultiViewDataPreprocessor``, or in ``aux_losses`` beside a
+    classification loss. The features are projected by two linear layers with a ReLU between them.
 
     Args:
         in_channels: Width of the features.
@@ -131,7 +132,7 @@ class SupervisedContrast(NeedsWholeBatch, Objective):
         super().__init__()
         check(in_channels=(in_channels, 'int >= 1'), feat_dim=(feat_dim, 'int >= 1'))
         check(queue_size=(queue_size, 'int >= 1 or None'))
-        self.projector = nn.Sequential(nn.Linear(in_channels, in_channels), nn.ReLU(), nn.Linear(in_channels, feat_dim))
+        self.in_channels, self.projector = in_channels, projector(in_channels, feat_dim)
         if queue_size is None and momentum is not None:
             raise InputError(f'{type(self).__name__}: expected `queue_size` with momentum={momentum}.')
         self.queue: FeatureQueue | None = None
@@ -139,12 +140,6 @@ class SupervisedContrast(NeedsWholeBatch, Objective):
             self.requires = (*self.requires, 'key_features')
             self.queue = FeatureQueue(queue_size, feat_dim, with_sub_labels=self.with_subclasses)
             self.key_projector = KeyEncoder(self.projector, 0.999 if momentum is None else momentum)
-
-    def init_weights(self) -> None:
-        """Start as PyTorch's linear layers do, not as the head starts its classifier."""
-        for layer in self.projector:
-            if isinstance(layer, nn.Linear):
-                layer.reset_parameters()
 
     def losses(self, contrast: Contrast) -> dict[str, Tensor]:
         """Return the terms of each anchor by name, each (N,)."""
@@ -170,20 +165,5 @@ class SupervisedContrast(NeedsWholeBatch, Objective):
 
     def _check(self, inputs: LossInputs) -> None:
         check_soft_labels(self, inputs.label)
-        name, num, width = type(self).__name__, len(inputs.label), self.projector[0].in_features
-        if self.queue is None:
-            if num and inputs.num_views < 2:
-                raise InputError(
-                    f'{name}: expected at least 2 views of each image, but got 1: use '
-                    "dict(type='MultiView', num_views=[2]) in the pipeline and "
-                    "data_preprocessor=dict(type='ltmm.MultiViewDataPreprocessor')."
-                )
-            expected, given = (num * inputs.num_views, width), [inputs.features]
-        else:
-            expected, given = (num, width), [inputs.features, inputs.key_features]
-        for features in given:
-            if features.shape != expected:
-                raise InputError(
-                    f'{name}: expected features {expected} of in_channels={width}, one view where there is a queue, '
-                    f'but got {tuple(features.shape)}.'
-                )
+        num_views = 2 if self.queue is None else 1  # beside that of the key
+        check_features(self, inputs, self.in_channels, num_views, or_more=self.queue is None)

@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputError
 
 from ..base import divisor
 from ..objective import LossInputs, Objective
+from .projection import check_features
 
 __all__ = ['ViewConsistencyLoss', 'view_consistency']
 
@@ -52,16 +52,10 @@ class ViewConsistencyLoss(Objective):
         check(in_channels=(in_channels, 'int >= 1'), feat_dim=(feat_dim, 'int >= 1'))
         self.projector, self.predictor = nn.Linear(in_channels, feat_dim), nn.Linear(feat_dim, feat_dim)
 
-    def init_weights(self) -> None:
-        """Start as PyTorch's linear layers do: from small weights, cosines would have large gradients."""
-        self.projector.reset_parameters()
-        self.predictor.reset_parameters()
-
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         projected = self.projector(inputs.features).unflatten(0, (2, len(inputs.label)))  # (2, N, D)
         consistency = view_consistency(projected, self.predictor(projected))
         return dict(loss_consistency=-consistency.sum() / divisor(len(inputs.label), consistency))
 
     def _check(self, inputs: LossInputs) -> None:
-        if len(inputs.label) and inputs.num_views != 2:
-            raise InputError(f'ViewConsistencyLoss: expected 2 views of each image, but got {inputs.num_views}.')
+        check_features(self, inputs, self.projector.in_features, num_views=2)

@@ -95,15 +95,23 @@ def test_half_precision():
     torch.testing.assert_close(terms, expected, rtol=0.05, atol=0.05)
 
 
-@pytest.mark.parametrize('options', [dict(features=torch.zeros(6, 4)), dict(key_features=torch.zeros(3, 5))])
-def test_features_of_another_shape_are_refused(options):
-    with pytest.raises(ValueError, match=r'one view, with features \(3, 4\)'):
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(features=torch.zeros(6, 4)), 'expected 1 view of each image, but got 2'),
+        (dict(features=torch.zeros(3, 8)), r'expected features \(3, 4\), but got \(3, 8\): check its in_channels'),
+        (dict(key_features=torch.zeros(3, 5)), r'expected key_features \(3, 4\)'),
+    ],
+)
+def test_features_of_another_shape_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
         trained(0)(inputs(4, **options))
 
 
 @pytest.mark.parametrize('as_main', [True, False])
-def test_projector_does_not_start_as_the_classifier_does(as_main):
-    cfg = dict(type='ltmm.MomentumContrastLoss', in_channels=64)
+@pytest.mark.parametrize('kind', ['MomentumContrastLoss', 'BalancedContrastiveLoss'])
+def test_projectors_do_not_start_as_the_classifier_does(kind, as_main):
+    cfg = dict(type=f'ltmm.{kind}', in_channels=64)
     head = MODELS.build(
         dict(
             type='ltmm.LongTailClsHead',

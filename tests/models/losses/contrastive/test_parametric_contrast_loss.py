@@ -232,8 +232,10 @@ def test_half_precision(build, views):
 @each
 def test_other_inputs_are_refused(build, views):
     loss, given = build(), inputs(views)
-    with pytest.raises(ValueError, match=rf'features of {views} view\(s\) of 3 images, but got 9 rows: .*MultiView'):
+    with pytest.raises(ValueError, match=rf'{views} views? of each image, but got 3: .*MultiView'):
         loss(replace(given, cls_score=rows(9, C), features=rows(9, D)))
+    with pytest.raises(ValueError, match=r'expected features \(., 6\), but got \(., 7\): check its in_channels'):
+        loss(replace(given, features=rows(3 * views, 7)))
     with pytest.raises(ValueError, match='soft labels'):
         loss(replace(given, label=torch.ones(3, C)))
     with pytest.raises(ValueError, match='logits of 4 classes'):
