@@ -29,7 +29,7 @@ class WarmupToCosineLR(LRSchedulerMixin, _ParamScheduler):
 
     Args:
         *args: Optimizer, and further arguments of MMEngine's schedulers.
-        warmup_epochs: W.
+        warmup_epochs: W, less than T, all epochs of the schedule.
         start_factor: :math:`\eta_s / \eta_0`; 0.02 in SBCL.
         eta_min_ratio: :math:`\eta_{\min} / \eta_0`; 1e-4 in SBCL.
         as_published: See above.
@@ -54,6 +54,16 @@ class WarmupToCosineLR(LRSchedulerMixin, _ParamScheduler):
         self.warmup_epochs, self.start_factor, self.eta_min_ratio = warmup_epochs, start_factor, eta_min_ratio
         self.as_published, self.epoch_length = as_published, epoch_length
         super().__init__(*args, **kwargs)
+        if warmup_epochs >= self.num_epochs:
+            raise InputError(
+                f'WarmupToCosineLR: expected warmup_epochs below its {self.num_epochs:g} epochs, but got '
+                f'{warmup_epochs}.'
+            )
+
+    @property
+    def num_epochs(self) -> float:
+        """T."""
+        return (self.end - self.begin) / self.epoch_length
 
     @classmethod
     def build_iter_from_epoch(
@@ -70,11 +80,10 @@ class WarmupToCosineLR(LRSchedulerMixin, _ParamScheduler):
         return cls(*args, begin=begin, end=end, by_epoch=False, epoch_length=epoch_length, **kwargs)
 
     def _get_value(self) -> list[float]:
-        num_epochs = (self.end - self.begin) / self.epoch_length
         epoch, iteration = divmod(self.last_step, self.epoch_length)
 
         def cosine(epoch: int, minimum: float) -> float:
-            return minimum + (1 - minimum) * (1 + math.cos(math.pi * epoch / num_epochs)) / 2
+            return minimum + (1 - minimum) * (1 + math.cos(math.pi * epoch / self.num_epochs)) / 2
 
         if epoch < self.warmup_epochs + self.as_published:
             top = cosine(self.warmup_epochs, self.eta_min_ratio * (10 if self.as_published else 1))

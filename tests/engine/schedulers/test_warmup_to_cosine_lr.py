@@ -40,6 +40,11 @@ def test_as_published():
     assert got[121] == pytest.approx(cosine(11, 1000, 5e-5))
 
 
+def test_warm_up_as_long_as_the_training_is_refused():
+    with pytest.raises(InputError, match='warmup_epochs below its 5 epochs, but got 5'):
+        rates(5, 4, warmup_epochs=5)
+
+
 def test_needs_iterations():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
     with pytest.raises(InputError, match='convert_to_iter_based=True'):
