@@ -43,10 +43,10 @@ class SubclassBalancedContrastiveLoss(UsesProgress, UsesTrainFeatures, Supervise
 
     The sub-classes are clusters of the projected features of each class, of about the size of the rarest class, see
     :func:`~ltmm.models.losses.contrastive.subclasses.subclass_counts`; :math:`T_c` is higher for loose classes, see
-    :func:`~ltmm.models.losses.contrastive.subclasses.class_temperatures`. Both are computed again before every
-    ``interval``-th epoch after the warm-up, from the whole training set, by the key encoder where there is a queue.
-    The main process does it, the others wait; sub-classes and temperatures are in the checkpoint. During the warm-up
-    the loss is that of ``ltmm.SupConLoss``.
+    :func:`~ltmm.models.losses.contrastive.subclasses.class_temperatures`. Both are computed after the warm-up and again
+    before every epoch that is a multiple of ``interval``, from the whole training set, by the key encoder where there
+    is a queue. The main process does it, the others wait; sub-classes and temperatures are in the checkpoint. During
+    the warm-up the loss is that of ``ltmm.SupConLoss``.
 
     The queue keeps the sub-classes with which its keys came in, as in [1]: for K images after a new clustering they are
     those of the old one. Keys from before the first clustering, as of the ``ltmm.KCLLoss`` with which [1] starts on
@@ -130,7 +130,7 @@ class SubclassBalancedContrastiveLoss(UsesProgress, UsesTrainFeatures, Supervise
             return f'never clusters: warmup_epochs={self.warmup_epochs}, but the training has {max_epochs} epochs.'
 
     def needs_train_features(self, epoch: int) -> bool:
-        is_first = not len(self.subclass.values)
+        is_first = epoch == self.warmup_epochs or not len(self.subclass.values)  # loaded ones may be of other data
         return epoch >= self.warmup_epochs and (is_first or epoch % self.interval == 0)
 
     def on_train_features(self, outputs: TrainFeatures) -> None:
