@@ -8,7 +8,7 @@ model = dict(
     head=dict(
         _delete_=True,
         type='ltmm.PretrainHead',
-        loss=dict(type='ltmm.MomentumContrastLoss', in_channels=64, queue_size=4096, momentum=0.99),
+        loss=dict(type='ltmm.MomentumContrastLoss', in_channels=64, queue_size=4096),
     ),
 )
 train_dataloader = dict(drop_last=True, dataset=dict(dataset=dict(pipeline={{_base_.moco_pipeline}})))

@@ -13,7 +13,7 @@ model = dict(
                 num_experts=3,
                 feat_dim=64,
                 queue_size=1024,
-                momentum=None,
+                keys_follow=False,
             )
         ]
     ),

@@ -1,7 +1,7 @@
 # NCL with its contrastive part. Classifier and weight decay are those of its recipe for CIFAR-LT.
 _base_ = ['./sade_r152.py', '../_base_/pipelines/ncl_224.py']
 data_preprocessor = dict(type='ltmm.MultiViewDataPreprocessor')
-moco = dict(type='ltmm.MomentumContrastLoss', in_channels=2048, num_experts=3, feat_dim=1024, momentum=None)
+moco = dict(type='ltmm.MomentumContrastLoss', in_channels=2048, num_experts=3, feat_dim=1024, keys_follow=False)
 model = dict(
     type='ltmm.MomentumClassifier',
     momentum=0.999**3,  # of the authors' 0.999, which is applied once per network

@@ -36,8 +36,8 @@ class MomentumClassifier(ImageClassifier):
 
     Args:
         *args: Of mmpretrain's ``ImageClassifier``.
-        momentum: m, by which the copy follows in each step. The code of NCL averages E times a step: the E-th power of
-            its m.
+        momentum: m, by which the copy follows in each step, and with it the projectors of the keys in the losses. The
+            code of NCL averages E times a step: the E-th power of its m.
         keys_first: Compute the features before the copy follows, as NCL does, not after, as MoCo.
         **kwargs: Of mmpretrain's ``ImageClassifier``.
     """
@@ -50,6 +50,9 @@ class MomentumClassifier(ImageClassifier):
                 "dict(type='ltmm.MomentumContrastLoss', ...) into `aux_losses` of a head of ltmm, or into `loss` of "
                 'ltmm.PretrainHead.'
             )
+        for part in self.head.modules():
+            if isinstance(part, KeyEncoder):
+                part.momentum = momentum
         self.keys_first = keys_first
         self.key_network = KeyEncoder(self.network, momentum)
 

@@ -21,14 +21,14 @@ class KeyEncoder(nn.Module):
 
     Args:
         network: The network, with parameters q.
-        momentum: m.
+        momentum: m. :class:`~ltmm.models.MomentumClassifier` gives its own to the projectors of its losses.
 
     Attributes:
         module: The copy, with parameters k.
         steps: Number of updates.
     """
 
-    def __init__(self, network: nn.Module, momentum: float) -> None:
+    def __init__(self, network: nn.Module, momentum: float = 0.999) -> None:
         check(momentum=(momentum, 'in (0, 1)'))
         super().__init__()
         self.module, self.momentum = copy.deepcopy(network).requires_grad_(False), momentum

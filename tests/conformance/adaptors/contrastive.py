@@ -70,7 +70,6 @@ def moco(case: Case) -> dict[str, Tensor]:
                     queue_size=params['K'],
                     temperature=params['T'],
                     mlp=params['mlp'],
-                    momentum=params['m'],
                 ),
             ),
         )

@@ -78,7 +78,6 @@ def moco(case: Case) -> dict[str, Any]:
         queue_size=params['K'],
         temperature=params['T'],
         mlp=params['mlp'],
-        momentum=params['m'],
     )
     layer = dict(type='torch.nn.Identity')
     head = dict(type='ltmm.LongTailClsHead', num_classes=1, in_channels=width, classifier=layer, loss=loss)

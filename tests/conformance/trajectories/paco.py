@@ -53,7 +53,6 @@ def paco(case: Case) -> dict[str, Any]:
         'model.momentum': momentum,
         'model.head.type': 'ltmm.HeadWithKeyClassifier',
         'model.head.momentum': momentum,
-        'model.head.loss.momentum': momentum,
     }
     training = _train(case, 'cifar100_lt/paco_r32.py', overrides, STEPS)
     model, loss = training.start, training.start.head.loss_module

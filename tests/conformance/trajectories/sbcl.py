@@ -211,7 +211,7 @@ def sbcl_moco(case: Case) -> dict[str, Any]:
         'model.neck': None,
         'model.momentum': params['m'],
     }
-    loss = dict(in_channels=64, feat_dim=params['dim'], queue_size=size, temperature=params['T'], momentum=params['m'])
+    loss = dict(in_channels=64, feat_dim=params['dim'], queue_size=size, temperature=params['T'])
     changes |= {HYPER + name: value for name, value in loss.items()}
 
     draws = iter(case['kcl_rand'])

@@ -31,7 +31,7 @@ def classifier(num_experts=2, aux_losses=True, **options):
                 in_channels=8,
                 num_experts=num_experts,
                 loss=dict(type='ltmm.NCLLoss', num_hard=2, class_counts=[9, 4, 1]),
-                aux_losses=[dict(contrast, momentum=None)] if aux_losses else [],
+                aux_losses=[dict(contrast, keys_follow=False)] if aux_losses else [],
             ),
             **options,
         )
@@ -119,6 +119,15 @@ def test_neck_belongs_to_the_network():
     )
     assert model.key_features(images(1)).shape == (4, 64)
     assert set(model.loss(images(), SAMPLES)) == {'loss_cls', 'loss_contrastive0'}
+
+
+@pytest.mark.parametrize('kind', ['MomentumContrastLoss', 'PaCoLoss', 'KCLLoss'])
+def test_projectors_of_keys_have_the_momentum_of_the_classifier(kind):
+    loss = dict(type=f'ltmm.{kind}', in_channels=64, queue_size=8)
+    head = dict(type='ltmm.LongTailClsHead', num_classes=3, in_channels=64, aux_losses=[loss])
+    backbone = dict(type='ltmm.ResNetCIFAR', depth=8)
+    model = MODELS.build(dict(type='ltmm.MomentumClassifier', momentum=0.9, backbone=backbone, head=head))
+    assert model.key_network.momentum == model.head.aux_losses[0].objective.key_projector.momentum == 0.9
 
 
 def test_one_view_is_refused():

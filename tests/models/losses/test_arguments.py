@@ -53,7 +53,7 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('NCLLoss', dict(num_hard=2, class_counts=[3, 2]), dict(num_hard=[3], distill_weight=[-1])),
     ('NCLLoss', dict(num_hard=2), dict(hard_distill_weight=[-1, INF])),
     ('NCLPlusLoss', dict(num_hard=2), dict(num_views=[0], distill_weight=[-1])),
-    ('MomentumContrastLoss', dict(in_channels=6), dict(temperature=[0], momentum=[0, 1], feat_dim=[0])),
+    ('MomentumContrastLoss', dict(in_channels=6), dict(temperature=[0], feat_dim=[0])),
     ('MomentumContrastLoss', dict(in_channels=6), dict(in_channels=[0, 2.5], num_experts=[0])),
     ('CumulativeLoss', dict(), dict(power=[-1, NAN], tau=[-1, INF])),
     ('ViewConsistencyLoss', dict(in_channels=6), dict(in_channels=[0], feat_dim=[0, 1.5])),
@@ -94,7 +94,7 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('HeadTailBalancerLoss', dict(loss=MODIFIER), dict(loss_weight=[-1.0], gamma=[-1.0])),
     ('HeadTailBalancerLoss', dict(loss=MODIFIER), dict(loss=[dict(MODIFIER, reduction='none')])),
     ('PaCoLoss', dict(in_channels=6), dict(in_channels=[0], temperature=[0], alpha=[-1], beta=[0], gamma=[-1])),
-    ('PaCoLoss', dict(in_channels=6), dict(self_weight=[-1, NAN], momentum=[0, 1], feat_dim=[0])),
+    ('PaCoLoss', dict(in_channels=6), dict(self_weight=[-1, NAN], feat_dim=[0])),
     ('GPaCoLoss', dict(in_channels=6), dict(smoothing=[-0.1, 1])),
 ]
 CASES = [(loss, good, name, value) for loss, good, bad in LOSSES for name, values in bad.items() for value in values]

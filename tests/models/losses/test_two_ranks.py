@@ -120,7 +120,7 @@ COMIC = dict(
 BALANCER = dict(type='ltmm.HeadTailBalancerLoss', loss=dict(type='ltmm.MultiFocalModifierLoss'))
 
 
-MOMENTUM = dict(type='ltmm.MomentumContrastLoss', in_channels=D, feat_dim=5, queue_size=11, momentum=0.9)
+MOMENTUM = dict(type='ltmm.MomentumContrastLoss', in_channels=D, feat_dim=5, queue_size=11)
 SUPERVISED_CONTRAST = {
     'supcon': dict(type='ltmm.SupConLoss', in_channels=5, feat_dim=5),
     'kcl': dict(type='ltmm.KCLLoss', in_channels=5, feat_dim=5, num_positives=None),  # drawn per rank
@@ -350,7 +350,7 @@ def contrast_centers_of_views(case: Case, batch: Batch) -> dict:
 
 
 def paco() -> Case:
-    cfg = dict(type='ltmm.PaCoLoss', in_channels=D, feat_dim=5, queue_size=11, momentum=0.9)
+    cfg = dict(type='ltmm.PaCoLoss', in_channels=D, feat_dim=5, queue_size=11)
     case = Case(cfg, contrast_centers, D, ROWS[:2])  # at least 2 on each rank
     case.loss.projector[1] = torch.nn.Identity()  # batch-norm is per rank unless cfg.sync_bn is set
     case.loss.key_projector.module[1] = torch.nn.BatchNorm1d(D, affine=False)  # that of the keys never is

@@ -62,7 +62,8 @@ class MomentumContrastLoss(Objective):
         queue_size: K; 65,536 in [1], 1,024 in [2] for CIFAR-LT.
         temperature: T; 0.07 in MoCo v1, 0.2 in MoCo v2 and [2].
         mlp: Project by two linear layers with a ReLU between them, as MoCo v2 and [2]; one layer without.
-        momentum: m, of the projector of the keys. None: it never learns and keeps its own random weights, as in [2].
+        keys_follow: Let the projector of the keys follow that of the queries by the momentum of the classifier.
+            Without, it never learns and keeps its own random weights, as in [2].
     """
 
     requires = ('features', 'key_features')
@@ -78,7 +79,7 @@ class MomentumContrastLoss(Objective):
         queue_size: int = 65536,
         temperature: float = 0.2,
         mlp: bool = True,
-        momentum: float | None = 0.999,
+        keys_follow: bool = True,
     ) -> None:
         super().__init__()
         check(in_channels=(in_channels, 'int >= 1'), num_experts=(num_experts, 'int >= 1'))
@@ -87,10 +88,10 @@ class MomentumContrastLoss(Objective):
         self.queue = FeatureQueue(queue_size, num_experts * feat_dim)
         build = partial(projector if mlp else nn.Linear, in_channels, feat_dim)
         self.projector = PerExpert(build, num_experts)
-        if momentum is None:
-            self.key_projector = PerExpert(build, num_experts).requires_grad_(False)
+        if keys_follow:
+            self.key_projector = KeyEncoder(self.projector)
         else:
-            self.key_projector = KeyEncoder(self.projector, momentum)
+            self.key_projector = PerExpert(build, num_experts).requires_grad_(False)
 
     def project(self, features: Tensor, projector: nn.Module) -> Tensor:
         """Return unit vectors (E, N, D) of the features of E networks side by side."""

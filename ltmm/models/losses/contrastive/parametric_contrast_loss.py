@@ -196,7 +196,6 @@ class PaCoLoss(ParametricContrastLoss):
             copy of the classifier, which takes no part in anything.
 
     Args:
-        momentum: m, of the projector of the keys.
         **kwargs: Arguments of :class:`ParametricContrastLoss`. [1] has the defaults on ImageNet-LT and iNaturalist
             2018, and ``feat_dim=32, queue_size=1024, temperature=0.05, alpha=0.01`` on CIFAR-LT.
     """
@@ -204,9 +203,9 @@ class PaCoLoss(ParametricContrastLoss):
     requires = (*ParametricContrastLoss.requires, 'key_features')
     projector_options = dict(batch_norm=True)
 
-    def __init__(self, *, momentum: float = 0.999, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.key_projector = KeyEncoder(self.projector, momentum)
+        self.key_projector = KeyEncoder(self.projector)
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         anchors = F.normalize(self.projector(inputs.features), dim=1)  # (N, D)
@@ -251,6 +250,8 @@ class GPaCoLoss(ParametricContrastLoss):
 
     def __init__(self, *, smoothing: float = 0.0, use_prior: bool = True, **kwargs: Any) -> None:
         check(smoothing=(smoothing, 'in [0, 1)'))
+        if not use_prior and kwargs.get('class_counts') is not None:
+            raise InputError('GPaCoLoss: use_prior=False takes no class_counts: leave them out.')
         super().__init__(**kwargs)
         self.smoothing, self.use_prior, self.balances_classes = smoothing, use_prior, use_prior
 

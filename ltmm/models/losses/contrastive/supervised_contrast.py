@@ -12,7 +12,6 @@ from ltmm.models.state.base import NeedsWholeBatch
 from ltmm.models.state.feature_queue import FeatureQueue
 from ltmm.models.state.key_encoder import KeyEncoder
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputError
 
 from ..base import check_soft_labels, divisor, gather_features
 from ..objective import LossInputs, Objective
@@ -119,27 +118,22 @@ class SupervisedContrast(NeedsWholeBatch, Objective):
         feat_dim: D, width of the projected features.
         queue_size: K, keys of earlier images, by the momentum copy of :class:`~ltmm.models.MomentumClassifier`. None:
             contrast the views of the batch.
-        momentum: Of the projector of the keys; 0.999 by default.
     """
 
     requires: Sequence[str] = ('features',)
     accepts_soft_labels = False
     with_subclasses = False
 
-    def __init__(
-        self, *, in_channels: int, feat_dim: int = 128, queue_size: int | None = None, momentum: float | None = None
-    ) -> None:
+    def __init__(self, *, in_channels: int, feat_dim: int = 128, queue_size: int | None = None) -> None:
         super().__init__()
         check(in_channels=(in_channels, 'int >= 1'), feat_dim=(feat_dim, 'int >= 1'))
         check(queue_size=(queue_size, 'int >= 1 or None'))
         self.in_channels, self.projector = in_channels, projector(in_channels, feat_dim)
-        if queue_size is None and momentum is not None:
-            raise InputError(f'{type(self).__name__}: expected `queue_size` with momentum={momentum}.')
         self.queue: FeatureQueue | None = None
         if queue_size is not None:
             self.requires = (*self.requires, 'key_features')
             self.queue = FeatureQueue(queue_size, feat_dim, with_sub_labels=self.with_subclasses)
-            self.key_projector = KeyEncoder(self.projector, 0.999 if momentum is None else momentum)
+            self.key_projector = KeyEncoder(self.projector)
 
     def losses(self, contrast: Contrast) -> dict[str, Tensor]:
         """Return the terms of each anchor by name, each (N,)."""

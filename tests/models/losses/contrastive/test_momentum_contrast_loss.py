@@ -22,10 +22,10 @@ def trained(steps: int = 2, **options) -> MomentumContrastLoss:
     return loss
 
 
-@pytest.mark.parametrize('momentum', [0.9, None])
+@pytest.mark.parametrize('keys_follow', [True, False])
 @pytest.mark.parametrize('num_experts', [1, 2])
-def test_formula(num_experts, momentum):
-    loss = trained(num_experts=num_experts, momentum=momentum)
+def test_formula(num_experts, keys_follow):
+    loss = trained(num_experts=num_experts, keys_follow=keys_follow)
     for layer in loss.projector.modules():
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight)
@@ -33,7 +33,7 @@ def test_formula(num_experts, momentum):
     terms = loss(batch)
     for e in range(num_experts):
         query = F.normalize(loss.projector.experts[e](batch.features[:, 4 * e : 4 * e + 4]), dim=1)
-        keys = loss.key_projector.module if momentum else loss.key_projector
+        keys = loss.key_projector.module if keys_follow else loss.key_projector
         key = F.normalize(keys.experts[e](batch.key_features[:, 4 * e : 4 * e + 4]), dim=1)
         old = before.queue.features[:6, 5 * e : 5 * e + 5]  # six of eight slots are filled
         logits = torch.stack([torch.stack([q @ k, *(q @ other for other in old)]) for q, k in zip(query, key)]) / 0.2
@@ -44,7 +44,8 @@ def test_formula(num_experts, momentum):
 
 
 def test_keys_of_the_projector_follow_or_stay():
-    follows, stays = trained(momentum=0.9, mlp=False), trained(momentum=None, mlp=False)
+    follows, stays = trained(mlp=False), trained(mlp=False, keys_follow=False)
+    follows.key_projector.momentum = 0.9
     for loss in (follows, stays):
         before = copy.deepcopy(loss)
         nn.init.ones_(loss.projector.experts[0].weight)

@@ -125,7 +125,8 @@ LOG_PRIOR = (torch.tensor(COUNTS) / sum(COUNTS) + 1e-9).log()
 
 
 def test_paco_contrasts_queries_with_keys_and_queue():
-    loss = paco(steps=1, momentum=0.5, temperature=0.5, alpha=0.3)
+    loss = paco(steps=1, temperature=0.5, alpha=0.3)
+    loss.key_projector.momentum = 0.5
     with torch.no_grad():
         loss.projector[3].weight.add_(1)  # the next update moves the keys' copy
     before, given = copy.deepcopy(loss), inputs()
@@ -154,7 +155,8 @@ def test_paco_contrasts_queries_with_keys_and_queue():
 
 @pytest.mark.parametrize('use_prior', [True, False])
 def test_gpaco_contrasts_both_views(use_prior):
-    loss = gpaco(steps=1, temperature=0.5, alpha=0.3, smoothing=0.1, use_prior=use_prior)
+    options = {} if use_prior else dict(use_prior=False, class_counts=None)
+    loss = gpaco(steps=1, temperature=0.5, alpha=0.3, smoothing=0.1, **options)
     before, given = copy.deepcopy(loss), inputs(views=2)
     value = loss(given)['loss_contrastive']
     anchors = F.normalize(before.projector(given.features), dim=1)
@@ -175,6 +177,8 @@ def test_gpaco_contrasts_both_views(use_prior):
 def test_gpaco_without_prior_needs_no_counts():
     loss = GPaCoLoss(in_channels=D, queue_size=8, use_prior=False)
     assert loss(inputs(views=2))['loss_contrastive'].isfinite()
+    with pytest.raises(ValueError, match='use_prior=False takes no class_counts'):
+        gpaco(use_prior=False)
     with pytest.raises(RuntimeError, match='class_counts'):
         GPaCoLoss(in_channels=D, queue_size=8)(inputs(views=2))
 
