@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mmengine.config import Config
 
 from ltmm.registry import STAGES
+from ltmm.utils.errors import InputError
 
 from .train_stage import TrainStage
 
@@ -15,15 +16,21 @@ __all__ = ['PretrainStage']
 @STAGES.register_module()
 @dataclass(kw_only=True)
 class PretrainStage(TrainStage):
-    """Train a model of which the next stage takes over some parts, with their batch-norm statistics, and no head.
+    """Train a model whose backbone, with its batch-norm statistics, the next stage starts from.
 
     The next stage is any training; its config need not know of the pre-training.
 
     Args:
-        parts: What the next stage loads, see :class:`~ltmm.engine.LoadPartsHook`.
+        parts: Modules of the model that the next stage loads, see :class:`~ltmm.engine.LoadPartsHook`.
     """
 
     parts: Sequence[str] = ('backbone',)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = list(self.cfg.model)
+        if isinstance(self.parts, str) or not self.parts or {part.split('.')[0] for part in self.parts} - {*known}:
+            raise InputError(f'{self.folder.name}: expected `parts` to be a list of {known}, but got {self.parts!r}.')
 
     def prepare_next(self, cfg: Config) -> None:
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='ltmm.LoadPartsHook', prefixes=list(self.parts))]

@@ -88,7 +88,7 @@ def _train(
 def _hooks(config: str, class_counts: Sequence[int]) -> list[dict]:
     """Hooks of the stage after the pre-training."""
     cfg = read_config(ROOT / 'configs' / config)
-    stage = dict(cfg.stages[0], cfg=Config(dict(train_cfg={})), folder=ROOT, name='pretrain')
+    stage = dict(cfg.stages[0], cfg=Config(dict(train_cfg={}, model=cfg.model)), folder=ROOT, name='pretrain')
     assert stage.pop('type') == 'ltmm.PretrainStage' and stage.pop('config').endswith('rotation_r32_pretrain.py')
     PretrainStage(**stage).prepare_next(cfg)
     counts = {'ltmm.ClassDistributionHook': dict(class_counts=class_counts)}
