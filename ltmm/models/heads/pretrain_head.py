@@ -21,8 +21,8 @@ __all__ = ['PretrainHead']
 class PretrainHead(ChecksLosses, ClsHead):
     """Head for pre-training: an objective of the features, and no classifier.
 
-    Images without labels get label -1, if the objective needs none (``needs_labels = False``), such as
-    :class:`~ltmm.models.MomentumContrastLoss`.
+    If the objective needs no labels (``needs_labels = False``), as :class:`~ltmm.models.MomentumContrastLoss`, images
+    without exactly one get label -1.
 
     Args:
         loss: Config of an :class:`~ltmm.models.losses.Objective`.
@@ -51,7 +51,7 @@ class PretrainHead(ChecksLosses, ClsHead):
             kwargs: Further fields of :class:`LossInputs`, such as ``key_features``.
         """
         features = self.pre_logits(feats)
-        label = self._labels_of(data_samples).to(features.device)
+        label = self._labels_of(data_samples, features.device)
         return self.loss_module(LossInputs(label, features=features, sample_idx=sample_indices(data_samples), **kwargs))
 
     def predict(self, feats: tuple[Tensor, ...], data_samples: list[DataSample] | None = None) -> NoReturn:
@@ -60,10 +60,14 @@ class PretrainHead(ChecksLosses, ClsHead):
             'None, and test a classifier that is trained on its backbone.'
         )
 
-    def _labels_of(self, data_samples: list[DataSample]) -> Tensor:
-        """Return class indices (N,), -1 for images without."""
-        if 'gt_label' in data_samples[0]:
-            return torch.cat([sample.gt_label for sample in data_samples])
-        if self.loss_module.needs_labels:
-            raise InputError(f'{type(self.loss_module).__name__} needs labels, but the images have no `gt_label`.')
-        return torch.full((len(data_samples),), -1)
+    def _labels_of(self, data_samples: list[DataSample], device: torch.device) -> Tensor:
+        """Return class indices (N,), -1 for images without a label or, in multi-label data, with another number."""
+        labels = [sample.get('gt_label') for sample in data_samples]
+        known = [label is not None and label.numel() == 1 for label in labels]
+        if self.loss_module.needs_labels and not all(known):
+            raise InputError(
+                f'{type(self.loss_module).__name__} needs one label (`gt_label`) of each image, but got '
+                f'{labels[known.index(False)]}.'
+            )
+        unknown = torch.tensor([-1], device=device)
+        return torch.cat([label.to(device) if is_known else unknown for label, is_known in zip(labels, known)])

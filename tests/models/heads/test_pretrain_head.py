@@ -41,8 +41,13 @@ def test_unknown_labels_are_minus_one():
     it = head(needs_labels=False)
     it.loss(FEATURES, [DataSample() for _ in range(3)])
     assert it.loss_module.inputs.label.tolist() == [-1, -1, -1]
-    with pytest.raises(ValueError, match='NotesInputs needs labels'):
-        head().loss(FEATURES, [DataSample() for _ in range(3)])
+    some = [*samples(2), DataSample(), *samples([0, 1])]  # the last has several
+    it.loss(FEATURES, some)
+    assert it.loss_module.inputs.label.tolist() == [2, -1, -1]
+    with pytest.raises(ValueError, match=r'NotesInputs needs one label \(`gt_label`\) of each image, but got None'):
+        head().loss(FEATURES, some)
+    with pytest.raises(ValueError, match=r'but got tensor\(\[0, 1\]\)'):
+        head().loss(FEATURES, [*samples(2, 1), some[-1]])
 
 
 def test_predicts_nothing():
