@@ -69,11 +69,16 @@ def counts_of_total(total: int, num_classes: int, imbalance_factor: float, profi
             unlabeled sets.
 
     Args:
-        total: Images of all classes.
+        total: Images of all classes, at least ``imbalance_factor`` per class.
         num_classes: See :func:`long_tailed_counts`.
         imbalance_factor: See :func:`long_tailed_counts`; 1 for a balanced set.
         profile: See :func:`long_tailed_counts`.
     """
+    if total < num_classes * imbalance_factor:
+        raise InputError(
+            f'Expected `num_images` to be at least {math.ceil(num_classes * imbalance_factor)} for {num_classes} '
+            f'classes and imbalance_factor={float(imbalance_factor):g}, but got {total}.'
+        )
     counts = long_tailed_counts(total // num_classes, num_classes, imbalance_factor, profile)
     return (total / counts.sum() * counts).astype(int)
 
@@ -109,8 +114,8 @@ def select_long_tailed(
 class LongTailed(Selection):
     """A long-tailed version of a single-label dataset: class 0 is the most frequent, the last class the rarest.
 
-    Class 0 keeps as many images as a class of ``dataset`` has on average (all of its images if ``dataset`` is
-    balanced), or as many as ``num_images`` says.
+    Without ``num_images``, class 0 keeps as many images as a class of ``dataset`` has on average (all of its images if
+    ``dataset`` is balanced).
 
     Args:
         dataset: The dataset, or its config.
@@ -120,8 +125,8 @@ class LongTailed(Selection):
         seed: Seed of the selection; 0 selects the images of the authors' code.
         val_images: If given, return a validation set instead: this many of the left-out images of each class. A class
             that keeps all of its images has none.
-        num_images: Images of all classes, see :func:`counts_of_total`. Sets of different imbalance factors can have the
-            same size by it.
+        num_images: Images of all classes, see :func:`counts_of_total`, so that sets of different imbalance factors have
+            the same size. At least ``imbalance_factor`` per class.
         lazy_init: Load and select on first use.
     """
 

@@ -86,8 +86,12 @@ def test_balanced_set_of_the_size_of_a_long_tailed_one():
     assert len(set(counts)) == 1 and 0 <= len(long_tailed) - len(balanced) < 10
     with pytest.raises(ValueError, match='Expected 600 images of class 0, but got 500'):
         LongTailed(data, imbalance_factor=1, num_images=6000)
-    with pytest.raises(ValueError, match='num_images'):
-        LongTailed(data, imbalance_factor=1, num_images=0)
+    for num_images in (0, 9):
+        with pytest.raises(ValueError, match=f'num_images.*but got {num_images}'):
+            LongTailed(data, imbalance_factor=1, num_images=num_images)
+    with pytest.raises(ValueError, match='to be at least 1000 for 10 classes and imbalance_factor=100, but got 999'):
+        LongTailed(data, imbalance_factor=100, num_images=999)
+    assert len(LongTailed(data, imbalance_factor=100, num_images=1000)) > 990
 
 
 def test_selection_equals_the_authors():
