@@ -53,7 +53,10 @@ class RotationPretrainer(BaseSelfSupervisor):
         """
         if not isinstance(inputs, Tensor) or inputs.dim() != 4 or inputs.size(2) != inputs.size(3):
             got = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-            raise InputError(f'RotationPretrainer: expected one view of square images (N, C, H, H), but got {got}.')
+            raise InputError(
+                f'RotationPretrainer: expected one view of square images (N, C, H, H), but got {got}: crop or resize '
+                'them in the pipeline.'
+            )
         turns = draw_quarter_turns(len(inputs)).to(inputs.device)
         features = self.extract_feat(rotated(inputs, turns))
         if self.with_neck:

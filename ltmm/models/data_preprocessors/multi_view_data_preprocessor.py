@@ -53,5 +53,10 @@ class MultiViewDataPreprocessor(ClsDataPreprocessor):
                     'MultiViewDataPreprocessor expects batches (N, C, H, W) of each view: set '
                     "collate_fn=dict(type='default_collate') in the dataloader."
                 )
+            if len(shapes := {tuple(view.shape) for view in views}) > 1:
+                raise InputError(
+                    f'MultiViewDataPreprocessor: expected views of one size, but got {sorted(shapes)}: crop or resize '
+                    'them alike in the pipeline.'
+                )
             data = {**data, 'inputs': torch.cat(list(views))}
         return super().forward(data, training)

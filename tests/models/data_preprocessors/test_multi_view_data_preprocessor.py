@@ -31,6 +31,11 @@ def test_refuses_images_that_are_not_stacked(inputs):
         processor()(dict(inputs=inputs))
 
 
+def test_refuses_views_of_different_sizes():
+    with pytest.raises(ValueError, match=r'views of one size, but got \[\(2, 3, 4, 4\), \(2, 3, 8, 8\)\]'):
+        processor()(dict(inputs=[torch.zeros(2, 3, size, size) for size in (8, 4)]))
+
+
 @pytest.mark.parametrize('augment', [dict(type='Mixup', alpha=0.2), dict(type='ltmm.UniMix')])
 def test_refuses_to_mix_single_images(augment):
     with pytest.raises(ValueError, match='several views, such as ltmm.GlobalLocalMix, but got (Mixup|UniMix): remove'):
