@@ -161,7 +161,7 @@ class ClassDistributionHook(Hook):
 
 
 def _may_lack_labels(model: nn.Module) -> bool:
-    """Whether a model is self-supervised."""
+    """Whether a model trains on data without labels: a self-supervised one."""
     heads = (module for module in model.modules() if isinstance(module, PretrainHead))
     return isinstance(model, BaseSelfSupervisor) or any(not head.loss_module.needs_labels for head in heads)
 

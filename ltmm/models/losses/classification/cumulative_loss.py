@@ -37,7 +37,9 @@ class CumulativeLoss(UsesClassDistribution, UsesProgress, Objective):
 
     u and z are the logits of ``uniform`` and of the layer that predicts, of ``classifier=dict(type=
     'ltmm.TwoBranchLinear')``, for view v; the weights have mean 1 over the classes, t is the epoch of T. Labels may be
-    soft; the weights apply class by class, and are not normalized by image.
+    soft; the weights apply class by class, and are not normalized by image: with k = 1.2, their mean over the images of
+    CIFAR100-LT is 0.16. The layer that predicts hence learns slowly, and most while the learning rate is low already.
+    After 12 epochs in place of the 200 of [1], it is close to its random weights and answers with rare classes.
 
     For GLMC put it beside ``ltmm.ViewConsistencyLoss`` in ``aux_losses``, with ``ltmm.PerViewClassifier`` and
     ``ltmm.GlobalLocalMix``; see ``configs/cifar100_lt/glmc_r32.py``.
