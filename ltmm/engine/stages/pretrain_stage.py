@@ -28,7 +28,7 @@ class PretrainStage(TrainStage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = list(self.cfg.model)
+        known = [name for name in self.cfg.model if name != 'type']
         if isinstance(self.parts, str) or not self.parts or {part.split('.')[0] for part in self.parts} - {*known}:
             raise InputError(f'{self.folder.name}: expected `parts` to be a list of {known}, but got {self.parts!r}.')
 

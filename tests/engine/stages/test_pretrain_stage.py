@@ -3,7 +3,7 @@ from mmengine.config import Config
 
 from ltmm.engine.stages import PretrainStage
 
-CFG = Config(dict(train_cfg=dict(max_epochs=1), model=dict(backbone=dict(), neck=dict())))
+CFG = Config(dict(train_cfg=dict(max_epochs=1), model=dict(type='ImageClassifier', backbone=dict(), neck=dict())))
 
 
 def test_next_stage_loads_the_parts_and_keeps_its_hooks(tmp_path):
