@@ -2,11 +2,13 @@
 
 import os
 import random
+from logging import FileHandler
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 import ltmm  # noqa: F401  (before any test imports mmcv.ops)
@@ -27,8 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True)
 def fresh_start() -> None:
-    """Start every test as a new process does: without a default scope, and from the same random seed."""
+    """Start every test as a new process does: without a default scope, and from the same random seed.
+
+    A web server in an earlier test, as that of tools/demo.py, closes the log files of all loggers: they are let go.
+    """
     DefaultScope._instance_dict.clear()
+    for logger in MMLogger._instance_dict.values():
+        closed = [handler for handler in logger.handlers if isinstance(handler, FileHandler) and handler.stream is None]
+        logger.handlers = [handler for handler in logger.handlers if handler not in closed]
     os.environ.pop('TORCH_FORCE_WEIGHTS_ONLY_LOAD', None)  # the tools set it
     random.seed(0)
     np.random.seed(0)
