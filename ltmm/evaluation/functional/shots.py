@@ -77,10 +77,16 @@ def shots_by_convention(
     )
     if thresholds is None and len(distribution) > 1 and shots.only_group:
         low, high = distribution.image_counts.min(), distribution.image_counts.max()
-        _warn_once(
+        message = (
             f'All {len(distribution)} classes are {shots.only_group}-shot by the limits 100 and 20: they have {low} to '
-            f"{high} training images. Set thresholds='auto' for thirds of the classes, or thresholds=(many, few)."
+            f'{high} training images.'
         )
+        if low < high:
+            message += (
+                " Set `thresholds` of the metric: 'auto' for thirds of the classes, or (many, few); by --cfg-options, "
+                'val_evaluator.thresholds=auto test_evaluator.thresholds=auto.'
+            )
+        _warn_once(message)
     return shots
 
 

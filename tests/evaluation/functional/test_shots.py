@@ -75,10 +75,12 @@ def test_one_warning_if_all_classes_are_in_one_group(monkeypatch):
         shots_by_convention(ClassDistribution([1234, 567, 321]))
     (message,) = said
     assert message.startswith('All 3 classes are many-shot')
-    assert "they have 321 to 1234 training images. Set thresholds='auto'" in message
+    assert 'they have 321 to 1234 training images. Set `thresholds` of the metric' in message
     shots_by_convention(ClassDistribution([1235, 567, 321]), thresholds=(2000, 20))  # as asked
     shots_by_convention(ClassDistribution([1234, 567, 32]))
     assert said == [message]
+    shots_by_convention(ClassDistribution([4, 4, 4]))  # no limits separate them
+    assert said[1].endswith('they have 4 to 4 training images.')
 
 
 def test_mean_by_shot_ignores_nan():
