@@ -47,6 +47,7 @@ class RunFiles:
         bins: Calibration bins of its latest evaluation, or None.
         seconds: Wall-clock time of the training that ``run_table.py`` measured, or None.
         seconds_is_lower_bound: Whether a part of the time is unknown, after an interruption.
+        is_validated_only: Whether its latest evaluation is a validation of its training, not a test.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class RunFiles:
     bins: CalibrationBins | None
     seconds: float | None
     seconds_is_lower_bound: bool = False
+    is_validated_only: bool = False
 
     @property
     def seed(self) -> str:
@@ -175,6 +177,7 @@ def read_run_files(folder: Path) -> RunFiles:
     csv_name = next((name for name in REPORTS if any(folder.rglob(name))), REPORTS[0])
     _check_one_run(folder, csv_name)
     report = read_run(folder, csv_name=csv_name).report
+    beside_report = _latest(folder.rglob(csv_name)).parent / 'vis_data' / 'scalars.json'
     if np.isnan(report.value).all():
         raise InputError(f'Expected {csv_name} of {folder} to have tested classes, but it has none.')
     bins = _latest(folder.rglob('calibration_bins.csv'))
@@ -194,6 +197,7 @@ def read_run_files(folder: Path) -> RunFiles:
         bins=CalibrationBins.read(bins) if bins else None,
         seconds=record['seconds'] if _is_number(record, 'seconds') else None,
         seconds_is_lower_bound=bool(record.get('time_is_lower_bound')),
+        is_validated_only=beside_report.is_file() and any('loss' in line for line in _json_lines(beside_report)),
     )
 
 

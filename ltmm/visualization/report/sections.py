@@ -40,6 +40,9 @@ def results(methods: Sequence[Method], pictures: Pictures) -> tuple[str, str]:
         )
     header = ''.join(f'<th class="n">{escape(name.replace("_", " "))}</th>' for name in names)
     note = 'Percent; mean ± standard deviation over the seeds. Groups by the images of a class in the training set.'
+    validated = [method.name for method in methods if any(run.is_validated_only for run in method.runs)]
+    if validated:
+        note += f' <b>Not tested: {escape(", ".join(validated))}. Their figures are of the last validation.</b>'
     seeds = min(len(method.runs) for method in methods)
     if seeds == 1:
         note += ' One seed does not tell how much a figure changes from run to run.'

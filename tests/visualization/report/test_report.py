@@ -42,6 +42,17 @@ def test_seeds_are_taken_together_and_differences_listed(tmp_path):
     assert f'{expected:.2f}' in page
 
 
+def test_figures_of_a_validation_are_named(tmp_path):
+    run = toy_run(tmp_path / 'run', names=NAMES)
+    name = group_by_config([read_run_files(run)])[0].name
+    assert f'Not tested: {name}. Their figures are of the last validation.' in page_of([run], tmp_path)
+    later = run / 'test' / '20261129_111111' / 'vis_data'
+    later.mkdir(parents=True)
+    (later / 'scalars.json').write_text('{"long_tail/top1": 50.0, "step": 0}')
+    (run / '20261129_101010' / 'per_class.csv').rename(later.parent / 'per_class.csv')
+    assert 'Not tested' not in page_of([run], tmp_path)
+
+
 def test_settings_run_no_code(tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(
