@@ -1,11 +1,12 @@
 """Trainings of COMIC through the Runner: they resume exactly, run in half precision and on two processes."""
 
+from functools import partial
+
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import Stopped
 from toy_multi_label import toy_comic_config
-from toy_processes import run_on_two_ranks
+from toy_training import stop_and_resume, train_on_two_ranks
 
 
 def state(folder) -> dict:
@@ -17,11 +18,7 @@ def test_resume_equals_never_stopped(tmp_path, shared_backbone):
     shared = {'model.shared_backbone': shared_backbone}
     Runner.from_cfg(toy_comic_config(tmp_path / 'straight', **shared)).train()
 
-    stopped = toy_comic_config(tmp_path / 'stopped', **shared)
-    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=18))
-    with pytest.raises(Stopped):
-        Runner.from_cfg(stopped).train()
-    Runner.from_cfg(toy_comic_config(tmp_path / 'stopped', resume=True, experiment_name='resumed', **shared)).train()
+    stop_and_resume(partial(toy_comic_config, tmp_path / 'stopped', **shared), at_iter=18)
     straight, resumed = (state(tmp_path / name) for name in ('straight', 'stopped'))
     assert straight['state_dict']['head.corrector.head.recalled'].sum() > 0
     torch.testing.assert_close(resumed['state_dict'], straight['state_dict'], rtol=0, atol=0)
@@ -48,9 +45,7 @@ def test_two_processes_hold_the_same_state(tmp_path):
     """Every rank writes what it holds, all but the statistics of batch norm equal; no parameter goes unused."""
     cfg = toy_comic_config(tmp_path / 'two', find_unused_parameters=False)
     cfg.custom_hooks.append(dict(type='ltmm.DumpStateHook'))
-    cfg.dump(tmp_path / 'two.py')
-    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
-    assert run.returncode == 0, run.stderr[-3000:]
+    train_on_two_ranks(cfg)
     first, second = (torch.load(tmp_path / 'two' / f'rank_{rank}.pth', weights_only=True) for rank in range(2))
     assert first['head.fc.head.embedding.total'].any() and first['head.corrector.head.recalled'].any()
     names = [name for name in first if 'running_' not in name]

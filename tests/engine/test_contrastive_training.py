@@ -1,10 +1,12 @@
 """Trainings with several views and an auxiliary objective: they resume exactly, in half precision and on two ranks."""
 
+from functools import partial
+
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import Stopped, toy_config
-from toy_processes import run_on_two_ranks
+from toy import toy_config
+from toy_training import stop_and_resume, train_on_two_ranks
 
 FLIP = dict(type='RandomFlip', prob=0.5)
 CUTOUT = dict(type='Cutout', shape=4, prob=1.0)
@@ -34,11 +36,7 @@ def test_resume_equals_never_stopped(tmp_path, wrapper):
     runner = Runner.from_cfg(bcl_config(tmp_path / 'straight', **options))
     runner.train()
     assert runner.val_loop.run()['long_tail/top1'] > 50
-    stopped = bcl_config(tmp_path / 'stopped', **options)
-    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=18))
-    with pytest.raises(Stopped):
-        Runner.from_cfg(stopped).train()
-    Runner.from_cfg(bcl_config(tmp_path / 'stopped', **options, resume=True, experiment_name='resumed')).train()
+    stop_and_resume(partial(bcl_config, tmp_path / 'stopped', **options), at_iter=18)
     straight, resumed = (torch.load(tmp_path / n / 'epoch_4.pth', weights_only=True) for n in ('straight', 'stopped'))
     torch.testing.assert_close(resumed['state_dict'], straight['state_dict'], rtol=0, atol=0)
     torch.testing.assert_close(resumed['optimizer'], straight['optimizer'], rtol=0, atol=0)
@@ -68,11 +66,8 @@ def sbcl_config(work_dir, queue_size=None, **overrides):
 @pytest.mark.parametrize('queue_size', [None, 20])
 def test_sbcl_resume_equals_never_stopped(tmp_path, queue_size):
     Runner.from_cfg(sbcl_config(tmp_path / 'straight', queue_size)).train()
-    stopped = sbcl_config(tmp_path / 'stopped', queue_size)
-    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=26))  # in the last epoch, without a clustering
-    with pytest.raises(Stopped):
-        Runner.from_cfg(stopped).train()
-    Runner.from_cfg(sbcl_config(tmp_path / 'stopped', queue_size, resume=True, experiment_name='resumed')).train()
+    # in the last epoch, without a clustering
+    stop_and_resume(partial(sbcl_config, tmp_path / 'stopped', queue_size), at_iter=26)
     straight, resumed = (torch.load(tmp_path / n / 'epoch_4.pth', weights_only=True) for n in ('straight', 'stopped'))
     torch.testing.assert_close(resumed['state_dict'], straight['state_dict'], rtol=0, atol=0)
     subclass = straight['state_dict']['head.aux_losses.0.objective.subclass.values']
@@ -84,7 +79,5 @@ def test_sbcl_resume_equals_never_stopped(tmp_path, queue_size):
 def test_trains_on_two_processes(tmp_path, config):
     cfg = config(tmp_path / 'two', **{'train_cfg.max_epochs': 2})
     cfg.find_unused_parameters = False
-    cfg.dump(tmp_path / 'two.py')
-    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
-    assert run.returncode == 0, run.stderr[-3000:]
+    train_on_two_ranks(cfg)
     assert torch.load(tmp_path / 'two' / 'epoch_2.pth', weights_only=True)['meta']['iter'] == 8

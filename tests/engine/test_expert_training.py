@@ -1,10 +1,12 @@
 """Trainings of several experts through the Runner: they resume exactly, run in half precision and on two processes."""
 
+from functools import partial
+
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import ROOT, Stopped, read_config, toy_config
-from toy_processes import run_on_two_ranks
+from toy import ROOT, read_config, toy_config
+from toy_training import stop_and_resume, train_on_two_ranks
 
 FLIP = dict(type='RandomFlip', prob=0.5)
 PACK = dict(type='PackInputs', meta_keys=('sample_idx',))
@@ -78,12 +80,7 @@ def test_resume(tmp_path, name):
     assert 'expert/0_many' not in metrics  # no class is
     assert metrics['long_tail/top1'] > 50
 
-    stopped = prepared(tmp_path / 'stopped', tmp_path, name)
-    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=18))
-    with pytest.raises(Stopped):
-        Runner.from_cfg(stopped).train()
-    resumed = prepared(tmp_path / 'stopped', tmp_path, name, resume=True, experiment_name='resumed')
-    Runner.from_cfg(resumed).train()
+    stop_and_resume(partial(prepared, tmp_path / 'stopped', tmp_path, name), at_iter=18)
     straight, resumed = (torch.load(tmp_path / n / 'epoch_4.pth', weights_only=True) for n in ('straight', 'stopped'))
     torch.testing.assert_close(resumed['state_dict'], straight['state_dict'], rtol=0, atol=0)
     torch.testing.assert_close(resumed['optimizer'], straight['optimizer'], rtol=0, atol=0)
@@ -142,8 +139,6 @@ def test_start_from_a_single_network(tmp_path):
 def test_two_processes(tmp_path, name):
     cfg = expert_config(tmp_path / 'two', name, **{'train_cfg.max_epochs': 1})
     cfg.find_unused_parameters = False
-    cfg.dump(tmp_path / 'two.py')
-    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
-    assert run.returncode == 0, run.stderr[-3000:]
+    train_on_two_ranks(cfg)
     state = torch.load(tmp_path / 'two' / 'epoch_1.pth', weights_only=True)
     assert state['meta']['iter'] == 4

@@ -1,10 +1,12 @@
 """GLMC in a training: the second stream has views, the parts fit; resume, AMP, two ranks."""
 
+from functools import partial
+
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import Stopped, toy_config
-from toy_processes import run_on_two_ranks
+from toy import toy_config
+from toy_training import stop_and_resume, train_on_two_ranks
 
 IMPORTS = dict(imports=['toy', 'ltmm.models.batch_augments'], allow_failed_imports=False)
 
@@ -36,11 +38,7 @@ def test_resume_equals_never_stopped(tmp_path, wrapper):
     runner = Runner.from_cfg(glmc_config(tmp_path / 'straight', **options))
     runner.train()
     assert runner.model.head.loss_module.epoch == 3  # class distribution and progress have reached it
-    stopped = glmc_config(tmp_path / 'stopped', **options)
-    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=18))
-    with pytest.raises(Stopped):
-        Runner.from_cfg(stopped).train()
-    Runner.from_cfg(glmc_config(tmp_path / 'stopped', **options, resume=True, experiment_name='resumed')).train()
+    stop_and_resume(partial(glmc_config, tmp_path / 'stopped', **options), at_iter=18)
     straight, resumed = (torch.load(tmp_path / n / 'epoch_4.pth', weights_only=True) for n in ('straight', 'stopped'))
     torch.testing.assert_close(resumed['state_dict'], straight['state_dict'], rtol=0, atol=0)
     torch.testing.assert_close(resumed['optimizer'], straight['optimizer'], rtol=0, atol=0)
@@ -67,8 +65,6 @@ def test_partners_come_in_two_views_by_their_own_sampler(tmp_path):
 def test_trains_on_two_processes(tmp_path):
     cfg = glmc_config(tmp_path / 'two', **{'train_cfg.max_epochs': 1})
     cfg.find_unused_parameters = False  # all take part
-    cfg.dump(tmp_path / 'two.py')
-    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
-    assert run.returncode == 0, run.stderr[-3000:]
+    train_on_two_ranks(cfg)
     state = torch.load(tmp_path / 'two' / 'epoch_1.pth', weights_only=True)['state_dict']
     assert all(value.isfinite().all() for value in state.values())

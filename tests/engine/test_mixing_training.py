@@ -1,11 +1,13 @@
 """Batch augmentations in a training: class counts, progress and partners reach them; resume, AMP, two ranks."""
 
+from functools import partial
+
 import pytest
 import torch
 from mmengine.runner import Runner
 from mmpretrain.models import build_classifier
-from toy import COUNTS, Stopped, toy_config
-from toy_processes import run_on_two_ranks
+from toy import COUNTS, toy_config
+from toy_training import stop_and_resume, train_on_two_ranks
 
 import ltmm.models.batch_augments  # noqa: F401  (as custom_imports does in a config file)
 
@@ -52,11 +54,7 @@ def test_the_second_stream_is_tail_weighted_and_starts_anew_in_every_epoch(tmp_p
 def test_resume_equals_never_stopped(tmp_path, num_workers):
     options = {'train_dataloader.num_workers': num_workers}
     Runner.from_cfg(mixing_config(tmp_path / 'straight', **options)).train()
-    stopped = mixing_config(tmp_path / 'stopped', **options)
-    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=17))
-    with pytest.raises(Stopped):
-        Runner.from_cfg(stopped).train()
-    Runner.from_cfg(mixing_config(tmp_path / 'stopped', **options, resume=True, experiment_name='resumed')).train()
+    stop_and_resume(partial(mixing_config, tmp_path / 'stopped', **options), at_iter=17)
     straight, resumed = (
         torch.load(tmp_path / name / 'epoch_4.pth', weights_only=True)['state_dict'] for name in ('straight', 'stopped')
     )
@@ -84,8 +82,6 @@ def test_losses_of_class_indices_refuse_mixed_labels(tmp_path, loss, match):
 def test_two_processes(tmp_path):
     """Both get their own half of the partners, and end at the same weights."""
     cfg = mixing_config(tmp_path / 'two', **{'train_cfg.max_epochs': 2})
-    cfg.dump(tmp_path / 'two.py')
-    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
-    assert run.returncode == 0, run.stderr[-3000:]
+    train_on_two_ranks(cfg)
     state = torch.load(tmp_path / 'two/epoch_2.pth', weights_only=True)['state_dict']
     assert all(value.isfinite().all() for value in state.values())

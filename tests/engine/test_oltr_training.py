@@ -1,13 +1,14 @@
 """The second stage of OLTR through the Runner: it resumes exactly, runs in half precision and on two processes."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from toy import Stopped, toy_config
-from toy_processes import run_on_two_ranks
+from toy import toy_config
+from toy_training import stop_and_resume, train_on_two_ranks
 
 from ltmm.models.state.prototypes import class_statistics
 from ltmm.utils.configs import use_amp
@@ -34,11 +35,7 @@ def final_state(work_dir: Path) -> dict:
 
 def test_resumed_equals_never_stopped(tmp_path):
     Runner.from_cfg(oltr_config(tmp_path / 'straight')).train()
-    stopped = oltr_config(tmp_path / 'stopped')
-    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=11))
-    with pytest.raises(Stopped):
-        Runner.from_cfg(stopped).train()
-    Runner.from_cfg(oltr_config(tmp_path / 'stopped', resume=True, experiment_name='resumed')).train()
+    stop_and_resume(partial(oltr_config, tmp_path / 'stopped'), at_iter=11)
     resumed, straight = (final_state(tmp_path / name) for name in ('stopped', 'straight'))
     assert straight['head.fc.centroids'].any()
     torch.testing.assert_close(resumed, straight, rtol=0, atol=0)
@@ -80,7 +77,5 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
     one, two = (linear_config(tmp_path / name) for name in ('one', 'two'))
     one.train_dataloader.batch_size = 16
     Runner.from_cfg(one).train()
-    two.dump(tmp_path / 'two.py')
-    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
-    assert run.returncode == 0, run.stderr[-3000:]
+    train_on_two_ranks(two)
     torch.testing.assert_close(final_state(tmp_path / 'two'), final_state(tmp_path / 'one'), rtol=1e-4, atol=1e-6)

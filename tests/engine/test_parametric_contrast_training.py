@@ -1,10 +1,12 @@
 """PaCo and GPaCo train in half precision, resume exactly, and train on two ranks."""
 
+from functools import partial
+
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import Stopped, toy_config
-from toy_processes import run_on_two_ranks
+from toy import toy_config
+from toy_training import stop_and_resume, train_on_two_ranks
 
 MODELS = dict(PaCoLoss='ltmm.MomentumClassifier', GPaCoLoss='ltmm.PerViewClassifier')
 FLIP = dict(type='RandomFlip', prob=0.5)
@@ -28,11 +30,7 @@ def test_resume_equals_never_stopped(tmp_path, loss, wrapper):
     runner = Runner.from_cfg(config(tmp_path / 'straight', loss, **options))
     runner.train()
     assert runner.val_loop.run()['long_tail/top1'] > 50
-    stopped = config(tmp_path / 'stopped', loss, **options)
-    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=18))
-    with pytest.raises(Stopped):
-        Runner.from_cfg(stopped).train()
-    Runner.from_cfg(config(tmp_path / 'stopped', loss, **options, resume=True, experiment_name='resumed')).train()
+    stop_and_resume(partial(config, tmp_path / 'stopped', loss, **options), at_iter=18)
     straight, resumed = (torch.load(tmp_path / n / 'epoch_4.pth', weights_only=True) for n in ('straight', 'stopped'))
     assert straight['state_dict']['head.loss_module.queue.num_filled'] == 20
     torch.testing.assert_close(resumed['state_dict'], straight['state_dict'], rtol=0, atol=0)
@@ -44,9 +42,7 @@ def test_resume_equals_never_stopped(tmp_path, loss, wrapper):
 def test_trains_on_two_processes(tmp_path, loss):
     cfg = config(tmp_path / 'two', loss, **{'train_cfg.max_epochs': 1})
     cfg.find_unused_parameters = False
-    cfg.dump(tmp_path / 'two.py')
-    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
-    assert run.returncode == 0, run.stderr[-3000:]
+    train_on_two_ranks(cfg)
     checkpoint = torch.load(tmp_path / 'two' / 'epoch_1.pth', weights_only=True)
     assert checkpoint['meta']['iter'] == 4
     assert checkpoint['state_dict']['head.loss_module.queue.cursor'] == 4 * 16 % 20  # of both processes

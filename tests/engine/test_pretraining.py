@@ -1,13 +1,15 @@
 """Pre-training as the first stage of a training: what is handed on, resume, half precision, two ranks, no labels."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from PIL import Image
-from toy import Stopped, ToyImages, toy_config
-from toy_processes import run_on_two_ranks
+from toy import ToyImages, toy_config
+from toy_training import stop_and_resume, train_on_two_ranks
 
 from ltmm.engine.stages import first_to_run, read_stages, run_stages
 from ltmm.registry import DATASETS
@@ -58,11 +60,7 @@ def state(path):
 def test_resume_equals_never_stopped(tmp_path, method, wrapper):
     options = {'optim_wrapper.type': wrapper}
     Runner.from_cfg(pretraining(tmp_path / 'straight', method, **options)).train()
-    stopped = pretraining(tmp_path / 'stopped', method, **options)
-    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=12))
-    with pytest.raises(Stopped):
-        Runner.from_cfg(stopped).train()
-    Runner.from_cfg(pretraining(tmp_path / 'stopped', method, resume=True, experiment_name='again', **options)).train()
+    stop_and_resume(partial(pretraining, tmp_path / 'stopped', method, **options), at_iter=12)
     straight, resumed = (state(tmp_path / name / 'epoch_2.pth') for name in ('straight', 'stopped'))
     torch.testing.assert_close(resumed, straight, rtol=0, atol=0)
     if method == 'moco':
@@ -146,9 +144,7 @@ def test_first_stage_may_be_given(tmp_path):
 @pytest.mark.parametrize('method', ['moco', 'rotation'])
 def test_trains_on_two_processes(tmp_path, method):
     cfg = pretraining(tmp_path / 'two', method, **{'train_cfg.max_epochs': 1})
-    cfg.dump(tmp_path / 'two.py')
-    run = run_on_two_ranks('tools/train.py', tmp_path / 'two.py')
-    assert run.returncode == 0, run.stderr[-3000:]
+    train_on_two_ranks(cfg)
     checkpoint = torch.load(tmp_path / 'two/epoch_1.pth', weights_only=True)
     assert checkpoint['meta']['iter'] == 4
     if method == 'moco':  # keys of both ranks

@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -6,9 +7,10 @@ import torch.distributed as dist
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from torch.nn.parallel import DistributedDataParallel
-from toy import Stopped, toy_config
+from toy import toy_config
 from toy_losses import prepare
 from toy_ranks import on_ranks
+from toy_training import stop_and_resume
 
 from ltmm.models.classifiers.focal_sam_classifier import focal_weights
 from ltmm.registry import MODELS
@@ -187,11 +189,7 @@ def test_bfloat16_training_resumes(tmp_path):
         'optim_wrapper.clip_grad': dict(max_norm=1.0),
     }
     Runner.from_cfg(toy_config(tmp_path / 'straight', **options)).train()
-    stopped = toy_config(tmp_path / 'stopped', **options)
-    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=17))
-    with pytest.raises(Stopped):
-        Runner.from_cfg(stopped).train()
-    Runner.from_cfg(toy_config(tmp_path / 'stopped', **options, resume=True, experiment_name='resumed')).train()
+    stop_and_resume(partial(toy_config, tmp_path / 'stopped', **options), at_iter=17)
     one, other = (torch.load(tmp_path / name / 'epoch_4.pth', weights_only=True) for name in ('straight', 'stopped'))
     assert one['state_dict']['ascent_scale'] == 2.0**16
     torch.testing.assert_close(one['state_dict'], other['state_dict'], rtol=0, atol=0)

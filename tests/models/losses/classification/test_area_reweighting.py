@@ -1,12 +1,14 @@
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.runner import Runner
-from toy import Stopped, toy_config
+from toy import toy_config
 from toy_losses import train_features
+from toy_training import stop_and_resume
 
 from ltmm.models.losses import AREAReweighting
 from ltmm.models.losses.classification.area_reweighting import area_weights, class_prototypes, effective_area
@@ -144,11 +146,7 @@ def test_resume_after_the_start(tmp_path):
         return cfg
 
     Runner.from_cfg(config('straight')).train()
-    stopped = config('stopped')
-    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=18))  # in the third of four epochs
-    with pytest.raises(Stopped):
-        Runner.from_cfg(stopped).train()
-    Runner.from_cfg(config('stopped', resume=True, experiment_name='resumed')).train()
+    stop_and_resume(partial(config, 'stopped'), at_iter=18)  # in the third of four epochs
     ends = [torch.load(tmp_path / name / 'epoch_4.pth', weights_only=True) for name in ('straight', 'stopped')]
     torch.testing.assert_close(ends[1]['state_dict'], ends[0]['state_dict'], rtol=0, atol=0)
     assert len(ends[0]['state_dict']['head.loss_module.class_weight']) == 3

@@ -1,7 +1,10 @@
+from functools import partial
+
 import pytest
 import torch
 from mmengine.runner import Runner
-from toy import Stopped, toy_config
+from toy import toy_config
+from toy_training import stop_and_resume
 
 from ltmm.models.losses import DeferredReweighting, ReweightedLoss
 
@@ -64,10 +67,6 @@ def test_resume_after_the_switch(tmp_path):
     straight.train()
     assert sorted({epoch for epoch, _ in losses}) == [0, 1, 2, 3]
 
-    stopped = config('stopped')
-    stopped.custom_hooks.append(dict(type='ltmm.StopHook', at_iter=26))  # in the last of four epochs, 8 iterations each
-    with pytest.raises(Stopped):
-        Runner.from_cfg(stopped).train()
-    Runner.from_cfg(config('stopped', resume=True, experiment_name='resumed')).train()
+    stop_and_resume(partial(config, 'stopped'), at_iter=26)  # in the last of four epochs, 8 iterations each
     ends = [torch.load(tmp_path / name / 'epoch_4.pth', weights_only=True) for name in ('straight', 'stopped')]
     torch.testing.assert_close(ends[1]['state_dict'], ends[0]['state_dict'], rtol=0, atol=0)
