@@ -17,7 +17,15 @@ from .detection_report import DetectionReport
 from .multi_label_report import MultiLabelReport
 from .per_class_report import PerClassReport
 
-__all__ = ['Run', 'check_same_classes', 'comparison_table', 'per_class_csv', 'read_run', 'read_runs']
+__all__ = [
+    'Run',
+    'check_same_classes',
+    'comparison_table',
+    'latest_evaluation',
+    'per_class_csv',
+    'read_run',
+    'read_runs',
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +45,7 @@ def read_run(path: str | Path, name: str | None = None, csv_name: str = 'per_cla
         csv_name: Name of the file in the work dir; ``'per_class_bbox.csv'`` for LVISMetric.
     """
     path = Path(path)
-    file = path if path.is_file() else _latest_evaluation(path, csv_name)[-1]
+    file = path if path.is_file() else latest_evaluation(path, csv_name)[-1]
     return Run(name or (path.stem if path.is_file() else path.resolve().name), _read_report(file))
 
 
@@ -55,7 +63,7 @@ def read_runs(path: str | Path, name: str | None = None, csv_name: str = 'per_cl
         return [read_run(path, name)]
     name = name or path.resolve().name
     runs = []
-    for file in sorted(_latest_evaluation(path, csv_name)):
+    for file in sorted(latest_evaluation(path, csv_name)):
         part = file.stem.removeprefix('per_class').strip('_') if '*' in csv_name else ''
         part = re.sub(r'(?<=[a-z])(?=\d)', ' ', part)
         runs.append(Run(f'{name}, {part}' if part else name, _read_report(file)))
@@ -140,7 +148,7 @@ def check_same_classes(names: Sequence[tuple[str, Sequence[str]]], in_order: boo
             )
 
 
-def _latest_evaluation(path: Path, csv_name: str) -> list[Path]:
+def latest_evaluation(path: Path, csv_name: str) -> list[Path]:
     """Return the matching files in the folder of the latest of them, the latest last."""
     files = sorted(path.rglob(csv_name), key=lambda file: (file.stat().st_mtime_ns, file))
     if not files:

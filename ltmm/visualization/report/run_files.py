@@ -16,7 +16,7 @@ from ltmm.evaluation.functional import CalibrationBins
 from ltmm.evaluation.reports.class_report import ClassReport
 from ltmm.evaluation.reports.detection_report import DetectionReport
 from ltmm.evaluation.reports.multi_label_report import MultiLabelReport
-from ltmm.evaluation.reports.run_comparison import read_run
+from ltmm.evaluation.reports.run_comparison import latest_evaluation, read_run
 from ltmm.utils.checkpoints import read_checkpoint
 from ltmm.utils.data_files import DataFileError, read_json, read_text
 from ltmm.utils.environment import check_extra
@@ -176,8 +176,8 @@ def read_run_files(folder: Path) -> RunFiles:
         raise InputError(f'Expected work dirs, but there is no folder {folder}.')
     csv_name = next((name for name in REPORTS if any(folder.rglob(name))), REPORTS[0])
     _check_one_run(folder, csv_name)
-    report = read_run(folder, csv_name=csv_name).report
-    beside_report = _latest(folder.rglob(csv_name)).parent / 'vis_data' / 'scalars.json'
+    evaluation = latest_evaluation(folder, csv_name)[-1]
+    report = read_run(evaluation).report
     if np.isnan(report.value).all():
         raise InputError(f'Expected {csv_name} of {folder} to have tested classes, but it has none.')
     bins = _latest(folder.rglob('calibration_bins.csv'))
@@ -185,7 +185,8 @@ def read_run_files(folder: Path) -> RunFiles:
     latest = _latest(logs)
     beside = latest and latest.with_name('config.py')  # that in the work dir may be of a later test
     config = beside if beside and beside.is_file() else _dumped_config(folder) or _latest(folder.rglob('config.py'))
-    scalars = [line for path in logs if _work_dir(path) == _work_dir(latest) for line in _json_lines(path)]
+    lines_of = {path: _json_lines(path) for path in logs if _work_dir(path) == _work_dir(latest)}
+    beside_evaluation = lines_of.get(evaluation.parent / 'vis_data' / 'scalars.json', [])
     run = folder / 'run.json'
     record = read_json(run) if run.is_file() else {}
     record = record if isinstance(record, dict) else {}
@@ -193,11 +194,11 @@ def read_run_files(folder: Path) -> RunFiles:
         folder=folder,
         report=report,
         settings=flat_settings(config) if config else {},
-        scalars=scalars,
+        scalars=[line for lines in lines_of.values() for line in lines],
         bins=CalibrationBins.read(bins) if bins else None,
         seconds=record['seconds'] if _is_number(record, 'seconds') else None,
         seconds_is_lower_bound=bool(record.get('time_is_lower_bound')),
-        is_validated_only=beside_report.is_file() and any('loss' in line for line in _json_lines(beside_report)),
+        is_validated_only=any('loss' in line for line in beside_evaluation),
     )
 
 
