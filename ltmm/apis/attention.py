@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ltmm.datasets.images import CheckedLoad, base_datasets
 from ltmm.engine.runner.model_outputs import model_outputs
 from ltmm.evaluation.reports.attention_report import attention_rows, attention_summary
 from ltmm.evaluation.reports.feature_report import balanced_rows
@@ -18,14 +17,15 @@ from ltmm.utils.shots import Shots, group_classes
 from ltmm.visualization.attention_plot import plot_attention
 from ltmm.visualization.style import check_image_file
 
-from .image_sample import Split
+from .image_files import network_order
+from .split import Split
 
 __all__ = ['AttentionMaps', 'attention_maps', 'show_attention']
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionMaps:
-    """What the modulated attention of a classifier does with N images.
+    """The modulated attention of a classifier to N images, and the images.
 
     Args:
         images: As the network sees them, (N, H, W, 3), uint8, RGB.
@@ -54,10 +54,11 @@ def attention_maps(split: Split, rows: np.ndarray) -> AttentionMaps:
             f'Expected a model with one ltmm.ModulatedAttention, such as that of oltr_r32.py, but got {len(necks)}. '
             "For models without attention there is mmpretrain's tools/visualization/vis_cam.py."
         )
+    is_bgr = network_order(split.trained) == 'BGR'
     images, weights, changes = [], [], []
 
     def keep_images(_: nn.Module, inputs: tuple) -> None:
-        images.append(_pixels(inputs[0], split))
+        images.append(_pixels(inputs[0], model.data_preprocessor, is_bgr))
 
     def keep_attention(neck: nn.Module, inputs: tuple, output: tuple[Tensor]) -> None:
         x = inputs[0][-1]
@@ -128,18 +129,12 @@ def _drawn(label: np.ndarray, shots: Shots, columns: int, seed: int) -> dict[str
     }
 
 
-def _pixels(inputs: Tensor, split: Split) -> Tensor:
+def _pixels(inputs: Tensor, preprocessor: nn.Module, is_bgr: bool) -> Tensor:
     """Undo the normalization, and the order BGR: (N, 3, H, W) to (N, H, W, 3), uint8."""
-    preprocessor = split.trained.model.data_preprocessor
     statistics = dict(preprocessor.named_buffers())
     if 'mean' in statistics:
         inputs = inputs * statistics['std'] + statistics['mean']
-    if _loads_files(split) != preprocessor.to_rgb:  # files are loaded as BGR, arrays are RGB
+    if is_bgr:
         inputs = inputs.flip(1)
     inputs = inputs.expand(-1, 3, -1, -1)  # of gray images too
     return inputs.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu()
-
-
-def _loads_files(split: Split) -> bool:
-    steps = [step for dataset in base_datasets(split.loader.dataset) for step in dataset.pipeline.transforms]
-    return any(isinstance(step, CheckedLoad) for step in steps)

@@ -17,7 +17,7 @@ from ltmm.models.post_process.search import uses_sigmoid
 from ltmm.utils.errors import InputError, InputTypeError
 from ltmm.version import __version__
 
-from .image_files import holds_arrays, test_pipeline
+from .image_files import holds_arrays, network_order, test_pipeline
 from .trained_model import TrainedModel, is_detector
 
 __all__ = ['ClassifierGraph', 'batch_of', 'check_graph', 'metadata_of']
@@ -63,7 +63,7 @@ class ClassifierGraph(nn.Module):
         if isinstance(model.head, PredictsSets):
             raise InputTypeError('ConformalSets predicts sets, which are not exported: export the model without them.')
         self.model, self.with_preprocessing = model, with_preprocessing
-        self.flips = _network_order(trained) == 'BGR'
+        self.flips = network_order(trained) == 'BGR'
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return scores and logits of images (N, channels, H, W)."""
@@ -116,7 +116,7 @@ def metadata_of(trained: TrainedModel, example: Tensor, with_preprocessing: bool
         with_preprocessing: See :class:`ClassifierGraph`.
     """
     preprocessor, channels = trained.model.data_preprocessor, example.size(1)
-    order = 'gray' if channels == 1 else 'RGB' if with_preprocessing else _network_order(trained)
+    order = 'gray' if channels == 1 else 'RGB' if with_preprocessing else network_order(trained)
     inputs: dict[str, Any] = dict(
         name='images', shape=['N', *example.shape[1:]], dtype=str(example.dtype).removeprefix('torch.'), channels=order
     )
@@ -133,9 +133,3 @@ def metadata_of(trained: TrainedModel, example: Tensor, with_preprocessing: bool
         content['train_images'] = [trained.images_of(label) for label in numbers]
     text = {key: json.dumps(value, ensure_ascii=False, default=str) for key, value in content.items()}
     return text | dict(correction=trained.correction or 'none', producer=f'ltmm {__version__}')
-
-
-def _network_order(trained: TrainedModel) -> str:
-    """Order of the channels that the network sees; files are loaded as BGR, arrays are RGB."""
-    is_rgb = holds_arrays(trained.cfg) != trained.model.data_preprocessor.to_rgb
-    return 'RGB' if is_rgb else 'BGR'

@@ -14,7 +14,7 @@ from ltmm.engine.runner.model_outputs import ModelOutputs, model_outputs
 from ltmm.utils.configs import read_config
 from ltmm.utils.errors import InputError
 
-from .image_sample import Split, load_split
+from .split import Split, load_split
 
 __all__ = ['CheckpointFeatures', 'FeatureFolder', 'FeatureSource', 'open_sources']
 

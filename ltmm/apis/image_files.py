@@ -17,7 +17,9 @@ from ltmm.datasets.images import CheckedLoad, ImageError, reason_of
 from ltmm.engine.runner.model_outputs import underlying_datasets
 from ltmm.utils.errors import InputError
 
-__all__ = ['ImageFiles', 'find_images', 'holds_arrays', 'test_pipeline']
+from .trained_model import TrainedModel
+
+__all__ = ['ImageFiles', 'find_images', 'holds_arrays', 'network_order', 'test_pipeline']
 
 
 def find_images(names: Sequence[str]) -> list[Path]:
@@ -108,6 +110,12 @@ def test_pipeline(cfg: Config) -> list[dict]:
 def holds_arrays(cfg: Config) -> bool:
     """Whether the test data of a config are arrays, RGB or gray, such as CIFAR's, not files."""
     return _position_of_load(Compose(test_pipeline(cfg)).transforms) is None
+
+
+def network_order(trained: TrainedModel) -> str:
+    """Order of the channels that the network sees, RGB or BGR; files are loaded as BGR, arrays are RGB."""
+    is_rgb = holds_arrays(trained.cfg) != trained.model.data_preprocessor.to_rgb
+    return 'RGB' if is_rgb else 'BGR'
 
 
 def _position_of_load(steps: Sequence) -> int | None:

@@ -7,7 +7,7 @@ import torch
 from toy import ROOT, ToyImages, toy_config
 
 from ltmm.apis.attention import attention_maps
-from ltmm.apis.image_sample import load_split
+from ltmm.apis.split import load_split
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError
 
@@ -66,7 +66,7 @@ def test_model_keeps_nothing(tmp_path):
 def test_files_are_turned_to_rgb(tmp_path, monkeypatch):
     split = load_split(*save(tmp_path), 'test', 'cpu')
     as_array = attention_maps(split, np.arange(2)).images
-    monkeypatch.setattr('ltmm.apis.attention._loads_files', lambda split: True)
+    monkeypatch.setattr('ltmm.apis.image_files.holds_arrays', lambda cfg: False)
     as_file = attention_maps(split, np.arange(2)).images
     np.testing.assert_array_equal(as_array[..., ::-1], as_file)
     assert not np.array_equal(as_array, as_file)

@@ -28,7 +28,7 @@ def main() -> None:
     cfg = read_config(args)
 
     from ltmm.apis.attention import show_attention  # slow to import
-    from ltmm.apis.image_sample import load_split
+    from ltmm.apis.split import load_split
     from ltmm.visualization.style import check_image_file
 
     check_image_file(args.out)  # before the model is loaded

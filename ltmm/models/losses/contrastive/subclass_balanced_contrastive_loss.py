@@ -157,9 +157,9 @@ class SubclassBalancedContrastiveLoss(UsesProgress, UsesTrainFeatures, Supervise
     @torch.no_grad()
     def project_all(self, outputs: TrainFeatures) -> Tensor:
         """Project the features of the training set, of the key encoder where there is one, to unit vectors, (N, D)."""
-        is_query = self.queue is None
-        features, projector = outputs.features, self.projector
-        if not is_query:
+        if self.queue is None:
+            features, projector = outputs.features, self.projector
+        else:
             features, projector = outputs.key_features, self.key_projector
         like = self.projector[0].weight
         return torch.cat([F.normalize(projector(chunk.to(like)), dim=1).cpu() for chunk in features.split(CHUNK)])

@@ -1,4 +1,4 @@
-"""A balanced sample of the images of a split, and what a classifier computes for them."""
+"""A trained classifier with a split of its data."""
 
 from dataclasses import dataclass
 
