@@ -8,7 +8,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.models.utils import batch_shuffle_ddp, batch_unshuffle_ddp
 from torch import Tensor, nn
 
-from ltmm.models.losses.objective import Objective
+from ltmm.models.losses.objective import USE_VIEWS, Objective
 from ltmm.models.state.key_encoder import KeyEncoder
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError, InputTypeError
@@ -77,9 +77,6 @@ class MomentumClassifier(ImageClassifier):
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         queries, keys = inputs[: -len(data_samples)], inputs[-len(data_samples) :]
         if not len(queries):
-            raise InputError(
-                "MomentumClassifier: expected at least 2 views of each image, but got 1: use dict(type='MultiView', "
-                "num_views=[...]) in the pipeline and data_preprocessor=dict(type='ltmm.MultiViewDataPreprocessor')."
-            )
+            raise InputError(f'MomentumClassifier: expected at least 2 views of each image, but got 1: {USE_VIEWS}')
         key_features = self.key_features(keys)  # first, while no activations are kept for the backward pass
         return self.head.loss(self.extract_feat(queries), data_samples, key_features=key_features)

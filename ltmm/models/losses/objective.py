@@ -12,7 +12,12 @@ from ltmm.utils.errors import InputError, InputTypeError
 
 from .base import at_least_float32
 
-__all__ = ['AuxLoss', 'LossInputs', 'Objective', 'merge_terms']
+__all__ = ['USE_VIEWS', 'AuxLoss', 'LossInputs', 'Objective', 'merge_terms']
+
+USE_VIEWS = (
+    "use dict(type='MultiView', num_views=[...]) in the pipeline and "
+    "data_preprocessor=dict(type='ltmm.MultiViewDataPreprocessor')."
+)
 
 
 @dataclass(frozen=True, eq=False)

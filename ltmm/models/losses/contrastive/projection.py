@@ -4,7 +4,7 @@ from torch import nn
 
 from ltmm.utils.errors import InputError
 
-from ..objective import LossInputs
+from ..objective import USE_VIEWS, LossInputs
 
 __all__ = ['check_features', 'projector']
 
@@ -41,11 +41,7 @@ def check_features(
     views = inputs.num_views if num_images else num_views
     if views < num_views or (views > num_views and not or_more):
         expected = f'{"at least " * or_more}{num_views} view{"s" * (num_views > 1)}'
-        raise InputError(
-            f'{name}: expected {expected} of each image, but got {views}: use '
-            "dict(type='MultiView', num_views=[...]) in the pipeline and "
-            "data_preprocessor=dict(type='ltmm.MultiViewDataPreprocessor')."
-        )
+        raise InputError(f'{name}: expected {expected} of each image, but got {views}: {USE_VIEWS}')
     for field, rows in dict(features=views * num_images, key_features=num_images).items():
         shape = getattr(inputs, field).shape if field in loss.requires else (rows, in_channels)
         if shape != (rows, in_channels):
