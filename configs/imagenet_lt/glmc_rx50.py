@@ -1,18 +1,16 @@
 # GLMC by the recipe of github.com/ynu-yangpeng/GLMC @2c0261c, which sets the rate after each epoch: epoch 0 runs at the
 # full rate, epoch 1 at a tenth of it, and the warm-up goes on to 1.1 of it in epoch 11, before the cosine.
-_base_ = ['./ce_rx50.py', '../_base_/pipelines/weak_strong_224.py']
+_base_ = [
+    '../_base_/datasets/imagenet_lt.py',
+    '../_base_/models/glmc_resnext50.py',
+    '../_base_/schedules/cosine_90e.py',
+    '../_base_/pipelines/weak_strong_224.py',
+    '../_base_/default_runtime.py',
+]
 custom_imports = dict(imports=['ltmm.engine', 'ltmm.models.batch_augments'], allow_failed_imports=False)
 views = dict(type='MultiView', num_views=[2], transforms=[{{_base_.weak}}])
 data_preprocessor = dict(type='ltmm.MultiViewDataPreprocessor')
-model = dict(
-    type='ltmm.PerViewClassifier',
-    head=dict(
-        classifier=dict(type='ltmm.TwoBranchLinear'),
-        loss=dict(_delete_=True, type='ltmm.CumulativeLoss', power=1.0),
-        aux_losses=[dict(type='ltmm.ViewConsistencyLoss', in_channels=2048, weight=10.0)],
-    ),
-    train_cfg=dict(augments=dict(type='ltmm.GlobalLocalMix', sampler=dict(type='ltmm.PowerSampler', power=0.8))),
-)
+model = dict(head=dict(num_classes=1000))
 pipeline = [dict(type='LoadImageFromFile'), views, dict(type='PackInputs')]
 train_dataloader = dict(batch_size=120, dataset=dict(pipeline=pipeline))
 optim_wrapper = dict(optimizer=dict(lr=0.1, weight_decay=2e-4))
