@@ -13,8 +13,7 @@ from mmengine.registry import DefaultScope
 
 import ltmm  # noqa: F401  (before any test imports mmcv.ops)
 
-# As in the processes that toy_processes starts: runs are equal bit by bit only on as many threads.
-torch.set_num_threads(1)
+torch.set_num_threads(1)  # as in the processes that toy_processes starts: runs are equal bit by bit only on as many
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,7 +31,9 @@ def fresh_start() -> None:
     """Start every test as a new process does: without a default scope, and from the same random seed.
 
     A web server in an earlier test, as that of tools/demo.py, closes the log files of all loggers: they are let go.
+    Libraries, called by an earlier test, may have set another number of threads.
     """
+    torch.set_num_threads(1)
     DefaultScope._instance_dict.clear()
     for logger in MMLogger._instance_dict.values():
         closed = [handler for handler in logger.handlers if isinstance(handler, FileHandler) and handler.stream is None]
