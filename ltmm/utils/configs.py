@@ -16,12 +16,24 @@ from .checks import check
 from .console import import_all, quiet_imports
 from .environment import EnvironmentProblem, check_environment
 from .errors import InputError, did_you_mean
-from .references import count_classes, resolve_references
+from .references import count_classes, referenced_names, resolve_references
 
 __all__ = ['load_config', 'read_config', 'skip_broken_images', 'use_amp']
 
 PACKAGE = Path(__file__).resolve().parents[1]
 KEYS = {*inspect.signature(Runner.__init__).parameters, 'model_wrapper_cfg', 'custom_imports', 'runner_type', 'compile'}
+# what a value may be that a config refers to as '${name}': where it ends up, an error would not name it
+VALUES = dict(
+    batch_size='int >= 1',
+    image_scale='int >= 1',
+    image_size='int >= 1',
+    lr='> 0',
+    max_epochs='int >= 1',
+    num_classes='int >= 1',
+    num_workers='int >= 0',
+    patience='int >= 1',
+    queue_size='int >= 1',
+)
 
 
 def read_config(args: argparse.Namespace) -> Config:
@@ -54,13 +66,13 @@ def read_config(args: argparse.Namespace) -> Config:
         _check_options(args.cfg_options, cfg)
         cfg.merge_from_dict(args.cfg_options)
     _check_keys(cfg)
-    _check_sizes(cfg)
     if 'model' not in cfg:
         raise InputError(f'{config} has no `model`. Is it a base? Run a config that lists its bases in `_base_`.')
     with quiet_imports():
         check_environment(detection=cfg.get('default_scope') == 'mmdet')
         import_all()
     count_classes(cfg)
+    _check_values(cfg)
     resolve_references(cfg)
     return cfg
 
@@ -102,13 +114,14 @@ def use_amp(cfg: Config) -> None:
 
 
 def _check_options(options: dict, cfg: Config) -> None:
-    """Refuse an option that looks like a misspelling of a key of the config: nothing would read it."""
-    known = cfg.keys() | KEYS
+    """Refuse an option whose key stands nowhere in the config: nothing would read it."""
+    known = cfg.keys() | KEYS | referenced_names(cfg)
     for option in options:
         key = option.split('.')[0]
-        similar = difflib.get_close_matches(key, sorted(known - {key}), n=1, cutoff=0.85)
-        if key not in known and similar:
-            raise InputError(f'--cfg-options {option}: the config has no {key!r}. Did you mean {similar[0]}?')
+        if key not in known:
+            similar = did_you_mean(key, difflib.get_close_matches(key, sorted(known), n=1))
+            remedy = similar or ' Nothing would read it. Write it with all its keys, such as train_cfg.max_epochs.'
+            raise InputError(f'--cfg-options {option}: the config has no {key!r}.{remedy}')
 
 
 def _check_keys(cfg: Config) -> None:
@@ -123,9 +136,8 @@ def _check_keys(cfg: Config) -> None:
             )
 
 
-def _check_sizes(cfg: Config) -> None:
-    """Refuse sizes of images that are no pixels: the transforms end in bare assertions."""
-    check(**{key: (cfg[key], 'int >= 1') for key in ('image_size', 'image_scale') if cfg.get(key) is not None})
+def _check_values(cfg: Config) -> None:
+    check(**{name: (cfg[name], VALUES[name]) for name in VALUES.keys() & referenced_names(cfg) if name in cfg})
 
 
 def _drop_scope(value: object) -> None:

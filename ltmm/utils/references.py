@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 from .class_names import class_names_of_dataset
 from .errors import InputError
 
-__all__ = ['count_classes', 'resolve_references']
+__all__ = ['count_classes', 'referenced_names', 'resolve_references']
 
 REFERENCE = re.compile(r'\$\{(\w+)\}')
 AUTO = 'auto'
@@ -33,6 +33,11 @@ def count_classes(cfg: Config) -> None:
     if not names:
         raise InputError("num_classes='auto' needs a training set with class names. Set num_classes to their number.")
     cfg.num_classes = len(names)
+
+
+def referenced_names(cfg: Config) -> set[str]:
+    """Return the names of the top-level values that a config refers to as ``'${name}'``."""
+    return set(REFERENCE.findall(repr(cfg._cfg_dict)))
 
 
 def resolve_references(cfg: Config) -> None:
