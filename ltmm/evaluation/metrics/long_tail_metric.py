@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from mmengine.logging import MMLogger
 
-from ltmm.class_distribution import missing_distribution_error
+from ltmm.class_distribution import ClassDistribution, missing_distribution_error
 from ltmm.evaluation.functional import LongTailStatistics, class_scores, predictions_and_ranks
 from ltmm.evaluation.reports.log_folder import write_to_log_folder
 from ltmm.evaluation.reports.per_class_report import PerClassReport
@@ -15,7 +15,7 @@ from ltmm.registry import METRICS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
-from .shot_metric import ShotMetric
+from .shot_metric import ShotMetric, untested_classes
 
 __all__ = ['LongTailMetric']
 
@@ -55,6 +55,16 @@ class LongTailMetric(ShotMetric):
         self.recall_floor = recall_floor
         self.csv_name = csv_name
         super().__init__(**kwargs)
+
+    def set_class_distribution(self, distribution: ClassDistribution) -> None:
+        """Set the class distribution of the training data, in which an image has one label."""
+        labels, images = int(distribution.image_counts.sum()), distribution.num_images
+        if labels > images:
+            raise InputError(
+                f'LongTailMetric is for one label per image, but the training data have {labels} labels on {images} '
+                'images. Use ltmm.MultiLabelMetric, and a config of several labels.'
+            )
+        super().set_class_distribution(distribution)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Store (label, prediction, rank of the label) per image.
@@ -99,11 +109,9 @@ class LongTailMetric(ShotMetric):
             f'{name} {format(metrics[name], ".2f") if name in metrics else "-"} ({mask.sum()} classes)'
             for name, mask in self.shots.items()
         )
-        untested = int((~scores.tested).sum())
-        ignored = f'; {untested} classes without test images are ignored' if untested else ''
         MMLogger.get_current_instance().info(
-            f'Mean recall by training images ({", ".join(map(str, filter(None, self.grouping.values())))}): '
-            f'{groups}{ignored}.'
+            f'Mean recall by training images ({", ".join(map(str, filter(None, self.grouping.values())))}): {groups}. '
+            + untested_classes(report.names, scores.tested)
         )
         write_to_log_folder(self.csv_name, report.to_csv)
         return metrics

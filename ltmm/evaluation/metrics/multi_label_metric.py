@@ -15,7 +15,7 @@ from ltmm.registry import METRICS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
-from .shot_metric import ShotMetric, name_of
+from .shot_metric import ShotMetric, name_of, untested_classes
 
 __all__ = ['MultiLabelMetric']
 
@@ -116,7 +116,7 @@ class MultiLabelMetric(ShotMetric):
         distribution = self.distribution
         names = self.class_names or distribution.class_names or tuple(map(str, range(len(distribution))))
         report = MultiLabelReport.from_scores(scores, target, self.thr, names, distribution.image_counts, self.shots)
-        if untested := int((report.test_images == 0).sum()):
-            MMLogger.get_current_instance().info(f'{untested} classes without positive test images are ignored.')
+        if untested := untested_classes(names, report.test_images > 0, 'positive test images'):
+            MMLogger.get_current_instance().info(untested)
         write_to_log_folder(self.csv_name, report.to_csv)
         return {name: value for name, value in report.figures().items() if not np.isnan(value)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 
@@ -12,7 +13,9 @@ from ltmm.utils.class_counts import is_by_name, read_counts
 from ltmm.utils.errors import InputError
 from ltmm.utils.shots import Shots
 
-__all__ = ['ShotMetric', 'name_of']
+__all__ = ['ShotMetric', 'name_of', 'untested_classes']
+
+SHOWN = 5  # classes in a message
 
 
 class ShotMetric(BaseMetric):
@@ -150,6 +153,13 @@ class ShotMetric(BaseMetric):
                 f'Expected `{key}` to be in [{lowest}, {num_classes}), but {name_of(data_samples[i])} has '
                 f'{int(label[i])}.'
             )
+
+
+def untested_classes(names: Sequence[str], is_tested: np.ndarray, what: str = 'test images') -> str:
+    """Return a sentence that names the classes without test images, (C,), or an empty string."""
+    untested = [str(name) for name, tested in zip(names, is_tested, strict=True) if not tested]
+    listed = ', '.join(untested[:SHOWN]) + ', ...' * (len(untested) > SHOWN)
+    return f'{len(untested)} of {len(names)} classes without {what}, not counted: {listed}.' if untested else ''
 
 
 def name_of(sample: dict) -> str:

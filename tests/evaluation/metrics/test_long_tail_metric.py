@@ -18,6 +18,7 @@ from toy_processes import run_on_two_ranks
 from ltmm import ClassDistribution
 from ltmm.class_distribution import ClassDistributionError
 from ltmm.evaluation import PerClassReport
+from ltmm.utils.errors import InputError
 
 COUNTS = [500, 300, 120, 60, 30, 12, 5]
 
@@ -115,8 +116,14 @@ def test_convention_changes_the_groups_only():
 
 def test_class_without_test_images_is_ignored(log_file):
     wider = evaluate(build(class_counts=[*COUNTS, 7, 8]), with_scores_of(samples_of(), 9))
-    assert '2 classes without test images are ignored' in log_file.read_text()
+    assert '2 of 9 classes without test images, not counted: 7, 8.' in log_file.read_text()
     assert wider == evaluate(build(), samples_of())
+
+
+def test_checkpoint_of_several_labels():
+    several = ClassDistribution([9] * 7, [9] * 7, num_images=20)
+    with pytest.raises(InputError, match='63 labels on 20 images. Use ltmm.MultiLabelMetric'):
+        build(class_counts=None).set_class_distribution(several)
 
 
 def test_log_of_the_groups(log_file):
