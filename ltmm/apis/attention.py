@@ -48,12 +48,7 @@ def attention_maps(split: Split, rows: np.ndarray) -> AttentionMaps:
         rows: Indices of the images.
     """
     model = split.trained.model
-    necks = [module for module in model.modules() if isinstance(module, ModulatedAttention)]
-    if len(necks) != 1:
-        raise InputError(
-            f'Expected a model with one ltmm.ModulatedAttention, such as that of oltr_r32.py, but got {len(necks)}. '
-            "For models without attention there is mmpretrain's tools/visualization/vis_cam.py."
-        )
+    attention = _modulated_attention(model)
     is_bgr = network_order(split.trained) == 'BGR'
     images, weights, changes = [], [], []
 
@@ -68,7 +63,7 @@ def attention_maps(split: Split, rows: np.ndarray) -> AttentionMaps:
 
     hooks = [
         model.backbone.register_forward_pre_hook(keep_images),
-        necks[0].register_forward_hook(keep_attention),
+        attention.register_forward_hook(keep_attention),
     ]
     try:
         predictions = [batch.logits.argmax(dim=1) for batch in model_outputs(model, split.loader_of(rows))]
@@ -96,6 +91,7 @@ def show_attention(
     """
     check_image_file(path)
     check(columns=(columns, 'int >= 1'))
+    _modulated_attention(split.trained.model)  # a model without one is refused before images are chosen
     shots = group_classes(split.distribution.image_counts, 'auto')
     rows = balanced_rows(split.label, shots, per_class, seed=seed)
     maps, label = attention_maps(split, rows), split.label[rows]
@@ -113,6 +109,17 @@ def show_attention(
     title = f'{name}: modulated attention; it changes the feature maps by {change:.2g} % (mean of {len(rows)} images)'
     print(f'Wrote {plot_attention(groups, path, title)}')
     return measures
+
+
+def _modulated_attention(model: nn.Module) -> ModulatedAttention:
+    """Return the attention of a model with one."""
+    necks = [module for module in model.modules() if isinstance(module, ModulatedAttention)]
+    if len(necks) != 1:
+        raise InputError(
+            f'Expected a model with one ltmm.ModulatedAttention, such as that of oltr_r32.py, but got {len(necks)}. '
+            "For models without attention there is mmpretrain's tools/visualization/vis_cam.py."
+        )
+    return necks[0]
 
 
 def _drawn(label: np.ndarray, shots: Shots, columns: int, seed: int) -> dict[str, np.ndarray]:

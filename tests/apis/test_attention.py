@@ -6,7 +6,7 @@ import pytest
 import torch
 from toy import ROOT, ToyImages, toy_config
 
-from ltmm.apis.attention import attention_maps
+from ltmm.apis.attention import attention_maps, show_attention
 from ltmm.apis.split import load_split
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError
@@ -73,8 +73,9 @@ def test_files_are_turned_to_rgb(tmp_path, monkeypatch):
 
 
 def test_model_without_attention(tmp_path):
+    split = load_split(*save(tmp_path, None), 'test', 'cpu')
     with pytest.raises(InputError, match=r'one ltmm.ModulatedAttention.*but got 0'):
-        attention_maps(load_split(*save(tmp_path, None), 'test', 'cpu'), np.arange(2))
+        show_attention(split, tmp_path / 'a.png', name='toy', per_class=99)  # which no class has
 
 
 def test_tool(tmp_path, capsys, monkeypatch):
