@@ -59,7 +59,8 @@ class CustomDataset(MMPretrainCustomDataset):
             samples = [tuple(line.rsplit(maxsplit=1)) for line in samples]
             for (number, line), sample in zip(lines, samples):
                 if len(sample) < 2 or not sample[1].isdecimal() or len(sample[1]) > MAX_DIGITS:
-                    raise InputError(f"{self.ann_file}, line {number}: expected '<path> <label>', got {line!r}.")
+                    hint = " type='ltmm.CSVDataset' reads CSV files." if self.ann_file.lower().endswith('.csv') else ''
+                    raise InputError(f"{self.ann_file}, line {number}: expected '<path> <label>', got {line!r}.{hint}")
             samples = [(name, int(label)) for name, label in samples]
         if not samples:
             raise InputError(f'{self.ann_file} lists no images.')
@@ -95,7 +96,8 @@ class CustomDataset(MMPretrainCustomDataset):
             total = skipped.total() + len(samples)
             print_log(f'{root}: {skipped.total()} of {total} files are skipped: {listed}.', 'current', logging.WARNING)
         if not samples:
-            raise InputError(f'{root.absolute()} has no images' + ' in folders of classes.' * self.with_label)
+            layout = ' in folders of classes: expected <class>/<image>' * self.with_label
+            raise InputError(f'{root.absolute()} has no images{layout}.')
         return samples
 
     def _images(self, folder: Path, skipped: Counter) -> Iterator[str]:

@@ -112,6 +112,9 @@ def test_list_of_images(root):
         (root / 'list.txt').write_text(line)
         with pytest.raises(error, match=message):
             CustomDataset(data_root=str(root), ann_file='list.txt')
+    (root / 'list.csv').write_text('image,label\nant/1.jpg,ant')
+    with pytest.raises(InputError, match="got 'image,label'. type='ltmm.CSVDataset' reads CSV files"):
+        CustomDataset(data_root=str(root), ann_file='list.csv')
     (root / 'list.txt').write_text('ant/1.jpg 2')
     dataset = CustomDataset(data_root=str(root), ann_file='list.txt', metainfo=dict(classes=('a', 'b')))
     with pytest.raises(InputError, match=r'in \[0, 2\), but .*ant/1.jpg has label 2'):
@@ -124,7 +127,7 @@ def test_folders_without_images(root, tmp_path):
     (root / 'list.zip').write_bytes(b'')
     with pytest.raises(FileNotFoundError, match='list.zip is a file'):
         CustomDataset(data_prefix=str(root / 'list.zip'))
-    with pytest.raises(InputError, match='sub has no images'):
+    with pytest.raises(InputError, match='sub has no images in folders of classes: expected <class>/<image>'):
         CustomDataset(data_prefix=str(root / 'ant/sub'))
 
 
