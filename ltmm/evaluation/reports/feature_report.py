@@ -39,7 +39,7 @@ def balanced_rows(
     if counts.max(initial=0) < per_class:
         raise InputError(
             f'Expected a class with {per_class} images, but none has more than {counts.max(initial=0)}. '
-            'Take fewer images per class.'
+            'Take fewer (`per_class`), or a split with more images.'
         )
     rng = np.random.default_rng(seed)
     rows = []
@@ -124,7 +124,10 @@ def check_projection(num_features: int, method: str, perplexity: float) -> None:
     """Raise an error if :func:`project_features` could not project so many features, or a package is missing."""
     check(method=(method, PROJECTIONS), perplexity=(perplexity, '>= 2'))
     if method != 'pca' and perplexity >= num_features:
-        raise InputError(f'Expected `perplexity` to be below the {num_features} images, but got {perplexity}.')
+        raise InputError(
+            f'Expected `perplexity` to be below the {num_features} images, but got {perplexity}. Lower it, or '
+            'take more images per class (`per_class`).'
+        )
     check_extra('features', 'sklearn')
     if method == 'umap':
         check_extra('umap', 'umap')
