@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config, DictAction
 
+from ltmm.utils.console import quiet_imports
 from ltmm.utils.data_files import read_text
 from ltmm.utils.references import resolve_references
 
@@ -25,7 +26,8 @@ def plan(args: argparse.Namespace) -> list[Run]:
         raise ValueError(f'Expected configs of different names, but two are called {twice[0]}.')
 
     def runs_of(config: Path) -> list[Run]:
-        cfg = Config.fromfile(config)
+        with quiet_imports():
+            cfg = Config.fromfile(config)
         options = [*settings(recipe, config.stem, from_scratch(cfg)), *args.cfg_options]
         try:
             cfg.merge_from_dict(parsed(of_stage(options, len(cfg.get('stages', [])))))

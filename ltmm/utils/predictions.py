@@ -29,7 +29,7 @@ class DumpPredictions(BaseMetric):
     """
 
     def __init__(self, path: str | Path) -> None:
-        super().__init__()
+        super().__init__(prefix='predictions')  # there are no figures; MMEngine warns of a metric without prefix
         self.path = Path(path)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
