@@ -4,6 +4,7 @@ import argparse
 import difflib
 import inspect
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -118,7 +119,8 @@ def _check_options(options: dict, cfg: Config) -> None:
     known = cfg.keys() | KEYS | referenced_names(cfg)
     for option in options:
         key = option.split('.')[0]
-        if key not in known:
+        of_a_stage = 'stages' in cfg and re.fullmatch(r'stage\d+', key)
+        if key not in known and not of_a_stage:
             similar = did_you_mean(key, difflib.get_close_matches(key, sorted(known), n=1))
             remedy = similar or ' Nothing would read it. Write it with all its keys, such as train_cfg.max_epochs.'
             raise InputError(f'--cfg-options {option}: the config has no {key!r}.{remedy}')
