@@ -6,6 +6,7 @@ from .meta_sampler import MetaSampler
 from .power_sampler import PowerSampler
 from .progressively_balanced_sampler import ProgressivelyBalancedSampler
 from .repeat_factor_sampler import RepeatFactorSampler
+from .semi_supervised_sampler import SemiSupervisedSampler
 
 __all__ = [
     'ClassAwareSampler',
@@ -17,4 +18,5 @@ __all__ = [
     'PowerSampler',
     'ProgressivelyBalancedSampler',
     'RepeatFactorSampler',
+    'SemiSupervisedSampler',
 ]

@@ -4,6 +4,7 @@ from .long_tailed import LongTailed, counts_of_total, long_tailed_counts, select
 from .open_set import OpenSet
 from .partial_labels import PartialLabels
 from .selection import Selection
+from .semi_supervised import SemiSupervised, semi_supervised_collate
 from .shifted_test_set import ShiftedTestSet
 
 __all__ = [
@@ -13,9 +14,11 @@ __all__ = [
     'OpenSet',
     'PartialLabels',
     'Selection',
+    'SemiSupervised',
     'ShiftedTestSet',
     'counts_of_total',
     'long_tailed_counts',
     'select_long_tailed',
+    'semi_supervised_collate',
     'split_holdout',
 ]

@@ -15,6 +15,7 @@ from .meta_sampler_hook import MetaSamplerHook
 from .metrics_hook import MetricsHook
 from .post_process_hook import PostProcessHook
 from .progress_hook import ProgressHook
+from .pseudo_label_hook import PseudoLabelHook
 from .ranks_hook import RanksHook
 from .tracking_hook import TrackingHook
 from .train_features_hook import TrainFeaturesHook
@@ -36,6 +37,7 @@ __all__ = [
     'MetricsHook',
     'PostProcessHook',
     'ProgressHook',
+    'PseudoLabelHook',
     'RanksHook',
     'SafeCheckpointHook',
     'TrackingHook',

@@ -6,6 +6,7 @@ from .lfme_classifier import LFMEClassifier
 from .momentum_classifier import MomentumClassifier
 from .per_view_classifier import PerViewClassifier
 from .rotation_pretrainer import RotationPretrainer
+from .semi_supervised_classifier import SemiSupervisedClassifier
 
 __all__ = [
     'COMIC',
@@ -16,4 +17,5 @@ __all__ = [
     'MomentumClassifier',
     'PerViewClassifier',
     'RotationPretrainer',
+    'SemiSupervisedClassifier',
 ]

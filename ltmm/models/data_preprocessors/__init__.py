@@ -1,3 +1,4 @@
 from .multi_view_data_preprocessor import MultiViewDataPreprocessor
+from .semi_supervised_data_preprocessor import SemiSupervisedDataPreprocessor
 
-__all__ = ['MultiViewDataPreprocessor']
+__all__ = ['MultiViewDataPreprocessor', 'SemiSupervisedDataPreprocessor']

@@ -125,6 +125,10 @@ class LongTailHeadMixin(ChecksLosses, UsesClassDistribution):
         'sample_idx',
         'teacher_logits',
         'key_features',
+        'unlabeled_score',
+        'unlabeled_features',
+        'unlabeled_idx',
+        'also_labeled',
         'classifier',
         'loss',
     )

@@ -6,3 +6,4 @@ from .distillation import *
 from .expert import *
 from .multi_label import *
 from .objective import LossInputs, Objective
+from .semi import *

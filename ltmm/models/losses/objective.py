@@ -37,6 +37,10 @@ class LossInputs:
         router_logits: Scores after each expert but the last, (E - 1, V N): whether an image needs a further one.
         teacher_logits: Logits of a frozen teacher, (V N, C).
         key_features: Features of another view of each image by a momentum copy of the network, (N, D).
+        unlabeled_score: Logits of W views of M unlabeled images, the weak view first, (W, M, C).
+        unlabeled_features: Their features, (W, M, D).
+        unlabeled_idx: Index of each unlabeled image in the training set, (M,).
+        also_labeled: Whether each unlabeled image is one of the labeled images of the training set, (M,).
         classifier: The last layer, for losses that read its weights.
         loss: Value of the main loss of the head, for auxiliary losses.
         weight: Weight of each proposal, (N,), in box heads; of each image, where a classifier weights the main loss.
@@ -52,6 +56,10 @@ class LossInputs:
     router_logits: Tensor | None = None
     teacher_logits: Tensor | None = None
     key_features: Tensor | None = None
+    unlabeled_score: Tensor | None = None
+    unlabeled_features: Tensor | None = None
+    unlabeled_idx: Tensor | None = None
+    also_labeled: Tensor | None = None
     classifier: nn.Module | None = None
     loss: Tensor | None = None
     weight: Tensor | None = None

@@ -1,11 +1,13 @@
 """State that modules keep during training, and base classes of modules that need to know about the training."""
 
+from .average import AverageFromStart
 from .class_distribution import ClassDistributionBuffer, UsesClassDistribution
 from .class_rates import ClassRates
 from .curriculum import CurriculumLevels
 from .feature_queue import FeatureQueue
 from .key_encoder import KeyEncoder
 from .metrics import UsesMetrics
+from .prior_estimate import PriorEstimate
 from .progress import UsesLearningRate, UsesProgress
 from .prototypes import Prototypes, class_statistics
 from .running_sums import RunningCounts, RunningGradients
@@ -14,12 +16,14 @@ from .teacher import TeacherMixin
 from .train_features import TrainFeatures, UsesTrainFeatures
 
 __all__ = [
+    'AverageFromStart',
     'ClassDistributionBuffer',
     'CurriculumLevels',
     'ClassRates',
     'FeatureQueue',
     'KeyEncoder',
     'TeacherMixin',
+    'PriorEstimate',
     'Prototypes',
     'RunningCounts',
     'RunningGradients',
