@@ -4,6 +4,7 @@ from .long_tailed import LongTailed, counts_of_total, long_tailed_counts, select
 from .open_set import OpenSet
 from .partial_labels import PartialLabels
 from .selection import Selection
+from .semi_split import SemiSplit, unlabeled_counts
 from .semi_supervised import SemiSupervised, semi_supervised_collate
 from .shifted_test_set import ShiftedTestSet
 
@@ -14,6 +15,7 @@ __all__ = [
     'OpenSet',
     'PartialLabels',
     'Selection',
+    'SemiSplit',
     'SemiSupervised',
     'ShiftedTestSet',
     'counts_of_total',
@@ -21,4 +23,5 @@ __all__ = [
     'select_long_tailed',
     'semi_supervised_collate',
     'split_holdout',
+    'unlabeled_counts',
 ]

@@ -22,9 +22,9 @@ class PseudoLabelHook(Hook):
     """Logs the accuracy of the pseudo-labels that a semi-supervised loss uses, and how many images it uses.
 
     Both for all unlabeled images and for those of each third of the classes, by their labeled images:
-    ``pseudo_accuracy``, ``pseudo_used`` and the same with ``_many``, ``_medium`` and ``_few``, over the iterations since
-    the last report. The true labels come from the dataset, ``ltmm.SemiSupervised``; images without one do not count,
-    and without any the hook does nothing. The model never sees them.
+    ``pseudo_accuracy``, ``pseudo_used`` and the same with ``_many``, ``_medium`` and ``_few``, over the iterations
+    since the last report. The true labels come from the dataset, ``ltmm.SemiSupervised``; images without one do not
+    count. The model never sees them.
 
     Args:
         interval: Iterations between two reports.

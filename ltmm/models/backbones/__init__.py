@@ -6,6 +6,7 @@ from .resnet import ResNet
 from .resnet_cifar import ResNetCIFAR
 from .shike_resnet_cifar import SHIKEResNetCIFAR
 from .two_branch_resnet_cifar import TwoBranchResNetCIFAR
+from .wide_resnet_cifar import WideResNetCIFAR
 
 __all__ = [
     'IdentityBackbone',
@@ -17,4 +18,5 @@ __all__ = [
     'ResNetCIFAR',
     'SHIKEResNetCIFAR',
     'TwoBranchResNetCIFAR',
+    'WideResNetCIFAR',
 ]

@@ -1,5 +1,7 @@
 """The class prior of unlabeled data, estimated while training."""
 
+from typing import Any
+
 import torch
 from mmengine.dist import all_reduce
 from torch import Tensor
@@ -18,7 +20,7 @@ class PriorEstimate(TrainingState):
     :math:`\hat\pi \leftarrow m \hat\pi + (1 - m) \frac{n}{\sum_c n_c + o}`. Steps without counts leave it as it is.
 
     Args:
-        num_classes: C.
+        num_classes: C. 0 where :meth:`set_num_classes` or a checkpoint brings it.
         momentum: m.
         offset: o; with 0 the estimate keeps the sum 1.
 
@@ -35,12 +37,20 @@ class PriorEstimate(TrainingState):
     """
 
     def __init__(self, num_classes: int, momentum: float, offset: float = 0.0) -> None:
-        check(num_classes=(num_classes, 'int >= 1'), momentum=(momentum, 'in [0, 1]'), offset=(offset, '>= 0'))
+        check(num_classes=(num_classes, 'int >= 0'), momentum=(momentum, 'in [0, 1]'), offset=(offset, '>= 0'))
         super().__init__()
         self.momentum, self.offset = momentum, offset
-        self.register_buffer('prior', torch.full((num_classes,), 1 / num_classes, dtype=torch.float64))
-        self.register_buffer('counts', torch.zeros(num_classes, dtype=torch.float64))
+        self.register_buffer('prior', torch.zeros(0, dtype=torch.float64))
+        self.register_buffer('counts', torch.zeros(0, dtype=torch.float64))
         self.register_buffer('num_steps', torch.tensor(0))
+        self.set_num_classes(num_classes)
+
+    def set_num_classes(self, num_classes: int) -> None:
+        """Start from a uniform prior of so many classes, unless it has as many already."""
+        if num_classes != len(self.prior):
+            self.prior = self.prior.new_full((num_classes,), 1 / num_classes)
+            self.counts = torch.zeros_like(self.prior)
+            self.num_steps.zero_()
 
     @torch.no_grad()
     def start_from(self, prior: Tensor) -> None:
@@ -71,6 +81,11 @@ class PriorEstimate(TrainingState):
         """Collect counts, (C,), and step."""
         self.add(counts)
         self.step()
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        if f'{prefix}prior' in state_dict and not len(self.prior):
+            self.set_num_classes(len(state_dict[f'{prefix}prior']))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
         return f'{len(self.prior)}, momentum={self.momentum}, offset={self.offset}'

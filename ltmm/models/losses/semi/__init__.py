@@ -1,4 +1,5 @@
+from .acr_loss import ACRLoss
 from .base import SemiSupervisedLoss
 from .fixmatch_loss import FixMatchLoss
 
-__all__ = ['FixMatchLoss', 'SemiSupervisedLoss']
+__all__ = ['ACRLoss', 'FixMatchLoss', 'SemiSupervisedLoss']
