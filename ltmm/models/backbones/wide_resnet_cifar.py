@@ -74,7 +74,7 @@ class WideResNetCIFAR(BaseModule):
         width: int = 2,
         raw_convs: bool = False,
         init_cfg: dict | list | None = dict(
-            type='Kaiming', layer='Conv2d', mode='fan_out', nonlinearity='leaky_relu', a=SLOPE, distribution='normal'
+            type='Kaiming', layer='Conv2d', mode='fan_out', nonlinearity='leaky_relu', distribution='normal'
         ),
     ) -> None:
         super().__init__(init_cfg=init_cfg)

@@ -37,7 +37,12 @@ class SemiSupervisedDataPreprocessor(MultiViewDataPreprocessor):
             )
         samples = self.cast_data(data['data_samples'])
         views = [view for part in data['inputs'].values() for view in part]
-        inputs = super().forward(dict(inputs=views), training)['inputs']
+        if len(shapes := {tuple(view.shape[1:]) for view in views}) > 1:
+            raise InputError(
+                f'SemiSupervisedDataPreprocessor: expected views of one size, but got {sorted(shapes)}: crop or resize '
+                'them alike in both pipelines.'
+            )
+        inputs = super().forward(dict(inputs=torch.cat(views)), training)['inputs']
         sizes = [sum(map(len, part)) for part in data['inputs'].values()]
         parts: dict[str, Tensor] = dict(zip(data['inputs'], torch.split(inputs, sizes)))
         return dict(inputs=parts, data_samples=samples)

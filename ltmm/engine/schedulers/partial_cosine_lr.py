@@ -1,0 +1,36 @@
+"""Cosine annealing that stops on the way."""
+
+import math
+from typing import Any
+
+from mmengine.optim import _ParamScheduler
+from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
+
+from ltmm.registry import PARAM_SCHEDULERS
+from ltmm.utils.checks import check
+
+__all__ = ['PartialCosineLR']
+
+
+@PARAM_SCHEDULERS.register_module()
+class PartialCosineLR(LRSchedulerMixin, _ParamScheduler):
+    r"""The first part of a cosine, as in FixMatch and the methods after it: the rate ends at a fifth of the base rate.
+
+    .. math:: \eta_t = \eta_0 \cos \frac{k \pi t}{T}, \qquad 0 \le t < T
+
+    t counts from ``begin``, T is ``end - begin``.
+
+    Args:
+        *args: Optimizer, and further arguments of MMEngine's schedulers.
+        fraction: k, at most 1/2.
+        **kwargs: Further arguments of MMEngine's schedulers.
+    """
+
+    def __init__(self, *args: Any, fraction: float = 7 / 16, **kwargs: Any) -> None:
+        check(fraction=(2 * fraction, 'in (0, 1]'))
+        self.fraction = fraction
+        super().__init__(*args, **kwargs)
+
+    def _get_value(self) -> list[float]:
+        factor = math.cos(self.fraction * math.pi * self.last_step / (self.end - self.begin))
+        return [factor * base for base in self.base_values]
