@@ -3,6 +3,7 @@ from .holdout import Holdout, split_holdout
 from .long_tailed import LongTailed, counts_of_total, long_tailed_counts, select_long_tailed
 from .open_set import OpenSet
 from .partial_labels import PartialLabels
+from .pseudo_labeled import PseudoLabeled
 from .selection import Selection
 from .semi_split import SemiSplit, unlabeled_counts
 from .semi_supervised import SemiSupervised, semi_supervised_collate
@@ -14,6 +15,7 @@ __all__ = [
     'LongTailed',
     'OpenSet',
     'PartialLabels',
+    'PseudoLabeled',
     'Selection',
     'SemiSplit',
     'SemiSupervised',

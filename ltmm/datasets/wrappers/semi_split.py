@@ -20,7 +20,7 @@ PRIORS = ('consistent', 'uniform', 'reversed')
 
 
 def labeled_counts(max_images: int, num_classes: int, imbalance_factor: float) -> np.ndarray:
-    r"""Return :math:`\lfloor m \rho^{-k/(C-1)} \rfloor` images per class, (C,), the last :math:`\lfloor m/\rho \rfloor`.
+    r"""Return :math:`\lfloor m \rho^{-k/(C-1)} \rfloor` images per class k, (C,).
 
     Args:
         max_images: m, images of class 0.

@@ -4,6 +4,7 @@ from .base import Stage
 from .feature_extraction import FeatureExtractionStage
 from .post_process_stage import PostProcessStage
 from .pretrain_stage import PretrainStage
+from .pseudo_label_stage import PseudoLabelStage
 from .runner import check_needs_no_stage, first_to_run, link_result, read_stages, run_stages
 from .teacher_stage import TeacherStage
 from .train_stage import TrainStage
@@ -15,6 +16,7 @@ __all__ = [
     'FeatureExtractionStage',
     'PostProcessStage',
     'PretrainStage',
+    'PseudoLabelStage',
     'Stage',
     'TeacherStage',
     'TrainStage',
