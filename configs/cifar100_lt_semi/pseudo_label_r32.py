@@ -1,5 +1,5 @@
-# Pseudo-labels of imbalanced-semi-self (github.com/YyzHarry/imbalanced-semi-self @b91ad29): train on the labeled images,
-# label the others, train LDAM-DRW on both from scratch. Their pool, 80 Million Tiny Images, is withdrawn.
+# Pseudo-labels of imbalanced-semi-self (github.com/YyzHarry/imbalanced-semi-self @b91ad29): train on the labeled
+# images, label the others, train LDAM-DRW on both from scratch. Their pool, 80 Million Tiny Images, is withdrawn.
 _base_ = '../cifar100_lt/ldam_drw_r32.py'
 stages = [
     dict(type='ltmm.TrainStage', config='{{ fileDirname }}/ce_r32.py'),

@@ -31,8 +31,8 @@ class PseudoLabelStage(Stage):
     """Give every unlabeled image the class that the last checkpoint predicts, with the test pipeline.
 
     The result is a JSON file of ``classes`` and ``labels``, which :class:`ltmm.datasets.PseudoLabeled` of the next
-    stage reads as ``pseudo_labels='stage://pseudo_label'``. That stage starts from scratch. Where the data know the true
-    labels, the log says how many of them are right, in each third of the classes too.
+    stage reads as ``pseudo_labels='stage://pseudo_label'``. That stage starts from scratch. Where the data know the
+    true labels, the log says how many of them are right, in each third of the classes too.
 
     Args:
         unlabeled: Config of the unlabeled images. Default: those of the training data of the next stage.
@@ -114,9 +114,7 @@ def accuracy_of_thirds(labels: np.ndarray, truth: np.ndarray, counts: np.ndarray
         counts: Labeled images per class, (C,).
     """
     order = np.argsort(-np.asarray(counts), kind='stable')
-    third = len(order) // 3
-    groups = dict(
-        all=order, many=order[:third], medium=order[third : len(order) - third], few=order[len(order) - third :]
-    )
+    many, medium, few = np.split(order, [len(order) // 3, len(order) - len(order) // 3])
+    groups = dict(all=order, many=many, medium=medium, few=few)
     members = {name: np.isin(truth, classes) for name, classes in groups.items()}
     return {name: float((labels == truth)[member].mean()) for name, member in members.items() if member.any()}

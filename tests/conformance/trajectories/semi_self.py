@@ -125,6 +125,6 @@ def _results(case: Case, first: Training, second: Training) -> dict[str, Any]:
         lr1=first.lr,
         loss2=second.losses['loss'],
         lr2=second.lr,
-        eval_logits_stage1=first.predict(),
+        eval_logits_stage1=first.predict(lambda model, images: model.head(model.extract_feat(images))),
         eval_logits=second.predict(cosines),
     )
