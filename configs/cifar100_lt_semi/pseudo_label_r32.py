@@ -6,21 +6,15 @@ stages = [
     dict(type='ltmm.PseudoLabelStage'),
     dict(type='ltmm.TrainStage'),
 ]
-split = dict(
-    type='ltmm.SemiSplit',
-    max_labeled=150,
-    max_unlabeled=300,
-    imbalance_factor=20,
-    include_labeled=False,
-    dataset=dict(type='ltmm.CIFAR100', split='train', pipeline={{_base_.train_pipeline}}),
-)
+images = dict(type='ltmm.CIFAR100', split='train', pipeline={{_base_.train_pipeline}})
+split = dict(type='ltmm.SemiSplit', max_labeled=150, max_unlabeled=300, imbalance_factor=20, include_labeled=False)
 train_dataloader = dict(
     batch_size=256,
     dataset=dict(
         _delete_=True,
         type='ltmm.PseudoLabeled',
-        labeled=dict(part='labeled', **split),
-        unlabeled=dict(part='unlabeled', **split),
+        labeled=dict(split, part='labeled', dataset=images),
+        unlabeled=dict(split, part='unlabeled', dataset=images),
         pseudo_labels='stage://pseudo_label',
     ),
 )

@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 from ltmm.engine.post_process.validation_data import validation_dataset
 from ltmm.engine.stages import PostProcessStage, PretrainStage, TeacherStage, TrainStage, read_stages
 from ltmm.models.post_process import PostProcess
-from ltmm.registry import MODELS
+from ltmm.registry import DATASETS, MODELS
 from ltmm.utils.parsers import common_parser
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ OTHERS = (
     + LIVT
     + PRETRAINED
     + CONTRASTIVE
-    + [path for path in STAGED if path.stem.startswith(('ride_distill', 'sade_tta'))]
+    + [path for path in STAGED if path.stem.startswith(('ride_distill', 'sade_tta', 'pseudo_label'))]
 )
 
 
@@ -108,6 +108,16 @@ def test_contrastive_pre_training(path, tmp_path, monkeypatch):
     sampler = stages[-1].cfg.train_dataloader.sampler.type
     is_ldam = stages[-1].cfg.model.head.loss.type == 'ltmm.ReweightedLoss'
     assert sampler == ('DefaultSampler' if is_ldam else 'ltmm.ClassAwareSampler')
+
+
+def test_pseudo_labels_are_of_the_images_of_the_last_stage(tmp_path):
+    path = ROOT / 'configs/cifar100_lt_semi/pseudo_label_r32.py'
+    before, labeling, last = read_stages(common_parser('').parse_args([str(path), '--work-dir', str(tmp_path)]))
+    dataset = last.cfg.train_dataloader.dataset
+    assert labeling.unlabeled == dataset.unlabeled and dataset.pseudo_labels == f'stage://{labeling.name}'
+    assert labeling.cfg.model == before.cfg.model and labeling.next_checkpoint(before.result) is None
+    labeled, first = DATASETS.build(dataset.labeled), DATASETS.build(before.cfg.train_dataloader.dataset)
+    assert labeled.indices.tolist() == first.indices.tolist()
 
 
 @pytest.mark.parametrize('path', [pytest.param(p, id=f'{p.parent.name}/{p.stem}') for p in LFME])

@@ -10,6 +10,7 @@ BACKBONES = [
     dict(type='ltmm.MultiExpertResNetCIFAR', depth=8, channels=(16, 24, 48)),
     dict(type='ltmm.SHIKEResNetCIFAR', depth=8),
     dict(type='ltmm.TwoBranchResNetCIFAR', depth=8),
+    dict(type='ltmm.WideResNetCIFAR', depth=10),
     dict(type='ltmm.MultiExpertResNet', depth=10, channels=(8, 8, 12, 16), num_experts=2, expert_stages=(3,)),
 ]
 

@@ -321,6 +321,30 @@ def cumulative() -> Case:
     return case
 
 
+def learn_from_unlabeled(case: Case, batch: Batch) -> dict:
+    case.step = getattr(case, 'step', -1) + 1
+    if hasattr(case.loss, 'set_progress'):
+        case.loss.set_progress(0, 1, case.step, STEPS)
+    features = case.model(batch.x)  # (V, N, D)
+    score = case.classifier(features)
+    inputs = LossInputs(
+        batch.label,
+        score[0],
+        features=features[0],
+        classifier=case.classifier,
+        unlabeled_score=score,
+        unlabeled_features=features,
+        also_labeled=batch.weight == 0,
+    )
+    return case.loss(inputs)
+
+
+def semi(**cfg) -> Case:
+    case = Case(dict(cfg, threshold=0.4), learn_from_unlabeled, D)
+    case.classifier = TwoBranchLinear(D, C)
+    return case
+
+
 def momentum_classifier() -> Case:
     head = dict(type='ltmm.LongTailClsHead', num_classes=C, in_channels=D, aux_losses=[dict(MOMENTUM, num_experts=1)])
     backbone = dict(type='ltmm.LinearBackbone', in_features=D, out_features=D)
@@ -394,6 +418,9 @@ CASES = {
     'view_consistency': lambda: Case(CONSISTENCY, compare_views, D),
     'paco': paco,
     'gpaco': gpaco,
+    'fixmatch': lambda: semi(type='ltmm.FixMatchLoss', unlabeled_weight=0.5),
+    'acr': lambda: semi(type='ltmm.ACRLoss', interval=3, warmup=0),
+    'acr_histogram': lambda: semi(type='ltmm.ACRLoss', interval=3, warmup=0, estimator='histogram'),
 }
 PER_RANK = {  # on each rank alone: as the mean of the losses of both halves
     'reweighted': lambda: Case(dict(CLASSIFICATION['reweighted'], per_rank=True), classify, C, ROWS[1:2]),

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from toy_ranks import on_ranks
 
 from ltmm.models.layers.causal_cosine import RunningDirection
-from ltmm.models.state import FeatureQueue, Prototypes, RunningCounts, RunningGradients, SampleTable
+from ltmm.models.state import FeatureQueue, PriorEstimate, Prototypes, RunningCounts, RunningGradients, SampleTable
 
 C, D = 4, 3
 BATCH_SIZES = [(5, 2), (0, 3), (9, 8), (0, 0), (1, 1)]  # of two ranks
@@ -35,6 +35,10 @@ def write(state, feature, label, index):
     state.write(index, feature)
 
 
+def estimate_prior(state, feature, label, index):
+    state.update(torch.zeros(C, device=label.device).index_add(0, label, feature[:, 0].abs().float()))
+
+
 def write_label(state, feature, label, index):
     state.write(index, label)
 
@@ -49,6 +53,8 @@ CASES = {
     'prototypes': (lambda: Prototypes(C, D), average),
     'prototypes_ema': (lambda: Prototypes(C, D, momentum=0.1), average),
     'prototypes_variances': (lambda: Prototypes(C, D, with_variances=True), average),
+    'prior': (lambda: PriorEstimate(C, momentum=0.9), estimate_prior),
+    'prior_offset': (lambda: PriorEstimate(C, momentum=0.9, offset=1.0), estimate_prior),
     'table': (lambda: SampleTable(20, D, fill=-1.0), write),
     'table_labels': (lambda: SampleTable(20, dtype=torch.int64), write_label),
 }

@@ -90,7 +90,7 @@ class SemiSupervisedLoss(Objective):
         """
         self.pseudo_labels = PseudoLabels(label.detach(), mask.detach().bool(), inputs.unlabeled_idx)
         values = torch.stack([mask.detach().to(confidence).sum(), confidence.detach().sum()])
-        rate, mean = mean_over_ranks(values / max(len(label), 1))
+        rate, mean = mean_over_ranks(values) / divisor(len(label), values)
         return dict(mask_rate=rate, confidence=mean, threshold=rate.new_full((), self.threshold))
 
     def _check(self, inputs: LossInputs) -> None:
