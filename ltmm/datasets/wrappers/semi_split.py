@@ -10,7 +10,7 @@ from ltmm.registry import DATASETS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
-from .long_tailed import counts_of_total, long_tailed_counts
+from .long_tailed import counts_of_total
 from .selection import Selection
 
 __all__ = ['SemiSplit', 'labeled_counts', 'unlabeled_counts']
@@ -20,15 +20,20 @@ PRIORS = ('consistent', 'uniform', 'reversed')
 
 
 def labeled_counts(max_images: int, num_classes: int, imbalance_factor: float) -> np.ndarray:
-    r"""Return :math:`\lfloor m \rho^{-k/(C-1)} \rfloor` images per class k, (C,).
+    r"""Return :math:`\lfloor m \rho^{-k/(C-1)} \rfloor` images per class k, (C,), class 0 the most frequent.
 
     Args:
         max_images: m, images of class 0.
         num_classes: C.
         imbalance_factor: :math:`\rho`.
     """
-    counts = long_tailed_counts(max_images, num_classes, imbalance_factor)
-    counts[-1] = int(max_images / imbalance_factor)  # not m (1 / rho), which rounding may leave below
+    powers = [max_images * imbalance_factor ** (-k / (num_classes - 1)) for k in range(num_classes - 1)]
+    counts = np.array([int(count) for count in (*powers, max_images / imbalance_factor)])
+    if counts.min() < 1:
+        raise InputError(
+            f'imbalance_factor={float(imbalance_factor):g} leaves no image of the rarest class; the largest has '
+            f'{max_images}.'
+        )
     return counts
 
 
