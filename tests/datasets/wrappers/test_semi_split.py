@@ -28,7 +28,7 @@ def test_priors():
     assert unlabeled_counts(prior='reversed', **settings).tolist() == [5, 10, 20]
     assert unlabeled_counts(prior=[0.3, 0.6, 0.0], **settings).tolist() == [10, 20, 0]
     assert unlabeled_counts(3, [1, 2, 1], 4, total=40).tolist() == [10, 20, 10]
-    assert unlabeled_counts(3, 'reversed', 4, total=70).tolist() == [10, 20, 39]  # 23, 11, 5 first
+    assert unlabeled_counts(3, 'reversed', 4, total=70).tolist() == [8, 19, 41]  # 70 / 39 of 5, 11, 23
 
 
 def test_first_images_are_labeled_and_in_the_unlabeled_part_too():

@@ -10,6 +10,14 @@ from ltmm.datasets.wrappers.semi_supervised import SemiSupervised, semi_supervis
 from ltmm.registry import DATASETS
 
 
+class Empty:
+    def full_init(self):
+        pass
+
+    def __len__(self):
+        return 0
+
+
 @pytest.fixture
 def dataset(tmp_path):
     with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -57,7 +65,7 @@ def test_bad_input(dataset):
     with pytest.raises(ValueError, match="labeled images of every class, but 1 of 3 have none, 'class 1' first"):
         SemiSupervised(ToyImages(counts=(2, 0, 1), pipeline=[]), dataset.datasets[1])
     with pytest.raises(ValueError, match='expected unlabeled images, but got none'):
-        SemiSupervised(dataset.datasets[0], ToyImages(counts=(0, 0, 0), pipeline=[]))
+        SemiSupervised(dataset.datasets[0], Empty())
     batch = [dataset[64], dataset[65]]
     batch[1]['inputs'] = batch[1]['inputs'][:2]
     with pytest.raises(ValueError, match='same number of views of all unlabeled images'):

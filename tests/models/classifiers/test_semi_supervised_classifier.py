@@ -59,7 +59,7 @@ def test_batch_norm_sees_both_parts_at_once(model):
 
 
 def test_predicts_ordinary_batches(model):
-    data = dict(inputs=[torch.randint(256, (3, 8, 8))], data_samples=[DataSample().set_gt_label(0)])
+    data = dict(inputs=torch.randint(256, (1, 3, 8, 8)), data_samples=[DataSample().set_gt_label(0)])
     (sample,) = model.eval().test_step(data)
     assert sample.pred_score.shape == (3,)
 
