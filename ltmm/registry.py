@@ -60,6 +60,8 @@ DATASET_PACKAGES = [
         'cifar',
         'cifar100_mosaics',
         'fashion_mnist',
+        'stl10',
+        'imagenet127',
         'custom',
         'csv_dataset',
         'list_file',
