@@ -114,8 +114,8 @@ def select_long_tailed(
 class LongTailed(Selection):
     """A long-tailed version of a single-label dataset: class 0 is the most frequent, the last class the rarest.
 
-    Without ``num_images``, class 0 keeps as many images as a class of ``dataset`` has on average (all of its images if
-    ``dataset`` is balanced).
+    By default, class 0 keeps as many images as a class of ``dataset`` has on average (all of its images if ``dataset``
+    is balanced).
 
     Args:
         dataset: The dataset, or its config.
@@ -127,6 +127,7 @@ class LongTailed(Selection):
             that keeps all of its images has none.
         num_images: Images of all classes, see :func:`counts_of_total`, so that sets of different imbalance factors have
             the same size. At least ``imbalance_factor`` per class.
+        max_images: Images of class 0, in place of ``num_images``.
         lazy_init: Load and select on first use.
     """
 
@@ -138,18 +139,22 @@ class LongTailed(Selection):
         seed: int = 0,
         val_images: int | None = None,
         num_images: int | None = None,
+        max_images: int | None = None,
         lazy_init: bool = False,
     ) -> None:
         check(val_images=(val_images, 'int >= 1 or None'), num_images=(num_images, 'int >= 1 or None'))
+        check(max_images=(max_images, 'int >= 1 or None'))
+        if None not in (num_images, max_images):
+            raise InputError(f'Expected `num_images` or `max_images`, but got both, {num_images} and {max_images}.')
         self.imbalance_factor, self.profile, self.seed, self.val_images = imbalance_factor, profile, seed, val_images
-        self.num_images = num_images
+        self.num_images, self.max_images = num_images, max_images
         super().__init__(dataset, lazy_init)
 
     def choose(self, table: LabelTable) -> np.ndarray:
         """See :func:`select_long_tailed`."""
         shape = table.num_classes, self.imbalance_factor, self.profile
         if self.num_images is None:
-            counts = long_tailed_counts(len(table) / table.num_classes, *shape)
+            counts = long_tailed_counts(self.max_images or len(table) / table.num_classes, *shape)
         else:
             counts = counts_of_total(self.num_images, *shape)
         return select_long_tailed(table.labels, counts, self.seed, self.val_images)

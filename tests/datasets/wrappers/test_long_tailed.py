@@ -94,6 +94,19 @@ def test_balanced_set_of_the_size_of_a_long_tailed_one():
     assert len(LongTailed(data, imbalance_factor=100, num_images=1000)) > 990
 
 
+def test_images_of_the_most_frequent_class():
+    data = Numbers([500] * 10)
+    dataset = LongTailed(data, imbalance_factor=10, max_images=450)
+    counts = class_distribution_of(dataset).instance_counts
+    assert counts.tolist() == [int(450 * 0.1 ** (c / 9)) for c in range(10)]  # the labeled part of STL10-LT
+    with pytest.raises(ValueError, match='`max_images`.*but got 0'):
+        LongTailed(data, imbalance_factor=10, max_images=0)
+    with pytest.raises(ValueError, match='Expected 501 images of class 0, but got 500'):
+        LongTailed(data, imbalance_factor=10, max_images=501)
+    with pytest.raises(ValueError, match='Expected `num_images` or `max_images`, but got both, 900 and 450'):
+        LongTailed(data, imbalance_factor=10, num_images=900, max_images=450)
+
+
 def test_selection_equals_the_authors():
     labels = np.random.RandomState(3).randint(0, 5, 400)
     counts = [60, 30, 12, 3, 1]

@@ -105,6 +105,11 @@ FEATURE = [
     dict(type='KCLLoss', in_channels=6, num_positives=None),  # draws of two runs differ
     dict(type='SupConLoss', in_channels=6),
 ]
+SEMI = [
+    dict(type='FixMatchLoss', threshold=0.4),
+    dict(type='SimProLoss', num_classes=4, threshold=0.4, interval=1),
+    dict(type='ADELLOLoss', num_classes=4, threshold=0.4, ccr_start=0),
+]
 OTHERS = {
     'GAPLoss',
     'HeadTailBalancerLoss',
@@ -129,7 +134,7 @@ def build(cfg: dict) -> nn.Module:
         if hasattr(module, 'set_class_distribution'):
             module.set_class_distribution(distribution)
         if hasattr(module, 'set_progress'):
-            module.set_progress(1, 4)
+            module.set_progress(1, 4, 1, 4)
         if isinstance(module, UsesTrainFeatures):
             module.on_train_features(train_features(COUNTS))
     if cfg in DETECTION:
@@ -197,6 +202,15 @@ def test_feature(cfg):
     check_compiled(cfg, call, torch.randn(10, 6))
 
 
+@each(*SEMI)
+def test_semi_supervised(cfg):
+    def call(loss, scores):
+        terms = loss(LossInputs(LABEL, scores[0], unlabeled_score=scores))
+        return {name: value for name, value in terms.items() if 'loss' in name}
+
+    check_compiled(cfg, call, 2 * torch.randn(3, 5, 4))
+
+
 def test_momentum_contrast():
     def call(loss, features):
         for _ in range(2):  # in the first call the queue is empty
@@ -246,7 +260,7 @@ def test_masked_feature():
 
 
 def test_every_registered_loss_is_here():
-    tested = {cfg['type'] for cfg in (*CLASSIFICATION, *MULTI_LABEL, *EXPERT, *DETECTION, *FEATURE)} | OTHERS
+    tested = {cfg['type'] for cfg in (*CLASSIFICATION, *MULTI_LABEL, *EXPERT, *DETECTION, *FEATURE, *SEMI)} | OTHERS
     registered = {name for name, cls in MODELS.module_dict.items() if cls.__module__.startswith(losses.__name__)}
     assert tested >= registered
 

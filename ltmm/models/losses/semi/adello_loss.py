@@ -91,8 +91,8 @@ class ADELLOLoss(UsesClassDistribution, UsesProgress, SemiSupervisedLoss):
 
     def __init__(
         self,
-        num_classes: int,
         *,
+        num_classes: int,
         threshold: float = 0.95,
         alpha_min: float = 0.1,
         power: float = 2.0,

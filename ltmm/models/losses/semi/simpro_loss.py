@@ -68,8 +68,8 @@ class SimProLoss(UsesClassDistribution, UsesProgress, SemiSupervisedLoss):
 
     def __init__(
         self,
-        num_classes: int,
         *,
+        num_classes: int,
         tau: float = 1.0,
         threshold: float = 0.95,
         labeled_weight: float = 1.0,

@@ -8,7 +8,6 @@ from ltmm import ClassDistribution
 from ltmm.models.losses import LossInputs
 from ltmm.models.losses.semi.adello_loss import adello_adjustment, adello_alpha, adello_target_prior
 from ltmm.registry import MODELS
-from ltmm.utils.errors import InputError
 
 PRIOR = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
 
@@ -179,19 +178,3 @@ def test_bfloat16():
     values = run(loss, 9, rounded)
     assert values['loss_labeled'].dtype == torch.float32
     torch.testing.assert_close(values['loss_labeled'], run(build(), 9, exact)['loss_labeled'], rtol=0.02, atol=0.02)
-
-
-@pytest.mark.parametrize(
-    ('kwargs', 'name'),
-    [
-        (dict(alpha_min=-0.1), 'alpha_min'),
-        (dict(power=0), 'power'),
-        (dict(ccr_start=1.1), 'ccr_start'),
-        (dict(ccr_weight=-1), 'ccr_weight'),
-        (dict(threshold=2), 'threshold'),
-        (dict(momentum=1.5), 'momentum'),
-    ],
-)
-def test_invalid_arguments(kwargs, name):
-    with pytest.raises(InputError, match=f'Expected `{name}`'):
-        build(**kwargs)

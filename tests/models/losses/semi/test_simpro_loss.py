@@ -168,21 +168,6 @@ def test_bfloat16():
     torch.testing.assert_close(values['loss_labeled'], run(build(), 0, exact)['loss_labeled'], rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize(
-    ('kwargs', 'name'),
-    [
-        (dict(tau=-1), 'tau'),
-        (dict(threshold=1.1), 'threshold'),
-        (dict(labeled_weight=-0.1), 'labeled_weight'),
-        (dict(interval=0), 'interval'),
-        (dict(momentum=1.5), 'momentum'),
-    ],
-)
-def test_invalid_arguments(kwargs, name):
-    with pytest.raises(InputError, match=f'Expected `{name}`'):
-        build(**kwargs)
-
-
 def test_wrong_number_of_classes():
     with pytest.raises(InputError, match='expected the training data to have 4 entries, but got 3'):
         build([5, 3, 2])
