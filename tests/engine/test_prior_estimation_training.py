@@ -9,8 +9,8 @@ from toy_semi import semi_config
 from toy_training import stop_and_resume, train_on_two_ranks
 
 LOSSES = {
-    'simpro': dict(type='ltmm.SimProLoss', num_classes=3, threshold=0.35, interval=5),
-    'adello': dict(type='ltmm.ADELLOLoss', num_classes=3, threshold=0.5, momentum=0.9),
+    'simpro': dict(type='ltmm.SimProLoss', threshold=0.35, interval=5),
+    'adello': dict(type='ltmm.ADELLOLoss', threshold=0.5, momentum=0.9),
 }
 each_loss = pytest.mark.parametrize('loss', LOSSES.values(), ids=LOSSES)
 

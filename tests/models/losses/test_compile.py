@@ -107,8 +107,8 @@ FEATURE = [
 ]
 SEMI = [
     dict(type='FixMatchLoss', threshold=0.4),
-    dict(type='SimProLoss', num_classes=4, threshold=0.4, interval=1),
-    dict(type='ADELLOLoss', num_classes=4, threshold=0.4, ccr_start=0),
+    dict(type='SimProLoss', threshold=0.4, interval=1),
+    dict(type='ADELLOLoss', threshold=0.4, ccr_start=0),
 ]
 OTHERS = {
     'GAPLoss',

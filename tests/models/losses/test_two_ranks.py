@@ -130,8 +130,8 @@ CURVATURE = dict(type='ltmm.CurvatureLoss', in_channels=D, queue_size=60, k=3, d
 CONSISTENCY = dict(type='ltmm.ViewConsistencyLoss', in_channels=D, feat_dim=5)
 SEMI = {
     'fixmatch': dict(type='ltmm.FixMatchLoss', threshold=0.4),
-    'simpro': dict(type='ltmm.SimProLoss', num_classes=C, threshold=0.4, interval=3),
-    'adello': dict(type='ltmm.ADELLOLoss', num_classes=C, threshold=0.4, momentum=0.9),
+    'simpro': dict(type='ltmm.SimProLoss', threshold=0.4, interval=3),
+    'adello': dict(type='ltmm.ADELLOLoss', threshold=0.4, momentum=0.9),
 }
 
 

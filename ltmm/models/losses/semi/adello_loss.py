@@ -1,5 +1,7 @@
 """ADELLO: labeled and unlabeled data debiased toward a class distribution that becomes balanced in training."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
@@ -77,7 +79,6 @@ class ADELLOLoss(UsesClassDistribution, UsesProgress, SemiSupervisedLoss):
             anew. Without the temperature of [1], which its configs for CIFAR-100 do not use.
 
     Args:
-        num_classes: C.
         threshold: :math:`\theta`.
         alpha_min: :math:`\alpha_{min}`, at the end of the training.
         power: k.
@@ -85,6 +86,7 @@ class ADELLOLoss(UsesClassDistribution, UsesProgress, SemiSupervisedLoss):
         ccr_start: Share of the training before the consistency with doubtful images begins; 50,000 of 262,144
             iterations in [1].
         ccr_weight: :math:`\lambda_t` from then on.
+        class_counts: Labeled images per class. Default: taken from the training data.
     """
 
     balances_classes = True
@@ -92,22 +94,23 @@ class ADELLOLoss(UsesClassDistribution, UsesProgress, SemiSupervisedLoss):
     def __init__(
         self,
         *,
-        num_classes: int,
         threshold: float = 0.95,
         alpha_min: float = 0.1,
         power: float = 2.0,
         momentum: float = 0.999,
         ccr_start: float = 50_000 / 262_144,
         ccr_weight: float = 1.0,
+        class_counts: Sequence[int] | dict[str, int] | str | None = None,
     ) -> None:
         super().__init__(threshold=threshold)
         check(alpha_min=(alpha_min, 'in [0, 1]'), power=(power, '> 0'))
         check(ccr_start=(ccr_start, 'in [0, 1]'), ccr_weight=(ccr_weight, '>= 0'))
         self.alpha_min, self.power, self.ccr_start, self.ccr_weight = alpha_min, power, ccr_start, ccr_weight
-        self.unlabeled = PriorEstimate(num_classes, momentum)
-        self.init_class_distribution(num_classes=num_classes)
+        self.unlabeled = PriorEstimate(0, momentum)
+        self.init_class_distribution(class_counts)
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
+        self.unlabeled.set_num_classes(distribution.num_classes)
         self.register_derived('labeled_prior', distribution.prior)
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
@@ -128,6 +131,10 @@ class ADELLOLoss(UsesClassDistribution, UsesProgress, SemiSupervisedLoss):
             loss_ccr=ccr_weight * consistency(strong, probabilities, ~mask),
             **self.report(inputs, label, confidence, mask),
         )
+
+    def _check(self, inputs: LossInputs) -> None:
+        super()._check(inputs)
+        self.check_logits(inputs.cls_score)
 
     def extra_repr(self) -> str:
         values = ('alpha_min', 'power', 'ccr_start', 'ccr_weight')

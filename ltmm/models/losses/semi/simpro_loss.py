@@ -1,5 +1,7 @@
 """SimPro: pseudo labels and losses for unlabeled data of any class distribution, which is estimated by EM."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,19 +12,10 @@ from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
 from ..objective import LossInputs
+from .acr_loss import adjustment
 from .base import SemiSupervisedLoss, consistency, supervised
 
-__all__ = ['SimProLoss', 'simpro_adjustment']
-
-
-def simpro_adjustment(prior: Tensor, tau: float) -> Tensor:
-    r"""Compute the offset of the logits :math:`\log(\pi_c^\tau + 10^{-12})`, (C,); -27.6 for a class with prior 0.
-
-    Args:
-        prior: Class distribution, (C,).
-        tau: Its exponent.
-    """
-    return (prior**tau + 1e-12).log()
+__all__ = ['SimProLoss']
 
 
 @MODELS.register_module()
@@ -55,13 +48,13 @@ class SimProLoss(UsesClassDistribution, UsesProgress, SemiSupervisedLoss):
         [1] github.com/LeapLabTHU/SimPro @aa2425d. Not compared with numbers of [1]; the tests derive the formulas anew.
 
     Args:
-        num_classes: C.
         tau: :math:`\tau`; 2 on CIFAR-10 and STL-10 in [1].
         threshold: :math:`\theta`; 0.2 on CIFAR-100 in [1].
         labeled_weight: w. In [1] the batches of a pass over the labeled images by those of a pass over the unlabeled
             ones: with N', M' images and :math:`\mu` unlabeled images per labeled one in a batch, :math:`\mu N' / M'`.
         momentum: m.
         interval: Iterations between updates of the priors.
+        class_counts: Labeled images per class. Default: taken from the training data.
     """
 
     balances_classes = True
@@ -69,29 +62,30 @@ class SimProLoss(UsesClassDistribution, UsesProgress, SemiSupervisedLoss):
     def __init__(
         self,
         *,
-        num_classes: int,
         tau: float = 1.0,
         threshold: float = 0.95,
         labeled_weight: float = 1.0,
         momentum: float = 0.9,
         interval: int = 500,
+        class_counts: Sequence[int] | dict[str, int] | str | None = None,
     ) -> None:
         super().__init__(threshold=threshold)
         check(tau=(tau, '>= 0'), labeled_weight=(labeled_weight, '>= 0'), interval=(interval, 'int >= 1'))
         self.tau, self.labeled_weight, self.interval = tau, labeled_weight, interval
-        self.unlabeled = PriorEstimate(num_classes, momentum, offset=1)
-        self.mixture = PriorEstimate(num_classes, momentum)
-        self.init_class_distribution(num_classes=num_classes)
+        self.unlabeled, self.mixture = PriorEstimate(0, momentum, offset=1), PriorEstimate(0, momentum)
+        self.init_class_distribution(class_counts)
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
+        for estimate in (self.unlabeled, self.mixture):
+            estimate.set_num_classes(distribution.num_classes)
         self.mixture.start_from(torch.as_tensor(distribution.prior))
 
     def terms(self, inputs: LossInputs) -> dict[str, Tensor]:
         weak, strong = inputs.unlabeled_score[0].detach(), inputs.unlabeled_score[1:]
-        target = (weak + simpro_adjustment(self.unlabeled.prior, self.tau).to(weak)).softmax(1)  # (M, C)
+        target = (weak + adjustment(self.unlabeled.prior, self.tau).to(weak)).softmax(1)  # (M, C)
         confidence, label = target.max(1)
         mask = confidence >= self.threshold
-        offset = simpro_adjustment(self.mixture.prior, self.tau).to(weak)
+        offset = adjustment(self.mixture.prior, self.tau).to(weak)
         self._update(target * mask.unsqueeze(1), inputs.label)
         return dict(
             loss_labeled=self.labeled_weight * supervised(inputs.cls_score + offset, inputs.label),
@@ -107,6 +101,10 @@ class SimProLoss(UsesClassDistribution, UsesProgress, SemiSupervisedLoss):
         if (self.iter + 1) % self.interval == 0:
             self.unlabeled.step()
             self.mixture.step()
+
+    def _check(self, inputs: LossInputs) -> None:
+        super()._check(inputs)
+        self.check_logits(inputs.cls_score)
 
     def extra_repr(self) -> str:
         return f'tau={self.tau}, labeled_weight={self.labeled_weight}, interval={self.interval}, {super().extra_repr()}'

@@ -48,7 +48,7 @@ def test_adjustment_moves_a_classifier_to_the_target_prior():
 
 
 def build(class_counts=(60, 30, 10, 0), **kwargs):
-    loss = MODELS.build(dict(type='ltmm.ADELLOLoss', num_classes=4, **kwargs))
+    loss = MODELS.build(dict(type='ltmm.ADELLOLoss', **kwargs))
     loss.set_class_distribution(ClassDistribution(class_counts))
     return loss
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from ltmm import ClassDistribution
 from ltmm.models.losses import LossInputs
-from ltmm.models.losses.semi.simpro_loss import simpro_adjustment
+from ltmm.models.losses.semi.acr_loss import adjustment
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError
 
@@ -16,19 +16,19 @@ PRIOR = torch.tensor([0.6, 0.3, 0.1, 0.0])
 @pytest.mark.parametrize('tau', [0, 1, 2])
 def test_adjustment(tau):
     expected = torch.tensor([math.log(p**tau + 1e-12) for p in PRIOR.tolist()])
-    torch.testing.assert_close(simpro_adjustment(PRIOR, tau), expected)
-    assert tau == 0 or simpro_adjustment(PRIOR, tau)[3] == pytest.approx(-27.631, abs=1e-3)
+    torch.testing.assert_close(adjustment(PRIOR, tau), expected)
+    assert tau == 0 or adjustment(PRIOR, tau)[3] == pytest.approx(-27.631, abs=1e-3)
 
 
 def test_adjusted_softmax_is_bayes_rule():
     likelihood = torch.rand(5, 4, dtype=torch.float64)
     expected = likelihood * PRIOR / (likelihood * PRIOR).sum(1, keepdim=True)
-    got = (likelihood.log() + simpro_adjustment(PRIOR.double(), 1)).softmax(1)
+    got = (likelihood.log() + adjustment(PRIOR.double(), 1)).softmax(1)
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-9)
 
 
 def build(class_counts=(60, 30, 10, 0), **kwargs):
-    loss = MODELS.build(dict(type='ltmm.SimProLoss', num_classes=4, **kwargs))
+    loss = MODELS.build(dict(type='ltmm.SimProLoss', **kwargs))
     loss.set_class_distribution(ClassDistribution(class_counts))
     return loss
 
@@ -169,5 +169,5 @@ def test_bfloat16():
 
 
 def test_wrong_number_of_classes():
-    with pytest.raises(InputError, match='expected the training data to have 4 entries, but got 3'):
-        build([5, 3, 2])
+    with pytest.raises(InputError, match='expected logits of 3 classes, as in the training data, but got shape'):
+        run(build([5, 3, 2]), 0)
