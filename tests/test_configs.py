@@ -206,6 +206,11 @@ def floored(epoch: int) -> float:
     return 1e-4 + (1 - 1e-4) * cosine(1000)(epoch, 0)
 
 
+def fixmatch(epochs: int) -> Rate:
+    """By iteration: the first 7/8 of half a cosine."""
+    return lambda _, step: math.cos(7 / 16 * math.pi * step / (epochs * LENGTH))
+
+
 LENGTH = 64  # of an epoch, where iterations count
 RATES = {  # of all configs: their schedule is that of one of these
     'cifar100_lt/ce_r32': steps(160, 180, gamma=0.01, warmup=5),
@@ -248,6 +253,9 @@ RATES = {  # of all configs: their schedule is that of one of these
     'imagenet_lt/kcl_r50': steps(20, 30),
     'imagenet_lt/kcl_r50_stage1': cosine(200),
     'cifar100_lt_features/ce': cosine(20),
+    'cifar100_lt_semi/fixmatch_wrn28-2': fixmatch(500),
+    'cifar100_lt_semi/adello_wrn28-2': fixmatch(524),
+    'cifar100_lt_semi/simpro_wrn28-2': fixmatch(86),
     'cifar100_mosaics/bce_r32': steps(14, 18),
     'cifar100_lt_semi/fixmatch_wrn28-2': lambda _, step: math.cos(7 / 16 * math.pi * step / (500 * LENGTH)),
     'coco_mlt/bce_r50': warmup(1 / 3, 500, steps(5, 7)),

@@ -1,9 +1,13 @@
 from pathlib import Path
 
 import pytest
+from mmengine.registry import DefaultScope
+from PIL import Image
+from toy import ROOT, read_config
 
 from ltmm.datasets import ImageNet127, class_distribution_of
 from ltmm.datasets.imagenet127 import read_super_classes
+from ltmm.datasets.wrappers import semi_supervised_collate
 from ltmm.registry import DATASETS
 from ltmm.utils.errors import InputError
 
@@ -62,6 +66,24 @@ def test_validation_set_alone():
     assert ImageNet127('val', metainfo=dict(classes=classes)).get_gt_labels().tolist() == [1, 0, 1, 2]
     with pytest.raises(InputError, match='classes in `metainfo` to be the 3 of'):
         ImageNet127('val', metainfo=dict(classes=['cat', 'fish', 'bird']))
+
+
+@pytest.mark.parametrize(('config', 'size'), [('simpro_r50', 32), ('fixmatch_r50_64px', 64)])
+def test_semi_supervised_set(config, size, monkeypatch):
+    """The data sets and pipelines of the configs: a part of each class labeled, all views of one size."""
+    cfg = read_config(ROOT / f'configs/imagenet127/{config}.py').train_dataloader
+    monkeypatch.setitem(TRAIN, 'n03', 20)
+    monkeypatch.setitem(ImageNet127.num_images, 'train', 27)
+    write_imagenet()
+    for path in Path('data').rglob('*.JPEG'):
+        Image.new('RGB', (90, 70), 'gray').save(path)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        dataset = DATASETS.build(cfg.dataset)
+    assert dataset.sizes == [4, 23] and dataset.get_class_distribution().instance_counts.tolist() == [2, 1, 1]
+    assert sorted(dataset.true_labels[4:]) == [0] * 19 + [1] * 3 + [2]
+    batch = semi_supervised_collate([dataset[0], dataset[26]])
+    assert {view.shape for views in batch['inputs'].values() for view in views} == {(1, 3, size, size)}
+    assert len(batch['inputs']['labeled']) == (2 if config == 'simpro_r50' else 1)
 
 
 def test_missing_class_file():

@@ -3,8 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.registry import DefaultScope
+from toy import ROOT, read_config
 
 from ltmm.datasets import STL10, LongTailed, class_distribution_of
+from ltmm.datasets.wrappers import semi_supervised_collate
 from ltmm.registry import DATASETS
 from ltmm.utils.errors import InputError
 
@@ -86,6 +89,23 @@ def test_long_tail(monkeypatch):
     write_stl10(images=np.zeros((40, 96, 96, 3), np.uint8), labels=np.tile(np.arange(10), 4) + 1)
     counts = class_distribution_of(LongTailed(STL10(), imbalance_factor=4)).instance_counts
     assert counts[0] == 4 and counts[-1] == 1 and (np.diff(counts) <= 0).all()
+
+
+def test_unlabeled_part_of_a_semi_supervised_set(monkeypatch):
+    """The data sets and pipelines of the configs: weak and strong views in 32 px, no label of unlabeled images."""
+    cfg = read_config(ROOT / 'configs/stl10_lt/simpro_wrn28-2.py').train_dataloader
+    monkeypatch.setitem(NUM_IMAGES, 'train', 40)
+    monkeypatch.setitem(STL10.splits, 'train', STL10.splits['train']._replace(num_images=40))
+    write_stl10(images=np.zeros((40, 96, 96, 3), np.uint8), labels=np.tile(np.arange(10), 4) + 1)
+    cfg.dataset.labeled.update(max_images=4, imbalance_factor=4)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        dataset = DATASETS.build(cfg.dataset)
+    assert dataset.sizes == [len(dataset) - 3, 3]
+    assert dataset.true_labels[-3:].tolist() == [-1] * 3  # not even for reports
+    batch = semi_supervised_collate([dataset[0], dataset[len(dataset) - 1]])
+    assert [len(batch['inputs'][part]) for part in ('labeled', 'unlabeled')] == [2, 3]
+    assert {view.shape for views in batch['inputs'].values() for view in views} == {(1, 3, 32, 32)}
+    assert 'gt_label' not in batch['data_samples']['unlabeled'][0]
 
 
 @pytest.mark.parametrize(('split', 'name'), [('unlabeled', 'unlabeled_X.bin'), ('train', 'train_y.bin')])

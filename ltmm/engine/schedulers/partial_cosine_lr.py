@@ -31,6 +31,13 @@ class PartialCosineLR(LRSchedulerMixin, _ParamScheduler):
         self.fraction = fraction
         super().__init__(*args, **kwargs)
 
+    @classmethod
+    def build_iter_from_epoch(
+        cls, *args: Any, epoch_length: int, end: int, begin: int = 0, by_epoch: bool = True, **kwargs: Any
+    ) -> 'PartialCosineLR':
+        """Build from a config in epochs, as MMEngine does with ``convert_to_iter_based=True``."""
+        return cls(*args, begin=begin * epoch_length, end=end * epoch_length, by_epoch=False, **kwargs)
+
     def _get_value(self) -> list[float]:
         factor = math.cos(self.fraction * math.pi * self.last_step / (self.end - self.begin))
         return [factor * base for base in self.base_values]
