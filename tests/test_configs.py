@@ -257,7 +257,6 @@ RATES = {  # of all configs: their schedule is that of one of these
     'cifar100_lt_semi/adello_wrn28-2': fixmatch(524),
     'cifar100_lt_semi/simpro_wrn28-2': fixmatch(86),
     'cifar100_mosaics/bce_r32': steps(14, 18),
-    'cifar100_lt_semi/fixmatch_wrn28-2': lambda _, step: math.cos(7 / 16 * math.pi * step / (500 * LENGTH)),
     'coco_mlt/bce_r50': warmup(1 / 3, 500, steps(5, 7)),
     'coco_mlt/comic_r50': steps(11, 23, 35),
     'fashion_mnist_lt/ce_r8': lambda _, step: (

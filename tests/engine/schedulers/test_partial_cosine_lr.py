@@ -23,6 +23,15 @@ def test_rates_follow_the_start_of_a_cosine(begin, fraction):
     assert rates == pytest.approx([0.03] * begin + cosine)
 
 
+def test_epochs_are_converted_to_iterations():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.03)
+    scheduler = PARAM_SCHEDULERS.build(
+        dict(type='PartialCosineLR', begin=1, end=5, convert_to_iter_based=True, epoch_length=3),
+        default_args=dict(optimizer=optimizer),
+    )
+    assert (scheduler.begin, scheduler.end, scheduler.by_epoch) == (3, 15, False)
+
+
 def test_bad_input():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.03)
     with pytest.raises(ValueError, match='fraction'):

@@ -106,6 +106,8 @@ FEATURE = [
     dict(type='SupConLoss', in_channels=6),
 ]
 SEMI = [
+    dict(type='ACRLoss', threshold=0.4, interval=1, warmup=0),
+    dict(type='ACRLoss', threshold=0.4, interval=1, warmup=0, estimator='histogram'),
     dict(type='FixMatchLoss', threshold=0.4),
     dict(type='SimProLoss', threshold=0.4, interval=1),
     dict(type='ADELLOLoss', threshold=0.4, ccr_start=0),
@@ -204,11 +206,15 @@ def test_feature(cfg):
 
 @each(*SEMI)
 def test_semi_supervised(cfg):
-    def call(loss, scores):
-        terms = loss(LossInputs(LABEL, scores[0], unlabeled_score=scores))
+    classifier = TwoBranchLinear(6, 4)
+
+    def call(loss, features):
+        scores = classifier(features)  # (W, M, C)
+        unlabeled = dict(unlabeled_score=scores, unlabeled_features=features, also_labeled=LABEL == 3)
+        terms = loss(LossInputs(LABEL, scores[0], features=features[0], classifier=classifier, **unlabeled))
         return {name: value for name, value in terms.items() if 'loss' in name}
 
-    check_compiled(cfg, call, 2 * torch.randn(3, 5, 4))
+    check_compiled(cfg, call, 2 * torch.randn(3, 5, 6))
 
 
 def test_momentum_contrast():

@@ -128,11 +128,6 @@ SUPERVISED_CONTRAST = {
 }
 CURVATURE = dict(type='ltmm.CurvatureLoss', in_channels=D, queue_size=60, k=3, dim=3, per_class=8)
 CONSISTENCY = dict(type='ltmm.ViewConsistencyLoss', in_channels=D, feat_dim=5)
-SEMI = {
-    'fixmatch': dict(type='ltmm.FixMatchLoss', threshold=0.4),
-    'simpro': dict(type='ltmm.SimProLoss', threshold=0.4, interval=3),
-    'adello': dict(type='ltmm.ADELLOLoss', threshold=0.4, momentum=0.9),
-}
 
 
 @dataclass
@@ -260,17 +255,6 @@ class LinearBackbone(torch.nn.Linear):
 def classify_with_keys(case: Case, batch: Batch) -> dict:
     samples = [DataSample().set_gt_label(label) for label in batch.label]
     return case.loss.loss(case.model(batch.x.flatten(0, 1)), samples)
-
-
-def learn_from_both(case: Case, batch: Batch) -> dict:
-    """The first view is labeled; both are the views of unlabeled images, of which half are used twice."""
-    case.iter = getattr(case, 'iter', -1) + 1
-    if hasattr(case.loss, 'set_progress'):
-        case.loss.set_progress(0, 1, case.iter, STEPS)
-    score = case.model(batch.x)
-    also_labeled = batch.x[0, :, 0] > 0
-    terms = case.loss(LossInputs(batch.label, score[0], unlabeled_score=3 * score, also_labeled=also_labeled))
-    return {name: value for name, value in terms.items() if 'loss' in name}
 
 
 def curve(case: Case, batch: Batch) -> dict:
@@ -410,7 +394,6 @@ CASES = {
     **rows(MULTI_LABEL, classify_labels),
     **rows(EXPERT, classify_by_experts, EXPERTS * C),
     **rows(DETECTION, classify_boxes, C, PROPOSALS),
-    **rows(SEMI, learn_from_both),
     'expert_routing': lambda: Case(dict(type='ltmm.ExpertRoutingLoss'), route, EXPERTS - 1),
     'gap': lambda: Case(dict(type='ltmm.GAPLoss', num_classes=C, loss_weight=1.0), rank_boxes, C, PROPOSALS),
     'balancer': lambda: Case(BALANCER, balance, 3 * C),
@@ -436,6 +419,8 @@ CASES = {
     'paco': paco,
     'gpaco': gpaco,
     'fixmatch': lambda: semi(type='ltmm.FixMatchLoss', unlabeled_weight=0.5),
+    'simpro': lambda: semi(type='ltmm.SimProLoss', interval=3),
+    'adello': lambda: semi(type='ltmm.ADELLOLoss', momentum=0.9),
     'acr': lambda: semi(type='ltmm.ACRLoss', interval=3, warmup=0),
     'acr_histogram': lambda: semi(type='ltmm.ACRLoss', interval=3, warmup=0, estimator='histogram'),
 }
