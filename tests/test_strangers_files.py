@@ -12,10 +12,10 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
-from toy import ROOT, toy_config
+from toy import ROOT, ToyImages, toy_config
 from toy_lvis import detector_config, lvis_content, write_lvis
 
-from ltmm.datasets import FeatureDataset
+from ltmm.datasets import FeatureDataset, NoisyLabels
 from ltmm.engine.stages.exemplar_mining import mine_exemplars
 from ltmm.models.state.teacher import TeacherMixin
 from ltmm.registry import TRANSFORMS
@@ -73,7 +73,7 @@ def evil(tmp_path, monkeypatch):
     touch, folder = Touch(tmp_path / 'executed'), tmp_path / 'evil'
     (folder / 'hub/checkpoints').mkdir(parents=True)
     monkeypatch.setenv('TORCH_HOME', str(folder))
-    for name in ('epoch_1.pth', 'hub/checkpoints/evil.pth'):
+    for name in ('epoch_1.pth', 'hub/checkpoints/evil.pth', 'human.pt'):
         torch.save(dict(state_dict={}, meta=dict(epoch=1, iter=1, note=touch)), folder / name)
     (folder / 'last_checkpoint').write_text(str(folder / 'epoch_1.pth'))
     (folder / 'p.pkl').write_bytes(pickle.dumps([touch]))
@@ -189,6 +189,7 @@ WAYS = {
         'analysis_tools/plot_attention.py', house / 'cfg.py', evil / 'epoch_1.pth'
     ),
     'exemplars': mine,
+    'noisy labels': lambda house, evil: NoisyLabels(ToyImages(), file=str(evil / 'human.pt')),
     'another package': another_package,
     'annotations in .pkl': annotations('pkl'),
     'annotations in .yaml': annotations('yaml'),
@@ -198,6 +199,7 @@ OTHER_FORMATS = {
         'post_process.py', '{house}/run/epoch_1.pth', *TAU_NORM, '--class-counts', '{evil}/counts.npy'
     ),
     'features': lambda house, evil: FeatureDataset(str(evil), 'train'),
+    'noisy labels': lambda house, evil: NoisyLabels(ToyImages(), file=str(evil / 'counts.npy')),
     'predictions of a classifier': lambda house, evil: run('analysis_tools/reliability_diagram.py', evil / 'p.pkl'),
     'predictions of a detector': of_detector('{evil}/p.pkl', '--configs', '{house}/detector.py'),
 }

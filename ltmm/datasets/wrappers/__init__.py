@@ -1,6 +1,7 @@
 from .class_subset import ClassSubset
 from .holdout import Holdout, split_holdout
 from .long_tailed import LongTailed, counts_of_total, long_tailed_counts, select_long_tailed
+from .noisy_labels import NoisyLabels
 from .open_set import OpenSet
 from .partial_labels import PartialLabels
 from .pseudo_labeled import PseudoLabeled
@@ -13,6 +14,7 @@ __all__ = [
     'ClassSubset',
     'Holdout',
     'LongTailed',
+    'NoisyLabels',
     'OpenSet',
     'PartialLabels',
     'PseudoLabeled',
