@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ltmm.models.state.class_distribution import UsesClassDistribution
+from ltmm.models.state.class_distribution import UsesClassDistribution, check_head_classes, head_class_mask
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError, MissingInputError
@@ -131,10 +131,7 @@ class ImportanceWeightedTemperatureScaling(UsesClassDistribution, TemperatureSca
         super().__init__(1.0 if temperature is None else temperature)
         self.temperature = temperature  # None until fitted
         check(alpha=(alpha, 'in [0, 1]'), clip=(clip, '> 0'), bounds=(bounds, '> 0'), eps=(eps, '> 0'))
-        if isinstance(head_classes, str):
-            check(head_classes=(head_classes, ('many',)))
-        else:
-            check(head_classes=(head_classes, 'int >= 1' if np.ndim(head_classes) == 0 else 'int >= 0'))
+        check_head_classes(head_classes)
         for name, pair in dict(clip=clip, bounds=bounds).items():
             if np.size(pair) != 2 or pair[0] > pair[1]:
                 raise InputError(f'Expected `{name}` to be (lowest, highest), but got {pair}.')
@@ -172,23 +169,7 @@ class ImportanceWeightedTemperatureScaling(UsesClassDistribution, TemperatureSca
 
     def frequent_classes(self) -> Tensor:
         """Whether a class is one of :attr:`head_classes` and has training images, (C,)."""
-        distribution = self.get_class_distribution()
-        if self.head_classes == 'many':
-            mask = distribution.shots().many
-            if not mask.any():
-                raise InputError(
-                    'Expected a class with more than 100 training images, but there is none. Give `head_classes`.'
-                )
-            return torch.from_numpy(mask)
-        if np.max(self.head_classes) >= len(distribution) + (np.ndim(self.head_classes) == 0):
-            raise InputError(f'Expected `head_classes` of {len(distribution)} classes, but got {self.head_classes}.')
-        ranked = np.argsort(-distribution.image_counts, kind='stable')
-        mask = np.zeros(len(distribution), dtype=bool)
-        mask[ranked[: self.head_classes] if np.ndim(self.head_classes) == 0 else list(self.head_classes)] = True
-        mask &= distribution.image_counts > 0
-        if not mask.any():
-            raise InputError(f'Expected `head_classes` with training images, but got {self.head_classes}.')
-        return torch.from_numpy(mask)
+        return torch.from_numpy(head_class_mask(self.get_class_distribution(), self.head_classes))
 
     def settings(self) -> Mapping[str, Any]:
         counts = {} if self._class_counts is None else dict(class_counts=self._class_counts)

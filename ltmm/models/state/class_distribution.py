@@ -8,10 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError, missing_distribution_error
+from ltmm.utils.checks import check
 from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
 from ltmm.utils.errors import InputError
 
-__all__ = ['ClassDistributionBuffer', 'UsesClassDistribution', 'move_to_meta', 'move_to_state_dict']
+__all__ = [
+    'ClassDistributionBuffer',
+    'UsesClassDistribution',
+    'check_head_classes',
+    'head_class_mask',
+    'move_to_meta',
+    'move_to_state_dict',
+]
 
 TOP_LEVEL = 'class_distribution.'  # of a model without a module that takes the distribution
 
@@ -60,6 +68,40 @@ class ClassDistributionBuffer(nn.Module):
 
     def extra_repr(self) -> str:
         return repr(self.get())
+
+
+def check_head_classes(head_classes: str | int | Sequence[int]) -> None:
+    """Check an argument that :func:`head_class_mask` reads."""
+    if isinstance(head_classes, str):
+        check(head_classes=(head_classes, ('many',)))
+    else:
+        check(head_classes=(head_classes, 'int >= 1' if np.ndim(head_classes) == 0 else 'int >= 0'))
+
+
+def head_class_mask(distribution: ClassDistribution, head_classes: str | int | Sequence[int]) -> np.ndarray:
+    """Return which classes are frequent and have training images, (C,); at least one.
+
+    Args:
+        distribution: The class distribution.
+        head_classes: ``'many'``, the many-shot ones, with more than 100 training images; a number k, the k most
+            frequent; or a list of class indices.
+    """
+    if isinstance(head_classes, str):
+        mask = distribution.shots().many
+        if not mask.any():
+            raise InputError(
+                'Expected a class with more than 100 training images, but there is none. Give `head_classes`.'
+            )
+        return mask
+    if np.max(head_classes) >= len(distribution) + (np.ndim(head_classes) == 0):
+        raise InputError(f'Expected `head_classes` of {len(distribution)} classes, but got {head_classes}.')
+    ranked = np.argsort(-distribution.image_counts, kind='stable')
+    mask = np.zeros(len(distribution), dtype=bool)
+    mask[ranked[:head_classes] if np.ndim(head_classes) == 0 else list(head_classes)] = True
+    mask &= distribution.image_counts > 0
+    if not mask.any():
+        raise InputError(f'Expected `head_classes` with training images, but got {head_classes}.')
+    return mask
 
 
 def move_to_meta(checkpoint: dict) -> None:
