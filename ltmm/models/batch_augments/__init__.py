@@ -8,6 +8,7 @@ ltmm's default_runtime.py, connects them to the training.
 from .base import BATCH_AUGMENTS, BatchAugment, PriorBatchAugment
 from .cmo import CMO
 from .global_local_mix import GlobalLocalMix
+from .mixup_with_originals import MixupWithOriginals
 from .partners import PartnerBatchAugment, PartnerStream
 from .remix import Remix
 from .unimix import UniMix
@@ -17,6 +18,7 @@ __all__ = [
     'CMO',
     'BatchAugment',
     'GlobalLocalMix',
+    'MixupWithOriginals',
     'PartnerBatchAugment',
     'PartnerStream',
     'PriorBatchAugment',

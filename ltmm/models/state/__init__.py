@@ -2,6 +2,7 @@
 
 from .average import AverageFromStart
 from .class_distribution import ClassDistributionBuffer, UsesClassDistribution
+from .class_gaussians import ClassGaussians
 from .class_rates import ClassRates
 from .curriculum import CurriculumLevels
 from .feature_queue import FeatureQueue
@@ -19,6 +20,7 @@ __all__ = [
     'AverageFromStart',
     'ClassDistributionBuffer',
     'CurriculumLevels',
+    'ClassGaussians',
     'ClassRates',
     'FeatureQueue',
     'KeyEncoder',

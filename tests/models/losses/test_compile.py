@@ -120,6 +120,7 @@ OTHERS = {
     'MomentumContrastLoss',
     'PaCoLoss',
     'QuerySharedKDLoss',
+    'RCALLoss',
     'SubclassBalancedContrastiveLoss',
 }
 SELECTS_OBJECTS = {'GAPLoss', 'ROGLoss', 'RoIExpertLoss'}  # their number is known only at run time, so two graphs
@@ -237,6 +238,15 @@ def test_subclass_balanced_contrast(queue_size):
 
     cfg = dict(type='SubclassBalancedContrastiveLoss', in_channels=5, warmup_epochs=0, queue_size=queue_size)
     check_compiled(cfg, call, torch.randn(views * 5, 5))
+
+
+def test_rcal():
+    classifier = nn.Linear(5, 4)
+
+    def call(loss, features):
+        return loss(LossInputs(LABEL, features=features, sample_idx=torch.arange(5), classifier=classifier))
+
+    check_compiled(dict(type='RCALLoss', in_channels=5), call, torch.randn(10, 5))
 
 
 def test_head_tail_balancer():

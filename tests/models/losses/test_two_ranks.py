@@ -373,6 +373,19 @@ def contrast_centers_of_views(case: Case, batch: Batch) -> dict:
     return case.loss(LossInputs(batch.label, case.classifier(features), features=features))
 
 
+def calibrate(case: Case, batch: Batch) -> dict:
+    features = case.model(batch.x.flatten(0, 1))
+    sample_idx = (1000 * batch.x[0, :, 0]).long() % sum(COUNTS)
+    terms = case.loss(LossInputs(batch.label, features=features, sample_idx=sample_idx, classifier=case.classifier))
+    return {name: term / 10 for name, term in terms.items()}
+
+
+def rcal() -> Case:
+    case = Case(dict(type='ltmm.RCALLoss', in_channels=5, restriction_weight=1.0), calibrate, 5)
+    case.classifier = torch.nn.Linear(5, C)
+    return case
+
+
 def paco() -> Case:
     cfg = dict(type='ltmm.PaCoLoss', in_channels=D, feat_dim=5, queue_size=11)
     case = Case(cfg, contrast_centers, D, ROWS[:2])  # at least 2 on each rank
@@ -416,6 +429,7 @@ CASES = {
     'comic_irm': lambda: Case(dict(COMIC, attention=None, balancer=None, irm_weight=1.0), train_comic, 3 * D),
     'cumulative': cumulative,
     'view_consistency': lambda: Case(CONSISTENCY, compare_views, D),
+    'rcal': rcal,
     'paco': paco,
     'gpaco': gpaco,
     'fixmatch': lambda: semi(type='ltmm.FixMatchLoss', unlabeled_weight=0.5),

@@ -4,6 +4,7 @@ from .disc_centroids_loss import DiscCentroidsLoss
 from .kcl_loss import KCLLoss
 from .momentum_contrast_loss import MomentumContrastLoss
 from .parametric_contrast_loss import GPaCoLoss, PaCoLoss
+from .rcal_loss import RCALLoss
 from .subclass_balanced_contrastive_loss import SubclassBalancedContrastiveLoss
 from .sup_con_loss import SupConLoss
 from .view_consistency_loss import ViewConsistencyLoss
@@ -16,6 +17,7 @@ __all__ = [
     'KCLLoss',
     'MomentumContrastLoss',
     'PaCoLoss',
+    'RCALLoss',
     'SubclassBalancedContrastiveLoss',
     'SupConLoss',
     'ViewConsistencyLoss',
