@@ -37,6 +37,7 @@ MODEL_PACKAGES = [
         'state',
         'losses',
         'layers',
+        'selectors',
         'necks',
         'backbones',
         'heads',

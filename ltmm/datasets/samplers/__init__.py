@@ -1,5 +1,6 @@
 from .base import ClassSampler, LongTailSampler
 from .class_aware_sampler import ClassAwareSampler
+from .co_divide_batch_sampler import CoDivideBatchSampler
 from .deferred_sampler import DeferredSampler
 from .effective_number_sampler import EffectiveNumberSampler
 from .meta_sampler import MetaSampler
@@ -10,6 +11,7 @@ from .semi_supervised_sampler import SemiSupervisedSampler
 
 __all__ = [
     'ClassAwareSampler',
+    'CoDivideBatchSampler',
     'ClassSampler',
     'DeferredSampler',
     'EffectiveNumberSampler',

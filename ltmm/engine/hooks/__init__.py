@@ -3,6 +3,7 @@ from .channels_last_hook import ChannelsLastHook
 from .checkpoint_compatibility_hook import CheckpointCompatibilityHook
 from .checkpoint_hook import SafeCheckpointHook
 from .class_distribution_hook import ClassDistributionHook
+from .co_divide_hook import CoDivideHook
 from .curriculum_hook import CurriculumHook
 from .data_check_hook import DataCheckHook
 from .early_stopping_hook import EarlyStoppingHook
@@ -22,6 +23,7 @@ from .train_features_hook import TrainFeaturesHook
 
 __all__ = [
     'BatchAugmentHook',
+    'CoDivideHook',
     'ChannelsLastHook',
     'CheckpointCompatibilityHook',
     'ClassDistributionHook',

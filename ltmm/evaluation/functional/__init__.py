@@ -3,6 +3,7 @@
 from .average_precision import *
 from .calibration import *
 from .class_scores import *
+from .clean_selection import *
 from .long_tail import *
 from .manifolds import *
 from .open_set import *

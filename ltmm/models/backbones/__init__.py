@@ -2,6 +2,7 @@ from .identity import IdentityBackbone
 from .multi_expert import MultiExpertBackbone
 from .multi_expert_resnet import MultiExpertResNet, MultiExpertResNeXt
 from .multi_expert_resnet_cifar import MultiExpertResNetCIFAR
+from .preact_resnet_cifar import PreActResNetCIFAR
 from .resnet import ResNet
 from .resnet_cifar import ResNetCIFAR
 from .shike_resnet_cifar import SHIKEResNetCIFAR
@@ -10,6 +11,7 @@ from .wide_resnet_cifar import WideResNetCIFAR
 
 __all__ = [
     'IdentityBackbone',
+    'PreActResNetCIFAR',
     'MultiExpertBackbone',
     'MultiExpertResNeXt',
     'MultiExpertResNet',

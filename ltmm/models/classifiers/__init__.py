@@ -1,3 +1,4 @@
+from .co_divide_classifier import CoDivideClassifier
 from .comic import COMIC
 from .distill_classifier import DistillClassifier
 from .early_exit_classifier import EarlyExitClassifier
@@ -10,6 +11,7 @@ from .semi_supervised_classifier import SemiSupervisedClassifier
 
 __all__ = [
     'COMIC',
+    'CoDivideClassifier',
     'DistillClassifier',
     'EarlyExitClassifier',
     'FocalSAMClassifier',

@@ -1,0 +1,92 @@
+"""Let two networks take turns, and log how clean is what they select."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from ltmm.datasets.labels.label_table import LabelTable
+from ltmm.datasets.samplers.co_divide_batch_sampler import CoDivideBatchSampler
+from ltmm.datasets.wrappers.noisy_labels import NoisyLabels
+from ltmm.evaluation.functional.clean_selection import selection_quality
+from ltmm.evaluation.functional.shots import shots_by_convention
+from ltmm.models.classifiers.co_divide_classifier import CoDivideClassifier
+from ltmm.registry import HOOKS
+from ltmm.utils.errors import InputTypeError
+from ltmm.utils.wrappers import unwrap_model
+
+__all__ = ['CoDivideHook', 'noisy_dataset']
+
+
+def noisy_dataset(dataset: Any) -> NoisyLabels | None:
+    """Return the dataset of noisy labels inside any wrappers, or None."""
+    while not isinstance(dataset, NoisyLabels) and hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    return dataset if isinstance(dataset, NoisyLabels) else None
+
+
+@HOOKS.register_module()
+class CoDivideHook(Hook):
+    """Gives :class:`ltmm.models.CoDivideClassifier` its batches, and logs precision and recall of its selections.
+
+    The figures need an ``ltmm.NoisyLabels``, which knows the true labels. Nothing else reads them. They are means of
+    both networks, over all classes and over many-, medium- and few-shot ones by the number of images that truly belong
+    to a class: ``clean_precision``, ``clean_recall_few`` and so on, in the log of the training and its scalars, which
+    ``tools/analysis_tools/plot_selection.py`` draws.
+
+    Args:
+        thresholds: Limits of the groups, see :func:`ltmm.evaluation.functional.shots_by_convention`.
+    """
+
+    def __init__(self, thresholds: Sequence[int] | Mapping[str, Sequence[float]] | str | None = None) -> None:
+        self.thresholds = thresholds
+
+    def before_train(self, runner: Runner) -> None:
+        """Check the parts, and find the true labels."""
+        self.model, self.batches = unwrap_model(runner.model), runner.train_dataloader.batch_sampler
+        if not isinstance(self.model, CoDivideClassifier) or not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise InputTypeError(
+                'CoDivideHook needs ltmm.CoDivideClassifier in training by epochs, but got '
+                f'{type(self.model).__name__} in {type(runner.train_loop).__name__}.'
+            )
+        if not isinstance(self.batches, CoDivideBatchSampler):
+            raise InputTypeError(
+                "CoDivideHook needs train_dataloader.batch_sampler=dict(type='ltmm.CoDivideBatchSampler'), but got "
+                f'{type(self.batches).__name__}.'
+            )
+        self.noisy = noisy_dataset(runner.train_dataloader.dataset)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Hand the selection to the batches, and log it."""
+        selected = self.model.selected
+        self.batches.selected = None if selected is None else selected.cpu().numpy()
+        if selected is not None:
+            self._log(runner, self.batches.selected)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self.model.step = self.batches.steps[batch_idx]
+
+    def _log(self, runner: Runner, selected: np.ndarray) -> None:
+        sizes = ' and '.join(f'{num:,}' for num in selected.sum(1))
+        runner.logger.info(f'Selected as clean by network 1 and 2: {sizes} of {selected.shape[1]:,} samples')
+        for k in np.flatnonzero(~selected.any(axis=1)):
+            runner.logger.warning(f'Network {2 - k} is not trained in this epoch: network {k + 1} selects no sample.')
+        if self.noisy is None:
+            return
+        figures = self._figures(selected)
+        for name, value in figures.items():
+            if not np.isnan(value):
+                runner.message_hub.update_scalar(f'train/clean_{name}', value)
+        shown = ', '.join(f'{name} {100 * value:.1f}' for name, value in figures.items() if not np.isnan(value))
+        runner.logger.info(f'Of these: {shown} (%)')
+
+    def _figures(self, selected: np.ndarray) -> dict[str, float]:
+        """Means of both networks."""
+        rows = self.model.sample_idx.cpu().numpy()
+        table, true = self.noisy.get_label_table(), self.noisy.true_labels
+        counts = LabelTable.from_labels(true, table.num_classes, table.class_names).class_distribution()
+        shots = shots_by_convention(counts, thresholds=self.thresholds)
+        figures = [selection_quality(chosen, table.labels[rows], true[rows], shots) for chosen in selected]
+        return {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
