@@ -77,7 +77,7 @@ def test_two_processes_hold_the_same_state(tmp_path):
     runner = Runner.from_cfg(rcal_config(tmp_path / 'one', **{'train_cfg.max_epochs': 1}))
     runner.train()
     two, one = torch.load(tmp_path / 'two' / 'epoch_1.pth', weights_only=True)['state_dict'], runner.model.state_dict()
-    names = [name for name in one if 'gaussians' in name or 'contrastive' in name or 'is_inlier' in name]
+    names = [name for name in one if 'gaussians' in name or 'contrastive' in name or 'selection' in name]
     assert len(names) == 5
     for name in names:
         torch.testing.assert_close(two[name], one[name])

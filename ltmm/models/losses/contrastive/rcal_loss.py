@@ -103,7 +103,8 @@ class RCALLoss(UsesClassDistribution, UsesTrainFeatures, Objective):
     Attributes:
         gaussians: The Gaussians.
         contrastive: z of each training image.
-        is_inlier: Whether a training image is no outlier of the class of its label.
+        selection: 1 for a training image that is no outlier of the class of its label, 0 for an outlier, -1 for a
+            ``sample_idx`` that is not in the training set.
     """
 
     requires = ('features', 'sample_idx', 'classifier')
@@ -141,7 +142,7 @@ class RCALLoss(UsesClassDistribution, UsesTrainFeatures, Objective):
         self.per_class, self.sample_weight, self.restriction_weight = per_class, sample_weight, restriction_weight
         self.gaussians = ClassGaussians(in_channels)
         self.contrastive = SampleTable(0, in_channels)
-        self.is_inlier = SampleTable(0, fill=False, dtype=torch.bool)
+        self.selection = SampleTable(0, fill=-1, dtype=torch.int8)
         self.init_class_distribution(class_counts, num_classes)
 
     # ------------------------------------------------------------------ before the first epoch
@@ -155,14 +156,14 @@ class RCALLoss(UsesClassDistribution, UsesTrainFeatures, Objective):
         start = perf_counter()
         features, label, sample_idx = outputs.features, outputs.label, outputs.sample_idx
         self._check_width(features)
-        for table in (self.contrastive, self.is_inlier):
+        for table in (self.contrastive, self.selection):
             table.resize(int(sample_idx.max()) + 1)
         if is_main_process():
             is_inlier = find_inliers(features, label, self.num_neighbors, self.min_size)
-            self.is_inlier.values[sample_idx] = is_inlier.to(self.is_inlier.values.device)
-        broadcast(self.is_inlier.values)
+            self.selection.values[sample_idx] = is_inlier.to(self.selection.values)
+        broadcast(self.selection.values)
         self.contrastive.values[sample_idx] = features.to(self.contrastive.values)
-        is_inlier = self.is_inlier.values[sample_idx].to(label.device)
+        is_inlier = self.selection.values[sample_idx].to(label.device) == 1
         self._fit_gaussians(features[is_inlier], label[is_inlier])
         message = f'{int(is_inlier.sum())} of {len(label)} images are no outliers, in {perf_counter() - start:.1f} s'
         print_log(f'RCALLoss: {message}', logger='current', level=logging.INFO)

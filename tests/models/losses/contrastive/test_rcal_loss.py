@@ -89,7 +89,7 @@ def test_gaussians_are_those_of_the_inliers():
     torch.testing.assert_close(loss.gaussians.means, means[rows].float())
     factors = loss.gaussians.factors
     torch.testing.assert_close(factors @ factors.mT, covariances[rows].float())
-    assert torch.equal(loss.is_inlier.values, is_inlier)
+    assert torch.equal(loss.selection.values == 1, is_inlier)
     assert torch.equal(loss.contrastive.values, outputs.features)
 
 
@@ -98,7 +98,7 @@ def test_rows_are_found_by_sample_idx():
     order = torch.randperm(len(outputs.label))
     of = dict(features=outputs.features[order], label=outputs.label[order], sample_idx=outputs.sample_idx[order])
     shuffled.on_train_features(TrainFeatures(logits=None, **of))
-    for name in ('contrastive', 'is_inlier'):
+    for name in ('contrastive', 'selection'):
         assert torch.equal(getattr(shuffled, name).values, getattr(loss, name).values)
     torch.testing.assert_close(shuffled.gaussians.means, loss.gaussians.means)
 
@@ -118,7 +118,7 @@ def test_says_how_many_images_are_left(monkeypatch):
     lines = []
     monkeypatch.setattr(rcal_loss, 'print_log', lambda message, **_: lines.append(message))
     loss = build()
-    assert lines[0].startswith(f'RCALLoss: {int(loss.is_inlier.values.sum())} of 164 images are no outliers')
+    assert lines[0].startswith(f'RCALLoss: {int(loss.selection.values.sum())} of 164 images are no outliers')
 
 
 # ------------------------------------------------------------------ loss
@@ -214,3 +214,11 @@ def test_other_frequent_classes(head_classes):
     loss = build([90, 20, 5], head_classes=head_classes, gamma=1.0, num_heads=1)
     means = loss.gaussians.means
     assert sum(torch.equal(means[2], mean) for mean in means[:2]) == 1
+
+
+def test_indices_that_are_not_in_the_training_set_are_not_selected():
+    outputs = train_features(COUNTS)
+    loss = RCALLoss(in_channels=D, class_counts=COUNTS)
+    loss.on_train_features(TrainFeatures(outputs.features, None, outputs.label, 2 * outputs.sample_idx + 1))
+    assert loss.selection.values.unique().tolist() == [-1, 0, 1]
+    assert (loss.selection.values[::2] == -1).all() and (loss.selection.values[1::2] >= 0).all()
