@@ -15,6 +15,7 @@ model = dict(
     head=dict(num_classes=100, cls_views=1, aux_losses=[dict(type='ltmm.RCALLoss', in_channels=64)]),
     train_cfg=dict(augments=dict(type='ltmm.MixupWithOriginals')),
 )
+custom_hooks = [*_base_.custom_hooks, dict(type='ltmm.CleanSelectionHook')]
 val_evaluator = dict(class_counts={{_base_.train_dataloader.dataset.dataset}})  # shots by the true labels
 test_evaluator = [
     dict(type='ltmm.LongTailMetric', **val_evaluator),

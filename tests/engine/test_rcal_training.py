@@ -28,6 +28,7 @@ def rcal_config(work_dir, **overrides):
     cfg.train_dataloader.dataset = dict(
         type='ltmm.NoisyLabels', rate=0.3, kind='symmetric', dataset=cfg.train_dataloader.dataset
     )
+    cfg.custom_hooks.append(dict(type='ltmm.CleanSelectionHook', thresholds=(20, 10)))
     return cfg
 
 
@@ -67,6 +68,33 @@ def test_targets_are_features_of_the_start_in_the_order_of_the_data(tmp_path):
         rows = [sample.sample_idx for sample in data['data_samples']]
         with torch.no_grad():
             torch.testing.assert_close(model.extract_feat(data['inputs'])[-1], contrastive[rows])
+
+
+def test_precision_and_recall_of_what_is_kept_are_in_the_log(tmp_path):
+    runner = Runner.from_cfg(rcal_config(tmp_path, **{'train_cfg.max_epochs': 1}))
+    runner.train()
+    dataset, kept = runner.train_dataloader.dataset, rcal_of(runner).selection.values == 1
+    noisy, true = torch.tensor(dataset.get_gt_labels()), torch.tensor(dataset.true_labels)
+    scalars = {
+        name.removeprefix('train/clean_'): history.current()
+        for name, history in runner.message_hub.log_scalars.items()
+        if name.startswith('train/clean_')
+    }
+    for name, c in (('', None), ('_many', 0), ('_medium', 1), ('_few', 2)):  # 40, 16 and 8 images
+        group = torch.ones(64, dtype=torch.bool) if c is None else noisy == c
+        right = (kept & group & (noisy == true)).sum()
+        assert scalars.pop(f'precision{name}') == pytest.approx(float(right / (kept & group).sum()))
+        assert scalars.pop(f'recall{name}') == pytest.approx(float(right / (group & (noisy == true)).sum()))
+    assert not scalars
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert 'Of the images that are no outliers: precision ' in log and 'clean_recall_few: ' in log
+
+
+def test_report_without_true_labels_is_refused(tmp_path):
+    cfg = rcal_config(tmp_path)
+    cfg.train_dataloader.dataset = cfg.train_dataloader.dataset.dataset
+    with pytest.raises(TypeError, match=r'needs one ltmm.RCALLoss and ltmm.NoisyLabels .* got 1 and ToyImages'):
+        Runner.from_cfg(cfg).train()
 
 
 @pytest.mark.slow

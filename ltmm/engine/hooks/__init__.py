@@ -3,6 +3,7 @@ from .channels_last_hook import ChannelsLastHook
 from .checkpoint_compatibility_hook import CheckpointCompatibilityHook
 from .checkpoint_hook import SafeCheckpointHook
 from .class_distribution_hook import ClassDistributionHook
+from .clean_selection_hook import CleanSelectionHook
 from .co_divide_hook import CoDivideHook
 from .curriculum_hook import CurriculumHook
 from .data_check_hook import DataCheckHook
@@ -23,6 +24,7 @@ from .train_features_hook import TrainFeaturesHook
 
 __all__ = [
     'BatchAugmentHook',
+    'CleanSelectionHook',
     'CoDivideHook',
     'ChannelsLastHook',
     'CheckpointCompatibilityHook',
