@@ -57,7 +57,7 @@ def find_inliers(features: Tensor, label: Tensor, num_neighbors: int, min_size: 
 
 @MODELS.register_module()
 class RCALLoss(UsesClassDistribution, UsesTrainFeatures, Objective):
-    r"""Trains the classifier on features drawn equally often from all classes, and keeps features where no label moved.
+    r"""Trains the classifier on features drawn equally from rare and frequent classes; keeps those learned without labels.
 
     Before the first epoch, the features z of all training images, by a backbone that was pre-trained without labels,
     are kept. Wrong labels put strange images into a class; those whose z are outliers of it are left out
@@ -73,11 +73,12 @@ class RCALLoss(UsesClassDistribution, UsesTrainFeatures, Objective):
     alone, as ``ltmm.MixupWithOriginals`` does, with ``cls_views=1`` of the head.
 
     z is of the image under the transforms of the test, :math:`f_i` under those of the training. Gaussians, z and
-    the choice of inliers are in the checkpoint; a resumed training computes none of them again.
+    the choice of inliers are in the checkpoint; a resumed training computes none of them again, a new one that starts
+    from it all.
 
     **Unverified against the authors**: they have published no code. The structure follows [0]; the choice of the
-    frequent classes, all defaults, and ``transfer_weight='count'``, are ours. ``'count_dist'`` is the likely formula of
-    [0], with which far classes count more. No figure of [0] is reproduced.
+    frequent classes and all defaults are ours. So is ``transfer_weight='count'``, as ``'count_dist'``, an uncertain
+    reading of [0], has far classes count more than near ones. No figure of [0] is reproduced.
 
     References:
         [0] Zhang et al., When Noisy Labels Meet Long Tail Dilemmas: A Representation Calibration Method, ICCV 2023,
@@ -148,7 +149,7 @@ class RCALLoss(UsesClassDistribution, UsesTrainFeatures, Objective):
     # ------------------------------------------------------------------ before the first epoch
 
     def needs_train_features(self, epoch: int) -> bool:
-        return not len(self.contrastive.values)
+        return epoch == 0 or not len(self.contrastive.values)  # loaded ones may be of other data
 
     @torch.no_grad()
     def on_train_features(self, outputs: TrainFeatures) -> None:
@@ -157,6 +158,7 @@ class RCALLoss(UsesClassDistribution, UsesTrainFeatures, Objective):
         features, label, sample_idx = outputs.features, outputs.label, outputs.sample_idx
         self._check_width(features)
         for table in (self.contrastive, self.selection):
+            table.resize(0)
             table.resize(int(sample_idx.max()) + 1)
         if is_main_process():
             is_inlier = find_inliers(features, label, self.num_neighbors, self.min_size)

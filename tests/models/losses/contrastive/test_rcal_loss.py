@@ -107,7 +107,7 @@ def test_features_are_computed_once_and_not_after_a_resume():
     loss = RCALLoss(in_channels=D)
     assert loss.needs_train_features(0) and loss.needs_train_features(3)
     loss.load_state_dict(build().state_dict())
-    assert not loss.needs_train_features(3)
+    assert not loss.needs_train_features(3) and loss.needs_train_features(0)  # of a new training
     torch.manual_seed(5)
     resumed = loss(inputs())
     torch.manual_seed(5)
@@ -219,6 +219,7 @@ def test_other_frequent_classes(head_classes):
 def test_indices_that_are_not_in_the_training_set_are_not_selected():
     outputs = train_features(COUNTS)
     loss = RCALLoss(in_channels=D, class_counts=COUNTS)
+    loss.on_train_features(outputs)  # of other data, which the next ones replace
     loss.on_train_features(TrainFeatures(outputs.features, None, outputs.label, 2 * outputs.sample_idx + 1))
     assert loss.selection.values.unique().tolist() == [-1, 0, 1]
     assert (loss.selection.values[::2] == -1).all() and (loss.selection.values[1::2] >= 0).all()
