@@ -57,7 +57,7 @@ def find_inliers(features: Tensor, label: Tensor, num_neighbors: int, min_size: 
 
 @MODELS.register_module()
 class RCALLoss(UsesClassDistribution, UsesTrainFeatures, Objective):
-    r"""Trains the classifier on features drawn equally from rare and frequent classes; keeps those learned without labels.
+    r"""Trains the classifier on as many drawn features of rare as of frequent classes; keeps features free of labels.
 
     Before the first epoch, the features z of all training images, by a backbone that was pre-trained without labels,
     are kept. Wrong labels put strange images into a class; those whose z are outliers of it are left out
