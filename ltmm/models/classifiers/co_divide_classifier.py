@@ -278,7 +278,7 @@ class CoDivideClassifier(UsesTrainFeatures, UsesProgress, ImageClassifier):
         passed = (self.epoch + self.step.progress - self.warmup_epochs) / self.rampup_epochs
         weight = self.unlabeled_weight * min(max(passed, 0.0), 1.0)
         terms['loss_unlabeled'] = weight * terms['loss_unlabeled']
-        return terms | dict(unlabeled_weight=logits.new_tensor(weight))
+        return terms | dict(unlabeled_weight=mixed.new_tensor(weight))
 
     @torch.no_grad()
     def targets(
