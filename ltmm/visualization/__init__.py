@@ -7,6 +7,7 @@ from .frequency_plot import plot_accuracy_against_frequency, plot_groups_against
 from .manifold_plot import plot_manifolds
 from .mlflow_backend import MLflowVisBackend
 from .reliability_diagram import plot_reliability_diagram
+from .selection_plot import plot_selection, read_selection
 
 __all__ = [
     'MLflowVisBackend',
@@ -19,4 +20,6 @@ __all__ = [
     'plot_groups_against_frequency',
     'plot_manifolds',
     'plot_reliability_diagram',
+    'plot_selection',
+    'read_selection',
 ]

@@ -14,7 +14,7 @@ from ltmm.evaluation.functional.clean_selection import selection_quality
 from ltmm.evaluation.functional.shots import shots_by_convention
 from ltmm.models.classifiers.co_divide_classifier import CoDivideClassifier
 from ltmm.registry import HOOKS
-from ltmm.utils.errors import InputTypeError
+from ltmm.utils.errors import InputError
 from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['CoDivideHook', 'noisy_dataset']
@@ -47,12 +47,12 @@ class CoDivideHook(Hook):
         """Check the parts, and find the true labels."""
         self.model, self.batches = unwrap_model(runner.model), runner.train_dataloader.batch_sampler
         if not isinstance(self.model, CoDivideClassifier) or not isinstance(runner.train_loop, EpochBasedTrainLoop):
-            raise InputTypeError(
+            raise InputError(
                 'CoDivideHook needs ltmm.CoDivideClassifier in training by epochs, but got '
                 f'{type(self.model).__name__} in {type(runner.train_loop).__name__}.'
             )
         if not isinstance(self.batches, CoDivideBatchSampler):
-            raise InputTypeError(
+            raise InputError(
                 "CoDivideHook needs train_dataloader.batch_sampler=dict(type='ltmm.CoDivideBatchSampler'), but got "
                 f'{type(self.batches).__name__}.'
             )

@@ -26,7 +26,7 @@ from .multi_label_predictions import MultiLabelPredictions
 from .predictions import Predictions, SingleLabelPredictions
 from .settings import SEED, flat_settings, without_seed
 
-__all__ = ['Method', 'RunFiles', 'group_by_config', 'read_run_files']
+__all__ = ['Method', 'RunFiles', 'group_by_config', 'read_run_files', 'json_lines']
 
 NO_WEIGHTS = ('.running_mean', '.running_var', '.num_batches_tracked', 'class_distribution.')
 TEST = 'with <code>python tools/test.py CONFIG CHECKPOINT --work-dir RUN --out RUN/predictions.npz</code>.'
@@ -185,7 +185,7 @@ def read_run_files(folder: Path) -> RunFiles:
     latest = _latest(logs)
     beside = latest and latest.with_name('config.py')  # that in the work dir may be of a later test
     config = beside if beside and beside.is_file() else _dumped_config(folder) or _latest(folder.rglob('config.py'))
-    lines_of = {path: _json_lines(path) for path in logs if _work_dir(path) == _work_dir(latest)}
+    lines_of = {path: json_lines(path) for path in logs if _work_dir(path) == _work_dir(latest)}
     beside_evaluation = lines_of.get(evaluation.parent / 'vis_data' / 'scalars.json', [])
     run = folder / 'run.json'
     record = read_json(run) if run.is_file() else {}
@@ -244,7 +244,8 @@ def _work_dir(log: Path) -> Path:
     return log.resolve().parents[2]
 
 
-def _json_lines(path: Path) -> list[dict]:
+def json_lines(path: Path) -> list[dict]:
+    """Read the dictionaries of a file with one JSON value per line."""
     lines = []
     for number, text in enumerate(read_text(path).splitlines(), start=1):
         try:

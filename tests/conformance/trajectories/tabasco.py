@@ -53,6 +53,8 @@ def tabasco(case: Case) -> dict[str, Any]:
         training = run(case)
     end, steps = training.state(training.end), len(case.arrays['loss'])
     compare_state(case, 'final', (end[name] for _, name, _ in params['state']))
+    theirs = case.arrays['selected'] * case.arrays['probability']
+    case.check('probability', records['probability'], theirs)  # of those that are not selected it is not used
     losses = {name: values[-steps:] for name, values in training.losses.items()}
     case.check('weighted', losses['loss_unlabeled'], case.arrays['lambda'] * case.arrays['loss_unlabelled'])
     images = PatternImages(*_labels(case), _plain(params))
@@ -67,6 +69,7 @@ def tabasco(case: Case) -> dict[str, Any]:
         'lambda': losses['unlabeled_weight'],
         'loss': losses['loss'],
         'mix_lambda': records['mix_lambda'],
+        'selected': np.array(records['selected'], dtype=int),
         'eval_logits': logits,
     }
 
@@ -88,6 +91,7 @@ def run(case: Case) -> Training:
     images = dict(_delete_=True, type='ltmm.PatternImages', labels=labels, true=true, params=_plain(params))
     overrides = {
         'model.backbone.num_blocks': [1, 1, 1, 1],
+        'model.selector.batch_size': params['batch'],  # that of their loaders of single classes too
         'model.warmup_epochs': params['warm_up'],
         'model.temperature': params['T'],
         'model.alpha': params['alpha'],
@@ -99,13 +103,12 @@ def run(case: Case) -> Training:
 
 
 @contextmanager
-def divided(case: Case, records: dict[str, Any], as_given: bool = True) -> Iterator[None]:
-    """Let the classifier take the orders, images and draws of a case.
+def divided(case: Case, records: dict[str, Any]) -> Iterator[None]:
+    """Let the classifier take the orders, images, draws and selections of a case.
 
     Args:
         case: the case.
         records: gets what the training does not log, and the selections of ltmm.
-        as_given: train on the selections of the authors.
     """
     params, (labels, true) = case.params, _labels(case)
     records |= dict(loss_unlabeled=[], mix_lambda=[], selected=[], probability=[], batch=0)
@@ -155,9 +158,9 @@ def divided(case: Case, records: dict[str, Any], as_given: bool = True) -> Itera
             on_features(self, outputs)
         records['selected'] += (self.clean.values > 0).T.tolist()
         records['probability'] += self.clean.values.T.tolist()
-        if as_given:
-            rows = slice(2 * (self.epoch - self.warmup_epochs), 2 * (self.epoch - self.warmup_epochs) + 2)
-            self.clean.values = (case['selected'][rows] * case['probability'][rows]).T.contiguous()
+        first = 2 * (self.epoch - self.warmup_epochs)
+        theirs = case['selected'] * case['probability']  # two rows an epoch; a wrong selection of ours fails as such
+        self.clean.values = theirs[first : first + 2].T.contiguous()
 
     def random_state(self: CoDivideClassifier, seed: int, k: int) -> np.random.RandomState:
         return np.random.RandomState(params['seed_gmm'] + 10 * self.epoch + k)
