@@ -1,5 +1,3 @@
-# CIFAR100-LT whose training labels are wrong with a probability of 0.4: most of them are those of frequent classes. The
-# test labels are right.
 # CIFAR100-LT whose training labels are wrong with a probability of 0.4, mostly those of frequent classes. The test
 # labels are right.
 _base_ = './cifar100_lt.py'
