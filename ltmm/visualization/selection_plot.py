@@ -32,7 +32,7 @@ def read_selection(folder: str | Path) -> dict[str, dict[int, float]]:
     if not figures:
         raise InputError(
             f'Expected the log in {folder} to have the precision of selected samples, but it has none: there, no '
-            'training with ltmm.CoDivideHook on ltmm.NoisyLabels has passed its warm-up.'
+            'training with ltmm.CoDivideHook or ltmm.CleanSelectionHook on ltmm.NoisyLabels has passed its warm-up.'
         )
     return figures
 

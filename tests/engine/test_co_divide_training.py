@@ -130,7 +130,7 @@ def test_a_network_whose_counterpart_selects_nothing_rests(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_ranks_hold_the_same_selection(tmp_path):
+def test_trains_on_two_processes(tmp_path):
     cfg = co_divide_config(tmp_path / 'two', **{'train_cfg.max_epochs': 3})
     cfg.train_dataloader.batch_size = 4
     train_on_two_ranks(cfg)

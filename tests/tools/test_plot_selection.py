@@ -54,7 +54,7 @@ def test_resumed_run(tmp_path):
 
 
 def test_bad_input(tmp_path):
-    with pytest.raises(ValueError, match='training with ltmm.CoDivideHook on ltmm.NoisyLabels'):
+    with pytest.raises(ValueError, match='training with ltmm.CoDivideHook or .* on ltmm.NoisyLabels'):
         run(log(tmp_path / 'ce', []), '--out', tmp_path / 'x.png')
     folder = log(tmp_path / 'tabasco', [3, 4], **FIGURES)
     with pytest.raises(ValueError, match='--names to be 1 different names'):

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmpretrain.structures import DataSample
+from toy_ranks import on_ranks
 
 from ltmm.models.classifiers.co_divide_classifier import mix_rows, mixmatch_terms, refine_labels, sharpen
 from ltmm.models.state.co_divide_step import CoDivideStep
@@ -240,3 +241,33 @@ def test_missing_parts():
 def test_a_training_without_selection():
     assert 'never selects' in build(warmup_epochs=4).too_short(4)
     assert build(warmup_epochs=4).too_short(5) is None
+
+
+def on_a_rank(rank):
+    """The selection of a rank whose features differ by rounding, and the loss of its half of a batch."""
+    model = at(build(), 4, None)
+    outputs = outputs_of(model)
+    outputs.features.add_(1e-6 * rank)
+    model.on_train_features(outputs)
+    generator = torch.Generator().manual_seed(2)
+    logits, target = torch.randn(2, 8, 3, generator=generator, dtype=torch.float64)
+    rows = slice(4 * rank, 4 * rank + 4)
+    own = logits[rows].requires_grad_()
+    terms = mixmatch_terms(own, target[rows].softmax(1), 2)
+    sum(terms.values()).backward()
+    return model.clean.values, {name: term.detach() for name, term in terms.items()}, own.grad
+
+
+def test_two_ranks(tmp_path):
+    """They hold the same selection, and learn as one process with both halves of the batch."""
+    (first, terms, grad), (second, other_terms, other_grad) = on_ranks(on_a_rank, tmp_path)
+    assert torch.equal(first, second) and first.any()
+    generator = torch.Generator().manual_seed(2)
+    logits, target = torch.randn(2, 8, 3, generator=generator, dtype=torch.float64)
+    order = torch.tensor([0, 1, 4, 5, 2, 3, 6, 7])  # labeled rows of both ranks first
+    logits.requires_grad_()
+    whole = mixmatch_terms(logits[order], target.softmax(1)[order], 4)
+    sum(whole.values()).backward()
+    for name, term in whole.items():
+        torch.testing.assert_close((terms[name] + other_terms[name]) / 2, term.detach())
+    torch.testing.assert_close(torch.cat([grad, other_grad]) / 2, logits.grad)  # DDP averages
