@@ -20,7 +20,7 @@ HEAD = dict(
     num_experts=2,
     loss=dict(type='ltmm.PerExpertLoss', loss=dict(type='mmpretrain.CrossEntropyLoss')),
 )
-RIDE = dict(type='ltmm.RIDELoss', diversity_factor=-0.2, reweight_factor=0.05, reweight_epoch=1)
+BALPOE = dict(type='ltmm.BalPoELoss', taus=(0, 1))
 SELECTOR = dict(type='ltmm.BiDimensionalSelector')
 
 
@@ -220,7 +220,7 @@ def test_autocast():
         (dict(unlabeled_weight=-1), '`unlabeled_weight`'),
         (dict(rampup_epochs=0), '`rampup_epochs`'),
         (dict(head=dict(HEAD, num_experts=3)), 'MultiExpertClsHead with num_experts=3'),
-        (dict(head=dict(HEAD, loss=RIDE)), 'one network at a time.* RIDELoss'),
+        (dict(head=dict(HEAD, loss=BALPOE)), 'one network at a time.* BalPoELoss'),
         (dict(selector=dict(type='ltmm.Linear', in_features=1, out_features=1)), 'CleanSelector, but got Linear'),
     ],
 )
