@@ -22,7 +22,20 @@ from .references import count_classes, referenced_names, resolve_references
 __all__ = ['load_config', 'read_config', 'skip_broken_images', 'use_amp']
 
 PACKAGE = Path(__file__).resolve().parents[1]
-KEYS = {*inspect.signature(Runner.__init__).parameters, 'model_wrapper_cfg', 'custom_imports', 'runner_type', 'compile'}
+KEYS = {  # that MMEngine or ltmm reads
+    *inspect.signature(Runner.__init__).parameters,
+    'activation_checkpointing',
+    'compile',
+    'custom_imports',
+    'detect_anomalous_params',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'init_weights_for_test_or_val',
+    'model_wrapper_cfg',
+    'runner_type',
+    'sync_bn',
+    'trackers',
+}
 # what a value may be that a config refers to as '${name}': where it ends up, an error would not name it
 VALUES = dict(
     batch_size='int >= 1',
