@@ -64,7 +64,7 @@ def flat(name: str) -> dict:
 )
 def test_r101_differs_from_r50_in_the_backbone(path):
     r101, r50 = flat(path.stem), flat(path.stem.replace('r101', 'r50'))
-    r101 = json.loads(json.dumps(r101).replace('_r101_', '_r50_'))  # the stages it names
+    r101 = json.loads(json.dumps(r101).replace('_r101', '_r50'))  # the stages it names
     r50 = json.loads(json.dumps(r50))
     assert r101['model']['backbone'].pop('depth') == 101
     assert r101['model']['backbone'].pop('init_cfg')['checkpoint'] == 'torchvision://resnet101'

@@ -12,6 +12,7 @@ BALANCED_SOFTMAX = dict(type='ltmm.BalancedSoftmaxLoss')
 BCE = dict(type='ltmm.MultiLabelBCELoss')
 CE = dict(type='CrossEntropyLoss')
 BALANCER = dict(type='ltmm.HeadTailBalancerLoss')
+BAGS = dict(type='ltmm.BalancedGroupSoftmaxLoss')
 BALPOE = dict(type='ltmm.BalPoELoss')
 COSINE = dict(type='ltmm.NormedLinear')
 EQL = dict(type='ltmm.EQLLoss', lambda_=0.1)
@@ -94,6 +95,7 @@ REFUSED = {
     'classification loss in a box head': lambda: box(LDAM),
     'loss of one classifier in an expert box head': lambda: box(EQL, 'ltmm.MultiExpertBBoxHead'),
     'Seesaw in RetinaNet': lambda: box(SEESAW, 'ltmm.RetinaHead', in_channels=8),
+    'groups in RetinaNet': lambda: box(BAGS, 'ltmm.RetinaHead', in_channels=8),
     'background column in ATSS': lambda: box(SIGMOID, 'ltmm.ATSSHead', in_channels=8),
     'Seesaw in Deformable DETR': lambda: detr(SEESAW),
     **{

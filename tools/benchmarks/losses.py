@@ -21,6 +21,7 @@ RIDE = dict(diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=0)
 SADE = dict(type='ltmm.SADELoss')
 FORMS = {  # arguments by row, for losses that need some or have several forms
     'AREAReweighting': {},  # costs what ReweightedLoss does
+    'BalancedGroupSoftmaxLoss': {'': dict(group_bounds=(80, 90))},
     'CDTLoss': {'': dict(gamma=0.2)},
     'ClassBalancedLoss': {
         'softmax': dict(loss_type='softmax', beta=0.9999),

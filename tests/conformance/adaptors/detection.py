@@ -2,13 +2,25 @@
 
 import itertools
 from typing import Any
+from unittest import mock
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ltmm import ClassDistribution
+from ltmm.models.losses.detection.bags_loss import sample_others
 from ltmm.registry import MODELS
 
 from ..frame import Case, adaptor
+
+
+def checked_others(case: Case, target: Tensor, weight: Tensor, beta: float, drawn: Tensor) -> Tensor:
+    """Return the drawn mask (N, G), once the objects in it and the number of others are those of ltmm."""
+    ours = sample_others(target, weight, beta)
+    case.check('others per group', ours.sum(0), drawn.sum(0))
+    case.check('objects', ours & (target > 0), drawn.bool() & (target > 0))
+    return drawn.bool()
 
 
 @adaptor('eql')
@@ -62,3 +74,25 @@ def seesaw(case: Case) -> dict[str, Any]:
         got[f'loss_objectness{step}'], got[f'loss_classes{step}'] = terms.values()
         got[f'grad{step}'], got[f'cum_samples{step}'] = score.grad, loss.counts.counts.clone()
     return dict(got, scores=loss.get_activation(case[f'logits{step}']))
+
+
+@adaptor('bags', ignores=dict(group_ids='the groups, which `group_label_maps` tells too'))
+def bags(case: Case) -> dict[str, Any]:
+    params, drawn = case.params, case['group_weights'].T
+    loss = MODELS.build(
+        dict(
+            type='ltmm.BalancedGroupSoftmaxLoss',
+            group_bounds=params['bin_split'],
+            beta=params['beta'],
+            class_counts=case.arrays['instance_count'].tolist(),
+            num_classes=params['num_classes'],
+        )
+    )
+    case.check('num_channels', loss.get_cls_channels(params['num_classes']), params['num_channels'])
+    score, columns = case['logits'].requires_grad_(), loss.group_columns  # theirs are in the order of the groups
+    ours = torch.empty_like(score).index_copy(1, columns, score)
+    of_rows = lambda target, weight, beta: checked_others(case, target, weight, beta, drawn)  # noqa: E731
+    with mock.patch('ltmm.models.losses.detection.bags_loss.sample_others', of_rows):
+        value = sum(loss(ours, case['labels']).values())
+    value.backward()
+    return dict(loss=value, grad=score.grad, group_label_maps=loss.group_target.T, scores=loss.get_activation(ours))

@@ -1,7 +1,8 @@
-"""Classifiers of box heads on given RoI features: EQL, EQLv2, Seesaw, ROG."""
+"""Classifiers of box heads on given RoI features: EQL, EQLv2, Seesaw, ROG, BAGS."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 
+from ..adaptors.detection import checked_others
 from ..frame import Case, adaptor
 from .features import GivenFeatures, linear_warm_up, read_steps, train_on_features
 from .weights import compare_state, draw_state
@@ -52,6 +54,8 @@ def train_classifier(
     terms: Sequence[str],
     state: dict[str, Callable[[nn.Module], Tensor]],
     class_counts: Sequence[int] | dict = (1,),
+    labels: np.ndarray | None = None,
+    columns: Tensor | None = None,
     **head: Any,
 ) -> dict[str, Any]:
     """Train the classifier of a config's box head.
@@ -63,16 +67,21 @@ def train_classifier(
         terms: names of the losses, as the case orders them.
         state: what is compared beside the parameters, from the authors' names to a function of the loss.
         class_counts: of the training set.
+        labels: in ltmm's order; those of the case when left out.
+        columns: of ltmm's classifier, in the authors' order; the same when left out.
         head: further arguments of the head.
     """
     pytest.importorskip('mmcv.ops')
     params = case.params
-    data = GivenFeatures(case.arrays['labels'], params['seed_x'], params['in_channels'], 'relu')
+    labels = case.arrays['labels'] if labels is None else labels
+    data = GivenFeatures(labels, params['seed_x'], params['in_channels'], 'relu')
     case.check('rois', data.labels.shape[1], params['rois'])
 
     def classifier_alone(cfg: Config) -> None:
         bbox_head = cfg.model.roi_head.bbox_head
         cfg.model = dict(type='ltmm.BoxClassifier', bbox_head=bbox_head)
+        parts = ('ltmm.LoadPartsHook', 'ltmm.FreezeHook')  # the rest of the detector
+        cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type not in parts]
         bbox_head.update(
             with_reg=False,
             in_channels=params['in_channels'],
@@ -82,6 +91,8 @@ def train_classifier(
         )
 
     weights = draw_state(params['init'], params['seed_w'])
+    columns = torch.arange(len(weights['fc_cls.bias'])) if columns is None else columns
+    weights = {name: torch.empty_like(value).index_copy_(0, columns, value) for name, value in weights.items()}
     training = train_on_features(
         config,
         data,
@@ -94,12 +105,13 @@ def train_classifier(
     case.check('start of the bias', training.drawn['bbox_head.fc_cls.bias'], weights['fc_cls.bias'])
     end, loss_cls = training.end, training.end.bbox_head.loss_cls
     logits, expected = end(training.evaluated).detach(), case.arrays['eval_logits']
-    case.check('eval_logits', logits, expected, abs(expected).max())  # the authors of Seesaw divide by N + 1.2e-7
+    size = abs(expected).max()  # the authors of Seesaw divide by N + 1.2e-7
+    case.check('eval_logits', logits[:, columns], expected, size)
     compare_state(
         case,
         'state',
         (
-            state[name](loss_cls) if name in state else end.state_dict()[f'bbox_head.{name}']
+            state[name](loss_cls) if name in state else end.state_dict()[f'bbox_head.{name}'][columns]
             for _, name, _ in params['state']
         ),
     )
@@ -110,7 +122,7 @@ def train_classifier(
         loss_terms=np.column_stack([training.losses[name] for name in terms]),
         lr=training.lr(),
         grad_norm=training.grad_norm,
-        train_logits_step0=training.start(training.first).detach(),
+        train_logits_step0=training.start(training.first).detach()[:, columns],
         eval_scores=loss_cls.get_activation(logits),
     )
 
@@ -169,3 +181,36 @@ def rog_seesaw(case: Case) -> dict[str, Any]:
     cosine = dict(type=classifier['type'], temperature=classifier['tempearture'])
     terms = ['loss_cls_objectness', 'loss_cls_classes']
     return train_rog(case, 'lvis/rog_seesaw_r50.py', terms, cls_predictor_cfg=cosine)
+
+
+DRAWN = dict(seed_others='what the others were drawn with', bias='a number that `init` gives')
+
+
+@adaptor('trajectory_bags', ignores=dict(IGNORED, **LABELS, **DRAWN))
+def bags(case: Case) -> dict[str, Any]:
+    params, num_classes = case.params, case.params['num_classes']
+    case.check('softmax', params['loss_cls']['use_sigmoid'], False)
+    loss = dict(loss_weight=params['loss_cls']['loss_weight'], beta=params['others_sample_ratio'])
+    ours = MODELS.build(dict(type='ltmm.BalancedGroupSoftmaxLoss', class_counts=params['instance_counts']))
+    *groups, objectness = ours.group_target.roll(1, 0).T  # theirs: background is label 0, objectness the first group
+    case.check('label2binlabel', torch.stack([1 - objectness, *groups]), case.arrays['label2binlabel'])
+    sizes = [2, *ours.group_sizes[:-1]]
+    case.check('pred_slice', np.column_stack([np.cumsum([0, *sizes[:-1]]), sizes]), case.arrays['pred_slice'])
+    steps = iter(case['group_weights'].transpose(1, 2))  # (N, 1 + G)
+
+    def given_others(target: Tensor, weight: Tensor, beta: float) -> Tensor:
+        return checked_others(case, target, weight, beta, next(steps)[:, 1:])
+
+    terms = ['objectness', *(f'group{g}' for g in range(len(groups)))]
+    with mock.patch('ltmm.models.losses.detection.bags_loss.sample_others', given_others):
+        result = train_classifier(
+            case,
+            'lvis/bags_r50.py',
+            loss,
+            [f'loss_cls_{term}' for term in terms],
+            {},
+            params['instance_counts'],
+            labels=(case.arrays['labels'] - 1) % (num_classes + 1),
+            columns=torch.cat([ours.group_columns[-2:].flip(0), ours.group_columns[:-2]]),
+        )
+    return dict(result, eval_scores=result['eval_scores'].roll(1, 1))

@@ -95,6 +95,7 @@ EXPERT = {
     'tlc_class_weight': dict(TLC, class_weight='auto'),
 }
 DETECTION = {
+    'bags': dict(type='ltmm.BalancedGroupSoftmaxLoss', group_bounds=(10, 100), beta=1e6),
     'eql': dict(type='ltmm.EQLLoss', lambda_=0.1),
     'eqlv2': dict(type='ltmm.EQLv2Loss'),
     'rog': dict(type='ltmm.ROGLoss', loss=SIGMOID, loss_rank=dict(type='ltmm.GAPLoss', loss_weight=1.0)),

@@ -1,3 +1,4 @@
+from .bags_loss import BalancedGroupSoftmaxLoss
 from .base import BoxHeadLoss, DenseHeadLoss, DetectionLoss
 from .eql_loss import EQLLoss
 from .eqlv2_loss import EQLv2Loss
@@ -8,6 +9,7 @@ from .seesaw_loss import SeesawLoss
 from .sigmoid_ce_loss import SigmoidCrossEntropyLoss
 
 __all__ = [
+    'BalancedGroupSoftmaxLoss',
     'EQLLoss',
     'EQLv2Loss',
     'GAPLoss',

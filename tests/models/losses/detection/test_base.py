@@ -12,6 +12,7 @@ SIGMOID = dict(type='ltmm.SigmoidCrossEntropyLoss')
 RIDE = dict(type='ltmm.RIDELoss', diversity_factor=-0.2, reweight_factor=0.02, reweight_epoch=0)
 BALPOE = dict(type='ltmm.BalPoELoss', taus=(0.0, 1.0, 2.0))
 LOSSES = dict(
+    bags=dict(type='ltmm.BalancedGroupSoftmaxLoss', group_bounds=(10, 30), beta=1e6),
     sigmoid=SIGMOID,
     eql=dict(type='ltmm.EQLLoss', lambda_=0.1),
     eqlv2=dict(type='ltmm.EQLv2Loss'),
@@ -99,11 +100,11 @@ def test_scores_are_of_all_classes(name):
     assert scores.shape == (16, C + 1) and (scores >= 0).all() and (scores <= 1).all()
 
 
-@pytest.mark.parametrize('name', ['sigmoid', 'eql', 'eqlv2'])
+@pytest.mark.parametrize('name', ['bags', 'sigmoid', 'eql', 'eqlv2'])
 def test_no_synchronization(name):
     loss, width = build(name)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        loss(torch.rand(5, width, requires_grad=True), torch.zeros(5, dtype=torch.long), avg_factor=5).backward()
+        total(loss(torch.rand(5, width, requires_grad=True), torch.zeros(5, dtype=torch.long), avg_factor=5)).backward()
 
 
 @EACH
@@ -113,7 +114,7 @@ def test_logits_of_another_width(name):
         loss(torch.zeros(2, 3), torch.zeros(2, dtype=torch.long))
 
 
-@pytest.mark.parametrize('name', ['eqlv2', 'seesaw', 'rog', 'experts'])
+@pytest.mark.parametrize('name', ['bags', 'eqlv2', 'seesaw', 'rog', 'experts'])
 def test_without_a_head_the_number_of_classes_is_missing(name):
     with pytest.raises(RuntimeError, match='does not know the number of classes'):
         MODELS.build(LOSSES[name])(*batch(C + 1))
