@@ -6,6 +6,9 @@ from toy_detectors import NUM_CLASSES, batch, build_detector, predict, train_ste
 pytestmark = pytest.mark.slow
 
 BAGS = dict(type='ltmm.BalancedGroupSoftmaxLoss', group_bounds=(10,))
+DROP = dict(type='ltmm.DropLoss', lambda_=0.1)
+GOL = dict(DROP, activation='gumbel')
+GUMBEL = dict(type='ltmm.GumbelCrossEntropyLoss')
 EQL = dict(type='ltmm.EQLLoss', lambda_=0.1)
 EQLV2 = dict(type='ltmm.EQLv2Loss')
 SEESAW = dict(type='ltmm.SeesawLoss')
@@ -14,11 +17,11 @@ SOFTMAX = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=False)
 FOCAL = dict(type='mmdet.FocalLoss', use_sigmoid=True)
 BOX_HEAD = 'ltmm.Shared2FCBBoxHead'
 CASES = [
-    *(('mask_rcnn', BOX_HEAD, loss) for loss in (SOFTMAX, EQL, EQLV2, SIGMOID, SEESAW, BAGS)),
-    *(('cascade_rcnn', BOX_HEAD, loss) for loss in (SOFTMAX, EQL, EQLV2, SIGMOID, SEESAW, BAGS)),
-    *(('retinanet', 'ltmm.RetinaHead', loss) for loss in (FOCAL, EQL, EQLV2)),
-    *(('atss', 'ltmm.ATSSHead', loss) for loss in (FOCAL, EQL, EQLV2)),
-    *(('deformable_detr', 'ltmm.DeformableDETRHead', loss) for loss in (FOCAL, EQL, EQLV2)),
+    *(('mask_rcnn', BOX_HEAD, loss) for loss in (SOFTMAX, EQL, EQLV2, SIGMOID, SEESAW, BAGS, DROP, GOL, GUMBEL)),
+    *(('cascade_rcnn', BOX_HEAD, loss) for loss in (SOFTMAX, EQL, EQLV2, SIGMOID, SEESAW, BAGS, DROP, GOL, GUMBEL)),
+    *(('retinanet', 'ltmm.RetinaHead', loss) for loss in (FOCAL, DROP, EQL, EQLV2)),
+    *(('atss', 'ltmm.ATSSHead', loss) for loss in (FOCAL, DROP, EQL, EQLV2)),
+    *(('deformable_detr', 'ltmm.DeformableDETRHead', loss) for loss in (FOCAL, DROP, EQL, EQLV2)),
 ]
 
 

@@ -36,6 +36,7 @@ FORMS = {  # arguments by row, for losses that need some or have several forms
         'DB': dict(REBALANCE, **TOLERANT, **FOCAL),
         'CB-Focal': dict(reweight='CB', cb_beta=0.9, cb_mode='average_w', **FOCAL),
     },
+    'DropLoss': {'': dict(lambda_=1e-3), 'Gumbel': dict(lambda_=1e-3, activation='gumbel')},
     'EQLLoss': {'': dict(lambda_=1e-3)},
     'LabelAwareSmoothingLoss': {'': dict(smooth_head=0.4, smooth_tail=0.1)},
     'MultiFocalModifierLoss': {'prior': dict(form='prior'), 'grained': dict(form='multi_grained')},

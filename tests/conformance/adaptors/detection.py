@@ -96,3 +96,27 @@ def bags(case: Case) -> dict[str, Any]:
         value = sum(loss(ours, case['labels']).values())
     value.backward()
     return dict(loss=value, grad=score.grad, group_label_maps=loss.group_target.T, scores=loss.get_activation(ours))
+
+
+@adaptor('gol_gumbel')
+def gol_gumbel(case: Case) -> dict[str, Any]:
+    params = case.params
+    distribution = ClassDistribution(
+        np.minimum(case.arrays['image_count'], params['num_images']), num_images=params['num_images']
+    )
+    case.check('freq', distribution.image_frequency, np.minimum(case.arrays['freq'], 1))
+    tail = dict(lambda_=params['lambda_'], class_counts=distribution, num_classes=params['num_classes'])
+    losses = dict(
+        ce=MODELS.build(dict(type='ltmm.GumbelCrossEntropyLoss')),
+        gdrop=MODELS.build(dict(type='ltmm.DropLoss', activation='gumbel', **tail)),
+        sdrop=MODELS.build(dict(type='ltmm.DropLoss', **tail)),
+    )
+    got = {}
+    for name, loss in losses.items():
+        logits = 'ce_logits' if name == 'ce' else 'drop_logits'
+        with mock.patch.object(torch, 'rand_like', lambda score: case['uniform']):
+            result = case.loss_and_grad(loss, wrt=logits, label='labels', grad='grad')
+        got |= {f'{name}_loss': result['loss'], f'{name}_grad': result['grad']}
+        if f'{name}_scores' in case:
+            got[f'{name}_scores'] = loss.get_activation(case[logits])
+    return got

@@ -1,5 +1,6 @@
-"""Classifiers of box heads on given RoI features: EQL, EQLv2, Seesaw, ROG, BAGS."""
+"""Classifiers of box heads on given RoI features: EQL, EQLv2, Seesaw, ROG, BAGS, GOL."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
@@ -80,6 +81,8 @@ def train_classifier(
     def classifier_alone(cfg: Config) -> None:
         bbox_head = cfg.model.roi_head.bbox_head
         cfg.model = dict(type='ltmm.BoxClassifier', bbox_head=bbox_head)
+        if 'init_cfg' in bbox_head:
+            bbox_head.init_cfg = [init for init in bbox_head.init_cfg if init.override == dict(name='fc_cls')]
         parts = ('ltmm.LoadPartsHook', 'ltmm.FreezeHook')  # the rest of the detector
         cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type not in parts]
         bbox_head.update(
@@ -102,7 +105,8 @@ def train_classifier(
         class_counts if len(class_counts) > 1 else [1] * params['num_classes'],
         classifier_alone,
     )
-    case.check('start of the bias', training.drawn['bbox_head.fc_cls.bias'], weights['fc_cls.bias'])
+    if params['start'] != 'spread':
+        case.check('start of the bias', training.drawn['bbox_head.fc_cls.bias'], weights['fc_cls.bias'])
     end, loss_cls = training.end, training.end.bbox_head.loss_cls
     logits, expected = end(training.evaluated).detach(), case.arrays['eval_logits']
     size = abs(expected).max()  # the authors of Seesaw divide by N + 1.2e-7
@@ -214,3 +218,25 @@ def bags(case: Case) -> dict[str, Any]:
             columns=torch.cat([ours.group_columns[-2:].flip(0), ours.group_columns[:-2]]),
         )
     return dict(result, eval_scores=result['eval_scores'].roll(1, 1))
+
+
+@adaptor(
+    'trajectory_gol_gumbel', ignores=dict(IGNORED, bias=DRAWN['bias'], **{'loss_cls.version': 'of the image counts'})
+)
+def gol_gumbel(case: Case) -> dict[str, Any]:
+    params = case.params
+    given = params['loss_cls']
+    loss, counts = dict(loss_weight=given['loss_weight']), params['image_counts']
+    if given['type'] == 'GumbelCE':
+        return train_classifier(case, 'lvis/gumbel_r50.py', loss, ['loss_cls'], {}, counts)
+    case.check('sigmoid', given['use_sigmoid'], True)
+    loss |= dict(lambda_=given['lambda_'], activation=given['use_classif'])
+    shape, steps = (params['rois'], params['num_classes']), itertools.count(params['seed_u'])
+
+    def given_numbers(score: Tensor) -> Tensor:
+        return torch.from_numpy(np.random.RandomState(next(steps)).random_sample(shape))
+
+    config = 'lvis/gol_r50_2x.py' if given['use_classif'] == 'gumbel' else 'lvis/droploss_r50_2x_v0.5.py'
+    counts = dict(instance_counts=counts, image_counts=counts, num_images=params['num_images'])
+    with mock.patch.object(torch, 'rand_like', given_numbers):
+        return train_classifier(case, config, loss, ['loss_cls'], {}, counts)

@@ -73,6 +73,8 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('RCALLoss', dict(in_channels=6), dict(sample_weight=[-1, NAN], restriction_weight=[-1, INF])),
     ('SigmoidCrossEntropyLoss', dict(), BAD_WEIGHTS),
     ('BalancedGroupSoftmaxLoss', dict(), dict(BAD_WEIGHTS, beta=[0, NAN], group_bounds=[[], [1.5], [0], [9, 9]])),
+    ('DropLoss', dict(lambda_=0.1), dict(BAD_WEIGHTS, lambda_=[0], activation=['softmax'])),
+    ('GumbelCrossEntropyLoss', dict(), dict(BAD_WEIGHTS, max_loss=[0, NAN])),
     ('EQLLoss', dict(lambda_=0.1), dict(BAD_WEIGHTS, lambda_=[0, NAN], by=['images'])),
     ('EQLv2Loss', dict(), dict(BAD_WEIGHTS, gamma=[0, NAN], mu=[NAN], alpha=[-1, NAN])),
     ('SeesawLoss', dict(), dict(BAD_WEIGHTS, p=[-1, NAN], q=[INF, -0.5], eps=[0])),

@@ -82,6 +82,9 @@ EXPERT = [
 SIGMOID = dict(type='ltmm.SigmoidCrossEntropyLoss')
 DETECTION = [
     dict(type='BalancedGroupSoftmaxLoss', group_bounds=(10, 100), beta=1e6),
+    dict(type='DropLoss', lambda_=1e-9),
+    dict(type='DropLoss', lambda_=1e-9, activation='gumbel'),
+    dict(type='GumbelCrossEntropyLoss'),
     dict(type='EQLLoss', lambda_=0.1),
     dict(type='EQLv2Loss'),
     dict(type='ROGLoss', loss=SIGMOID),

@@ -1,8 +1,10 @@
 from .bags_loss import BalancedGroupSoftmaxLoss
 from .base import BoxHeadLoss, DenseHeadLoss, DetectionLoss
+from .drop_loss import DropLoss
 from .eql_loss import EQLLoss
 from .eqlv2_loss import EQLv2Loss
 from .gap_loss import GAPLoss
+from .gumbel_loss import GumbelCrossEntropyLoss
 from .rog_loss import ROGLoss
 from .roi_expert_loss import RoIExpertLoss, RoILossPerExpert
 from .seesaw_loss import SeesawLoss
@@ -10,9 +12,11 @@ from .sigmoid_ce_loss import SigmoidCrossEntropyLoss
 
 __all__ = [
     'BalancedGroupSoftmaxLoss',
+    'DropLoss',
     'EQLLoss',
     'EQLv2Loss',
     'GAPLoss',
+    'GumbelCrossEntropyLoss',
     'ROGLoss',
     'BoxHeadLoss',
     'DenseHeadLoss',

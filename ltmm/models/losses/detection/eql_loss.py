@@ -88,8 +88,8 @@ class EQLLoss(UsesClassPrior, DenseHeadLoss):
         is_tail = frequency < self.lambda_
         if is_tail.all() or not is_tail.any():
             warnings.warn(
-                f'EQLLoss(lambda_={self.lambda_}): {is_tail.sum()} of {len(is_tail)} classes are tail classes, with '
-                f'`{self.by}` between {frequency.min():.3g} and {frequency.max():.3g}.',
+                f'{type(self).__name__}(lambda_={self.lambda_}): {is_tail.sum()} of {len(is_tail)} classes are tail '
+                f'classes, with `{self.by}` between {frequency.min():.3g} and {frequency.max():.3g}.',
                 stacklevel=2,
             )
         self.register_derived('is_tail', is_tail)

@@ -14,6 +14,9 @@ BALPOE = dict(type='ltmm.BalPoELoss', taus=(0.0, 1.0, 2.0))
 LOSSES = dict(
     bags=dict(type='ltmm.BalancedGroupSoftmaxLoss', group_bounds=(10, 30), beta=1e6),
     sigmoid=SIGMOID,
+    drop=dict(type='ltmm.DropLoss', lambda_=1e-9),  # draws nothing without a tail
+    gol=dict(type='ltmm.DropLoss', lambda_=1e-9, activation='gumbel'),
+    gumbel=dict(type='ltmm.GumbelCrossEntropyLoss'),
     eql=dict(type='ltmm.EQLLoss', lambda_=0.1),
     eqlv2=dict(type='ltmm.EQLv2Loss'),
     seesaw=dict(type='ltmm.SeesawLoss'),
@@ -100,7 +103,7 @@ def test_scores_are_of_all_classes(name):
     assert scores.shape == (16, C + 1) and (scores >= 0).all() and (scores <= 1).all()
 
 
-@pytest.mark.parametrize('name', ['bags', 'sigmoid', 'eql', 'eqlv2'])
+@pytest.mark.parametrize('name', ['bags', 'sigmoid', 'drop', 'gol', 'gumbel', 'eql', 'eqlv2'])
 def test_no_synchronization(name):
     loss, width = build(name)
     with FakeTensorMode(allow_non_fake_inputs=True):

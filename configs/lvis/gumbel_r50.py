@@ -1,0 +1,11 @@
+# The Gumbel activation in place of the softmax
+_base_ = './softmax_r50.py'
+
+model = dict(
+    roi_head=dict(
+        bbox_head=dict(
+            type='ltmm.Shared2FCBBoxHead',
+            loss_cls=dict(_delete_=True, type='ltmm.GumbelCrossEntropyLoss'),
+        )
+    )
+)
