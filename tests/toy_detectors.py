@@ -20,6 +20,7 @@ BASES = dict(
     mask_rcnn='_base_/models/mask-rcnn_r50_fpn.py',
     cascade_rcnn='_base_/models/cascade-rcnn_r50_fpn.py',
     retinanet='_base_/models/retinanet_r50_fpn.py',
+    gfl='gfl/gfl_r50_fpn_1x_coco.py',
     atss='atss/atss_r50_fpn_1x_coco.py',
     deformable_detr='deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
 )
@@ -55,9 +56,9 @@ def detector_cfg(kind: str, loss_cls: dict, **head_options) -> ConfigDict:
         make(model.bbox_head, embed_dims=16)
     else:
         model.neck.update(in_channels=[8, 16, 32, 64], out_channels=8)
-        if kind in ('retinanet', 'atss'):
+        if kind in ('retinanet', 'atss', 'gfl'):
             make(model.bbox_head, in_channels=8, feat_channels=8, stacked_convs=1)
-            if kind == 'atss':
+            if kind != 'retinanet':
                 model.bbox_head.norm_cfg = dict(type='GN', num_groups=2)
         else:
             model.rpn_head.update(in_channels=8, feat_channels=8)

@@ -96,6 +96,7 @@ REFUSED = {
     'loss of one classifier in an expert box head': lambda: box(EQL, 'ltmm.MultiExpertBBoxHead'),
     'Seesaw in RetinaNet': lambda: box(SEESAW, 'ltmm.RetinaHead', in_channels=8),
     'groups in RetinaNet': lambda: box(BAGS, 'ltmm.RetinaHead', in_channels=8),
+    'EQL in GFL': lambda: box(EQL, 'ltmm.GFLHead', in_channels=8),
     'background column in ATSS': lambda: box(SIGMOID, 'ltmm.ATSSHead', in_channels=8),
     'Seesaw in Deformable DETR': lambda: detr(SEESAW),
     **{

@@ -9,6 +9,7 @@ BAGS = dict(type='ltmm.BalancedGroupSoftmaxLoss', group_bounds=(10,))
 DROP = dict(type='ltmm.DropLoss', lambda_=0.1)
 GOL = dict(DROP, activation='gumbel')
 GUMBEL = dict(type='ltmm.GumbelCrossEntropyLoss')
+EFL = dict(type='ltmm.EqualizedFocalLoss')
 EQL = dict(type='ltmm.EQLLoss', lambda_=0.1)
 EQLV2 = dict(type='ltmm.EQLv2Loss')
 SEESAW = dict(type='ltmm.SeesawLoss')
@@ -16,12 +17,15 @@ SIGMOID = dict(type='ltmm.SigmoidCrossEntropyLoss')
 SOFTMAX = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=False)
 FOCAL = dict(type='mmdet.FocalLoss', use_sigmoid=True)
 BOX_HEAD = 'ltmm.Shared2FCBBoxHead'
+BOX_LOSSES = (SOFTMAX, EQL, EQLV2, SIGMOID, SEESAW, BAGS, EFL, DROP, GOL, GUMBEL)
 CASES = [
-    *(('mask_rcnn', BOX_HEAD, loss) for loss in (SOFTMAX, EQL, EQLV2, SIGMOID, SEESAW, BAGS, DROP, GOL, GUMBEL)),
-    *(('cascade_rcnn', BOX_HEAD, loss) for loss in (SOFTMAX, EQL, EQLV2, SIGMOID, SEESAW, BAGS, DROP, GOL, GUMBEL)),
-    *(('retinanet', 'ltmm.RetinaHead', loss) for loss in (FOCAL, DROP, EQL, EQLV2)),
-    *(('atss', 'ltmm.ATSSHead', loss) for loss in (FOCAL, DROP, EQL, EQLV2)),
-    *(('deformable_detr', 'ltmm.DeformableDETRHead', loss) for loss in (FOCAL, DROP, EQL, EQLV2)),
+    *(('mask_rcnn', BOX_HEAD, loss) for loss in BOX_LOSSES),
+    *(('cascade_rcnn', BOX_HEAD, loss) for loss in BOX_LOSSES),
+    *(('retinanet', 'ltmm.RetinaHead', loss) for loss in (FOCAL, DROP, EFL, EQL, EQLV2)),
+    *(('atss', 'ltmm.ATSSHead', loss) for loss in (FOCAL, DROP, EFL, EQL, EQLV2)),
+    ('gfl', 'ltmm.GFLHead', dict(type='mmdet.QualityFocalLoss', use_sigmoid=True)),
+    ('gfl', 'ltmm.GFLHead', dict(type='ltmm.EqualizedQualityFocalLoss')),
+    *(('deformable_detr', 'ltmm.DeformableDETRHead', loss) for loss in (FOCAL, DROP, EFL, EQL, EQLV2)),
 ]
 
 

@@ -5,11 +5,12 @@ from typing import Any
 from mmdet.models import dense_heads as mmdet_heads
 
 from ltmm.models.losses.detection.base import DenseHeadLoss
+from ltmm.models.losses.detection.efl_loss import EqualizedQualityFocalLoss
 from ltmm.registry import MODELS
 
 from .base import DenseHeadMixin
 
-__all__ = ['ATSSHead', 'RetinaHead']
+__all__ = ['ATSSHead', 'GFLHead', 'RetinaHead']
 
 
 class AnchorHeadMixin(DenseHeadMixin):
@@ -30,3 +31,10 @@ class RetinaHead(AnchorHeadMixin, mmdet_heads.RetinaHead):
 @MODELS.register_module()
 class ATSSHead(AnchorHeadMixin, mmdet_heads.ATSSHead):
     """mmdet's ATSSHead for losses of ltmm, see :class:`DenseHeadMixin`."""
+
+
+@MODELS.register_module()
+class GFLHead(AnchorHeadMixin, mmdet_heads.GFLHead):
+    """mmdet's GFLHead for losses of ltmm that take the quality of the boxes, see :class:`DenseHeadMixin`."""
+
+    accepts = (EqualizedQualityFocalLoss,)

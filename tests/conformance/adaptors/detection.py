@@ -1,6 +1,7 @@
 """Object detection: losses of box heads."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 from unittest import mock
 
@@ -119,4 +120,45 @@ def gol_gumbel(case: Case) -> dict[str, Any]:
         got |= {f'{name}_loss': result['loss'], f'{name}_grad': result['grad']}
         if f'{name}_scores' in case:
             got[f'{name}_scores'] = loss.get_activation(case[logits])
+    return got
+
+
+def efl_options(params: Mapping) -> dict[str, Any]:
+    """Return the arguments of EFL; those that the case leaves out are the defaults of both."""
+    names = dict(focal_gamma='gamma', scale_factor='scale', focal_alpha='alpha', loss_weight='loss_weight')
+    options = {ours: params[theirs] for theirs, ours in names.items() if theirs in params}
+    if options.get('alpha', 0) < 0:
+        options['alpha'] = None  # off
+    return options
+
+
+def anchors(target: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Return labels and weights of anchors; theirs are -1 for ignored, 0 for background, 1 to C for classes."""
+    return (target.flatten().clamp(min=0) - 1) % (num_classes + 1), (target.flatten() >= 0).double()
+
+
+@adaptor('efl', ignores=dict(levels='whose anchors lie side by side'))
+def efl(case: Case) -> dict[str, Any]:
+    params, num_classes = case.params, case.params['num_classes']
+    options = efl_options(params)
+    losses = {'': dict(options, type='ltmm.EqualizedFocalLoss')}
+    without_alpha = {name: value for name, value in options.items() if name != 'alpha'}
+    losses['q_'] = dict(without_alpha, type='ltmm.EqualizedQualityFocalLoss')
+    got = {}
+    for prefix, cfg in losses.items():
+        loss = MODELS.build(cfg)
+        loss.get_dense_channels(num_classes)
+        for step in itertools.takewhile(lambda step: f'logits{step}' in case, itertools.count()):
+            score = case[f'logits{step}'].requires_grad_()
+            label, weight = anchors(case[f'targets{step}'], num_classes)
+            label = (label, case[f'scores{step}'].flatten()) if prefix else label
+            value = loss(score.flatten(0, 1), label, weight, float(case[f'normalizer{step}']))
+            value.backward()
+            got[f'{prefix}loss{step}'] = value.reshape(case.arrays[f'{prefix}loss{step}'].shape)
+            got[f'{prefix}grad{step}'] = score.grad
+            state = dict(pos_grad=loss.gradients.positive, neg_grad=loss.gradients.negative)
+            state['pos_neg'] = loss.gradient_ratio
+            for name, tensor in state.items():
+                if f'{prefix}{name}{step}' in case:
+                    got[f'{prefix}{name}{step}'] = tensor.clone()
     return got

@@ -11,6 +11,8 @@ from ltmm.models.state.running_sums import RunningGradients
 from ltmm.registry import MODELS
 
 C = 4
+EFL = dict(type='ltmm.EqualizedFocalLoss')
+EQFL = dict(type='ltmm.EqualizedQualityFocalLoss')
 EQLV2, EQL = dict(type='ltmm.EQLv2Loss'), dict(type='ltmm.EQLLoss', lambda_=0.1)
 OBJECTS = InstanceData(bboxes=torch.tensor([[4.0, 4, 36, 36], [0, 0, 60, 60]]), labels=torch.tensor([0, 2]))
 META = dict(img_shape=(64, 64), pad_shape=(64, 64), scale_factor=(1.0, 1.0))
@@ -35,6 +37,12 @@ HEADS = dict(
         loss_bbox=dict(type='GIoULoss'),
         train_cfg=dict(assigner=dict(type='ATSSAssigner', topk=9), allowed_border=-1, pos_weight=-1),
     ),
+    GFLHead=dict(
+        ANCHORS,
+        norm_cfg=dict(type='GN', num_groups=2),
+        loss_bbox=dict(type='GIoULoss'),
+        train_cfg=dict(assigner=dict(type='ATSSAssigner', topk=9), allowed_border=-1, pos_weight=-1),
+    ),
     DeformableDETRHead=dict(
         num_classes=C,
         embed_dims=16,
@@ -43,7 +51,8 @@ HEADS = dict(
         train_cfg=dict(assigner=dict(type='HungarianAssigner', match_costs=COSTS)),
     ),
 )
-EACH_HEAD = pytest.mark.parametrize('type', HEADS)
+EACH_HEAD = pytest.mark.parametrize('type', [name for name in HEADS if name != 'GFLHead'])
+LOSSES = [*((name, loss) for name in HEADS if name != 'GFLHead' for loss in (EFL, EQL, EQLV2)), ('GFLHead', EQFL)]
 
 
 def build(type: str, loss_cls: dict, scope: str = 'ltmm', **options) -> nn.Module:
@@ -55,7 +64,7 @@ def build(type: str, loss_cls: dict, scope: str = 'ltmm', **options) -> nn.Modul
 
 def classifiers(head: nn.Module) -> list[nn.Module]:
     """Return the classifier, or those of all decoder layers."""
-    names = ('retina_cls', 'atss_cls', 'cls_branches.')
+    names = ('retina_cls', 'atss_cls', 'gfl_cls', 'cls_branches.')
     return [module for name, module in head.named_modules() if name.startswith(names)]
 
 
@@ -68,8 +77,7 @@ def losses_of(head: nn.Module) -> dict:
     return head.loss_by_feat(*head(features), [OBJECTS], [META])
 
 
-@EACH_HEAD
-@pytest.mark.parametrize('loss_cls', [EQL, EQLV2], ids=lambda cfg: cfg['type'])
+@pytest.mark.parametrize('type, loss_cls', LOSSES, ids=lambda v: v['type'] if isinstance(v, dict) else v)
 def test_width_bias_and_training(type, loss_cls):
     head = build(type, loss_cls)
     assert head.cls_out_channels == C and head.use_sigmoid_cls

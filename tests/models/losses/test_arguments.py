@@ -75,6 +75,8 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('BalancedGroupSoftmaxLoss', dict(), dict(BAD_WEIGHTS, beta=[0, NAN], group_bounds=[[], [1.5], [0], [9, 9]])),
     ('DropLoss', dict(lambda_=0.1), dict(BAD_WEIGHTS, lambda_=[0], activation=['softmax'])),
     ('GumbelCrossEntropyLoss', dict(), dict(BAD_WEIGHTS, max_loss=[0, NAN])),
+    ('EqualizedFocalLoss', dict(), dict(BAD_WEIGHTS, gamma=[0.5, NAN], scale=[-1], alpha=[-1, 2])),
+    ('EqualizedQualityFocalLoss', dict(), dict(gamma=[0.5], scale=[-1, INF])),
     ('EQLLoss', dict(lambda_=0.1), dict(BAD_WEIGHTS, lambda_=[0, NAN], by=['images'])),
     ('EQLv2Loss', dict(), dict(BAD_WEIGHTS, gamma=[0, NAN], mu=[NAN], alpha=[-1, NAN])),
     ('SeesawLoss', dict(), dict(BAD_WEIGHTS, p=[-1, NAN], q=[INF, -0.5], eps=[0])),

@@ -85,6 +85,8 @@ DETECTION = [
     dict(type='DropLoss', lambda_=1e-9),
     dict(type='DropLoss', lambda_=1e-9, activation='gumbel'),
     dict(type='GumbelCrossEntropyLoss'),
+    dict(type='EqualizedFocalLoss'),
+    dict(type='EqualizedQualityFocalLoss'),
     dict(type='EQLLoss', lambda_=0.1),
     dict(type='EQLv2Loss'),
     dict(type='ROGLoss', loss=SIGMOID),

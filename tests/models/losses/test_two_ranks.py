@@ -99,6 +99,8 @@ DETECTION = {
     'drop': dict(type='ltmm.DropLoss', lambda_=1e-9),  # draws nothing without a tail
     'gol': dict(type='ltmm.DropLoss', lambda_=1e-9, activation='gumbel'),
     'gumbel': dict(type='ltmm.GumbelCrossEntropyLoss'),
+    'efl': dict(type='ltmm.EqualizedFocalLoss'),
+    'eqfl': dict(type='ltmm.EqualizedQualityFocalLoss'),
     'eql': dict(type='ltmm.EQLLoss', lambda_=0.1),
     'eqlv2': dict(type='ltmm.EQLv2Loss'),
     'rog': dict(type='ltmm.ROGLoss', loss=SIGMOID, loss_rank=dict(type='ltmm.GAPLoss', loss_weight=1.0)),

@@ -1,6 +1,7 @@
 from .bags_loss import BalancedGroupSoftmaxLoss
 from .base import BoxHeadLoss, DenseHeadLoss, DetectionLoss
 from .drop_loss import DropLoss
+from .efl_loss import EqualizedFocalLoss, EqualizedQualityFocalLoss
 from .eql_loss import EQLLoss
 from .eqlv2_loss import EQLv2Loss
 from .gap_loss import GAPLoss
@@ -13,6 +14,8 @@ from .sigmoid_ce_loss import SigmoidCrossEntropyLoss
 __all__ = [
     'BalancedGroupSoftmaxLoss',
     'DropLoss',
+    'EqualizedFocalLoss',
+    'EqualizedQualityFocalLoss',
     'EQLLoss',
     'EQLv2Loss',
     'GAPLoss',

@@ -17,6 +17,8 @@ LOSSES = dict(
     drop=dict(type='ltmm.DropLoss', lambda_=1e-9),  # draws nothing without a tail
     gol=dict(type='ltmm.DropLoss', lambda_=1e-9, activation='gumbel'),
     gumbel=dict(type='ltmm.GumbelCrossEntropyLoss'),
+    efl=dict(type='ltmm.EqualizedFocalLoss'),
+    eqfl=dict(type='ltmm.EqualizedQualityFocalLoss'),
     eql=dict(type='ltmm.EQLLoss', lambda_=0.1),
     eqlv2=dict(type='ltmm.EQLv2Loss'),
     seesaw=dict(type='ltmm.SeesawLoss'),
@@ -117,7 +119,7 @@ def test_logits_of_another_width(name):
         loss(torch.zeros(2, 3), torch.zeros(2, dtype=torch.long))
 
 
-@pytest.mark.parametrize('name', ['bags', 'eqlv2', 'seesaw', 'rog', 'experts'])
+@pytest.mark.parametrize('name', ['bags', 'efl', 'eqlv2', 'seesaw', 'rog', 'experts'])
 def test_without_a_head_the_number_of_classes_is_missing(name):
     with pytest.raises(RuntimeError, match='does not know the number of classes'):
         MODELS.build(LOSSES[name])(*batch(C + 1))
@@ -136,7 +138,7 @@ def test_accuracy_counts_objects_only(label, accuracy):
     assert DetectionLoss().get_accuracy(SCORE, torch.tensor(label))['acc_classes'] == pytest.approx(accuracy)
 
 
-@pytest.mark.parametrize('name', ['eql', 'eqlv2'])
+@pytest.mark.parametrize('name', ['efl', 'eql', 'eqlv2'])
 def test_dense_heads_compute_scores_themselves(name):
     loss = MODELS.build(LOSSES[name])
     assert loss.get_dense_channels(80) == 80
