@@ -45,6 +45,7 @@ class LossInputs:
         loss: Value of the main loss of the head, for auxiliary losses.
         weight: Weight of each proposal, (N,), in box heads; of each image, where a classifier weights the main loss.
         avg_factor: Number of proposals with a weight, in box heads.
+        object_idx: Object of the batch that each proposal is matched to, (N,), in box heads; -1 for background.
     """
 
     label: Tensor
@@ -64,6 +65,7 @@ class LossInputs:
     loss: Tensor | None = None
     weight: Tensor | None = None
     avg_factor: float | None = None
+    object_idx: Tensor | None = None
 
     @property
     def num_views(self) -> int:
@@ -89,16 +91,18 @@ class Objective(nn.Module):
     """Base class of losses that need features, views, experts, a teacher or the classifier.
 
     A subclass writes :meth:`terms` and names in :attr:`requires` the fields of :class:`LossInputs` that it reads. On a
-    batch without rows, which box heads can have, all terms are 0.
+    batch without rows, which box heads can have, all terms are 0 (:attr:`zero_without_rows`).
 
     Attributes:
         requires: Fields that must not be None.
+        zero_without_rows: Whether the terms of a batch without rows are set to 0; False where rows of a memory remain.
         needs_labels: Whether the labels must be known; otherwise they may be -1, as in pre-training without labels.
         balances_classes: See :class:`~ltmm.models.losses.base.LogitLoss`.
         reweights: See :class:`~ltmm.models.losses.base.LogitLoss`.
     """
 
     requires: tuple[str, ...] = ()
+    zero_without_rows = True
     needs_labels = True
     balances_classes = False
     reweights = False
@@ -118,7 +122,7 @@ class Objective(nn.Module):
         if not isinstance(terms, dict):
             name = type(self).__name__
             raise InputTypeError(f'{name}.terms: expected dict(loss_name=tensor), but got {type(terms).__name__}.')
-        if len(inputs.label):
+        if len(inputs.label) or not self.zero_without_rows:
             return terms
         used = (inputs.features, inputs.cls_score, inputs.expert_logits, *self.parameters())
         zero = 0 * sum(tensor.sum() for tensor in used if tensor is not None)  # keeps all of them in the graph

@@ -3,6 +3,7 @@
 from .average import AverageFromStart
 from .class_distribution import ClassDistributionBuffer, UsesClassDistribution
 from .class_gaussians import ClassGaussians
+from .class_memory import ClassMemory, MeanScores
 from .class_rates import ClassRates
 from .curriculum import CurriculumLevels
 from .feature_queue import FeatureQueue
@@ -21,9 +22,11 @@ __all__ = [
     'ClassDistributionBuffer',
     'CurriculumLevels',
     'ClassGaussians',
+    'ClassMemory',
     'ClassRates',
     'FeatureQueue',
     'KeyEncoder',
+    'MeanScores',
     'TeacherMixin',
     'PriorEstimate',
     'Prototypes',

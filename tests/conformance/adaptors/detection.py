@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ltmm import ClassDistribution
+from ltmm.models.losses import LossInputs
 from ltmm.models.losses.detection.bags_loss import sample_others
 from ltmm.registry import MODELS
 
@@ -58,6 +59,34 @@ def eqlv2(case: Case) -> dict[str, Any]:
         got[f'neg_grad{step}'] = loss.gradients.negative.clone()
         got[f'pos_neg{step}'] = loss.gradient_ratio
     return dict(got, scores=loss.get_activation(case[f'logits{step}']))
+
+
+@adaptor('loce_ebl')
+def loce_ebl(case: Case) -> dict[str, Any]:
+    num_classes, options = case.params['num_classes'], {}
+    if 'loss_weight' in case.params:
+        options['loss_weight'] = case.params['loss_weight']
+    loss = MODELS.build(dict(type='ltmm.LOCELoss', feat_dim=1, num_memory_classes=0, **options))
+    loss.get_cls_channels(num_classes)
+    loss.double()
+    loss.background_score = float(case['mean_score'][num_classes])
+    loss.mean_scores.values.copy_(case['mean_score'][:num_classes])
+    loss.eval()  # the mean scores are given
+    score, label = case['logits'].requires_grad_(), case['labels']
+    features = score.new_zeros(len(label), 1)
+    terms = loss(
+        LossInputs(
+            label,
+            score,
+            features=features,
+            classifier=torch.nn.Linear(1, num_classes + 1, dtype=torch.float64),
+            weight=torch.ones_like(features[:, 0]),
+            avg_factor=len(label),
+            object_idx=torch.where(label < num_classes, torch.arange(len(label)), -1),
+        )
+    )
+    terms['loss_cls'].backward()
+    return dict(loss=terms['loss_cls'], grad=score.grad)
 
 
 @adaptor('seesaw')

@@ -1,4 +1,4 @@
-"""Classifiers of box heads on given RoI features: EQL, EQLv2, Seesaw, ROG, BAGS, GOL."""
+"""Classifiers of box heads on given RoI features: EQL, EQLv2, Seesaw, ROG, LOCE, BAGS, GOL."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -26,6 +26,7 @@ IGNORED = dict(
     start='a name for what `init` says',
     **{'loss_cls.type': "the authors' name of the loss"},
 )
+PARTS = ('ltmm.FreezeHook', 'ltmm.LoadPartsHook')  # of hooks that name the parts of a whole detector
 LABELS = dict(image_counts='what the labels were drawn with', num_images='the same')
 
 
@@ -48,6 +49,42 @@ class BoxClassifier(BaseModel):
         return self.bbox_head.loss(cls_score, None, None, label, cls_score.new_ones(len(label)), None, None)
 
 
+class GivenMemory(nn.Module):
+    """Stands in for the memory of a loss: it yields given features."""
+
+    def draw(self, *_: Any) -> tuple[Tensor, Tensor]:
+        return self.given
+
+    def update(self, *_: Any) -> None:
+        pass
+
+
+@MODELS.register_module()
+class BoxClassifierWithMemory(BoxClassifier):
+    """A box head alone, whose last rows are those that its loss adds.
+
+    Args:
+        object_idx: object of each proposal, (steps, N).
+    """
+
+    def __init__(self, object_idx: Sequence, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.object_idx, self.step = torch.tensor(object_idx), 0
+        self.bbox_head.loss_cls.objective.memory = GivenMemory()
+
+    def forward(
+        self, inputs: Tensor, data_samples: Sequence[DataSample] | None = None, mode: str = 'tensor'
+    ) -> Tensor | dict[str, Tensor]:
+        if mode == 'tensor':
+            return super().forward(inputs)
+        num_rows = self.object_idx.size(1)
+        memory_label = torch.cat([sample.gt_label for sample in data_samples[num_rows:]])
+        self.bbox_head.loss_cls.objective.memory.given = (inputs[num_rows:].flatten(1), memory_label)
+        self.bbox_head._object_idx = self.object_idx[self.step]
+        self.step += 1
+        return super().forward(inputs[:num_rows], data_samples[:num_rows], mode)
+
+
 def train_classifier(
     case: Case,
     config: str,
@@ -57,6 +94,9 @@ def train_classifier(
     class_counts: Sequence[int] | dict = (1,),
     labels: np.ndarray | None = None,
     columns: Tensor | None = None,
+    num_added: int = 0,
+    model: dict[str, Any] = dict(type='ltmm.BoxClassifier'),
+    watch: Sequence[str] = (),
     **head: Any,
 ) -> dict[str, Any]:
     """Train the classifier of a config's box head.
@@ -70,21 +110,23 @@ def train_classifier(
         class_counts: of the training set.
         labels: in ltmm's order; those of the case when left out.
         columns: of ltmm's classifier, in the authors' order; the same when left out.
+        num_added: rows after those of the RoIs.
+        model: around the box head.
+        watch: names of what is compared after each step, as in ``state``.
         head: further arguments of the head.
     """
     pytest.importorskip('mmcv.ops')
     params = case.params
     labels = case.arrays['labels'] if labels is None else labels
     data = GivenFeatures(labels, params['seed_x'], params['in_channels'], 'relu')
-    case.check('rois', data.labels.shape[1], params['rois'])
+    case.check('rois', data.labels.shape[1], params['rois'] + num_added)
 
     def classifier_alone(cfg: Config) -> None:
         bbox_head = cfg.model.roi_head.bbox_head
-        cfg.model = dict(type='ltmm.BoxClassifier', bbox_head=bbox_head)
+        cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type not in PARTS]
+        cfg.model = dict(model, bbox_head=bbox_head)
         if 'init_cfg' in bbox_head:
             bbox_head.init_cfg = [init for init in bbox_head.init_cfg if init.override == dict(name='fc_cls')]
-        parts = ('ltmm.LoadPartsHook', 'ltmm.FreezeHook')  # the rest of the detector
-        cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type not in parts]
         bbox_head.update(
             with_reg=False,
             in_channels=params['in_channels'],
@@ -104,6 +146,7 @@ def train_classifier(
         {**linear_warm_up(case), **{f'model.bbox_head.loss_cls.{name}': value for name, value in loss.items()}},
         class_counts if len(class_counts) > 1 else [1] * params['num_classes'],
         classifier_alone,
+        lambda model: [state[name](model.bbox_head.loss_cls).clone() for name in watch],
     )
     if params['start'] != 'spread':
         case.check('start of the bias', training.drawn['bbox_head.fc_cls.bias'], weights['fc_cls.bias'])
@@ -119,9 +162,11 @@ def train_classifier(
             for _, name, _ in params['state']
         ),
     )
+    watched = {name.rpartition('.')[2]: torch.stack(values) for name, values in zip(watch, zip(*training.watched))}
     final = {f'final_{name.rpartition(".")[2]}': value for name, value in state.items()}
     return dict(
         {name: value(loss_cls) for name, value in final.items() if name in case},
+        **watched,
         loss_total=training.losses['loss'],
         loss_terms=np.column_stack([training.losses[name] for name in terms]),
         lr=training.lr(),
@@ -185,6 +230,35 @@ def rog_seesaw(case: Case) -> dict[str, Any]:
     cosine = dict(type=classifier['type'], temperature=classifier['tempearture'])
     terms = ['loss_cls_objectness', 'loss_cls_classes']
     return train_rog(case, 'lvis/rog_seesaw_r50.py', terms, cls_predictor_cfg=cosine)
+
+
+@adaptor('trajectory_loce_ebl', ignores=dict(IGNORED, **LABELS, bias='a number that `init` gives'))
+def loce(case: Case) -> dict[str, Any]:
+    params, label = case.params, case.arrays['labels']
+    case.check('softmax', params['loss_cls']['use_sigmoid'], False)
+    num_steps, num_images, num_objects = case.arrays['gt_labels'].shape
+    case.check('objects', [num_images, num_objects], [params['images'], params['gt_per_image']])
+    image = np.repeat(np.arange(num_images), params['rois'] // num_images)
+    assigned = case.arrays['assigned_gt']
+    object_idx = np.where(assigned >= 0, assigned + num_objects * image, -1)
+    of_objects = np.take_along_axis(case.arrays['gt_labels'].reshape(num_steps, -1), object_idx.clip(0), 1)
+    case.check('label', label[:, : params['rois']], np.where(assigned >= 0, of_objects, params['num_classes']))
+    loss = dict(
+        feat_dim=params['in_channels'],
+        momentum=1 - params['alpha'],
+        background_score=params['bg_score'],
+        loss_weight=params['loss_cls']['loss_weight'],
+    )
+    return train_classifier(
+        case,
+        'lvis/loce_r50.py',
+        loss,
+        ['loss_cls'],
+        {'loss_cls.mean_score': lambda loss: loss.objective.mean_score},
+        num_added=params['memory_classes'] * params['memory_features'],
+        model=dict(type='ltmm.BoxClassifierWithMemory', object_idx=object_idx.tolist()),
+        watch=['loss_cls.mean_score'],
+    )
 
 
 DRAWN = dict(seed_others='what the others were drawn with', bias='a number that `init` gives')

@@ -80,6 +80,12 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('EQLLoss', dict(lambda_=0.1), dict(BAD_WEIGHTS, lambda_=[0, NAN], by=['images'])),
     ('EQLv2Loss', dict(), dict(BAD_WEIGHTS, gamma=[0, NAN], mu=[NAN], alpha=[-1, NAN])),
     ('SeesawLoss', dict(), dict(BAD_WEIGHTS, p=[-1, NAN], q=[INF, -0.5], eps=[0])),
+    (
+        'LOCELoss',
+        dict(feat_dim=4),
+        dict(loss_weight=[-1, NAN], momentum=[0, 1.5], background_score=[0, NAN], feat_dim=[0]),
+    ),
+    ('LOCELoss', dict(feat_dim=4), dict(memory_size=[0], num_memory_classes=[-1, 0.5], num_memory_features=[0])),
     ('GAPLoss', dict(num_classes=3), dict(BAD_WEIGHTS, num_classes=[0], delta=[0], gamma=[-1])),
     ('CurvatureLoss', dict(in_channels=6), dict(k=[0, 1.5], dim=[1], per_class=[0], tau=[1, NAN, INF], eps=[0])),
     ('MaskedFeatureLoss', dict(loss_weight=1), BAD_WEIGHTS),

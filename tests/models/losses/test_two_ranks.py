@@ -219,6 +219,27 @@ def classify_boxes(case: Case, batch: Batch) -> dict | torch.Tensor:
     return case.loss(score, batch.box_label, batch.weight, avg_factor=batch.weight.sum().item())
 
 
+def classify_embeddings(case: Case, batch: Batch) -> dict:
+    features = case.model(batch.x[0])
+    return case.loss(
+        LossInputs(
+            batch.box_label,
+            case.classifier(features),
+            features=features,
+            classifier=case.classifier,
+            weight=batch.weight,
+            avg_factor=batch.weight.sum().item(),
+            object_idx=torch.arange(len(features)).masked_fill(batch.box_label == C, -1),
+        )
+    )
+
+
+def with_embedding(cfg: dict) -> Case:
+    case = Case(cfg, classify_embeddings, D, PROPOSALS[:])
+    case.classifier = torch.nn.Linear(D, case.loss.get_cls_channels(C))
+    return case
+
+
 def rank_boxes(case: Case, batch: Batch) -> torch.Tensor:
     return case.loss(case.model(batch.x[0]), batch.box_label, batch.weight)
 
@@ -415,6 +436,7 @@ CASES = {
     **rows(DETECTION, classify_boxes, C, PROPOSALS),
     'expert_routing': lambda: Case(dict(type='ltmm.ExpertRoutingLoss'), route, EXPERTS - 1),
     'gap': lambda: Case(dict(type='ltmm.GAPLoss', num_classes=C, loss_weight=1.0), rank_boxes, C, PROPOSALS),
+    'loce': lambda: with_embedding(dict(type='ltmm.LOCELoss', feat_dim=D, num_memory_classes=2)),
     'balancer': lambda: Case(BALANCER, balance, 3 * C),
     'balanced_contrastive': balanced_contrast,
     'cc_sam': lambda: cc_sam(type='ltmm.CCSAMLoss', rho=0.5),

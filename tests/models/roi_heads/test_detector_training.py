@@ -16,6 +16,7 @@ HEADS = {
     'eqlv2': box_head(loss_cls=dict(type='ltmm.EQLv2Loss')),
     'seesaw': box_head(loss_cls=dict(type='ltmm.SeesawLoss')),
     'rog': box_head(loss_cls=dict(type='ltmm.ROGLoss', loss=SIGMOID)),
+    'loce': box_head(loss_cls=dict(type='ltmm.LOCELoss', feat_dim=16)),
     'experts': box_head(
         type='ltmm.MultiExpertBBoxHead',
         num_shared_fcs=1,
@@ -29,9 +30,12 @@ TERMS = dict(
     eqlv2={'loss_cls'},
     seesaw={'loss_cls_objectness', 'loss_cls_classes'},
     rog={'loss_cls', 'loss_rank'},
+    loce={'loss_cls', 'acc_classes'},
     experts={'loss_expert0', 'loss_expert2', 'loss_objectness'},
 )
-STATE = dict(eqlv2='gradients.positive', seesaw='counts.counts', rog='loss_rank.seen.counts')
+STATE = dict(
+    eqlv2='gradients.positive', seesaw='counts.counts', rog='loss_rank.seen.counts', loce='objective.memory.counts'
+)
 AMP = {'optim_wrapper.type': 'ltmm.CPUAmpOptimWrapper'}
 
 
@@ -73,7 +77,7 @@ def test_resume(tmp_path, head):
     torch.testing.assert_close(through, stopped, rtol=0, atol=0)
     if head in STATE:
         state = through[f'roi_head.bbox_head.loss_cls.{STATE[head]}']
-        assert state.dtype == torch.float64 and state[0] > state[1] > 0
+        assert state.dtype in (torch.float64, torch.int64) and state[0] > state[1] > 0
 
 
 @pytest.mark.parametrize('head', STATE)

@@ -8,7 +8,16 @@ import torch.nn.functional as F
 from toy_ranks import on_ranks
 
 from ltmm.models.layers.causal_cosine import RunningDirection
-from ltmm.models.state import FeatureQueue, PriorEstimate, Prototypes, RunningCounts, RunningGradients, SampleTable
+from ltmm.models.state import (
+    ClassMemory,
+    FeatureQueue,
+    MeanScores,
+    PriorEstimate,
+    Prototypes,
+    RunningCounts,
+    RunningGradients,
+    SampleTable,
+)
 
 C, D = 4, 3
 BATCH_SIZES = [(5, 2), (0, 3), (9, 8), (0, 0), (1, 1)]  # of two ranks
@@ -29,6 +38,10 @@ def enqueue(state, feature, label, index):
 
 def average(state, feature, label, index):
     state.update(feature, label)
+
+
+def average_scores(state, feature, label, index):
+    state.update(feature[:, 0].double().sigmoid(), label, torch.arange(len(label), device=label.device))
 
 
 def write(state, feature, label, index):
@@ -55,6 +68,8 @@ CASES = {
     'prototypes_variances': (lambda: Prototypes(C, D, with_variances=True), average),
     'prior': (lambda: PriorEstimate(C, momentum=0.9), estimate_prior),
     'prior_offset': (lambda: PriorEstimate(C, momentum=0.9, offset=1.0), estimate_prior),
+    'memory': (lambda: ClassMemory(C, 2, D), average),
+    'mean_scores': (lambda: MeanScores(C), average_scores),
     'table': (lambda: SampleTable(20, D, fill=-1.0), write),
     'table_labels': (lambda: SampleTable(20, dtype=torch.int64), write_label),
 }

@@ -1,11 +1,12 @@
 from .bags_loss import BalancedGroupSoftmaxLoss
-from .base import BoxHeadLoss, DenseHeadLoss, DetectionLoss
+from .base import BoxHeadLoss, BoxHeadObjective, DenseHeadLoss, DetectionLoss
 from .drop_loss import DropLoss
 from .efl_loss import EqualizedFocalLoss, EqualizedQualityFocalLoss
 from .eql_loss import EQLLoss
 from .eqlv2_loss import EQLv2Loss
 from .gap_loss import GAPLoss
 from .gumbel_loss import GumbelCrossEntropyLoss
+from .loce_loss import LOCELoss
 from .rog_loss import ROGLoss
 from .roi_expert_loss import RoIExpertLoss, RoILossPerExpert
 from .seesaw_loss import SeesawLoss
@@ -20,8 +21,10 @@ __all__ = [
     'EQLv2Loss',
     'GAPLoss',
     'GumbelCrossEntropyLoss',
+    'LOCELoss',
     'ROGLoss',
     'BoxHeadLoss',
+    'BoxHeadObjective',
     'DenseHeadLoss',
     'DetectionLoss',
     'RoIExpertLoss',

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
 from ltmm.utils.environment import mmdet_is_usable
@@ -12,8 +13,17 @@ from ltmm.utils.errors import InputError, InputTypeError
 
 from ..base import LogitLoss, at_least_float32, divisor
 from ..build import build_loss
+from ..objective import LossInputs, Objective
 
-__all__ = ['BoxHeadLoss', 'DenseHeadLoss', 'DetectionLoss', 'build_detection_loss', 'foreground_accuracy']
+__all__ = [
+    'BoxHeadInterface',
+    'BoxHeadLoss',
+    'BoxHeadObjective',
+    'DenseHeadLoss',
+    'DetectionLoss',
+    'build_detection_loss',
+    'foreground_accuracy',
+]
 
 
 def foreground_accuracy(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -27,10 +37,10 @@ def foreground_accuracy(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
     return dict(acc_classes=100 * (scores.argmax(1) == labels).sum() / foreground.sum().clamp(min=1))
 
 
-class BoxHeadLoss(nn.Module):
-    """Interface of every loss that tells a box head the width of its classifier, the scores and the accuracy.
+class BoxHeadInterface:
+    """Interface of losses and objectives that tell a box head the width of its classifier, the scores and the accuracy.
 
-    mmdet's box heads ask a loss for these three if it has the ``custom_*`` flags. ltmm's box heads also start the bias
+    mmdet's box heads ask for these three if it has the ``custom_*`` flags. ltmm's box heads also start the bias
     of the classifier from ``prior_prob``.
 
     Attributes:
@@ -53,6 +63,39 @@ class BoxHeadLoss(nn.Module):
     def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the accuracy among the objects, see :func:`foreground_accuracy`."""
         return foreground_accuracy(self.get_activation(cls_score)[:, :-1], labels)
+
+
+class BoxHeadLoss(BoxHeadInterface, nn.Module):
+    """Base class of every loss of a box head that is a function of logits and labels, see :class:`BoxHeadInterface`."""
+
+
+class BoxHeadObjective(BoxHeadInterface, Objective):
+    """Base class of objectives of box heads that add rows to those of the proposals, the same rows on all ranks.
+
+    The rows go through the classifier of the head. Every class has a column, and background the last one.
+    """
+
+    requires = ('cls_score', 'features', 'classifier', 'weight', 'avg_factor')
+    zero_without_rows = False
+
+    def get_cls_channels(self, num_classes: int) -> int:
+        self.on_num_classes(num_classes)
+        return num_classes + 1
+
+    def on_num_classes(self, num_classes: int) -> None:
+        """Take C from the head when it is built."""
+        raise NotImplementedError
+
+    def mean(self, loss: Tensor, added: Tensor, inputs: LossInputs) -> Tensor:
+        """Return the weighted mean over the proposals of all ranks and the added rows.
+
+        Args:
+            loss: Loss of each proposal, (N,).
+            added: Loss of each added row, (M,).
+            inputs: With the weights and the number of the proposals.
+        """
+        total = (loss * inputs.weight).sum() + added.sum() / get_world_size()
+        return total / divisor(inputs.avg_factor + len(added) / get_world_size(), total)
 
 
 class DetectionLoss(BoxHeadLoss, LogitLoss):

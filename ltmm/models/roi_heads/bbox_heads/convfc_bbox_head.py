@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmdet.models.roi_heads import bbox_heads as mmdet_heads
+from mmdet.models.task_modules.samplers import SamplingResult
 from torch import Tensor, nn
 
 from ltmm.models.heads.base import ChecksLosses
-from ltmm.models.losses.detection.base import BoxHeadLoss
+from ltmm.models.losses.detection.base import BoxHeadInterface, BoxHeadLoss
 from ltmm.models.losses.objective import LossInputs, Objective, merge_terms
 from ltmm.registry import MODELS
 
@@ -29,19 +31,20 @@ class BBoxHeadMixin(ChecksLosses):
     """
 
     accepts = (BoxHeadLoss, Objective)
-    provides = ('cls_score', 'label', 'features', 'classifier', 'loss', 'weight', 'avg_factor')
+    provides = ('cls_score', 'label', 'features', 'classifier', 'loss', 'weight', 'avg_factor', 'object_idx')
 
     def __init__(self, *args: Any, aux_losses: Sequence[dict] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.init_aux_losses(self.loss_cls, aux_losses)
-        if isinstance(self.loss_cls, Objective):
-            self.loss_cls = ObjectiveOfBoxes(self.loss_cls)
-        elif isinstance(self.loss_cls, BoxHeadLoss) and self.with_cls and kwargs.get('init_cfg') is None:
+        if isinstance(self.loss_cls, BoxHeadInterface) and self.with_cls and kwargs.get('init_cfg') is None:
             if self.loss_cls.prior_prob is not None:
                 (init_fc_cls,) = (cfg for cfg in self.init_cfg if cfg['override'] == dict(name='fc_cls'))
                 init_fc_cls['bias_prob'] = self.loss_cls.prior_prob
+        if isinstance(self.loss_cls, Objective):
+            self.loss_cls = ObjectiveOfBoxes(self.loss_cls)
         self.has_objectives = bool(self.aux_losses) or isinstance(self.loss_cls, ObjectiveOfBoxes)
         self._features: Tensor | None = None
+        self._object_idx: Tensor | None = None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and box deltas, and keep the embedding before ``fc_cls`` for objectives."""
@@ -55,6 +58,20 @@ class BBoxHeadMixin(ChecksLosses):
 
     def _keep_features(self, classifier: nn.Module, args: tuple[Tensor]) -> None:
         self._features = args[0]
+
+    def loss_and_target(
+        self,
+        cls_score: Tensor,
+        bbox_pred: Tensor,
+        rois: Tensor,
+        sampling_results: list[SamplingResult],
+        *args: Any,
+        **kwargs: Any,
+    ) -> dict:
+        """Compute the losses, and tell objectives which object each proposal is matched to."""
+        if self.has_objectives:
+            self._object_idx = object_indices(sampling_results)
+        return super().loss_and_target(cls_score, bbox_pred, rois, sampling_results, *args, **kwargs)
 
     def loss(
         self,
@@ -81,6 +98,7 @@ class BBoxHeadMixin(ChecksLosses):
 
     def _loss_inputs(self, cls_score: Tensor, labels: Tensor, label_weights: Tensor) -> LossInputs:
         features, self._features = self._features, None
+        object_idx, self._object_idx = self._object_idx, None
         return LossInputs(
             label=labels,
             cls_score=cls_score,
@@ -88,11 +106,28 @@ class BBoxHeadMixin(ChecksLosses):
             classifier=self.fc_cls,
             weight=label_weights,
             avg_factor=max((label_weights > 0).sum().item(), 1),  # as mmdet counts it
+            object_idx=object_idx,
         )
+
+
+def object_indices(sampling_results: list[SamplingResult]) -> Tensor:
+    """Return the object of the batch that each proposal is matched to, (N,); -1 for background.
+
+    Args:
+        sampling_results: Proposals of each image, with those matched to an object first.
+    """
+    indices, num_objects = [], 0
+    for result in sampling_results:
+        matched = result.pos_assigned_gt_inds
+        indices += [matched + num_objects, matched.new_full((len(result.neg_priors),), -1)]
+        num_objects += result.num_gts
+    return torch.cat(indices)
 
 
 class ObjectiveOfBoxes(nn.Module):
     """An objective as ``loss_cls`` of a box head, which calls it with logits and labels.
+
+    mmdet's head asks it for scores if the objective has them.
 
     Args:
         objective: The objective.
@@ -101,11 +136,21 @@ class ObjectiveOfBoxes(nn.Module):
     def __init__(self, objective: Objective) -> None:
         super().__init__()
         self.objective = objective
+        has_scores = isinstance(objective, BoxHeadInterface)
+        self.custom_cls_channels = self.custom_activation = self.custom_accuracy = has_scores
         self.inputs: LossInputs | None = None
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         inputs, self.inputs = self.inputs, None
         return self.objective(inputs)
+
+    def get_activation(self, cls_score: Tensor) -> Tensor:
+        """See :class:`BoxHeadInterface`."""
+        return self.objective.get_activation(cls_score)
+
+    def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """See :class:`BoxHeadInterface`."""
+        return self.objective.get_accuracy(cls_score, labels)
 
 
 @MODELS.register_module()

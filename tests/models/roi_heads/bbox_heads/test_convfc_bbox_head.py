@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from mmengine.registry import DefaultScope
 from toy_losses import TwoTerms, prepare
 from toy_lvis import CLASSES, box_head
 
-import ltmm  # noqa: F401
+from ltmm.models.roi_heads.bbox_heads.convfc_bbox_head import object_indices
 
 C = len(CLASSES)
 CROSS_ENTROPY = dict(type='CrossEntropyLoss')
@@ -53,6 +54,25 @@ def test_loss_without_prior_leaves_the_head_as_in_mmdet():
 def test_init_cfg_replaces_the_prior_bias():
     head = build(init_cfg=[dict(type='Normal', std=0.01, override=dict(name='fc_cls'))])
     assert (head.fc_cls.bias == 0).all()
+
+
+def test_object_of_each_proposal():
+    def result(matched, num_background, num_gts):
+        return SimpleNamespace(
+            pos_assigned_gt_inds=torch.tensor(matched, dtype=torch.long),
+            neg_priors=torch.zeros(num_background, 4),
+            num_gts=num_gts,
+        )
+
+    images = [result([1, 0, 1], 2, 3), result([], 1, 0), result([0], 0, 2)]
+    assert object_indices(images).tolist() == [1, 0, 1, -1, -1, -1, 3]
+
+
+def test_objective_tells_width_and_scores():
+    head = build(loss_cls=dict(type='ltmm.LOCELoss', feat_dim=16))
+    assert head.fc_cls.out_features == C + 1 and head.custom_cls_channels
+    score = torch.randn(3, C + 1)
+    torch.testing.assert_close(head.loss_cls.get_activation(score), score.softmax(1))
 
 
 @EITHER_HEAD
