@@ -13,12 +13,13 @@ EFL = dict(type='ltmm.EqualizedFocalLoss')
 EQL = dict(type='ltmm.EQLLoss', lambda_=0.1)
 EQLV2 = dict(type='ltmm.EQLv2Loss')
 SEESAW = dict(type='ltmm.SeesawLoss')
+BACL = dict(type='ltmm.BACLLoss', feat_dim=16)
 LOCE = dict(type='ltmm.LOCELoss', feat_dim=16)
 SIGMOID = dict(type='ltmm.SigmoidCrossEntropyLoss')
 SOFTMAX = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=False)
 FOCAL = dict(type='mmdet.FocalLoss', use_sigmoid=True)
 BOX_HEAD = 'ltmm.Shared2FCBBoxHead'
-BOX_LOSSES = (SOFTMAX, EQL, EQLV2, SIGMOID, SEESAW, BAGS, EFL, DROP, GOL, GUMBEL, LOCE)
+BOX_LOSSES = (SOFTMAX, EQL, EQLV2, SIGMOID, SEESAW, BAGS, EFL, DROP, GOL, GUMBEL, LOCE, BACL)
 CASES = [
     *(('mask_rcnn', BOX_HEAD, loss) for loss in BOX_LOSSES),
     *(('cascade_rcnn', BOX_HEAD, loss) for loss in BOX_LOSSES),

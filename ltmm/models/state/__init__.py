@@ -12,7 +12,7 @@ from .metrics import UsesMetrics
 from .prior_estimate import PriorEstimate
 from .progress import UsesLearningRate, UsesProgress
 from .prototypes import Prototypes, class_statistics
-from .running_sums import RunningCounts, RunningGradients
+from .running_sums import RunningConfusion, RunningCounts, RunningGradients
 from .sample_table import SampleTable, sample_indices
 from .teacher import TeacherMixin
 from .train_features import TrainFeatures, UsesTrainFeatures
@@ -30,6 +30,7 @@ __all__ = [
     'TeacherMixin',
     'PriorEstimate',
     'Prototypes',
+    'RunningConfusion',
     'RunningCounts',
     'RunningGradients',
     'SampleTable',

@@ -8,14 +8,13 @@ from ltmm.utils.checks import check
 
 from .base import TrainingState, gather_rows
 
-__all__ = ['ClassMemory', 'MeanScores', 'draw_classes', 'rand_on_all_ranks']
+__all__ = ['ClassMemory', 'MeanScores', 'draw_classes', 'from_first_rank']
 
 
-def rand_on_all_ranks(*size: int, device: torch.device) -> Tensor:
-    """Draw uniform numbers in [0, 1), the same on all ranks."""
-    numbers = torch.rand(size, device=device)
-    broadcast(numbers)
-    return numbers
+def from_first_rank(tensor: Tensor) -> Tensor:
+    """Overwrite a tensor of random numbers by that of the first rank."""
+    broadcast(tensor)
+    return tensor
 
 
 def draw_classes(weight: Tensor, num_classes: int) -> Tensor:
@@ -25,7 +24,8 @@ def draw_classes(weight: Tensor, num_classes: int) -> Tensor:
         weight: Proportional to the probability of each class, (C,), the same on all ranks.
         num_classes: Number of classes to draw, at most C.
     """
-    gumbel = -(-rand_on_all_ranks(len(weight), device=weight.device).log()).log()
+    uniform = from_first_rank(torch.rand(len(weight), device=weight.device))
+    gumbel = -(-uniform.log()).log()
     return (weight.float().log() + gumbel).topk(min(num_classes, len(weight))).indices
 
 
@@ -80,7 +80,7 @@ class ClassMemory(TrainingState):
         """
         size, filled = self.features.size(1), self.counts.clamp(max=self.features.size(1))  # (C,)
         classes = draw_classes(weight * (filled > 0), num_classes)  # (k,)
-        key = rand_on_all_ranks(len(classes), size, device=classes.device)
+        key = from_first_rank(torch.rand(len(classes), size, device=classes.device))
         is_empty = torch.arange(size, device=classes.device) >= filled[classes].unsqueeze(1)  # (k, K)
         key, slots = key.masked_fill(is_empty, -1).topk(min(num_features, size), dim=1)  # (k, f)
         features, labels = self.features[classes.unsqueeze(1), slots], classes.unsqueeze(1).expand_as(slots)

@@ -89,6 +89,21 @@ def loce_ebl(case: Case) -> dict[str, Any]:
     return dict(loss=terms['loss_cls'], grad=score.grad)
 
 
+@adaptor('bacl_fcbl')
+def bacl_fcbl(case: Case) -> dict[str, Any]:
+    options = {name: case.params[name] for name in case.params if name not in ('num_classes', 'reweight')}
+    reweight_epoch = 0 if case.params['reweight'] else None
+    loss = MODELS.build(dict(type='ltmm.FCBLLoss', reweight_epoch=reweight_epoch, **options))
+    loss.get_cls_channels(case.params['num_classes'])
+    got = {}
+    for step in itertools.takewhile(lambda step: f'logits{step}' in case, itertools.count()):
+        result = case.loss_and_grad(loss, wrt=f'logits{step}', label=f'labels{step}', grad=f'grad{step}')
+        got[f'loss{step}'], got[f'grad{step}'] = result['loss'], result[f'grad{step}']
+        got[f'cm_numerator{step}'] = loss.confusion.scores.clone()
+        got[f'num_gt{step}'] = loss.confusion.counts.clone()
+    return got
+
+
 @adaptor('seesaw')
 def seesaw(case: Case) -> dict[str, Any]:
     options = {name: case.params[name] for name in case.params}

@@ -1,4 +1,4 @@
-"""Classifiers of box heads on given RoI features: EQL, EQLv2, Seesaw, ROG, LOCE, BAGS, GOL."""
+"""Classifiers of box heads on given RoI features: EQL, EQLv2, Seesaw, ROG, LOCE, BACL, BAGS, GOL."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -259,6 +259,19 @@ def loce(case: Case) -> dict[str, Any]:
         model=dict(type='ltmm.BoxClassifierWithMemory', object_idx=object_idx.tolist()),
         watch=['loss_cls.mean_score'],
     )
+
+
+@adaptor('trajectory_bacl_fcbl', ignores=dict(IGNORED, **LABELS, bias='a number that `init` gives'))
+def bacl(case: Case) -> dict[str, Any]:
+    params = case.params
+    case.check('sigmoid', params['loss_cls']['use_sigmoid'], True)
+    loss = {name: value for name, value in params['loss_cls'].items() if name not in ('type', 'use_sigmoid')}
+    loss |= dict(feat_dim=params['in_channels'], reweight_epoch=params['reweight_step'] - 1, num_drawn_classes=0)
+    state = {
+        'loss_cls.cm_numerator': lambda loss: loss.objective.loss.confusion.scores,
+        'loss_cls.num_gt': lambda loss: loss.objective.loss.confusion.counts,
+    }
+    return train_classifier(case, 'lvis/bacl_r50.py', loss, ['loss_cls'], state)
 
 
 DRAWN = dict(seed_others='what the others were drawn with', bias='a number that `init` gives')

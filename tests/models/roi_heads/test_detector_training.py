@@ -17,6 +17,7 @@ HEADS = {
     'seesaw': box_head(loss_cls=dict(type='ltmm.SeesawLoss')),
     'rog': box_head(loss_cls=dict(type='ltmm.ROGLoss', loss=SIGMOID)),
     'loce': box_head(loss_cls=dict(type='ltmm.LOCELoss', feat_dim=16)),
+    'bacl': box_head(loss_cls=dict(type='ltmm.BACLLoss', feat_dim=16)),
     'experts': box_head(
         type='ltmm.MultiExpertBBoxHead',
         num_shared_fcs=1,
@@ -31,10 +32,15 @@ TERMS = dict(
     seesaw={'loss_cls_objectness', 'loss_cls_classes'},
     rog={'loss_cls', 'loss_rank'},
     loce={'loss_cls', 'acc_classes'},
+    bacl={'loss_cls', 'acc_classes'},
     experts={'loss_expert0', 'loss_expert2', 'loss_objectness'},
 )
 STATE = dict(
-    eqlv2='gradients.positive', seesaw='counts.counts', rog='loss_rank.seen.counts', loce='objective.memory.counts'
+    eqlv2='gradients.positive',
+    seesaw='counts.counts',
+    rog='loss_rank.seen.counts',
+    loce='objective.memory.counts',
+    bacl='objective.loss.confusion.counts',
 )
 AMP = {'optim_wrapper.type': 'ltmm.CPUAmpOptimWrapper'}
 

@@ -14,6 +14,7 @@ from ltmm.models.state import (
     MeanScores,
     PriorEstimate,
     Prototypes,
+    RunningConfusion,
     RunningCounts,
     RunningGradients,
     SampleTable,
@@ -44,6 +45,10 @@ def average_scores(state, feature, label, index):
     state.update(feature[:, 0].double().sigmoid(), label, torch.arange(len(label), device=label.device))
 
 
+def add_scores(state, feature, label, index):
+    state.update(feature[:, :1].double().sigmoid().expand(-1, C), label)
+
+
 def write(state, feature, label, index):
     state.write(index, feature)
 
@@ -58,6 +63,7 @@ def write_label(state, feature, label, index):
 
 CASES = {
     'counts': (lambda: RunningCounts(C), count),
+    'confusion': (lambda: RunningConfusion(C), add_scores),
     'gradients': (lambda: RunningGradients(C), add_gradients),
     'direction': (lambda: RunningDirection(D, 0.9), lambda state, feature, *_: state.update(feature)),
     'queue': (lambda: FeatureQueue(11, D), enqueue),

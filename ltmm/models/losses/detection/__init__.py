@@ -1,9 +1,11 @@
+from .bacl_loss import BACLLoss
 from .bags_loss import BalancedGroupSoftmaxLoss
 from .base import BoxHeadLoss, BoxHeadObjective, DenseHeadLoss, DetectionLoss
 from .drop_loss import DropLoss
 from .efl_loss import EqualizedFocalLoss, EqualizedQualityFocalLoss
 from .eql_loss import EQLLoss
 from .eqlv2_loss import EQLv2Loss
+from .fcbl_loss import FCBLLoss
 from .gap_loss import GAPLoss
 from .gumbel_loss import GumbelCrossEntropyLoss
 from .loce_loss import LOCELoss
@@ -13,12 +15,14 @@ from .seesaw_loss import SeesawLoss
 from .sigmoid_ce_loss import SigmoidCrossEntropyLoss
 
 __all__ = [
+    'BACLLoss',
     'BalancedGroupSoftmaxLoss',
     'DropLoss',
     'EqualizedFocalLoss',
     'EqualizedQualityFocalLoss',
     'EQLLoss',
     'EQLv2Loss',
+    'FCBLLoss',
     'GAPLoss',
     'GumbelCrossEntropyLoss',
     'LOCELoss',

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
+from ltmm.utils.checks import check
 from ltmm.utils.environment import mmdet_is_usable
-from ltmm.utils.errors import InputError, InputTypeError
+from ltmm.utils.errors import InputError, InputTypeError, MissingInputError
 
 from ..base import LogitLoss, at_least_float32, divisor
 from ..build import build_loss
@@ -73,12 +74,24 @@ class BoxHeadObjective(BoxHeadInterface, Objective):
     """Base class of objectives of box heads that add rows to those of the proposals, the same rows on all ranks.
 
     The rows go through the classifier of the head. Every class has a column, and background the last one.
+
+    Args:
+        feat_dim: Width of the embedding.
+        loss_weight: Weight of the loss.
     """
 
     requires = ('cls_score', 'features', 'classifier', 'weight', 'avg_factor')
     zero_without_rows = False
+    num_classes: int | None = None
+
+    def __init__(self, *, feat_dim: int, loss_weight: float) -> None:
+        check(feat_dim=(feat_dim, 'int >= 1'), loss_weight=(loss_weight, '>= 0'))
+        super().__init__()
+        self.feat_dim, self.loss_weight = feat_dim, loss_weight
 
     def get_cls_channels(self, num_classes: int) -> int:
+        """Return the width of the classifier, C + 1."""
+        self.num_classes = num_classes
         self.on_num_classes(num_classes)
         return num_classes + 1
 
@@ -96,6 +109,15 @@ class BoxHeadObjective(BoxHeadInterface, Objective):
         """
         total = (loss * inputs.weight).sum() + added.sum() / get_world_size()
         return total / divisor(inputs.avg_factor + len(added) / get_world_size(), total)
+
+    def _check(self, inputs: LossInputs) -> None:
+        name, columns, width = type(self).__name__, inputs.cls_score.size(1), inputs.features.size(1)
+        if self.num_classes is None:
+            raise MissingInputError(f'{name} does not know the number of classes: call get_cls_channels(C) first.')
+        if columns != self.num_classes + 1:
+            raise InputError(f'{name}: expected logits (N, {self.num_classes + 1}), but got (N, {columns}).')
+        if width != self.feat_dim:
+            raise InputError(f'{name}: expected features (N, feat_dim={self.feat_dim}), but got (N, {width}).')
 
 
 class DetectionLoss(BoxHeadLoss, LogitLoss):

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from ltmm.models.state.class_memory import ClassMemory, MeanScores
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputError, MissingInputError
 
 from ..objective import LossInputs
 from .base import BoxHeadObjective
@@ -73,13 +72,12 @@ class LOCELoss(BoxHeadObjective):
         num_memory_features: int = 4,
         loss_weight: float = 1.0,
     ) -> None:
-        check(feat_dim=(feat_dim, 'int >= 1'), momentum=(momentum, 'in (0, 1]'), loss_weight=(loss_weight, '>= 0'))
-        check(background_score=(background_score, 'in (0, 1]'), memory_size=(memory_size, 'int >= 1'))
+        check(momentum=(momentum, 'in (0, 1]'), background_score=(background_score, 'in (0, 1]'))
+        check(memory_size=(memory_size, 'int >= 1'))
         check(num_memory_classes=(num_memory_classes, 'int >= 0'))
         check(num_memory_features=(num_memory_features, 'int >= 1'))
-        super().__init__()
-        self.feat_dim, self.momentum, self.background_score = feat_dim, momentum, background_score
-        self.memory_size, self.loss_weight = memory_size, loss_weight
+        super().__init__(feat_dim=feat_dim, loss_weight=loss_weight)
+        self.momentum, self.background_score, self.memory_size = momentum, background_score, memory_size
         self.num_memory_classes, self.num_memory_features = num_memory_classes, num_memory_features
         self.mean_scores: MeanScores | None = None
         self.memory: ClassMemory | None = None
@@ -118,7 +116,7 @@ class LOCELoss(BoxHeadObjective):
     @torch.no_grad()
     def _update(self, inputs: LossInputs, memory_score: Tensor, memory_label: Tensor) -> None:
         """Update mean scores and memory."""
-        objects = (inputs.label < len(self.mean_scores.values)).nonzero().squeeze(1)  # (P,)
+        objects = (inputs.label < self.num_classes).nonzero().squeeze(1)  # (P,)
         label = torch.cat([inputs.label[objects], memory_label])
         prob = torch.cat([inputs.cls_score[objects], memory_score]).softmax(1)
         prob = prob.gather(1, label.unsqueeze(1)).squeeze(1)
@@ -128,15 +126,6 @@ class LOCELoss(BoxHeadObjective):
         self.mean_scores.update(prob, label, object_idx, share)
         if self.memory is not None:
             self.memory.update(inputs.features[objects], inputs.label[objects])
-
-    def _check(self, inputs: LossInputs) -> None:
-        if self.mean_scores is None:
-            raise MissingInputError('LOCELoss does not know the number of classes: call get_cls_channels(C) first.')
-        columns, width = inputs.cls_score.size(1), inputs.features.size(1)
-        if columns != len(self.mean_score):
-            raise InputError(f'LOCELoss: expected logits (N, {len(self.mean_score)}), but got (N, {columns}).')
-        if width != self.feat_dim:
-            raise InputError(f'LOCELoss: expected features (N, feat_dim={self.feat_dim}), but got (N, {width}).')
 
     def extra_repr(self) -> str:
         return (

@@ -22,6 +22,7 @@ LOSSES = dict(
     eql=dict(type='ltmm.EQLLoss', lambda_=0.1),
     eqlv2=dict(type='ltmm.EQLv2Loss'),
     seesaw=dict(type='ltmm.SeesawLoss'),
+    fcbl=dict(type='ltmm.FCBLLoss'),
     rog=dict(type='ltmm.ROGLoss', loss=SIGMOID),
     experts=dict(type='ltmm.RoIExpertLoss', loss=BALPOE, num_experts=3),
     lgla_experts=dict(type='ltmm.RoIExpertLoss', loss=dict(type='ltmm.LGLALoss'), num_experts=3),
