@@ -194,3 +194,34 @@ def test_losses_fit_deformable_detr(name):
     assert not model.as_two_stage and model.with_box_refine
     assert {branch.out_features for branch in model.bbox_head.cls_branches} == {1203}
     assert len(model.bbox_head.cls_branches) == 6
+
+
+FC_CLS, FC_REG = 'roi_head.bbox_head.fc_cls', 'roi_head.bbox_head.fc_reg'
+
+
+@pytest.mark.parametrize(
+    'name, trained, new',
+    [
+        ('crt', (FC_CLS,), FC_CLS),
+        ('lws', (f'{FC_CLS}.scale',), f'{FC_CLS}.scale'),
+        ('bacl', (FC_CLS,), FC_CLS),
+        ('loce', (FC_CLS, FC_REG, 'rpn_head'), None),
+    ],
+)
+def test_second_stage_trains_the_classifier_and_loads_all_that_is_frozen(name, trained, new):
+    cfg = read_config(ROOT / f'configs/foda_lt/{name}_faster-rcnn_mobilenetv2.py')
+    lvis = read_config(ROOT / f'configs/lvis/{name}_r50.py')
+    assert all(stage.type == 'ltmm.TrainStage' for stage in (*cfg.stages, *lvis.stages)) and len(lvis.stages) == 2
+    cfg.model.backbone.init_cfg = None
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        parameters = [name for name, _ in MODELS.build(cfg.model).named_parameters()]
+    hooks = {hook.type: hook for hook in cfg.custom_hooks}
+    kept = tuple(hooks['ltmm.FreezeHook'].keep)
+    assert set(kept) == set(trained)
+    masks = {'roi_head.mask_head'} if name == 'loce' else set()
+    assert {*next(h for h in lvis.custom_hooks if h.type == 'ltmm.FreezeHook').keep} == set(trained) | masks
+    if 'ltmm.LoadPartsHook' in hooks:
+        loaded = tuple(f'{prefix}.' for prefix in hooks['ltmm.LoadPartsHook'].prefixes)
+        assert [name for name in parameters if not name.startswith(loaded)] == [f'{new}.weight', f'{new}.bias']
+    else:  # all that the first stage has
+        assert new is None or new in parameters
