@@ -59,6 +59,11 @@ FORMS = {  # arguments by row, for losses that need some or have several forms
 }
 PARTIAL = ('MultiFocalModifierLoss', 'PartialASLLoss', 'ReflectiveLabelCorrectorLoss')  # made for unknown labels
 BOUNDS = {  # a divergence between predictions takes four times the passes over the logits that a cross entropy takes
+    'BalancedGroupSoftmaxLoss': 6.0,  # puts the columns in the order of the groups
+    'DropLoss': 8.0,  # draws a number per logit; two exponentials with the Gumbel activation
+    'EqualizedFocalLoss': 12.0,  # the loss, and its gradient in closed form
+    'EqualizedQualityFocalLoss': 10.0,
+    'GumbelCrossEntropyLoss': 7.0,
     'NCLLoss': 28.0,  # two cross entropies and two divergences, and finds 2,442 classes of 8,142
     'NCLPlusLoss': 42.0,  # the same, with divergences between four views too
     'RIDEDistillLoss': 9.0,

@@ -86,7 +86,6 @@ class BalancedGroupSoftmaxLoss(NeedsWholeBatch, UsesClassDistribution, BoxHeadLo
         num_classes: C, to check the counts against; heads of ltmm fill it in.
     """
 
-    balances_classes = True
     background_hint = ' Leave the background class out.'
 
     def __init__(
