@@ -1,9 +1,14 @@
 """Correct a trained model without training: ``python tools/post_process.py CONFIG CHECKPOINT --method tau_norm``.
 
 Searches the strength on validation data, unless --strength gives it, and evaluates on the test set. If the correction
-can be folded into the classifier (logit_adjustment, tau_norm, temperature and norcal on a linear layer), writes a
-checkpoint for the same config; otherwise writes a config as well, or only a config that loads the old checkpoint.
-norcal is for mmdet's two-stage, one-stage and DETR detectors, the other methods are for classifiers.
+can be folded into the classifier (logit_adjustment, tau_norm, temperature; norcal, logn and, with a softmax, fracal
+on a linear layer), writes a checkpoint for the same config; otherwise writes a config as well, or only a config that
+loads the old checkpoint.
+
+For detectors of mmdet: norcal and fracal (two-stage, one-stage, DETR), logn (two-stage). fracal reads the boxes of the
+training data for the layouts of the classes and takes the published strength 2, unless --strength or --grid say
+otherwise; logn runs the model on the training data, one epoch or --num-images. NMS, score threshold and boxes per image
+are those of the config, before and after. The other methods are for classifiers.
 
 Files go to the folder of the checkpoint, or to --out. Logs go to the work directory of the config, or to --work-dir; in
 a config that a training has written, it is that of the training, by its absolute path.
@@ -27,6 +32,7 @@ from ltmm.utils.parsers import common_parser
 METHODS = dict(
     conformal=dict(type='ltmm.ConformalSets'),
     ets=dict(type='ltmm.EnsembleTemperatureScaling'),
+    fracal=dict(type='ltmm.FRACAL'),
     gla=dict(type='ltmm.GeneralizedLogitAdjustment'),
     histogram=dict(type='ltmm.HistogramBinning'),
     irm=dict(type='ltmm.IsotonicCalibration'),
@@ -34,6 +40,7 @@ METHODS = dict(
     irovats=dict(type='ltmm.IsotonicCalibration', per_class=True, after_temperature=True),
     iwts=dict(type='ltmm.ImportanceWeightedTemperatureScaling'),
     logit_adjustment=dict(type='ltmm.LogitAdjustment'),
+    logn=dict(type='ltmm.LogN'),
     ncm=dict(type='ltmm.NearestClassMean'),
     norcal=dict(type='ltmm.NorCal'),
     tau_norm=dict(type='ltmm.TauNorm'),
@@ -47,15 +54,16 @@ OPTIONS = dict(  # with the methods they belong to
     score=('conformal',),
     class_share=('conformal',),
     head_classes=('iwts',),
+    num_images=('logn',),
     zero_shot=('gla',),
     subtracts_prior=('gla',),
 )
-SEARCHED = ('logit_adjustment', 'norcal', 'tau_norm', 'tde', 'temperature')
+SEARCHED = ('fracal', 'logit_adjustment', 'norcal', 'tau_norm', 'tde', 'temperature')
 SEARCH = dict(  # options of the search, with the methods that use them
     grid=SEARCHED,
     objective=SEARCHED,
-    val_split=tuple(method for method in METHODS if method != 'ncm'),
-    val_images=tuple(method for method in METHODS if method != 'ncm'),
+    val_split=tuple(method for method in METHODS if method not in ('logn', 'ncm')),
+    val_images=tuple(method for method in METHODS if method not in ('logn', 'ncm')),
 )
 
 
@@ -70,7 +78,9 @@ def main() -> None:
         '(N, C) and gt_label (N,), of a model with a softmax; with --class-counts',
     )
     parser.add_argument('--method', choices=sorted(METHODS), required=True)
-    parser.add_argument('--strength', type=float, help='tau, gamma, alpha or temperature, instead of a search')
+    parser.add_argument(
+        '--strength', type=float, help='tau, gamma, alpha, temperature or lambda (fracal), instead of a search'
+    )
     parser.add_argument(
         '--grid',
         help='strengths to search, FIRST:LAST:HOW_MANY, such as 0:2:21 (temperature: L-BFGS without)',
@@ -79,16 +89,18 @@ def main() -> None:
         '--val-split',
         choices=['val', 'holdout', 'train'],
         help="data to search on. val: the config's val_dataloader (default, unless it is the test set); holdout: "
-        'training images left out of training (ltmm.LongTailed, ltmm.Holdout); train, for norcal: any training images',
+        'training images left out of training (ltmm.LongTailed, ltmm.Holdout); train, for norcal and fracal: any '
+        'training images',
     )
     parser.add_argument(
         '--val-images',
         type=at_least_one,
-        help='images to search on: per class with ltmm.LongTailed (20), in total for norcal with train (1000)',
+        help='images to search on: per class with ltmm.LongTailed (20), in total for norcal and fracal with train '
+        '(1000)',
     )
     parser.add_argument(
         '--objective',
-        help='metric to search by: balanced_accuracy, top1, nll; bbox_AP, bbox_APr, ... (for norcal)',
+        help='metric to search by: balanced_accuracy, top1, nll; bbox_AP, bbox_APr, ... (for norcal, fracal)',
     )
     parser.add_argument('--transform', choices=['un', 'l2n', 'cl2n'], help='feature transform of ncm (cl2n)')
     parser.add_argument('--similarity', choices=['l2', 'dot'], help='similarity of ncm (l2)')
@@ -105,6 +117,9 @@ def main() -> None:
         '--head-classes',
         type=head_classes,
         help='frequent classes of iwts: many (default), the number of the most frequent, or labels such as 0,1,2',
+    )
+    parser.add_argument(
+        '--num-images', type=at_least_one, help='training images that logn takes its moments from (one epoch)'
     )
     parser.add_argument(
         '--zero-shot',

@@ -44,6 +44,9 @@ def test_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
         (('--method', 'tau_norm', '--strength', '-1'), 'Expected `tau` to be >= 0, but got -1.0'),
         (('--method', 'ncm', '--strength', '1'), '--strength needs a method with a strength'),
         (('--method', 'tau_norm', '--transform', 'un'), '--transform belongs to --method ncm'),
+        (('--method', 'norcal', '--num-images', '9'), '--num-images belongs to --method logn'),
+        (('--method', 'logn', '--strength', '2'), '--strength needs a method with a strength'),
+        (('--method', 'logn', '--val-images', '9'), '--val-images belongs to --method conformal or ets or'),
         (('--method', 'iwts', '--class-share', '1'), '--class-share belongs to --method conformal'),
         (
             ('--method', 'iwts'),
@@ -52,7 +55,7 @@ def test_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
         (('--method', 'conformal', '--alpha', '0'), 'Expected `alpha` to be in (0, 1), but got 0.0'),
         (
             ('--method', 'ets', '--grid', '1:2:3'),
-            '--grid belongs to --method logit_adjustment or norcal or tau_norm or',
+            '--grid belongs to --method fracal or logit_adjustment or norcal or tau_norm or',
         ),
         (('--method', 'ncm', '--val-images', '3'), '--val-images belongs to --method conformal or ets or'),
         (('--method', 'iwts', '--strength', '2', '--alpha', '1'), '--strength leaves nothing to fit with --alpha'),

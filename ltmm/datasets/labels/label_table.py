@@ -113,7 +113,7 @@ class LabelTable:
     @classmethod
     def from_records(cls, dataset: Any) -> 'LabelTable':
         """Read a dataset without wrappers, record by record."""
-        records = _records(dataset)
+        records = iterate_records(dataset)
         names = tuple(class_names_of_dataset(dataset) or ())
         if not names:
             raise InputTypeError(
@@ -305,7 +305,7 @@ def _inner_indices(wrapper: Any) -> np.ndarray | None:
     )
 
 
-def _records(dataset: Any) -> Iterator[dict]:
+def iterate_records(dataset: Any) -> Iterator[dict]:
     """Iterate over the raw annotation records, without the deep copies of ``BaseDataset.get_data_info``."""
     if type(dataset).get_data_info is not BaseDataset.get_data_info:
         return (dataset.get_data_info(i) for i in range(len(dataset)))

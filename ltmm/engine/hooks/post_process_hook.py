@@ -8,11 +8,9 @@ from mmengine.runner import Runner
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.engine.post_process.balanced_models import warn_if_balanced
-from ltmm.engine.post_process.class_mix import check_class_mix
-from ltmm.engine.post_process.split_outputs import train_split, val_split
 from ltmm.models.post_process import PostProcess
 from ltmm.models.state.class_distribution import UsesClassDistribution
-from ltmm.registry import HOOKS, MODELS
+from ltmm.registry import HOOKS, MODELS, POST_PROCESSORS
 from ltmm.utils.errors import InputError, InputTypeError
 from ltmm.utils.wrappers import unwrap_model
 
@@ -31,7 +29,7 @@ class PostProcessHook(Hook):
 
     The corrections run one after another. They are not saved; ``tools/post_process.py`` writes a checkpoint that holds
     them. What has to be fitted, such as class means, is fitted before every evaluation. Detectors take ``ltmm.NorCal``,
-    classifiers the others.
+    ``ltmm.FRACAL`` and ``ltmm.LogN``, classifiers the others.
 
     Args:
         steps: Configs of the corrections.
@@ -90,9 +88,6 @@ class PostProcessHook(Hook):
                 if step.corrects_prior:
                     step.get_class_distribution()  # raises if there is none
             if step in self.to_fit:
-                train, val = (split(model, runner.cfg, distribution) for split in (train_split, val_split))
-                if step.val_mix is not None and distribution is not None:
-                    check_class_mix(step, val.label, distribution, runner.cfg)
-                step.fit(train, val)
+                step.fit(*POST_PROCESSORS.get(step.processor).splits(step, model, runner.cfg, distribution))
             step.to(get_device())
             step.enabled = True

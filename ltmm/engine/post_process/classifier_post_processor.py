@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from mmengine.config import Config
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltmm.class_distribution import ClassDistribution, Shots
 from ltmm.engine.runner.model_outputs import ModelOutputs
@@ -16,6 +16,7 @@ from ltmm.evaluation.functional import (
     shots_by_convention,
 )
 from ltmm.evaluation.reports.per_class_report import PerClassReport
+from ltmm.models.post_process import PostProcess
 from ltmm.models.post_process.search import OBJECTIVES, objective_value, uses_sigmoid
 from ltmm.registry import POST_PROCESSORS
 from ltmm.utils.checks import check
@@ -55,6 +56,16 @@ class ClassifierPostProcessor(PostProcessor):
     """A trained classifier with one label per image and a correction of it. See :class:`PostProcessor`."""
 
     num_val_images = 20  # per class
+
+    @staticmethod
+    def splits(
+        step: PostProcess, model: nn.Module, cfg: Config, distribution: ClassDistribution | None
+    ) -> tuple[SplitOutputs, SplitOutputs]:
+        """Training and validation data for :meth:`ltmm.models.PostProcess.fit`."""
+        val = val_split(model, cfg, distribution)
+        if step.val_mix is not None and distribution is not None:
+            check_class_mix(step, val.label, distribution, cfg)
+        return train_split(model, cfg, distribution), val
 
     def train_split(self) -> SplitOutputs:
         return train_split(self.model, self.cfg, self.distribution)

@@ -2,20 +2,24 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
 from mmdet.models.detectors import TwoStageDetector
-from mmengine.config import ConfigDict
-from mmengine.dist import get_rank
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
+from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from mmengine.utils import ProgressBar
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ltmm.class_distribution import ClassDistribution
+from ltmm.datasets.labels.box_centers import box_centers
 from ltmm.engine.runner.model_outputs import build_test_loader, underlying_datasets
 from ltmm.models.post_process import PostProcess
 from ltmm.models.post_process.base import add_mixin
@@ -26,7 +30,7 @@ from .post_processor import PostProcessor
 from .split_outputs import check_held_out
 from .validation_data import validation_dataset
 
-__all__ = ['DetectionSplit', 'DetectorPostProcessor']
+__all__ = ['DetectionSplit', 'DetectionTrainSplit', 'DetectorPostProcessor']
 
 
 class RecordingHead:
@@ -60,15 +64,22 @@ class DetectionSplit:
 
     def evaluate(self, step: PostProcess, strengths: Sequence[float]) -> list[float]:
         """Objective of a correction for each strength, in percent; the correction is left at the last one."""
-        return [100 * _figure(figures, step.objective) for figures in self.figures(step, strengths)]
+        figures = self.figures(step, [{step.strength: float(strength)} for strength in strengths])
+        return [100 * _figure(each, step.objective) for each in figures]
 
     @torch.no_grad()
-    def figures(self, step: PostProcess, strengths: Sequence[float]) -> list[dict[str, float]]:
-        """Figures of the metric for each strength; 0 is without the correction."""
-        evaluators = [self._evaluator() for _ in strengths]
+    def figures(self, step: PostProcess, variants: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+        """Figures of the metric for each variant of the correction, from one pass over the images.
+
+        Args:
+            step: Correction.
+            variants: Attributes of ``step`` to set, such as ``dict(gamma=0.6)``.
+        """
+        evaluators = [self._evaluator() for _ in variants]
         for batch, samples, predict in self._batches():
-            for strength, evaluator in zip(strengths, evaluators):
-                setattr(step, step.strength, float(strength))
+            for variant, evaluator in zip(variants, evaluators):
+                for name, value in variant.items():
+                    setattr(step, name, value)
                 for sample, instances in zip(samples, predict()):
                     sample.pred_instances = instances
                 evaluator.process(data_samples=samples, data_batch=batch)
@@ -102,6 +113,76 @@ class DetectionSplit:
         return evaluator
 
 
+class DetectionTrainSplit:
+    """Training data of a detector, for :meth:`ltmm.models.PostProcess.fit`.
+
+    Args:
+        model: Detector.
+        cfg: Its config.
+        heads: Heads to correct, in the order of the stages.
+    """
+
+    def __init__(self, model: nn.Module, cfg: Config, heads: Sequence[nn.Module]) -> None:
+        self.model, self.heads = model, heads
+        self._loader = cfg.get('train_dataloader')
+
+    @property
+    def loader(self) -> Mapping:
+        """Config of the loader."""
+        if not self._loader:
+            raise InputError('The correction is fitted on train_dataloader, which the config lacks.')
+        return self._loader
+
+    def box_centers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Centers, (M, 2), and labels, (M,), of all boxes, see :func:`ltmm.datasets.labels.box_centers`."""
+        return box_centers(self.loader.dataset)
+
+    @torch.no_grad()
+    def visit_proposals(self, visit: Callable[[int, nn.Module, Tensor], None], num_images: int | None = None) -> None:
+        """Pass the logits of the proposals that each head would train on, without training and without its loss.
+
+        Args:
+            visit: Called with the stage, its head and the logits (N, width) for every batch.
+            num_images: Images of all ranks together; default: one epoch.
+        """
+        if not isinstance(self.model, TwoStageDetector) or not self.model.roi_head.train_cfg:
+            raise InputError(
+                'Expected a two-stage detector with `train_cfg`, which samples the proposals that heads train on, but '
+                f'got {type(self.model).__name__} without.'
+            )
+        loader = Runner.build_dataloader(copy.deepcopy(self.loader))
+        num = len(loader.batch_sampler.sampler)  # of this rank
+        if num_images is not None:
+            num = min(num, -(-num_images // get_world_size()))
+        print_log(f'Logits of the proposals in {num * get_world_size()} training images:', 'current')
+        bar = ProgressBar(-(-num // loader.batch_sampler.batch_size)) if get_rank() == 0 else None
+        was_training = self.model.training
+        self.model.eval()
+        for stage, head in enumerate(self.heads):
+            head.loss = partial(_visit_logits, partial(visit, stage, head))  # a loss may count what it has seen
+        try:
+            for batch in loader:  # an endless sampler is cut
+                batch = self.model.data_preprocessor(batch, training=True)
+                self.model(**batch, mode='loss')
+                if bar is not None:
+                    bar.update()
+                num -= len(batch['data_samples'])
+                if num <= 0:
+                    break
+        finally:
+            for head in self.heads:
+                del head.loss
+            self.model.train(was_training)
+        if bar is not None:
+            print(flush=True)
+
+
+def _visit_logits(visit: Callable[[Tensor], None], cls_score: Tensor, *args: Any, **kwargs: Any) -> dict:
+    """Take the place of the loss of a box head."""
+    visit(cls_score)
+    return {}
+
+
 @POST_PROCESSORS.register_module()
 class DetectorPostProcessor(PostProcessor):
     """A trained detector and a correction of its scores. See :class:`PostProcessor`.
@@ -113,14 +194,23 @@ class DetectorPostProcessor(PostProcessor):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.last_head = list(self.step.heads(self.model).values())[-1]
-        self.step.attach(self.last_head)
+        heads = list(self.step.heads(self.model).values())
+        self.last_head = heads[-1]
+        for head in heads if self.step.corrects_each_stage else heads[-1:]:
+            self.step.attach(head)
         add_mixin(self.last_head, RecordingHead, calls=[])
         if isinstance(self.model, TwoStageDetector):
             self.model.roi_head.mask_head = None
 
-    def train_split(self) -> DetectionSplit:
-        return DetectionSplit(self, lambda: self.cfg.train_dataloader.dataset)
+    @staticmethod
+    def splits(
+        step: PostProcess, model: nn.Module, cfg: Config, distribution: ClassDistribution | None
+    ) -> tuple[DetectionTrainSplit, None]:
+        """Training data, and no validation data: a search takes a :class:`DetectorPostProcessor`."""
+        return DetectionTrainSplit(model, cfg, list(step.heads(model).values())), None
+
+    def train_split(self) -> DetectionTrainSplit:
+        return self.splits(self.step, self.model, self.cfg, self.distribution)[0]
 
     def val_split(self, split: str | None, num_images: int) -> DetectionSplit:
         """Validation split.
@@ -154,9 +244,17 @@ class DetectorPostProcessor(PostProcessor):
         return dataset
 
     def evaluate(self) -> tuple[dict[str, float], dict[str, float]]:
-        self._log('Boxes of the test data:')
-        strengths = [0.0, getattr(self.step, self.step.strength)]
-        return tuple(DetectionSplit(self, lambda: self.cfg.test_dataloader.dataset).figures(self.step, strengths))
+        settings = self.model.roi_head.test_cfg if isinstance(self.model, TwoStageDetector) else self.model.test_cfg
+        self._log(f'Boxes of the test data, before and after with {dict(settings)}:')
+        split = DetectionSplit(self, lambda: self.cfg.test_dataloader.dataset)
+        variants = [dict(enabled=False), dict(enabled=True)]
+        if not self.step.corrects_each_stage:
+            return tuple(split.figures(self.step, variants))
+        figures = []
+        for variant in variants:  # boxes and logits of later stages depend on the correction: a pass for each
+            self.step.enabled = variant['enabled']
+            figures += split.figures(self.step, [variant])
+        return tuple(figures)
 
     def summary(self, before: Mapping[str, float], after: Mapping[str, float]) -> str:
         rows = (('before', before), (f'{type(self.step).__name__}({self.step.extra_repr()})', after))

@@ -20,6 +20,9 @@ from .temperature_scaling import TemperatureScaling, fit_temperature
 from .total_direct_effect import TotalDirectEffect
 
 if mmdet_is_usable():
+    from .detector_correction import DetectorCorrection
+    from .fracal import *
+    from .logn import *
     from .norcal import *
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""NorCal on a trained detector: by hook, by search, and built into its checkpoint."""
+"""NorCal, FRACAL and LogN on a trained detector: by hook, by search, and built into its checkpoint."""
 
 import copy
 
@@ -13,6 +13,7 @@ pytest.importorskip('mmcv.ops')
 
 from ltmm import ClassDistribution
 from ltmm.engine.post_process import build_post_processor, post_process
+from ltmm.models.post_process import fractal_dimensions
 
 pytestmark = pytest.mark.slow
 
@@ -91,6 +92,71 @@ def test_correction_that_the_head_cannot_hold_gives_a_config(trained, tmp_path):
     (path,) = processor.write(tmp_path, 'new')
     written = Config.fromfile(path)
     assert figures_of_test(trained, checkpoint, 'config', cfg=written) == pytest.approx(after)
+
+
+def test_fracal_takes_the_layouts_from_the_annotations(trained, tmp_path):
+    folder, kind, checkpoint = trained
+    cfg, step = config(folder, kind), dict(type='ltmm.FRACAL')
+    hooked = figures_of_test(trained, checkpoint, 'fracal', [dict(type='ltmm.PostProcessHook', steps=[step])])
+    processor = build_post_processor(cfg, checkpoint, step)
+    files = processor.run(tmp_path, 'new')
+    centers, label = processor.train_split().box_centers()
+    dimensions = fractal_dimensions(centers, label, len(CLASSES))
+    assert processor.step.dimensions.tolist() == dimensions.tolist() and dimensions.max() > 1
+    before, after = processor.evaluate()
+    assert before == pytest.approx(figures_of_test(trained, checkpoint, 'plain_fracal'))
+    assert after == pytest.approx(hooked)
+    assert processor.step.fractal_weight == 2  # no search
+    assert files == [tmp_path / ('new.pth' if kind in ('mask', 'cascade') else 'new.py')]  # a bias holds a softmax's
+    if files[0].suffix == '.pth':
+        written = figures_of_test(trained, files[0], 'written_fracal')
+    else:
+        written = figures_of_test(trained, checkpoint, 'config_fracal', cfg=Config.fromfile(files[0]))
+    assert written == pytest.approx(hooked)
+    processor.fit(grid=(1, 2, 2), val_images=5)
+    assert processor.step.fractal_weight in (1, 2)
+
+
+def test_logn_of_each_stage(trained, tmp_path):
+    folder, kind, checkpoint = trained
+    if kind not in ('mask', 'cascade'):
+        with pytest.raises(TypeError, match="LogN needs a head that leaves the scores to mmdet's BBoxHead, but got"):
+            build_post_processor(config(folder, kind), checkpoint, dict(type='ltmm.LogN'))
+        return
+    processor = build_post_processor(config(folder, kind), checkpoint, dict(type='ltmm.LogN', num_images=6))
+    (path,) = processor.run(tmp_path, 'new')
+    step = processor.step
+    assert step.mean.shape == step.std.shape == (1 + (kind == 'cascade'), len(CLASSES))
+    before, after = processor.evaluate()
+    assert before == pytest.approx(figures_of_test(trained, checkpoint, 'plain_logn'))
+    hook = dict(type='ltmm.PostProcessHook', steps=[dict(type='ltmm.LogN', **step.settings())])
+    assert after == pytest.approx(figures_of_test(trained, checkpoint, 'logn', [hook]))
+    assert after == pytest.approx(figures_of_test(trained, path, 'written_logn'), abs=1e-6)
+    fitting = dict(type='ltmm.PostProcessHook', steps=[dict(type='ltmm.LogN')])
+    assert figures_of_test(trained, checkpoint, 'fitted_logn', [fitting]).keys() == after.keys()
+
+
+def test_logn_counts_nothing_and_keeps_the_model(tmp_path):
+    write_lvis(tmp_path / 'data', lvis_content())
+    cfg = config(tmp_path, 'mask', **{'model.roi_head.bbox_head.loss_cls': dict(type='ltmm.SeesawLoss')})
+    cfg.model.roi_head.bbox_head.type = 'ltmm.Shared2FCBBoxHead'
+    cfg.train_dataloader.sampler = dict(type='InfiniteSampler')
+    Runner.from_cfg(cfg).train()
+    checkpoint = str(tmp_path / 'work/epoch_1.pth')
+    cfg.experiment_name = 'infinite'
+    processor = build_post_processor(cfg, checkpoint, dict(type='ltmm.LogN'))
+    state = {name: value.clone() for name, value in processor.model.state_dict().items()}
+    images = []
+    processor.model.data_preprocessor.register_forward_hook(
+        lambda module, args, out: images.extend(out['data_samples'])
+    )
+    processor.fit()
+    assert len(images) == 8  # one epoch of an endless sampler
+    assert all(torch.equal(value, state[name]) for name, value in processor.model.state_dict().items())
+    assert not processor.model.training and 'loss' not in vars(processor.last_head)
+    del cfg.train_dataloader
+    with pytest.raises(ValueError, match='fitted on train_dataloader, which the config lacks'):
+        processor.train_split().box_centers()
 
 
 def test_search_takes_the_best_of_the_grid(trained, tmp_path):

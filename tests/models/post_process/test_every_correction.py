@@ -16,6 +16,8 @@ CORRECTIONS = [
     dict(type='ltmm.NearestClassMean', transform='un', similarity='dot'),
     dict(type='ltmm.TotalDirectEffect', alpha=1.5),
     dict(type='ltmm.NorCal', gamma=0.7, on='probs', renorm=False, class_counts=COUNTS),
+    dict(type='ltmm.FRACAL', fractal_weight=1.5, base=2, dimensions=[1.8, 1.5, 1.0, 1.2], class_counts=COUNTS),
+    dict(type='ltmm.LogN', mean=[[-2.0, -4.0, -5.0, -6.0]], std=[[2.0, 1.5, 1.0, 0.5]], num_images=7),
     dict(type='ltmm.ImportanceWeightedTemperatureScaling', alpha=0.9, temperature=0.5, class_counts=COUNTS),
     dict(type='ltmm.GeneralizedLogitAdjustment', zero_shot=dict(val='v.npy', test='t.npy'), class_counts=COUNTS),
 ]
@@ -32,7 +34,7 @@ WRITTEN = [  # with the classifiers that can hold the correction
     (CORRECTIONS[1], 'Linear'),
     (CORRECTIONS[2], 'Linear without bias'),
     (CORRECTIONS[2], 'Linear'),
-    (CORRECTIONS[6], 'Linear'),
+    (CORRECTIONS[8], 'Linear'),
 ]
 INVALID = {
     'ltmm.LogitAdjustment': [dict(tau=-0.1), dict(tau=float('nan')), dict(eps=-1), dict(eps=float('inf'))],
@@ -54,6 +56,20 @@ INVALID = {
     'ltmm.GeneralizedLogitAdjustment': [dict(zero_shot=dict(val='v.npy'))],
     'ltmm.HistogramBinning': [dict(num_bins=0), dict(num_bins=2.5)],
     'ltmm.NearestClassMean': [dict(transform='l1'), dict(similarity='cos')],
+    'ltmm.FRACAL': [
+        dict(fractal_weight=-1),
+        dict(base=1),
+        dict(base=float('inf')),
+        dict(dimensions=[0.5, 1.0]),
+        dict(dimensions=[1.0, float('nan')]),
+    ],
+    'ltmm.LogN': [
+        dict(mean=[1.0]),
+        dict(std=[0.0], mean=[1.0]),
+        dict(mean=[float('nan')], std=[1.0]),
+        dict(mean=[1.0, 2.0], std=[1.0]),
+        dict(num_images=0),
+    ],
     'ltmm.NorCal': [
         dict(gamma=-0.1),
         dict(gamma=1.0, factor='effective_number'),

@@ -5,24 +5,31 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 from torch import nn
+from toy_heads import (
+    CASES,
+    COUNTS,
+    FOCAL,
+    HEADS,
+    C,
+    build_box_head,
+    build_other,
+    found_by,
+    logits,
+    outputs_of,
+    scores_of,
+)
 
 from ltmm import ClassDistribution
 from ltmm.models.post_process import NorCal, norcal_divisor
 from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError
 
-COUNTS = [500, 60, 20, 3]
-C = len(COUNTS)
 SOFTMAX = partial(torch.softmax, dim=1)
 DIVISOR = torch.tensor(COUNTS, dtype=torch.float64) ** 0.6
 
 
 def calibrated(score, activation=SOFTMAX, **options):
     return NorCal(class_counts=COUNTS, **options)(score, activation)
-
-
-def logits(width, dtype=torch.float64):
-    return 3 * torch.randn(6, width, generator=torch.Generator().manual_seed(0), dtype=dtype)
 
 
 @pytest.mark.parametrize('on', ['exps', 'probs'])
@@ -85,38 +92,9 @@ def test_images_are_counted_not_instances():
     torch.testing.assert_close(scores[1] / scores[0], torch.tensor(10.0))
 
 
-HEADS = {
-    'softmax': dict(type='CrossEntropyLoss'),
-    'sigmoid': dict(type='ltmm.EQLLoss', lambda_=0.1, class_counts=COUNTS),
-    'seesaw': dict(type='SeesawLoss', num_classes=C),
-}
-
-
-@pytest.fixture
-def make_head():
-    pytest.importorskip('mmcv.ops')
-
-    def make(loss, **options):
-        cfg = dict(type='mmdet.Shared2FCBBoxHead', in_channels=4, fc_out_channels=8, roi_feat_size=2, num_classes=C)
-        with DefaultScope.overwrite_default_scope('mmdet'):
-            head = MODELS.build({**cfg, 'loss_cls': HEADS[loss], **options})
-        head.fc_cls.weight.data.normal_()
-        return head.eval()
-
-    return make
-
-
-def scores_of(head, cls_score):
-    """Scores that mmdet's head passes to NMS."""
-    num = len(cls_score)
-    meta = dict(img_shape=(10, 10), scale_factor=(1.0, 1.0))
-    (found,) = head.predict_by_feat((torch.rand(num, 5),), (cls_score,), (torch.zeros(num, 4 * C),), [meta], None)
-    return found.scores
-
-
 @pytest.mark.parametrize('loss', HEADS)
-def test_box_head_predicts_calibrated_scores_and_trains_as_before(make_head, loss):
-    head, step = make_head(loss), NorCal(class_counts=COUNTS)
+def test_box_head_predicts_calibrated_scores_and_trains_as_before(loss):
+    head, step = build_box_head(loss), NorCal(class_counts=COUNTS)
     cls_score = logits(head.fc_cls.out_features, torch.float32)
     plain = scores_of(head, cls_score)
     shift = torch.cat([DIVISOR.log().float(), torch.zeros(head.fc_cls.out_features - C)])
@@ -131,83 +109,13 @@ def test_box_head_predicts_calibrated_scores_and_trains_as_before(make_head, los
 
 @pytest.mark.parametrize('loss', HEADS)
 @pytest.mark.parametrize('on', ['exps', 'probs'])
-def test_written_into_the_bias(make_head, loss, on):
-    head, step, x = make_head(loss), NorCal(on=on, class_counts=COUNTS), torch.randn(5, 4, 2, 2)
-    folded = make_head(loss)
+def test_written_into_the_bias(loss, on):
+    head, step, x = build_box_head(loss), NorCal(on=on, class_counts=COUNTS), torch.randn(5, 4, 2, 2)
+    folded = build_box_head(loss)
     folded.load_state_dict(head.state_dict())
     step.attach(head)
     assert step.write(folded)
     torch.testing.assert_close(scores_of(folded, folded(x)[0]), scores_of(head, head(x)[0]))
-
-
-# ------------------------------------------------------------------ one-stage and DETR heads
-
-META = dict(img_shape=(64, 64), scale_factor=(1.0, 1.0))
-EQL = dict(type='ltmm.EQLLoss', lambda_=0.1, class_counts=COUNTS)
-FOCAL = dict(type='FocalLoss', use_sigmoid=True)
-SOFTMAX_LOSS = dict(type='CrossEntropyLoss')
-TWO_STAGES = dict(as_two_stage=True, num_pred_layer=3)
-CASES = {  # type, loss and options of the head; name of the layer that a fold changes
-    'ltmm_retina': ('ltmm.RetinaHead', EQL, {}, 'retina_cls'),
-    'ltmm_atss': ('ltmm.ATSSHead', EQL, {}, 'atss_cls'),
-    'retina': ('mmdet.RetinaHead', FOCAL, {}, 'retina_cls'),
-    'retina_softmax': ('mmdet.RetinaHead', SOFTMAX_LOSS, {}, 'retina_cls'),
-    'atss': ('mmdet.ATSSHead', FOCAL, {}, 'atss_cls'),
-    'fcos': ('mmdet.FCOSHead', FOCAL, {}, None),
-    'ltmm_deformable': (
-        'ltmm.DeformableDETRHead',
-        EQL,
-        dict(share_pred_layer=True, num_pred_layer=2),
-        'cls_branches.1',
-    ),
-    'refined': ('mmdet.DeformableDETRHead', FOCAL, dict(num_pred_layer=2), 'cls_branches.1'),
-    'two_stages': ('mmdet.DeformableDETRHead', FOCAL, TWO_STAGES, 'cls_branches.1'),
-    'shared_with_encoder': ('mmdet.DeformableDETRHead', FOCAL, dict(TWO_STAGES, share_pred_layer=True), None),
-    'dino': ('mmdet.DINOHead', FOCAL, TWO_STAGES, 'cls_branches.1'),
-    'detr': ('mmdet.DETRHead', SOFTMAX_LOSS, {}, 'fc_cls'),
-}
-
-
-def build_other(type, loss, options):
-    pytest.importorskip('mmcv.ops')
-    cfg = dict(type=type, num_classes=C, loss_cls=loss, test_cfg=dict(score_thr=0, nms_pre=1000), **options)
-    if 'DETR' in type or 'DINO' in type:
-        cfg.update(embed_dims=8, test_cfg=dict(max_per_img=20))
-    else:
-        cfg.update(in_channels=4, feat_channels=4, stacked_convs=1)
-        cfg['norm_cfg'] = dict(type='GN', num_groups=2)
-        if 'FCOS' in type:
-            cfg['strides'] = [8, 16]
-        else:
-            anchors = 1 if 'ATSS' in type else 2
-            cfg['anchor_generator'] = dict(
-                type='AnchorGenerator', octave_base_scale=4, scales_per_octave=anchors, ratios=[1.0], strides=[8, 16]
-            )
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        head = MODELS.build(cfg)
-    for parameter in head.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    return head.eval()
-
-
-@torch.no_grad()
-def outputs_of(head, seed=0):
-    """Outputs of a head for features or queries, logits first."""
-    generator = torch.Generator().manual_seed(seed)
-    if not hasattr(head, 'embed_dims'):
-        return head(tuple(torch.randn(1, 4, size, size, generator=generator) for size in (8, 4)))
-    queries = torch.randn(2, 1, 20, 8, generator=generator)
-    references = [torch.rand(1, 20, 4, generator=generator) for _ in range(2)]
-    return head(queries, references) if hasattr(head, 'cls_branches') else head(queries[-1:])
-
-
-def found_by(head, outputs):
-    """Scores and labels that the head predicts, without NMS, best first."""
-    dense = dict(with_nms=False) if not hasattr(head, 'embed_dims') else {}
-    (found,) = head.predict_by_feat(*outputs, batch_img_metas=[META], rescale=False, **dense)
-    order = found.scores.argsort(descending=True)
-    return found.scores[order], found.labels[order]
 
 
 @pytest.mark.parametrize('case', CASES)
@@ -268,16 +176,16 @@ def test_heads_with_own_scores_are_refused(cfg, name):
         NorCal(class_counts=COUNTS).check(head)
 
 
-def test_unnormalized_scores_are_for_box_heads_only(make_head):
+def test_unnormalized_scores_are_for_box_heads_only():
     step = NorCal(renorm=False, class_counts=COUNTS)
-    step.check(make_head('softmax'))
+    step.check(build_box_head('softmax'))
     with pytest.raises(TypeError, match=r'NorCal\(renorm=False\) calibrates box heads only, but got RetinaHead'):
         step.check(build_other(*CASES['retina'][:3]))
 
 
 @pytest.mark.parametrize('kind', ['box', 'retina'])
-def test_calibrating_twice_is_refused(make_head, kind):
-    head = make_head('softmax') if kind == 'box' else build_other(*CASES['retina'][:3])
+def test_calibrating_twice_is_refused(kind):
+    head = build_box_head('softmax') if kind == 'box' else build_other(*CASES['retina'][:3])
     NorCal(class_counts=COUNTS).attach(head)
     with pytest.raises(InputError, match='calibrated already'):
         NorCal(class_counts=COUNTS).attach(head)
@@ -290,11 +198,11 @@ def test_wrong_number_of_classes_of_a_dense_head():
         found_by(head, outputs_of(head))
 
 
-def test_what_is_no_shift_of_the_bias_cannot_be_written(make_head):
-    head = make_head('softmax')
+def test_what_is_no_shift_of_the_bias_cannot_be_written():
+    head = build_box_head('softmax')
     assert not NorCal(on='logits', class_counts=COUNTS).write(head)
     assert not NorCal(renorm=False, class_counts=COUNTS).write(head)
-    assert not NorCal(class_counts=COUNTS).write(make_head('softmax', cls_predictor_cfg=dict(type='NormedLinear')))
+    assert not NorCal(class_counts=COUNTS).write(build_box_head('softmax', cls_predictor_cfg=dict(type='NormedLinear')))
 
 
 def test_other_heads_are_refused(head):
