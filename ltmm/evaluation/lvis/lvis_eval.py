@@ -101,11 +101,12 @@ class LVISEvaluator:
         image_ids = np.unique(ground_truth.image_ids if image_ids is None else image_ids)
         category_ids = np.asarray(ground_truth.category_ids if category_ids is None else category_ids)
         self.num_classes = len(category_ids)
+        self.image_ids, self.category_ids = image_ids, category_ids
         self.scores = detections.scores
 
         def keys(images: np.ndarray, categories: np.ndarray) -> np.ndarray:
             """Number the pairs of class and image; -1 if not tested."""
-            image, category = _positions(images, image_ids), _positions(categories, category_ids)
+            image, category = positions(images, image_ids), positions(categories, category_ids)
             return np.where((image < 0) | (category < 0), -1, category * len(image_ids) + image)
 
         objects, found = (keys(x.images, x.categories) for x in (ground_truth, detections))
@@ -255,7 +256,7 @@ def _precision_recall(outcome: np.ndarray, num_gt: int) -> tuple[np.ndarray, np.
     return np.array(at_levels), recall[:, -1] if tp.shape[1] else np.zeros(len(tp))
 
 
-def _positions(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def positions(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Return the position of each value in ``ids``, or -1."""
     if not len(ids):
         return np.full(len(values), -1)

@@ -1,0 +1,75 @@
+import json
+import runpy
+
+import pytest
+from toy import ROOT
+from toy_lvis import lvis_content
+
+from ltmm.utils.errors import InputError
+
+
+def tool(*args):
+    runpy.run_path(str(ROOT / 'tools/analysis_tools/compare_lvis.py'))['main'](list(map(str, args)))
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Annotations, and detections of which those of a are right, and those of b shifted."""
+    content = lvis_content(num_images=30)
+    (tmp_path / 'ann.json').write_text(json.dumps(content))
+    for name, shift in (('a', 0), ('b', 5)):
+        found = [
+            dict(
+                image_id=ann['image_id'],
+                category_id=ann['category_id'],
+                score=0.5,
+                bbox=[ann['bbox'][0] + shift, *ann['bbox'][1:]],
+                segmentation=dict(size=[64, 64], counts=[0, 64 * 64]),
+            )
+            for ann in content['annotations']
+        ]
+        (tmp_path / f'{name}.json').write_text(json.dumps(found))
+    return [tmp_path / f'{name}.json' for name in ('ann', 'a', 'b')]
+
+
+def test_better_detector_is_named_per_group(files, tmp_path, capsys):
+    tool(*files, '--num-resamples', 50, '--out', tmp_path / 'new/out.json', '--classes', 'kite', 'mug')
+    text = capsys.readouterr().out
+    assert 'a: ' in text and 'beyond' not in text
+    assert 'AP: a beats b by ' in text and ' +- ' in text
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line[:2] == 'AP' and ':' not in line}
+    assert rows.keys() == {'AP', 'APr', 'APc', 'APf', 'AP_classes'}
+    assert rows['AP'][1:3] == ['4', '100.00'] and rows['AP_classes'][1] == '2'
+    figures = json.loads((tmp_path / 'new/out.json').read_text())['groups']
+    assert figures['AP']['low'] <= figures['AP']['difference'] <= figures['AP']['high']
+
+
+def test_equal_detectors_and_the_limit_per_image(files, capsys):
+    content = json.loads(files[0].read_text())
+    for category in content['categories']:
+        del category['frequency']  # COCO
+    files[0].write_text(json.dumps(content))
+    tool(files[0], files[1], files[1], '--names', 'x', 'y', '--num-resamples', 10, '--max-per-image', 1)
+    text = capsys.readouterr().out
+    assert 'AP: no difference shown between x and y (+0.00 +- 0.00).' in text and 'APr' not in text
+    assert 'of which the best 1 count' in text
+
+
+def test_masks(files, capsys):
+    tool(*files, '--iou-type', 'segm', '--num-resamples', 10)
+    assert 'no difference shown' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--num-resamples', 1], '`num_resamples` to be int >= 2'),
+        (['--confidence', 1], '`confidence` to be in'),
+        (['--max-per-image', 0], '`max_per_image` to be'),
+        (['--classes', 'oars'], "no class 'oars'"),
+        (['--names', 'a', 'a'], "two different names, but got 'a' twice"),
+    ],
+)
+def test_wrong_options(files, options, message):
+    with pytest.raises(InputError, match=message):
+        tool(*files, *options)

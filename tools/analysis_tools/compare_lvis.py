@@ -1,0 +1,135 @@
+"""Say which of two detectors is better on LVIS or COCO data, and how sure that is, per group of classes.
+
+python tools/analysis_tools/compare_lvis.py ANNOTATIONS A.json B.json
+
+A and B are files of detections in COCO format on the same images, as `outfile_prefix` of ltmm.LVISMetric writes them.
+The intervals are from a paired bootstrap: the test images are drawn with replacement, both detectors are evaluated on
+the same draw, 1,000 times. They say nothing of other seeds of the training.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ltmm.datasets.labels.lvis_annotations import read_lvis_annotations
+from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
+from ltmm.evaluation.lvis.lvis_eval import MAX_PER_IMAGE, LVISEvaluator
+from ltmm.evaluation.lvis.paired_bootstrap import Difference, paired_differences
+from ltmm.utils.atomic_backend import AtomicLocalBackend
+from ltmm.utils.checks import check
+from ltmm.utils.cli import one_line_errors
+from ltmm.utils.errors import InputError
+
+GROUPS = dict(APr='r', APc='c', APf='f')
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('ann_file', help='annotation file of the test set, in LVIS or COCO format')
+    parser.add_argument('runs', nargs=2, metavar=('A', 'B'), type=Path, help='.json files of detections')
+    parser.add_argument('--names', nargs=2, help='names of the detectors; default: those of the files')
+    parser.add_argument('--iou-type', choices=['bbox', 'segm'], default='bbox', help='boxes (default) or masks')
+    parser.add_argument(
+        '--classes', nargs='+', help='names of classes to compare as one more group, such as those of a subset'
+    )
+    parser.add_argument('--num-resamples', type=int, default=1000, help='bootstrap draws of the images')
+    parser.add_argument('--confidence', type=float, default=0.95, help='coverage of the intervals')
+    parser.add_argument(
+        '--max-per-image', type=int, default=MAX_PER_IMAGE, help='best detections of an image that count (300)'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='seed of the draws')
+    parser.add_argument('--out', type=Path, help='.json file for the figures')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    check(
+        num_resamples=(args.num_resamples, 'int >= 2'),
+        confidence=(args.confidence, 'in (0, 1)'),
+        max_per_image=(args.max_per_image, 'int >= 1'),
+    )
+    names = args.names or [path.stem for path in args.runs]
+    if names[0] == names[1]:
+        names = [str(path) for path in args.runs] if args.names is None else names
+    if names[0] == names[1]:
+        raise InputError(f'Expected two different names, but got {names[0]!r} twice.')
+    segm = args.iou_type == 'segm'
+    content = read_lvis_annotations(args.ann_file, masks=segm)
+    ground_truth = GroundTruth.from_content(content, args.ann_file, masks=segm)
+    evaluators = []
+    for name, path in zip(names, args.runs):
+        detections = Detections.read(path, ground_truth, masks=segm)
+        print(describe(name, detections, args.max_per_image), flush=True)
+        evaluators.append(LVISEvaluator(ground_truth, detections, args.iou_type))
+    found = paired_differences(
+        *evaluators,
+        ground_truth,
+        groups_of(content['categories'], args),
+        args.num_resamples,
+        args.confidence,
+        args.max_per_image,
+        args.seed,
+    )
+    if not found:
+        raise InputError(f'{args.ann_file} has no object to detect.')
+    print(table(found, names, args.confidence))
+    if args.out is not None:
+        figures = {group: dict(vars(each), difference=each.a - each.b) for group, each in found.items()}
+        content = dict(names=names, iou_type=args.iou_type, confidence=args.confidence, groups=figures)
+        AtomicLocalBackend().put(json.dumps(content, indent=1).encode(), args.out)
+        print(f'Wrote {args.out}')
+
+
+def describe(name: str, detections: Detections, limit: int) -> str:
+    """One line on a run; names the detections beyond the protocol's limit."""
+    counts = np.unique(detections.images, return_counts=True)[1]
+    line = f'{name}: {len(detections.images)} detections in {len(counts)} images'
+    if beyond := int((counts > limit).sum()):
+        line += f'; up to {counts.max()} per image, of which the best {limit} count (in {beyond} images)'
+    return line
+
+
+def groups_of(categories: Sequence[Mapping], args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Masks of all classes, of the rare, common and frequent ones, and of those asked for."""
+    letters = np.array([category.get('frequency', '') for category in categories])
+    groups = dict(AP=np.ones(len(categories), dtype=bool))
+    groups |= {name: letters == letter for name, letter in GROUPS.items() if (letters == letter).any()}
+    if args.classes:
+        known = [category['name'] for category in categories]
+        if unknown := set(args.classes) - set(known):
+            raise InputError(f'{args.ann_file} has no class {min(unknown)!r}.')
+        groups['AP_classes'] = np.isin(known, args.classes)
+    return groups
+
+
+def table(found: Mapping[str, Difference], names: Sequence[str], confidence: float) -> str:
+    """Figures per group in percent, and a sentence for each."""
+    a, b = names
+    width = max(10, *map(len, names)) + 2
+    lines = [f'{"":<12}{"classes":>8}{a:>{width}}{b:>{width}}{"A - B":>9}  {f"{confidence:.0%} interval":>18}']
+    sentences = []
+    for group, each in found.items():
+        difference = 100 * (each.a - each.b)
+        interval = f'[{100 * each.low:+.2f}, {100 * each.high:+.2f}]'
+        lines.append(
+            f'{group:<12}{each.num_classes:>8}{100 * each.a:>{width}.2f}{100 * each.b:>{width}.2f}{difference:>+9.2f}  '
+            f'{interval:>18}'
+        )
+        better, worse = (a, b) if difference >= 0 else (b, a)
+        size = f'{abs(difference):.2f} +- {100 * each.half_width:.2f}'
+        if each.is_significant:
+            sentences.append(f'{group}: {better} beats {worse} by {size}.')
+        else:
+            sentences.append(
+                f'{group}: no difference shown between {a} and {b} ({difference:+.2f} +- {100 * each.half_width:.2f}).'
+            )
+    return '\n'.join([*lines, *sentences])
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
