@@ -5,6 +5,7 @@ from ltmm.utils.environment import mmdet_is_usable
 if mmdet_is_usable():
     from .lvis import LVISDataset, report_dropped_boxes
     from .voc import VOCDataset
+    from .wrappers.repeat_factor_mix import RepeatFactorMixDataset
     from .wrappers.smooth_tail import SmoothTailDataset
 
-    __all__ = ['LVISDataset', 'SmoothTailDataset', 'VOCDataset', 'report_dropped_boxes']
+    __all__ = ['LVISDataset', 'RepeatFactorMixDataset', 'SmoothTailDataset', 'VOCDataset', 'report_dropped_boxes']
