@@ -7,7 +7,7 @@ from ltmm.utils.environment import (
     provide_mmpretrain_beside_transformers,
 )
 
-check_installed('torch', 'mmengine')  # one readable line in place of an ImportError from the depths
+check_installed('mmengine')  # one readable line in place of an ImportError from the depths
 provide_cache_folder()
 provide_mmcv_ops()
 provide_mmpretrain_beside_transformers()

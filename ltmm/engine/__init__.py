@@ -1,8 +1,12 @@
-from ltmm.utils.checkpoints import use_safe_loader
+from ltmm.utils.environment import check_installed
 
-from .hooks import *
-from .optimizers import *
-from .runner import *
-from .schedulers import *
+check_installed('torch')
+
+from ltmm.utils.checkpoints import use_safe_loader  # noqa: E402
+
+from .hooks import *  # noqa: E402
+from .optimizers import *  # noqa: E402
+from .runner import *  # noqa: E402
+from .schedulers import *  # noqa: E402
 
 use_safe_loader()  # for every runner of a config with hooks of ltmm, also that of mmdet's tools/train.py

@@ -4,6 +4,9 @@
 """
 
 from ltmm.registry import MODEL_PACKAGES
+from ltmm.utils.environment import check_installed
 from ltmm.utils.lazy import lazy_attributes
+
+check_installed('torch')
 
 __getattr__ = lazy_attributes(__name__, MODEL_PACKAGES)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch.distributed as dist
+from .errors import InputError
 
 __all__ = ['one_line_errors']
 
@@ -20,15 +20,23 @@ def one_line_errors(if_interrupted: str = '') -> Iterator[None]:
     """
     try:
         yield
-        if dist.is_available() and dist.is_initialized():
+        dist = sys.modules.get('torch.distributed')  # a tool that has not imported torch has no group
+        if dist is not None and dist.is_available() and dist.is_initialized():
             gc.collect()  # a distributed model in a reference cycle keeps the threads of the group alive
             dist.destroy_process_group()  # threads of a live group sometimes abort the exit
     except KeyboardInterrupt:
         sys.exit(f'\nInterrupted. {if_interrupted}'.rstrip())
     except Exception as e:
-        from .explain import explain
-
-        line = explain(e)
+        line = _line(e)
         if line is None or os.environ.get('LTMM_TRACEBACK'):
             raise
         sys.exit(f'\n\033[1;31m{line}\033[0m' if sys.stderr.isatty() else line)
+
+
+def _line(error: Exception) -> str | None:
+    """One line on an error in the input, None for a bug; where torch is missing, only ltmm's own errors and those of files are."""
+    try:
+        from .explain import explain
+    except ModuleNotFoundError:
+        return str(error) if isinstance(error, (InputError, OSError)) else None
+    return explain(error)

@@ -276,9 +276,16 @@ def test_requirements_without_installation_are_those_of_setup_cfg(monkeypatch):
     assert from_file == installed
 
 
-@pytest.mark.parametrize('module', ['torch', 'mmengine'])
-def test_import_of_ltmm_names_the_missing_package(module):
-    code = f'import sys; sys.modules["{module}"] = sys.modules["packaging"] = None; import ltmm'
+@pytest.mark.parametrize(
+    ('module', 'blocked', 'package'),
+    [
+        ('torch', ['torch'], 'ltmm.models'),
+        ('torch', ['torch'], 'ltmm.engine'),
+        ('mmengine', ['mmengine', 'packaging'], 'ltmm'),
+    ],
+)
+def test_import_names_the_missing_package(module, blocked, package):
+    code = f'import sys; sys.modules.update(dict.fromkeys({blocked})); import {package}'
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert f'EnvironmentProblem: {module} is not installed. Install it:' in result.stderr.splitlines()[-1]
 
