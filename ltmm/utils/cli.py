@@ -34,7 +34,7 @@ def one_line_errors(if_interrupted: str = '') -> Iterator[None]:
 
 
 def _line(error: Exception) -> str | None:
-    """One line on an error in the input, None for a bug; where torch is missing, only ltmm's own errors and those of files are."""
+    """One line on an error in the input, None for a bug; without torch, for errors of ltmm and of files only."""
     try:
         from .explain import explain
     except ModuleNotFoundError:
