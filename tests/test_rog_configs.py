@@ -14,9 +14,8 @@ pytest.importorskip('mmcv.ops')
 
 C = len(CLASSES)
 LVIS = ['rog_r50', 'rog_r101', 'rog_seesaw_r50', 'rog_seesaw_r101']
-FODA = [
-    f'{name}_faster-rcnn_mobilenetv2' for name in ('rog', 'norcal', 'fracal', 'logn', 'experts', 'sade', 'ride', 'lgla')
-]
+FODA = ['rog', 'norcal', 'fracal', 'logn', 'experts', 'sade', 'ride', 'lgla']
+FODA = [f'{name}_faster-rcnn_mobilenetv2' for name in FODA]
 CONFIGS = [f'lvis/{name}' for name in [*LVIS, 'rog_r50_lvis_mini']]
 CONFIGS += [f'foda_lt/{name}' for name in FODA]
 
