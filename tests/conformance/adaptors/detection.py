@@ -104,6 +104,29 @@ def bacl_fcbl(case: Case) -> dict[str, Any]:
     return got
 
 
+@adaptor('federated')
+def federated(case: Case) -> dict[str, Any]:
+    params, num_classes = case.params, case.params['num_classes']
+    loss = MODELS.build(
+        dict(
+            type='ltmm.FederatedLoss',
+            num_sampled_classes=params['num_fed_classes'],
+            power=params['freq_weight_power'],
+            num_classes=num_classes,
+            class_counts=case.arrays['image_count'].tolist(),
+        )
+    )
+    loss.get_cls_channels(num_classes)
+    label, drawn = case['labels'], loss.draw(case['labels'])  # our own draw, of the same kind
+    case.check('size of the set', int(drawn.sum()), len(case.arrays['fed_classes']))
+    case.check('labels in the set', bool(drawn[label].all()), True)
+    weight = loss.log_weight.exp()
+    case.check('weight', weight, case.arrays['image_count'].astype(float) ** params['freq_weight_power'])
+    given = torch.zeros(num_classes + 1, dtype=torch.bool).index_fill(0, case['fed_classes'], True)
+    loss.draw = lambda label: given
+    return case.loss_and_grad(loss, label='labels', grad='grad')
+
+
 @adaptor('seesaw')
 def seesaw(case: Case) -> dict[str, Any]:
     options = {name: case.params[name] for name in case.params}

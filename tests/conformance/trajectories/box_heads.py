@@ -1,7 +1,8 @@
-"""Classifiers of box heads on given RoI features: EQL, EQLv2, Seesaw, ROG, LOCE, BACL, BAGS, GOL."""
+"""Classifiers of box heads on given RoI features: EQL, EQLv2, federated loss, Seesaw, ROG, LOCE, BACL, BAGS, GOL."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -13,6 +14,8 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from ltmm.models.losses import FederatedLoss
+from ltmm.models.losses.detection.base import build_detection_loss
 from ltmm.registry import MODELS
 
 from ..adaptors.detection import checked_others
@@ -97,6 +100,8 @@ def train_classifier(
     num_added: int = 0,
     model: dict[str, Any] = dict(type='ltmm.BoxClassifier'),
     watch: Sequence[str] = (),
+    steps: dict[str, Any] | None = None,
+    schedule: dict[str, Any] | None = None,
     **head: Any,
 ) -> dict[str, Any]:
     """Train the classifier of a config's box head.
@@ -113,6 +118,8 @@ def train_classifier(
         num_added: rows after those of the RoIs.
         model: around the box head.
         watch: names of what is compared after each step, as in ``state``.
+        steps: when each step happens; those of the case by default.
+        schedule: optimizer, clipping and schedule; those of the case by default.
         head: further arguments of the head.
     """
     pytest.importorskip('mmcv.ops')
@@ -142,8 +149,11 @@ def train_classifier(
         config,
         data,
         {f'bbox_head.{name}': value for name, value in weights.items()},
-        read_steps(case),
-        {**linear_warm_up(case), **{f'model.bbox_head.loss_cls.{name}': value for name, value in loss.items()}},
+        steps or read_steps(case),
+        {
+            **(schedule or linear_warm_up(case)),
+            **{f'model.bbox_head.loss_cls.{name}': value for name, value in loss.items()},
+        },
         class_counts if len(class_counts) > 1 else [1] * params['num_classes'],
         classifier_alone,
         lambda model: [state[name](model.bbox_head.loss_cls).clone() for name in watch],
@@ -162,6 +172,7 @@ def train_classifier(
             for _, name, _ in params['state']
         ),
     )
+    scores = loss_cls if hasattr(loss_cls, 'get_activation') else build_detection_loss(loss_cls, 'BoxClassifier')
     watched = {name.rpartition('.')[2]: torch.stack(values) for name, values in zip(watch, zip(*training.watched))}
     final = {f'final_{name.rpartition(".")[2]}': value for name, value in state.items()}
     return dict(
@@ -172,7 +183,7 @@ def train_classifier(
         lr=training.lr(),
         grad_norm=training.grad_norm,
         train_logits_step0=training.start(training.first).detach()[:, columns],
-        eval_scores=loss_cls.get_activation(logits),
+        eval_scores=scores.get_activation(logits),
     )
 
 
@@ -196,6 +207,56 @@ def eqlv2(case: Case) -> dict[str, Any]:
         'loss_cls.pos_neg': lambda loss: loss.gradient_ratio,
     }
     return train_classifier(case, 'lvis/eqlv2_r50.py', loss, ['loss_cls'], state)
+
+
+@contextmanager
+def given_draws(draws: Sequence[Tensor]) -> Iterator[None]:
+    """Make the federated loss take its sets from here, and clipping by value tell the norm before it."""
+    draws, clip = iter(draws), nn.utils.clip_grad_value_
+
+    def clip_and_tell(parameters: Sequence[nn.Parameter], **kwargs: Any) -> Tensor:
+        norm = torch.stack([p.grad.norm() for p in parameters]).norm()
+        clip(parameters, **kwargs)
+        return norm
+
+    with (
+        mock.patch.object(FederatedLoss, 'draw', lambda self, label: next(draws)),
+        mock.patch.object(nn.utils, 'clip_grad_value_', clip_and_tell),
+    ):
+        yield
+
+
+@adaptor(
+    'trajectory_federated',
+    ignores=dict(IGNORED, seed_classes='the sets are given', bias='a number that `init` gives'),
+    slow=True,
+)
+def federated(case: Case) -> dict[str, Any]:
+    params, loss = case.params, case.params['loss_cls']
+    case.check('iterations per epoch and form', [params['epoch_length'], loss['use_fed_loss']], [1, True])
+    ours = dict(num_sampled_classes=loss['fed_loss_num_cat'], power=loss['fed_loss_freq_weight'])
+    config, head = 'lvis/federated_r50.py', {}
+    if not loss['use_sigmoid_ce']:  # the same as plain cross entropy
+        config, head, ours = 'lvis/softmax_rfs_r50.py', dict(type='ltmm.Shared2FCBBoxHead'), {}
+    iterations, total = params['iteration_of_step'], params['lr_config']['step'][-1] + 10000
+    loop = dict(type='ltmm.GivenIterations', epoch_length=total, iterations=iterations, max_epochs=1)
+    schedule = linear_warm_up(case) | {
+        'optim_wrapper.clip_grad': dict(type='value', clip_value=params['grad_clip_value']),
+        'param_scheduler.1.by_epoch': False,
+        'param_scheduler.1.end': total,
+    }
+    with given_draws(case['fed_classes'].bool()):
+        return train_classifier(
+            case,
+            config,
+            ours,
+            ['loss_cls'],
+            {},
+            params['image_counts'],
+            steps=dict(epoch_of_step=[0] * len(iterations), train_cfg=loop),
+            schedule=schedule,
+            **head,
+        )
 
 
 @adaptor('trajectory_seesaw', ignores=dict(IGNORED, **LABELS, bias='a number that `init` gives'))

@@ -132,8 +132,9 @@ class FeatureRecorder(Recorder):
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         self.watched.append(self.watch(runner.model))
         scalars = MessageHub.get_current_instance().log_scalars
-        if 'train/grad_norm' in scalars:
-            self.grad_norm.append(scalars['train/grad_norm'].current())
+        for name in ('train/grad_norm', 'train/grad_value'):  # as MMEngine calls it in clipping by norm and by value
+            if name in scalars:
+                self.grad_norm.append(scalars[name].current())
 
 
 @dataclass

@@ -79,6 +79,11 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('EqualizedQualityFocalLoss', dict(), dict(gamma=[0.5], scale=[-1, INF])),
     ('EQLLoss', dict(lambda_=0.1), dict(BAD_WEIGHTS, lambda_=[0, NAN], by=['images'])),
     ('EQLv2Loss', dict(), dict(BAD_WEIGHTS, gamma=[0, NAN], mu=[NAN], alpha=[-1, NAN])),
+    (
+        'FederatedLoss',
+        dict(),
+        dict(BAD_WEIGHTS, num_sampled_classes=[0, 1.5], power=[-1, NAN], gamma=[-1], alpha=[0, 1]),
+    ),
     ('SeesawLoss', dict(), dict(BAD_WEIGHTS, p=[-1, NAN], q=[INF, -0.5], eps=[0])),
     (
         'LOCELoss',

@@ -28,6 +28,7 @@ ARGUMENTS = dict(  # those without a default
     DistributionBalancedLoss=dict(alpha=0.1, beta=10.0, mu=0.2),
     DropLoss=dict(lambda_=1e-9),  # draws nothing without a tail
     EQLLoss=dict(lambda_=0.1),
+    FederatedLoss=dict(num_sampled_classes=C),
     LabelAwareSmoothingLoss=dict(smooth_head=0.4, smooth_tail=0.1),
     MultiLabelFocalLoss=dict(gamma=2.0, balance=2.0),
     PartialASLLoss=dict(mode='ignore'),

@@ -90,6 +90,7 @@ DETECTION = [
     dict(type='EQLLoss', lambda_=0.1),
     dict(type='EQLv2Loss'),
     dict(type='FCBLLoss'),
+    dict(type='FederatedLoss', num_sampled_classes=4),
     dict(type='ROGLoss', loss=SIGMOID),
     dict(type='RoIExpertLoss', loss=dict(type='ltmm.SADELoss'), num_experts=3),
     dict(type='RoIExpertLoss', loss=dict(type='ltmm.LGLALoss'), num_experts=3),

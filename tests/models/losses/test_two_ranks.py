@@ -103,6 +103,7 @@ DETECTION = {
     'eqfl': dict(type='ltmm.EqualizedQualityFocalLoss'),
     'eql': dict(type='ltmm.EQLLoss', lambda_=0.1),
     'eqlv2': dict(type='ltmm.EQLv2Loss'),
+    'federated': dict(type='ltmm.FederatedLoss', num_sampled_classes=C + 1),  # all: each rank draws for itself
     'rog': dict(type='ltmm.ROGLoss', loss=SIGMOID, loss_rank=dict(type='ltmm.GAPLoss', loss_weight=1.0)),
     'rog_of_mmdet': dict(type='ltmm.ROGLoss', loss=dict(type='mmdet.CrossEntropyLoss')),
     'fcbl': dict(type='ltmm.FCBLLoss'),

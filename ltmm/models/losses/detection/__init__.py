@@ -1,11 +1,12 @@
 from .bacl_loss import BACLLoss
 from .bags_loss import BalancedGroupSoftmaxLoss
-from .base import BoxHeadLoss, BoxHeadObjective, DenseHeadLoss, DetectionLoss
+from .base import BoxHeadLoss, BoxHeadObjective, ClassPriorDetectionLoss, DenseHeadLoss, DetectionLoss
 from .drop_loss import DropLoss
 from .efl_loss import EqualizedFocalLoss, EqualizedQualityFocalLoss
 from .eql_loss import EQLLoss
 from .eqlv2_loss import EQLv2Loss
 from .fcbl_loss import FCBLLoss
+from .federated_loss import FederatedLoss
 from .gap_loss import GAPLoss
 from .gumbel_loss import GumbelCrossEntropyLoss
 from .loce_loss import LOCELoss
@@ -23,12 +24,14 @@ __all__ = [
     'EQLLoss',
     'EQLv2Loss',
     'FCBLLoss',
+    'FederatedLoss',
     'GAPLoss',
     'GumbelCrossEntropyLoss',
     'LOCELoss',
     'ROGLoss',
     'BoxHeadLoss',
     'BoxHeadObjective',
+    'ClassPriorDetectionLoss',
     'DenseHeadLoss',
     'DetectionLoss',
     'RoIExpertLoss',

@@ -1,5 +1,6 @@
 """Base classes of the classification losses of detection heads."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -12,14 +13,16 @@ from ltmm.utils.checks import check
 from ltmm.utils.environment import mmdet_is_usable
 from ltmm.utils.errors import InputError, InputTypeError, MissingInputError
 
-from ..base import LogitLoss, at_least_float32, divisor
+from ..base import LogitLoss, UsesClassPrior, at_least_float32, divisor
 from ..build import build_loss
+from ..class_weights import ClassWeight
 from ..objective import LossInputs, Objective
 
 __all__ = [
     'BoxHeadInterface',
     'BoxHeadLoss',
     'BoxHeadObjective',
+    'ClassPriorDetectionLoss',
     'DenseHeadLoss',
     'DetectionLoss',
     'build_detection_loss',
@@ -186,12 +189,49 @@ class DenseHeadLoss(DetectionLoss):
         """Return the width of the classifier of a dense or DETR head, C."""
         self.on_num_classes(num_classes)
         self.custom_cls_channels = self.custom_activation = self.custom_accuracy = False
+        self.num_background_columns = 0
         self.num_columns = num_classes
         return num_classes
 
     def one_update(self) -> AbstractContextManager:
         """Within it, all calls belong to one iteration: the levels of a dense head, the layers of a DETR decoder."""
         return nullcontext()
+
+
+class ClassPriorDetectionLoss(UsesClassPrior, DenseHeadLoss):
+    """Base class of detection losses that depend on the class distribution.
+
+    A subclass writes :meth:`unreduced`, and derives its tensors in :meth:`on_class_distribution`.
+
+    Args:
+        loss_weight: Weight of the loss.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        class_weight: See :class:`DetectionLoss`.
+        class_counts: Training images per class. Default: taken from the training data.
+        num_classes: C, to check the counts against; heads of ltmm fill it in.
+    """
+
+    background_hint = ' Leave the background class out: counts are of the foreground classes only.'
+
+    def __init__(
+        self,
+        *,
+        loss_weight: float = 1.0,
+        reduction: str = 'mean',
+        class_weight: ClassWeight | None = None,
+        class_counts: Sequence[int] | dict[str, int] | str | None = None,
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__(loss_weight=loss_weight, reduction=reduction, class_weight=class_weight)
+        self.init_class_distribution(class_counts, num_classes)
+
+    def on_num_classes(self, num_classes: int) -> None:
+        """Check all further counts against C."""
+        self._num_classes = num_classes
+
+    def _check(self, cls_score: Tensor, label: Tensor) -> None:
+        super()._check(cls_score, label)
+        self.check_logits(cls_score[:, : cls_score.size(1) - self.num_background_columns])
 
 
 class MMDetSoftmaxLoss(BoxHeadLoss):

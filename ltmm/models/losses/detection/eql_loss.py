@@ -1,7 +1,7 @@
 """Equalization loss: tail classes get no negative gradients from objects of other classes."""
 
 import warnings
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,9 +10,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
-from ..base import UsesClassPrior
-from ..class_weights import ClassWeight
-from .base import DenseHeadLoss
+from .base import ClassPriorDetectionLoss
 from .sigmoid_ce_loss import sigmoid_cross_entropy
 
 __all__ = ['EQLLoss', 'eql_loss']
@@ -33,7 +31,7 @@ def eql_loss(cls_score: Tensor, label: Tensor, is_tail: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class EQLLoss(UsesClassPrior, DenseHeadLoss):
+class EQLLoss(ClassPriorDetectionLoss):
     r"""Ignores the negative gradients that objects of other classes give to tail classes; head classes are unchanged.
 
     .. math::
@@ -54,34 +52,13 @@ class EQLLoss(UsesClassPrior, DenseHeadLoss):
             for LVIS v0.5 in [1, 2].
         by: ``'image_frequency'``, or ``'instance_counts'``: f_j is the number of instances, with which [2] takes
             ``lambda_=1652`` for OpenImages.
-        loss_weight: Weight of the loss.
-        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        class_weight: See :class:`DetectionLoss`.
-        class_counts: Training images per class. Default: taken from the training data.
-        num_classes: C, to check the counts against; heads of ltmm fill it in.
+        **kwargs: Arguments of :class:`ClassPriorDetectionLoss`.
     """
 
-    background_hint = ' Leave the background class out: counts are of the foreground classes only.'
-
-    def __init__(
-        self,
-        *,
-        lambda_: float,
-        by: str = 'image_frequency',
-        loss_weight: float = 1.0,
-        reduction: str = 'mean',
-        class_weight: ClassWeight | None = None,
-        class_counts: Sequence[int] | dict[str, int] | str | None = None,
-        num_classes: int | None = None,
-    ) -> None:
+    def __init__(self, *, lambda_: float, by: str = 'image_frequency', **kwargs: Any) -> None:
         check(lambda_=(lambda_, '> 0'), by=(by, FREQUENCIES))
         self.lambda_, self.by = lambda_, by
-        super().__init__(loss_weight=loss_weight, reduction=reduction, class_weight=class_weight)
-        self.init_class_distribution(class_counts, num_classes)
-
-    def on_num_classes(self, num_classes: int) -> None:
-        """Check all further counts against C."""
-        self._num_classes = num_classes
+        super().__init__(**kwargs)
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         frequency = getattr(distribution, self.by)
@@ -96,10 +73,6 @@ class EQLLoss(UsesClassPrior, DenseHeadLoss):
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
         return eql_loss(cls_score, label, self.is_tail)
-
-    def _check(self, cls_score: Tensor, label: Tensor) -> None:
-        super()._check(cls_score, label)
-        self.check_logits(cls_score)
 
     def extra_repr(self) -> str:
         return f'lambda_={self.lambda_}, by={self.by!r}, {super().extra_repr()}'

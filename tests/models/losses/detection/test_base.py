@@ -21,6 +21,7 @@ LOSSES = dict(
     eqfl=dict(type='ltmm.EqualizedQualityFocalLoss'),
     eql=dict(type='ltmm.EQLLoss', lambda_=0.1),
     eqlv2=dict(type='ltmm.EQLv2Loss'),
+    federated=dict(type='ltmm.FederatedLoss', num_sampled_classes=4),  # batches below hold all labels
     seesaw=dict(type='ltmm.SeesawLoss'),
     fcbl=dict(type='ltmm.FCBLLoss'),
     rog=dict(type='ltmm.ROGLoss', loss=SIGMOID),
@@ -106,7 +107,7 @@ def test_scores_are_of_all_classes(name):
     assert scores.shape == (16, C + 1) and (scores >= 0).all() and (scores <= 1).all()
 
 
-@pytest.mark.parametrize('name', ['bags', 'sigmoid', 'drop', 'gol', 'gumbel', 'eql', 'eqlv2'])
+@pytest.mark.parametrize('name', ['bags', 'sigmoid', 'drop', 'gol', 'gumbel', 'eql', 'eqlv2', 'federated'])
 def test_no_synchronization(name):
     loss, width = build(name)
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -139,7 +140,7 @@ def test_accuracy_counts_objects_only(label, accuracy):
     assert DetectionLoss().get_accuracy(SCORE, torch.tensor(label))['acc_classes'] == pytest.approx(accuracy)
 
 
-@pytest.mark.parametrize('name', ['efl', 'eql', 'eqlv2'])
+@pytest.mark.parametrize('name', ['efl', 'eql', 'eqlv2', 'federated'])
 def test_dense_heads_compute_scores_themselves(name):
     loss = MODELS.build(LOSSES[name])
     assert loss.get_dense_channels(80) == 80
