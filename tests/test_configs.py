@@ -300,6 +300,8 @@ RATES = {  # of all configs: their schedule is that of one of these
     'lvis/eql_r50': warmup(0.001, 499, steps(8, 11)),  # mmdet's schedules
     'lvis/eql_r50_2x_v0.5': warmup(0.001, 499, steps(16, 22)),
     'lvis/seesaw_r101_2x': warmup(0.001, 499, steps(16, 22)),
+    'lvis/ecm_r50': warmup(0.0001, 10000, steps(8, 11)),
+    'lvis/ecm_r50_2x': warmup(0.0001, 10000, steps(20, 22)),
     'lvis/federated_r50': warmup(0.00025, 4000, lambda _, step: 0.1 ** ((step >= 60000) + (step >= 80000))),
     'lvis/rog_r50': warmup(0.0001, 500, steps(8, 11)),
     'lvis/rog_seesaw_r50': warmup(0.0001, 500, steps(16, 22)),

@@ -10,6 +10,7 @@ DROP = dict(type='ltmm.DropLoss', lambda_=0.1)
 GOL = dict(DROP, activation='gumbel')
 GUMBEL = dict(type='ltmm.GumbelCrossEntropyLoss')
 EFL = dict(type='ltmm.EqualizedFocalLoss')
+ECM = dict(type='ltmm.ECMLoss')
 EQL = dict(type='ltmm.EQLLoss', lambda_=0.1)
 EQLV2 = dict(type='ltmm.EQLv2Loss')
 FEDERATED = dict(type='ltmm.FederatedLoss', num_sampled_classes=2)
@@ -20,15 +21,15 @@ SIGMOID = dict(type='ltmm.SigmoidCrossEntropyLoss')
 SOFTMAX = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=False)
 FOCAL = dict(type='mmdet.FocalLoss', use_sigmoid=True)
 BOX_HEAD = 'ltmm.Shared2FCBBoxHead'
-BOX_LOSSES = (SOFTMAX, EQL, EQLV2, SIGMOID, SEESAW, BAGS, EFL, DROP, GOL, GUMBEL, LOCE, BACL, FEDERATED)
+BOX_LOSSES = (SOFTMAX, EQL, EQLV2, SIGMOID, SEESAW, BAGS, EFL, DROP, GOL, GUMBEL, LOCE, BACL, ECM, FEDERATED)
 CASES = [
     *(('mask_rcnn', BOX_HEAD, loss) for loss in BOX_LOSSES),
     *(('cascade_rcnn', BOX_HEAD, loss) for loss in BOX_LOSSES),
-    *(('retinanet', 'ltmm.RetinaHead', loss) for loss in (FOCAL, DROP, EFL, EQL, EQLV2, FEDERATED)),
-    *(('atss', 'ltmm.ATSSHead', loss) for loss in (FOCAL, DROP, EFL, EQL, EQLV2, FEDERATED)),
+    *(('retinanet', 'ltmm.RetinaHead', loss) for loss in (FOCAL, DROP, EFL, EQL, EQLV2, ECM, FEDERATED)),
+    *(('atss', 'ltmm.ATSSHead', loss) for loss in (FOCAL, DROP, EFL, EQL, EQLV2, ECM, FEDERATED)),
     ('gfl', 'ltmm.GFLHead', dict(type='mmdet.QualityFocalLoss', use_sigmoid=True)),
     ('gfl', 'ltmm.GFLHead', dict(type='ltmm.EqualizedQualityFocalLoss')),
-    *(('deformable_detr', 'ltmm.DeformableDETRHead', loss) for loss in (FOCAL, DROP, EFL, EQL, EQLV2, FEDERATED)),
+    *(('deformable_detr', 'ltmm.DeformableDETRHead', loss) for loss in (FOCAL, DROP, EFL, EQL, EQLV2, ECM, FEDERATED)),
 ]
 
 

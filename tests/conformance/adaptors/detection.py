@@ -104,6 +104,25 @@ def bacl_fcbl(case: Case) -> dict[str, Any]:
     return got
 
 
+@adaptor('ecm')
+def ecm(case: Case) -> dict[str, Any]:
+    num_classes = case.params['num_classes']
+    loss = MODELS.build(
+        dict(
+            type='ltmm.ECMLoss',
+            background_ratio=case.params['fg_bg_ratio'],
+            num_classes=num_classes,
+            class_counts=case.arrays['counts'].tolist(),
+        )
+    )
+    loss.get_cls_channels(num_classes)
+    return dict(
+        case.loss_and_grad(loss, label='labels', grad='grad'),
+        cls_weight=loss.weight[None],
+        scores=loss.get_activation(case['logits']),
+    )
+
+
 @adaptor('federated')
 def federated(case: Case) -> dict[str, Any]:
     params, num_classes = case.params, case.params['num_classes']

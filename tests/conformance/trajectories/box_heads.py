@@ -1,4 +1,4 @@
-"""Classifiers of box heads on given RoI features: EQL, EQLv2, federated loss, Seesaw, ROG, LOCE, BACL, BAGS, GOL."""
+"""Classifiers of box heads on given RoI features: EQL, EQLv2, ECM, federated, Seesaw, ROG, LOCE, BACL, BAGS, GOL."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -207,6 +207,27 @@ def eqlv2(case: Case) -> dict[str, Any]:
         'loss_cls.pos_neg': lambda loss: loss.gradient_ratio,
     }
     return train_classifier(case, 'lvis/eqlv2_r50.py', loss, ['loss_cls'], state)
+
+
+@adaptor('trajectory_ecm', ignores=dict(IGNORED, image_counts='what the labels were drawn with', bias='0'))
+def ecm(case: Case) -> dict[str, Any]:
+    params, loss_cls, classifier = case.params, case.params['loss_cls'], case.params['classifier']
+    case.check('sigmoid', loss_cls['use_sigmoid'], True)
+    layer = dict(type=classifier['type'])
+    if 'tempearture' in classifier:
+        layer['temperature'] = classifier['tempearture']
+    loss = dict(background_ratio=loss_cls['fg_bg_ratio'], loss_weight=loss_cls['loss_weight'])
+    state = {
+        'loss_cls.sample_n': lambda loss: with_background(loss.get_class_distribution().instance_counts, loss),
+        'loss_cls.detection_cls_weight': lambda loss: loss.weight[None],
+    }
+    counts = params['instance_counts']
+    return train_classifier(case, 'lvis/ecm_r50.py', loss, ['loss_cls'], state, counts, cls_predictor_cfg=layer)
+
+
+def with_background(counts: np.ndarray, loss: nn.Module) -> Tensor:
+    """Instances per class and of background."""
+    return torch.tensor([*counts, loss.background_ratio * counts.sum()], dtype=torch.float64)
 
 
 @contextmanager

@@ -77,6 +77,7 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('GumbelCrossEntropyLoss', dict(), dict(BAD_WEIGHTS, max_loss=[0, NAN])),
     ('EqualizedFocalLoss', dict(), dict(BAD_WEIGHTS, gamma=[0.5, NAN], scale=[-1], alpha=[-1, 2])),
     ('EqualizedQualityFocalLoss', dict(), dict(gamma=[0.5], scale=[-1, INF])),
+    ('ECMLoss', dict(), dict(BAD_WEIGHTS, background_ratio=[0, NAN])),
     ('EQLLoss', dict(lambda_=0.1), dict(BAD_WEIGHTS, lambda_=[0, NAN], by=['images'])),
     ('EQLv2Loss', dict(), dict(BAD_WEIGHTS, gamma=[0, NAN], mu=[NAN], alpha=[-1, NAN])),
     (

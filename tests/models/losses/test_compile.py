@@ -87,6 +87,7 @@ DETECTION = [
     dict(type='GumbelCrossEntropyLoss'),
     dict(type='EqualizedFocalLoss'),
     dict(type='EqualizedQualityFocalLoss'),
+    dict(type='ECMLoss'),
     dict(type='EQLLoss', lambda_=0.1),
     dict(type='EQLv2Loss'),
     dict(type='FCBLLoss'),

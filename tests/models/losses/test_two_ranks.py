@@ -101,6 +101,7 @@ DETECTION = {
     'gumbel': dict(type='ltmm.GumbelCrossEntropyLoss'),
     'efl': dict(type='ltmm.EqualizedFocalLoss'),
     'eqfl': dict(type='ltmm.EqualizedQualityFocalLoss'),
+    'ecm': dict(type='ltmm.ECMLoss'),
     'eql': dict(type='ltmm.EQLLoss', lambda_=0.1),
     'eqlv2': dict(type='ltmm.EQLv2Loss'),
     'federated': dict(type='ltmm.FederatedLoss', num_sampled_classes=C + 1),  # all: each rank draws for itself

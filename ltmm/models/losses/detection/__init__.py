@@ -2,6 +2,7 @@ from .bacl_loss import BACLLoss
 from .bags_loss import BalancedGroupSoftmaxLoss
 from .base import BoxHeadLoss, BoxHeadObjective, ClassPriorDetectionLoss, DenseHeadLoss, DetectionLoss
 from .drop_loss import DropLoss
+from .ecm_loss import ECMLoss
 from .efl_loss import EqualizedFocalLoss, EqualizedQualityFocalLoss
 from .eql_loss import EQLLoss
 from .eqlv2_loss import EQLv2Loss
@@ -19,6 +20,7 @@ __all__ = [
     'BACLLoss',
     'BalancedGroupSoftmaxLoss',
     'DropLoss',
+    'ECMLoss',
     'EqualizedFocalLoss',
     'EqualizedQualityFocalLoss',
     'EQLLoss',

@@ -19,6 +19,7 @@ LOSSES = dict(
     gumbel=dict(type='ltmm.GumbelCrossEntropyLoss'),
     efl=dict(type='ltmm.EqualizedFocalLoss'),
     eqfl=dict(type='ltmm.EqualizedQualityFocalLoss'),
+    ecm=dict(type='ltmm.ECMLoss'),
     eql=dict(type='ltmm.EQLLoss', lambda_=0.1),
     eqlv2=dict(type='ltmm.EQLv2Loss'),
     federated=dict(type='ltmm.FederatedLoss', num_sampled_classes=4),  # batches below hold all labels
@@ -107,7 +108,7 @@ def test_scores_are_of_all_classes(name):
     assert scores.shape == (16, C + 1) and (scores >= 0).all() and (scores <= 1).all()
 
 
-@pytest.mark.parametrize('name', ['bags', 'sigmoid', 'drop', 'gol', 'gumbel', 'eql', 'eqlv2', 'federated'])
+@pytest.mark.parametrize('name', ['bags', 'sigmoid', 'drop', 'gol', 'gumbel', 'ecm', 'eql', 'eqlv2', 'federated'])
 def test_no_synchronization(name):
     loss, width = build(name)
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -140,7 +141,7 @@ def test_accuracy_counts_objects_only(label, accuracy):
     assert DetectionLoss().get_accuracy(SCORE, torch.tensor(label))['acc_classes'] == pytest.approx(accuracy)
 
 
-@pytest.mark.parametrize('name', ['efl', 'eql', 'eqlv2', 'federated'])
+@pytest.mark.parametrize('name', ['efl', 'ecm', 'eql', 'eqlv2', 'federated'])
 def test_dense_heads_compute_scores_themselves(name):
     loss = MODELS.build(LOSSES[name])
     assert loss.get_dense_channels(80) == 80
