@@ -55,6 +55,17 @@ def test_eql_recipe_on_lvis():
     assert cfg == softmax
 
 
+def test_federated_recipe_counts_iterations():
+    cfg = read_config(ROOT / 'configs/lvis/federated_r50.py')
+    assert cfg.train_cfg == dict(type='IterBasedTrainLoop', max_iters=90000, val_interval=90000)
+    warmup, drops = cfg.param_scheduler
+    assert warmup == dict(type='LinearLR', start_factor=0.00025, by_epoch=False, begin=0, end=4001)
+    assert drops == dict(type='MultiStepLR', begin=0, end=90000, by_epoch=False, milestones=[60000, 80000])
+    assert not cfg.default_hooks.checkpoint.by_epoch and not cfg.log_processor.by_epoch
+    assert cfg.optim_wrapper.clip_grad == dict(type='value', clip_value=1.0)
+    assert cfg.train_dataloader.sampler.type == 'ltmm.RepeatFactorSampler'
+
+
 def flat(name: str) -> dict:
     return read_config(ROOT / f'configs/lvis/{name}.py').to_dict()
 

@@ -53,6 +53,7 @@ FORMS = {  # arguments by row, for losses that need some or have several forms
     'RoILossPerExpert': {},
     'ROGLoss': {'Seesaw': dict(loss=dict(type='ltmm.SeesawLoss'))},
     'SigmoidFocalLoss': {'0': dict(gamma=0.0), '2': dict(gamma=2.0)},
+    'SoftmaxEQLLoss': {'': dict(lambda_=1e-4)},
     'SoftmaxFocalLoss': {'': dict(gamma=1.0)},
     'TLCLoss': {'': dict(reweight_factor=0.02, reweight_epoch=0, kl_epochs=29_000)},
     'VSLoss': {'': dict(gamma=0.05, tau=0.75)},

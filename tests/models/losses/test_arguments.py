@@ -34,6 +34,7 @@ LOSSES = [  # loss, arguments that make sense, values that do not
     ('ClassBalancedLoss', dict(loss_type='focal', beta=0.9, gamma=2), dict(BAD_WEIGHTS, gamma=[None, -1.0])),
     ('SoftmaxFocalLoss', dict(gamma=2), dict(BAD_WEIGHTS, gamma=[-1])),
     ('SigmoidFocalLoss', dict(gamma=2), dict(BAD_WEIGHTS, gamma=[NAN])),
+    ('SoftmaxEQLLoss', dict(lambda_=0.1), dict(BAD_WEIGHTS, lambda_=[0, NAN], drop_prob=[-0.1, 1.1])),
     ('SoftmaxBCELoss', dict(), BAD_WEIGHTS),
     ('ASLSingleLabelLoss', dict(), dict(BAD_WEIGHTS, smoothing=[1], gamma_neg=[-1])),
     ('RIDELoss', RIDE, dict(max_margin=[0], scale=[-1], reweight_factor=[1], beta=[1.5], diversity_factor=[NAN])),

@@ -33,6 +33,7 @@ ARGUMENTS = dict(  # those without a default
     MultiLabelFocalLoss=dict(gamma=2.0, balance=2.0),
     PartialASLLoss=dict(mode='ignore'),
     ReflectiveLabelCorrectorLoss=dict(start_epoch=0),
+    SoftmaxEQLLoss=dict(lambda_=0.1, drop_prob=1.0),
     SigmoidFocalLoss=dict(gamma=2.0),
     SoftmaxFocalLoss=dict(gamma=1.0),
     VSLoss=dict(gamma=0.2, tau=1.2),

@@ -25,6 +25,7 @@ CLASSIFICATION = [
     dict(type='BalancedSoftmaxLoss'),
     dict(type='BayiasLoss'),
     dict(type='CDTLoss', gamma=0.3),
+    dict(type='SoftmaxEQLLoss', lambda_=0.1, drop_prob=1.0),
     dict(type='ClassBalancedBCELoss'),
     dict(type='ClassBalancedLoss', loss_type='focal', beta=0.99, gamma=0.5),
     dict(type='DeferredReweighting', loss=dict(type='ltmm.LDAMLoss'), start_epoch=0, kind='inverse'),

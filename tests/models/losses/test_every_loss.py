@@ -36,6 +36,7 @@ PLAIN_LOSSES = [  # some of which take no soft labels
     *FOCAL_LOSSES,
     dict(type='ltmm.ASLSingleLabelLoss', smoothing=0.0),
     dict(type='ltmm.SoftmaxBCELoss'),
+    dict(type='ltmm.SoftmaxEQLLoss', lambda_=0.1, drop_prob=1.0),
 ]
 
 

@@ -51,6 +51,7 @@ CLASSIFICATION = {
     'reweighted_ce': dict(type='ltmm.ReweightedLoss', loss=CE, kind='inverse'),
     'sigmoid_focal': dict(type='ltmm.SigmoidFocalLoss', gamma=2.0),
     'softmax_bce': dict(type='ltmm.SoftmaxBCELoss'),
+    'softmax_eql': dict(type='ltmm.SoftmaxEQLLoss', lambda_=0.1, drop_prob=1.0),  # no draws
     'softmax_focal': dict(type='ltmm.SoftmaxFocalLoss', gamma=1.0),
     'vs': dict(type='ltmm.VSLoss', gamma=0.2, tau=1.2),
     'class_weight': dict(type='ltmm.SoftmaxFocalLoss', gamma=1.0, class_weight='auto'),

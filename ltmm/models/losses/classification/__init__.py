@@ -16,6 +16,7 @@ from .logit_adjustment_loss import LogitAdjustmentLoss
 from .reweighted_loss import ReweightedLoss
 from .sigmoid_focal_loss import SigmoidFocalLoss
 from .softmax_bce_loss import SoftmaxBCELoss
+from .softmax_eql_loss import SoftmaxEQLLoss
 from .softmax_focal_loss import SoftmaxFocalLoss
 from .vs_loss import VSLoss
 
@@ -40,6 +41,7 @@ __all__ = [
     'ReweightedLoss',
     'SigmoidFocalLoss',
     'SoftmaxBCELoss',
+    'SoftmaxEQLLoss',
     'SoftmaxFocalLoss',
     'VSLoss',
 ]
