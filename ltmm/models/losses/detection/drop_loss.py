@@ -20,7 +20,7 @@ ACTIVATIONS = ('sigmoid', 'gumbel')
 
 
 def tail_share(label: Tensor, is_tail: Tensor) -> Tensor:
-    """Compute the share of tail classes among the objects of all ranks; 0 without objects.
+    """Compute the share of tail classes among the objects of all ranks; 1 without any object.
 
     Args:
         label: Class indices, (N,); C is background.
@@ -29,7 +29,8 @@ def tail_share(label: Tensor, is_tail: Tensor) -> Tensor:
     num_tail = F.pad(is_tail, (0, 1))[label].sum()
     num_objects = (label < len(is_tail)).sum().to(is_tail)
     num_tail, num_objects = mean_over_ranks(torch.stack([num_tail, num_objects]))
-    return num_tail / num_objects.clamp(min=torch.finfo(is_tail.dtype).tiny)
+    share = num_tail / num_objects.clamp(min=torch.finfo(is_tail.dtype).tiny)
+    return torch.where(num_objects > 0, share, 1)
 
 
 def drop_weight(label: Tensor, is_tail: Tensor, uniform: Tensor) -> Tensor:
@@ -55,9 +56,10 @@ class DropLoss(EQLLoss):
 
     As in EQL, E_i is 1 for an object and 0 for background, and f_j is the share of the training images that contain
     class j. u_ij is drawn uniformly in each iteration, and rho is the share of tail classes among the objects of the
-    batch, on all ranks: without such objects, background gives tail classes no gradient. s is the sigmoid (DropLoss),
-    or the Gumbel activation exp(-exp(-z)) of logits clamped to [-4, 10] in training (GOL [2]). There is no background
-    column. Dense and DETR heads take a sigmoid of their logits, and their levels or layers by themselves.
+    batch, on all ranks: without tail objects, background gives tail classes no gradient; without any object nothing is
+    dropped (rho = 1). s is the sigmoid (DropLoss), or the Gumbel activation exp(-exp(-z)) of logits clamped to
+    [-4, 10] in training (GOL [2]). There is no background column. Dense and DETR heads take a sigmoid of their logits,
+    and their levels or layers by themselves.
 
     [0] Hsieh et al., DropLoss for Long-Tail Instance Segmentation, AAAI 2021, arXiv 2104.06402.
     [1] github.com/timy90022/DropLoss @b6ed7f0.

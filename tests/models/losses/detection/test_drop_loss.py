@@ -50,17 +50,22 @@ def test_formula_and_gradient(activation, monkeypatch):
     assert 0 < (naive_weight(label, uniform)[label == C] == 0).sum() < 2 * (label == C).sum()
 
 
-def test_share_of_the_tail():
-    assert tail_share(torch.tensor([0, 2, 3, 3, C, C]), IS_TAIL) == 3 / 4
-    assert tail_share(torch.tensor([C, C]), IS_TAIL) == 0
+@pytest.mark.parametrize('label, share', [([0, 2, 3, 3, C, C], 0.75), ([3], 1), ([0, 1, C], 0), ([C, C], 1), ([], 1)])
+def test_share_of_the_tail(label, share):
+    assert tail_share(torch.tensor(label, dtype=torch.long), IS_TAIL) == share
 
 
 def test_batches_of_one_kind():
     uniform = torch.rand(5, C, dtype=torch.float64) * 0.9 + 0.05
     background = torch.full((5,), C)
-    torch.testing.assert_close(drop_weight(background, IS_TAIL, uniform), (1 - IS_TAIL).expand(5, C))
+    head_only = drop_weight(torch.tensor([0, C, C, C, C]), IS_TAIL, uniform)
+    torch.testing.assert_close(head_only, (1 - IS_TAIL).expand(5, C))
     tail_only = drop_weight(torch.tensor([2, C, C, C, C]), IS_TAIL, uniform)
     assert (tail_only[1:] == 1).all() and tail_only[0].tolist() == [1, 1, 0, 0]
+    assert (drop_weight(background, IS_TAIL, uniform) == 1).all()
+    score = torch.zeros(5, C, requires_grad=True)
+    build()(score, background).backward()
+    assert (score.grad > 0).all()
     score = torch.zeros(0, C, requires_grad=True)
     build()(score, background[:0]).backward()
 
