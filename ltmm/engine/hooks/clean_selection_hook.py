@@ -1,9 +1,13 @@
-"""Log how clean the samples are that a loss keeps."""
+"""Log how clean the samples are that a method for noisy labels selects."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from mmengine.runner import Runner
 
 from ltmm.datasets.labels.label_table import LabelTable
+from ltmm.datasets.wrappers.noisy_labels import NoisyLabels
 from ltmm.evaluation.functional.clean_selection import selection_quality
 from ltmm.evaluation.functional.shots import Thresholds, shots_by_convention
 from ltmm.models.losses.contrastive.rcal_loss import RCALLoss
@@ -11,10 +15,48 @@ from ltmm.registry import HOOKS
 from ltmm.utils.errors import InputTypeError
 from ltmm.utils.wrappers import unwrap_model
 
-from .co_divide_hook import noisy_dataset
 from .progress_hook import BeforeEpochHook
 
-__all__ = ['CleanSelectionHook']
+__all__ = ['CleanSelectionHook', 'clean_selection', 'log_clean_selection', 'noisy_dataset']
+
+
+def noisy_dataset(dataset: Any) -> NoisyLabels | None:
+    """Return the dataset of noisy labels inside any wrappers, or None."""
+    while not isinstance(dataset, NoisyLabels) and hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    return dataset if isinstance(dataset, NoisyLabels) else None
+
+
+def clean_selection(
+    selected: np.ndarray, rows: np.ndarray, noisy: NoisyLabels, thresholds: Thresholds | None = None
+) -> dict[str, float]:
+    """Compute precision and recall of selected samples, see :func:`selection_quality`; groups by the true labels.
+
+    Args:
+        selected: Boolean, (N,).
+        rows: Index of each sample in ``noisy``, (N,).
+        noisy: The dataset, which knows the true labels.
+        thresholds: Limits of the groups, see :func:`ltmm.evaluation.functional.shots_by_convention`.
+    """
+    table, true = noisy.get_label_table(), noisy.true_labels
+    distribution = LabelTable.from_labels(true, table.num_classes, table.class_names).class_distribution()
+    shots = shots_by_convention(distribution, thresholds=thresholds)
+    return selection_quality(selected, table.labels[rows], true[rows], shots)
+
+
+def log_clean_selection(runner: Runner, figures: Mapping[str, float], what: str) -> None:
+    """Write figures of :func:`clean_selection` to log and scalars, without those of groups that have none.
+
+    Args:
+        runner: The runner.
+        figures: Shares by name.
+        what: Start of the line in the log.
+    """
+    figures = {name: value for name, value in figures.items() if not np.isnan(value)}
+    for name, value in figures.items():
+        runner.message_hub.update_scalar(f'train/clean_{name}', value)
+    shown = ', '.join(f'{name} {100 * value:.1f}' for name, value in figures.items())
+    runner.logger.info(f'{what}: {shown} (%)')
 
 
 @HOOKS.register_module()
@@ -50,17 +92,7 @@ class CleanSelectionHook(BeforeEpochHook):
         if self.is_logged:
             return
         self.is_logged = True
-        figures = {name: value for name, value in self.figures().items() if not np.isnan(value)}
-        for name, value in figures.items():
-            runner.message_hub.update_scalar(f'train/clean_{name}', value)
-        shown = ', '.join(f'{name} {100 * value:.1f}' for name, value in figures.items())
-        runner.logger.info(f'Of the images that are no outliers: {shown} (%)')
-
-    def figures(self) -> dict[str, float]:
-        """Return the figures of :func:`~ltmm.evaluation.functional.clean_selection.selection_quality`."""
         selection = self.loss.selection.values.cpu().numpy()
         rows = np.flatnonzero(selection >= 0)  # the training set can be a part of the noisy one
-        table, true = self.noisy.get_label_table(), self.noisy.true_labels
-        distribution = LabelTable.from_labels(true, table.num_classes, table.class_names).class_distribution()
-        shots = shots_by_convention(distribution, thresholds=self.thresholds)
-        return selection_quality(selection[rows] == 1, table.labels[rows], true[rows], shots)
+        figures = clean_selection(selection[rows] == 1, rows, self.noisy, self.thresholds)
+        log_clean_selection(runner, figures, 'Of the images that are no outliers')

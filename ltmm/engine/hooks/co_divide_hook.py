@@ -1,30 +1,21 @@
 """Let two networks take turns, and log how clean is what they select."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.datasets.samplers.co_divide_batch_sampler import CoDivideBatchSampler
-from ltmm.datasets.wrappers.noisy_labels import NoisyLabels
-from ltmm.evaluation.functional.clean_selection import selection_quality
-from ltmm.evaluation.functional.shots import shots_by_convention
+from ltmm.evaluation.functional.shots import Thresholds
 from ltmm.models.classifiers.co_divide_classifier import CoDivideClassifier
 from ltmm.registry import HOOKS
 from ltmm.utils.errors import InputError
 from ltmm.utils.wrappers import unwrap_model
 
-__all__ = ['CoDivideHook', 'noisy_dataset']
+from .clean_selection_hook import clean_selection, log_clean_selection, noisy_dataset
 
-
-def noisy_dataset(dataset: Any) -> NoisyLabels | None:
-    """Return the dataset of noisy labels inside any wrappers, or None."""
-    while not isinstance(dataset, NoisyLabels) and hasattr(dataset, 'dataset'):
-        dataset = dataset.dataset
-    return dataset if isinstance(dataset, NoisyLabels) else None
+__all__ = ['CoDivideHook']
 
 
 @HOOKS.register_module()
@@ -40,7 +31,7 @@ class CoDivideHook(Hook):
         thresholds: Limits of the groups, see :func:`ltmm.evaluation.functional.shots_by_convention`.
     """
 
-    def __init__(self, thresholds: Sequence[int] | Mapping[str, Sequence[float]] | str | None = None) -> None:
+    def __init__(self, thresholds: Thresholds | None = None) -> None:
         self.thresholds = thresholds
 
     def before_train(self, runner: Runner) -> None:
@@ -73,20 +64,8 @@ class CoDivideHook(Hook):
         runner.logger.info(f'Selected as clean by network 1 and 2: {sizes} of {selected.shape[1]:,} samples')
         for k in np.flatnonzero(~selected.any(axis=1)):
             runner.logger.warning(f'Network {2 - k} is not trained in this epoch: network {k + 1} selects no sample.')
-        if self.noisy is None:
-            return
-        figures = self._figures(selected)
-        for name, value in figures.items():
-            if not np.isnan(value):
-                runner.message_hub.update_scalar(f'train/clean_{name}', value)
-        shown = ', '.join(f'{name} {100 * value:.1f}' for name, value in figures.items() if not np.isnan(value))
-        runner.logger.info(f'Of these: {shown} (%)')
-
-    def _figures(self, selected: np.ndarray) -> dict[str, float]:
-        """Means of both networks."""
-        rows = self.model.sample_idx.cpu().numpy()
-        table, true = self.noisy.get_label_table(), self.noisy.true_labels
-        counts = LabelTable.from_labels(true, table.num_classes, table.class_names).class_distribution()
-        shots = shots_by_convention(counts, thresholds=self.thresholds)
-        figures = [selection_quality(chosen, table.labels[rows], true[rows], shots) for chosen in selected]
-        return {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
+        if self.noisy is not None:
+            rows = self.model.sample_idx.cpu().numpy()
+            each = [clean_selection(chosen, rows, self.noisy, self.thresholds) for chosen in selected]
+            means = {name: float(np.mean([figures[name] for figures in each])) for name in each[0]}
+            log_clean_selection(runner, means, 'Of these')
