@@ -3,6 +3,5 @@
 _base_ = './fixmatch_wrn28-2.py'
 model = dict(head=dict(loss=dict(_delete_=True, type='ltmm.ADELLOLoss')))
 train_dataloader = dict(batch_size=192, sampler=dict(ratio=(1, 2), length=500 * 192))
-param_scheduler = [dict(type='ltmm.PartialCosineLR', end=524, convert_to_iter_based=True)]
 train_cfg = dict(max_epochs=524)
 auto_scale_lr = dict(base_batch_size=192)

@@ -13,6 +13,5 @@ train_dataloader = dict(
     ),
 )
 optim_wrapper = dict(optimizer=dict(lr=0.17))
-param_scheduler = [dict(type='ltmm.PartialCosineLR', end=86, convert_to_iter_based=True)]
 train_cfg = dict(max_epochs=86)
 auto_scale_lr = dict(base_batch_size=1088)
