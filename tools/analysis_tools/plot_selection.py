@@ -3,7 +3,8 @@
 python tools/analysis_tools/plot_selection.py WORK_DIR --out selection.png
 python tools/analysis_tools/plot_selection.py TABASCO DIVIDEMIX --names TABASCO DivideMix
 
-Also prints the figures of the last epoch. They are in the log of each training with ltmm.CoDivideHook.
+Also prints the figures of the last epoch. They are in the log of trainings with ltmm.CoDivideHook, at every epoch, and
+with ltmm.CleanSelectionHook, once.
 """
 
 import argparse

@@ -1,5 +1,4 @@
-# WRN-28-2 of FixMatch and the methods after it, 1.5 M parameters, as in their PyTorch code; the classifier is averaged
-# with the network from the first step on, and tested so.
+# WRN-28-2 of FixMatch and the methods after it, 1.5 M parameters, as in their PyTorch code.
 model = dict(
     type='ltmm.SemiSupervisedClassifier',
     backbone=dict(type='ltmm.WideResNetCIFAR', depth=28, width=2, raw_convs=True),

@@ -1,4 +1,4 @@
-# 250,000 iterations of FixMatch and of ACR, 500 epochs of 500 iterations, and the average of the weights.
+# 250,000 iterations, as in FixMatch and ACR: 500 epochs of 500. Configs add EMAHook, which averages the weights.
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.03, momentum=0.9, weight_decay=5e-4, nesterov=True),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),

@@ -8,6 +8,7 @@ from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 
 from ltmm.registry import PARAM_SCHEDULERS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 __all__ = ['PartialCosineLR']
 
@@ -27,7 +28,9 @@ class PartialCosineLR(LRSchedulerMixin, _ParamScheduler):
     """
 
     def __init__(self, *args: Any, fraction: float = 7 / 16, **kwargs: Any) -> None:
-        check(fraction=(2 * fraction, 'in (0, 1]'))
+        check(fraction=(fraction, '> 0'))
+        if fraction > 0.5:
+            raise InputError(f'Expected `fraction` to be at most 1/2, where the rate is 0, but got {fraction}.')
         self.fraction = fraction
         super().__init__(*args, **kwargs)
 

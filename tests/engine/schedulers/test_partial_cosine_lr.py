@@ -34,5 +34,5 @@ def test_epochs_are_converted_to_iterations():
 
 def test_bad_input():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.03)
-    with pytest.raises(ValueError, match='fraction'):
+    with pytest.raises(ValueError, match='at most 1/2, where the rate is 0, but got 0.7'):
         PARAM_SCHEDULERS.build(dict(type='PartialCosineLR', fraction=0.7), default_args=dict(optimizer=optimizer))
