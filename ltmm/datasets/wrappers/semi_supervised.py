@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.dataset import default_collate, force_full_init
 
 from ltmm.class_distribution import ClassDistribution
+from ltmm.datasets.images import base_datasets
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATASETS, FUNCTIONS
 from ltmm.utils.errors import InputError, InputTypeError
@@ -21,9 +22,10 @@ class SemiSupervised:
     """Labeled images followed by unlabeled ones, whose labels are hidden from everything that trains.
 
     Class counts, and with them all long-tailed parts, are those of the labeled images. A sample of the unlabeled part
-    carries no label; what its dataset knows of them stays in :attr:`true_labels`, for reports. ``sample_idx`` is the
-    index in this dataset. Both parts have their own pipelines; those of the unlabeled part make the weak view first,
-    then the strong ones, by ``MultiView``.
+    carries no label; what its dataset knows of them stays in :attr:`true_labels`, for reports. Transforms do not see it
+    either, except where the unlabeled part concatenates datasets. ``sample_idx`` is the index in this dataset. Both
+    parts have their own pipelines; that of the unlabeled part makes the weak view first, then the strong ones, by
+    ``MultiView``.
 
     Args:
         labeled: Images with one label each, or their config.
@@ -58,7 +60,10 @@ class SemiSupervised:
         self.datasets[1].full_init()
         if not len(self.datasets[1]):
             raise InputError('SemiSupervised: expected unlabeled images, but got none.')
+        self._check_split()
         self._sizes = [len(dataset) for dataset in self.datasets]
+        base, *others = base_datasets(self.datasets[1])
+        self._unlabeled_pipeline = None if others else getattr(base, 'pipeline', None)
         self._labeled_table = table
         self._fully_initialized = True
 
@@ -107,7 +112,14 @@ class SemiSupervised:
     @force_full_init
     def __getitem__(self, idx: int) -> dict:
         part, row = self._find(idx)
-        item = self.datasets[part][row]
+        if part == 1 and self._unlabeled_pipeline is not None:
+            item = self._unlabeled_pipeline(SemiSupervised.get_data_info(self, idx))
+        else:
+            item = self.datasets[part][row]
+        if 'data_samples' not in item:
+            raise InputError(
+                f'SemiSupervised: expected the pipelines of both parts to end in PackInputs, but got {sorted(item)}.'
+            )
         sample = item['data_samples']
         sample.set_metainfo(dict(sample_idx=idx))
         if part == 1:
@@ -120,6 +132,20 @@ class SemiSupervised:
     @force_full_init
     def __len__(self) -> int:
         return sum(self._sizes)
+
+    def _check_split(self) -> None:
+        """Check that both parts, if they are parts of one dataset, agree on which images are labeled."""
+        labeled, unlabeled = (getattr(dataset, 'indices', None) for dataset in self.datasets)
+        also_labeled = getattr(self.datasets[1], 'also_labeled', None)
+        if labeled is None or unlabeled is None or also_labeled is None:
+            return
+        differs = np.isin(unlabeled, labeled) != also_labeled
+        if differs.any():
+            raise InputError(
+                f'SemiSupervised: expected both parts to be of one split, but {differs.sum()} of {len(differs)} '
+                'unlabeled images are labeled in one part only: set `max_labeled`, `imbalance_factor` and `seed` of '
+                'ltmm.SemiSplit alike in both.'
+            )
 
     def _find(self, idx: int) -> tuple[int, int]:
         """Return part (0: labeled) and index in it."""

@@ -6,6 +6,7 @@ from toy import ToyImages
 from toy_semi import semi_config
 
 from ltmm.datasets import LabelTable, class_distribution_of
+from ltmm.datasets.wrappers.semi_split import SemiSplit
 from ltmm.datasets.wrappers.semi_supervised import SemiSupervised, semi_supervised_collate
 from ltmm.registry import DATASETS
 
@@ -33,6 +34,14 @@ def test_unlabeled_samples_carry_no_label(dataset):
         assert sample.sample_idx == record['sample_idx'] == idx
         assert ('gt_label' in sample) == ('gt_label' in record) == (idx < 64)
     assert not any(key.startswith('gt_') for key in dataset[70]['data_samples'].all_keys())
+
+
+def test_transforms_of_unlabeled_images_see_no_label(dataset):
+    seen = []
+    for part in dataset.datasets:
+        part.pipeline.transforms.insert(0, lambda results: seen.append('gt_label' in results) or results)
+    assert dataset[63] and dataset[64]
+    assert seen == [True, False]
 
 
 def test_true_labels_are_for_reports(dataset):
@@ -66,6 +75,15 @@ def test_bad_input(dataset):
         SemiSupervised(ToyImages(counts=(2, 0, 1), pipeline=[]), dataset.datasets[1])
     with pytest.raises(ValueError, match='expected unlabeled images, but got none'):
         SemiSupervised(dataset.datasets[0], Empty())
+    parts = [
+        SemiSplit(dataset.datasets[0], part, max_labeled=4, imbalance_factor=1, max_unlabeled=4, seed=seed)
+        for part, seed in (('labeled', 0), ('unlabeled', 1))
+    ]
+    with pytest.raises(ValueError, match='both parts to be of one split, but .* set `max_labeled`'):
+        SemiSupervised(*parts)
+    unpacked = SemiSupervised(dataset.datasets[0], ToyImages(counts=(2, 3, 4), pipeline=[]))
+    with pytest.raises(ValueError, match='end in PackInputs'):
+        unpacked[64]
     batch = [dataset[64], dataset[65]]
     batch[1]['inputs'] = batch[1]['inputs'][:2]
     with pytest.raises(ValueError, match='same number of views of all unlabeled images'):
