@@ -39,7 +39,7 @@ class SemiSupervisedSampler(DefaultSampler):
         round_up: bool = True,
     ) -> None:
         check(ratio=(ratio, 'int >= 1'), length=(length, 'int >= 1 or None'))
-        if len(ratio) != 2:
+        if np.shape(ratio) != (2,):
             raise InputError(f'Expected `ratio` to be two numbers, labeled and unlabeled images, but got {ratio!r}.')
         if not hasattr(dataset, 'sizes'):
             raise InputTypeError(

@@ -46,9 +46,17 @@ class PseudoLabeled(SemiSupervised):
             return
         super().full_init()
         table, content = self._labeled_table, read_json(self.pseudo_labels)
+        if not isinstance(content, dict) or not {'classes', 'labels'} <= content.keys():
+            raise InputError(
+                f'{self.pseudo_labels}: expected a dictionary of `classes` and `labels`, as PseudoLabelStage writes '
+                f'it, but got {sorted(content) if isinstance(content, dict) else type(content).__name__}.'
+            )
         names, labels = content['classes'], np.asarray(content['labels'])
         if table.class_names is not None and names is not None and tuple(names) != tuple(table.class_names):
-            raise InputError(f'{self.pseudo_labels}: expected the classes of the labeled images, but got others.')
+            raise InputError(
+                f'{self.pseudo_labels}: expected the {table.num_classes} classes of the labeled images, but got '
+                f'{len(names)} others or another order: run the PseudoLabelStage again with these data.'
+            )
         if len(labels) != self._sizes[1]:
             raise InputError(
                 f'{self.pseudo_labels}: expected pseudo-labels of {self._sizes[1]} unlabeled images, but got '

@@ -60,8 +60,9 @@ def unlabeled_counts(
             'either `max_unlabeled` or `num_unlabeled`.'
         )
     if not isinstance(prior, str):
+        check(prior=(prior, '>= 0'))
         shares = np.asarray(prior, dtype=float)
-        if shares.shape != (num_classes,) or not np.isfinite(shares).all() or (shares < 0).any() or not shares.any():
+        if shares.shape != (num_classes,) or not shares.any():
             raise InputError(f'Expected `prior` to be {num_classes} shares >= 0, not all 0, but got {prior}.')
         scale = total / shares.sum() if max_images is None else max_images / shares.max()
         return np.floor(shares * scale + 1e-9).astype(int)
@@ -78,7 +79,7 @@ def unlabeled_counts(
 class SemiSplit(Selection):
     """The labeled or the unlabeled part of a dataset: the labeled one has a long tail, the unlabeled one any prior.
 
-    Both parts belong into an ``ltmm.SemiSupervised``, which hides the labels of the unlabeled one. Of each class, the
+    Both parts belong in an ``ltmm.SemiSupervised``, which hides the labels of the unlabeled one. Of each class, the
     first images are labeled; the unlabeled part has the next ones, and by default the labeled ones too.
 
     ====================  =======================================================================================

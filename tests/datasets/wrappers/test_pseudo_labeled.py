@@ -10,6 +10,10 @@ from ltmm.registry import DATASETS
 
 def build(path, labels, classes=None):
     path.write_text(json.dumps(dict(classes=classes, labels=labels)))
+    return build_from(path)
+
+
+def build_from(path):
     images = dict(type='ltmm.ToyImages', pipeline=[*WEAK, dict(type='PackInputs')])
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return DATASETS.build(
@@ -36,9 +40,16 @@ def test_pseudo_labels_replace_the_true_ones_and_are_counted(tmp_path):
     [
         ([2, 2, 0], None, 'expected pseudo-labels of 4 unlabeled images, but got 3'),
         ([2, 2, 0, 3], None, r'Expected labels in \[0, 3\)'),
-        ([2, 2, 0, 1], ['a', 'b', 'c'], 'expected the classes of the labeled images'),
+        ([2, 2, 0, 1], ['a', 'b', 'c'], 'expected the 3 classes of the labeled images'),
     ],
 )
 def test_bad_input(tmp_path, labels, classes, message):
     with pytest.raises(ValueError, match=message):
         build(tmp_path / 'labels.json', labels, classes)
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / 'labels.json'
+    path.write_text('{"a": 1}')
+    with pytest.raises(ValueError, match=r"as PseudoLabelStage writes it, but got \['a'\]"):
+        build_from(path)
