@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ltmm.utils.checks import check
 from ltmm.utils.environment import check_extra
+from ltmm.utils.errors import InputError
 
 __all__ = ['CleanSelector', 'Mixture', 'fit_mixture', 'min_max']
 
@@ -15,6 +16,11 @@ __all__ = ['CleanSelector', 'Mixture', 'fit_mixture', 'min_max']
 def min_max(values: np.ndarray) -> np.ndarray:
     """Scale values (N,) to [0, 1]; all to 0 if they are equal."""
     low, high = values.min(), values.max()
+    if not np.isfinite(high - low):
+        raise InputError(
+            f'Expected finite outputs of the network on all {len(values)} samples, to tell which are clean, but got NaN '
+            'or infinity: it has diverged. Lower the learning rate.'
+        )
     return (values - low) / (high - low) if high > low else np.zeros_like(values)
 
 

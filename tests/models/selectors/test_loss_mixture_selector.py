@@ -49,6 +49,12 @@ def test_equal_losses_select_all(num):
     assert selected.all() and (probability == 1).all()
 
 
+def test_diverged_network():
+    logits = torch.zeros(6, 3).index_fill(0, torch.tensor([2]), float('nan'))
+    with pytest.raises(ValueError, match='finite outputs of the network on all 6 samples'):
+        build().select(torch.zeros(6, 2), logits, torch.zeros(6, dtype=torch.int64), np.random.RandomState(0))
+
+
 def test_invalid_threshold():
     with pytest.raises(ValueError, match='`threshold` to be in .0, 1., but got 1'):
         build(threshold=1)
