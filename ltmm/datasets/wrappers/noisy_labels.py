@@ -216,6 +216,12 @@ class NoisyLabels:
                 f'{self.file} is in another order than {type(self._base).__name__}: its clean label of image '
                 f'{row[first]} is {clean[row[first]]}, but the image has {table.labels[first]}.'
             )
+        unknown = ~np.isin(labels[row], np.arange(table.num_classes))
+        if unknown.any():
+            raise InputError(
+                f'Expected labels in [0, {table.num_classes}) in {self.file}, but got {labels[row][unknown][0]} for '
+                f'image {row[unknown][0]}.'
+            )
         return labels[row]
 
     def _read_file(self) -> tuple[np.ndarray, np.ndarray | None]:
