@@ -18,7 +18,7 @@ __all__ = ['CoDivideBatchSampler']
 class CoDivideBatchSampler:
     """Batches of an epoch of :class:`ltmm.models.CoDivideClassifier`: those of the first network, then the second's.
 
-    In the warm-up either network passes over all samples, in batches of twice ``batch_size``. Then it passes once over
+    In the warm-up each network passes over all samples, in batches of twice ``batch_size``. Then it passes once over
     the samples that the other one has selected, whatever their class; a batch holds these first, and as many of the
     other samples, of which there may be several passes. ``ltmm.CoDivideHook`` tells what is selected.
 
@@ -30,7 +30,7 @@ class CoDivideBatchSampler:
         batch_size: Labeled samples per batch of a rank.
 
     Attributes:
-        selected: Whether either network selects each sample, (2, N); None in the warm-up.
+        selected: Whether each network selects each sample, (2, N); None in the warm-up.
         steps: What each batch of the epoch trains.
     """
 

@@ -81,10 +81,10 @@ def mixmatch_terms(logits: Tensor, target: Tensor, num_labeled: int) -> dict[str
 
 @MODELS.register_module()
 class CoDivideClassifier(UsesTrainFeatures, UsesProgress, ImageClassifier):
-    r"""Two networks that learn from noisy labels; in each epoch, either one trains on what the other holds to be clean.
+    r"""Two networks that learn from noisy labels; each trains on what the other holds to be clean.
 
-    In the warm-up both learn from all labels. After it, before each epoch, either network sees the training set under
-    the test transforms, and the selector tells from its outputs which labels are right and how probable that is.
+    In the warm-up both learn from all labels. After it, before each epoch, both networks see the training set under
+    the test transforms, and the selector tells from their outputs which labels are right and how probable that is.
     Whether tail classes keep clean samples depends on it: ``ltmm.BiDimensionalSelector``, within each class, gives
     TABASCO [0]; ``ltmm.LossMixtureSelector``, one mixture over all classes, DivideMix [2]. A network then learns by
     MixMatch: labels of selected images are refined by its own predictions, those of the others guessed by both
@@ -119,7 +119,7 @@ class CoDivideClassifier(UsesTrainFeatures, UsesProgress, ImageClassifier):
         **kwargs: Further arguments of mmpretrain's ``ImageClassifier``.
 
     Attributes:
-        clean: Probability that the label of each sample is right, by either network, (N, 2); 0 for samples that are not
+        clean: Probability that the label of each sample is right, by each network, (N, 2); 0 for samples that are not
             selected.
     """
 
@@ -196,7 +196,7 @@ class CoDivideClassifier(UsesTrainFeatures, UsesProgress, ImageClassifier):
 
     @torch.no_grad()
     def on_train_features(self, outputs: TrainFeatures) -> None:
-        """Select clean samples by either network."""
+        """Select clean samples by each network."""
         device = self.clean.values.device
         self.sample_idx = outputs.sample_idx.to(device)
         self.clean.resize(int(outputs.sample_idx.max()) + 1)
@@ -217,7 +217,7 @@ class CoDivideClassifier(UsesTrainFeatures, UsesProgress, ImageClassifier):
 
     @property
     def selected(self) -> Tensor | None:
-        """Whether either network selects each sample, in the order of the dataset, (2, N); None in the warm-up."""
+        """Whether each network selects each sample, in the order of the dataset, (2, N); None in the warm-up."""
         if self.epoch < self.warmup_epochs:
             return None
         return (self.clean.read(self.sample_idx) > 0).T

@@ -18,8 +18,8 @@ def min_max(values: np.ndarray) -> np.ndarray:
     low, high = values.min(), values.max()
     if not np.isfinite(high - low):
         raise InputError(
-            f'Expected finite outputs of the network on all {len(values)} samples, to tell which are clean, but got NaN '
-            'or infinity: it has diverged. Lower the learning rate.'
+            f'Expected finite outputs of the network on all {len(values)} samples, but got NaN or infinity: it has '
+            'diverged. Lower the learning rate.'
         )
     return (values - low) / (high - low) if high > low else np.zeros_like(values)
 
