@@ -189,7 +189,10 @@ def test_bad_files(tmp_path):
         NoisyLabels(Numbers((3, 3)), file=file)
     with pytest.raises(ValueError, match='another order .*clean label of image 0 is 3, but the image has 0'):
         NoisyLabels(Numbers(), file=human_file(path, true[::-1].copy()))
-    for bad, message in ((true + 0.5, r'human.npy, but got 0.5 for image 0'), (true + 9, r'\[0, 4\) .* got 9 for image 0')):
+    for bad, message in (
+        (true + 0.5, r'human.npy, but got 0.5 for image 0'),
+        (true + 9, r'\[0, 4\) .* got 9 for image 0'),
+    ):
         np.save(tmp_path / 'human.npy', bad)
         with pytest.raises(ValueError, match=message):
             NoisyLabels(Numbers(), file=str(tmp_path / 'human.npy'))
