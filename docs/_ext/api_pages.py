@@ -37,8 +37,8 @@ def exported(module_name: str, without: Sequence[str] = ()) -> dict[str, object]
     names.discard('lazy_attributes')
     for package in registries.ALL_PACKAGES:  # imported when something in them is needed
         if package.rpartition('.')[0] == module_name:
-            things = vars(import_module(package))
-            names.update(name for name in things.get('__all__', ()) if things[name] in registered())
+            own = import_module(package)
+            names.update(name for name in getattr(own, '__all__', ()) if getattr(own, name) in registered())
     objects = {name: getattr(module, name) for name in sorted(names, key=str.lower) if not name.startswith('_')}
     return {
         name: thing
