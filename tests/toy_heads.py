@@ -19,6 +19,26 @@ HEADS = {
     'sigmoid': dict(type='ltmm.EQLLoss', lambda_=0.1, class_counts=COUNTS),
     'seesaw': dict(type='SeesawLoss', num_classes=C),
 }
+LOSSES = {  # losses of ltmm's box heads that compute the scores, by what these are
+    'softmax': [
+        dict(type='ltmm.LOCELoss', feat_dim=8),
+        dict(type='ltmm.ROGLoss', loss=dict(type='CrossEntropyLoss')),
+        dict(type='ltmm.SeesawLoss'),
+    ],
+    'sigmoid': [
+        dict(type='ltmm.BACLLoss', feat_dim=8),
+        dict(type='ltmm.DropLoss', lambda_=0.1, class_counts=COUNTS),
+        dict(type='ltmm.ECMLoss', class_counts=COUNTS),
+        dict(type='ltmm.EqualizedFocalLoss'),
+        dict(type='ltmm.FederatedLoss', num_sampled_classes=3, class_counts=COUNTS),
+        dict(type='ltmm.ROGLoss', loss=dict(type='ltmm.EQLv2Loss')),
+    ],
+    'other': [
+        dict(type='ltmm.BalancedGroupSoftmaxLoss', group_bounds=(10, 100), class_counts=COUNTS),
+        dict(type='ltmm.DropLoss', lambda_=0.1, activation='gumbel', class_counts=COUNTS),
+        dict(type='ltmm.GumbelCrossEntropyLoss'),
+    ],
+}
 
 
 def build_box_head(loss, **options):
@@ -26,7 +46,7 @@ def build_box_head(loss, **options):
     pytest.importorskip('mmcv.ops')
     cfg = dict(type='mmdet.Shared2FCBBoxHead', in_channels=4, fc_out_channels=8, roi_feat_size=2, num_classes=C)
     with DefaultScope.overwrite_default_scope('mmdet'):
-        head = MODELS.build({**cfg, 'loss_cls': HEADS[loss], **options})
+        head = MODELS.build({**cfg, 'loss_cls': HEADS.get(loss), **options})
     head.fc_cls.weight.data.normal_()
     return head.eval()
 

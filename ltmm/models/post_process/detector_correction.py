@@ -47,6 +47,8 @@ class DetectorCorrection(PostProcess):
         BBoxHead=BBoxHead, BaseDenseHead=BaseDenseHead, DETRHead=dense_heads.DETRHead
     )
     """Base classes of the heads that are supported, by name."""
+    needs_sigmoid_or_softmax: bool = True
+    """Whether the formula holds only for scores that are a softmax or one sigmoid per class."""
     corrects_each_stage: ClassVar[bool] = False
     """Whether each stage of a cascade is corrected by itself, instead of the mean of their logits."""
 
@@ -98,6 +100,11 @@ class DetectorCorrection(PostProcess):
             raise InputTypeError(
                 f"{type(self).__name__} needs a head that leaves the scores to mmdet's {names}, but got "
                 f'{type(head).__name__}.'
+            )
+        if self.needs_sigmoid_or_softmax and scores_by_sigmoid(head) is None:
+            raise InputTypeError(
+                f'{type(self).__name__} needs scores that are a softmax or one sigmoid per class, but those of '
+                f"{type(head.loss_cls).__name__} are neither: use ltmm.NorCal(on='probs', renorm=False)."
             )
 
     def attach(self, head: nn.Module) -> None:
@@ -168,13 +175,13 @@ class CorrectedHead(Corrected):
         return super().predict_by_feat(cls_scores, *args, **kwargs)
 
 
-def scores_by_sigmoid(head: nn.Module) -> bool:
-    """Whether the scores of a head of mmdet or ltmm are one sigmoid per class; otherwise they are a softmax.
+def scores_by_sigmoid(head: nn.Module) -> bool | None:
+    """Whether the scores of a head of mmdet or ltmm are one sigmoid per class, or a softmax; None for other scores.
 
     A box head takes the softmax, whatever its loss, unless the loss computes the scores.
     """
     if isinstance(head, BBoxHead):
-        return head.custom_cls_channels and head.loss_cls.use_sigmoid
+        return getattr(head.loss_cls, 'use_sigmoid', None) if head.custom_cls_channels else False
     return head.use_sigmoid_cls if hasattr(head, 'use_sigmoid_cls') else head.loss_cls.use_sigmoid
 
 

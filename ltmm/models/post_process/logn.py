@@ -98,6 +98,7 @@ class LogN(DetectorCorrection):
 
     head_types = dict(BBoxHead=BBoxHead)
     corrects_each_stage = True
+    needs_sigmoid_or_softmax = False
 
     def __init__(
         self,

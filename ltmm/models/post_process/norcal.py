@@ -112,6 +112,7 @@ class NorCal(UsesClassDistribution, DetectorCorrection):
         if on == 'logits' and not renorm:
             raise InputError("Expected renorm=True with on='logits', whose scores are always normalized.")
         self.gamma, self.factor, self.on, self.renorm = gamma, factor, on, renorm
+        self.needs_sigmoid_or_softmax = renorm
         if factor == 'effective_number':
             self.grid = (0, 0.99, 12)
         self._class_counts = class_counts

@@ -43,6 +43,7 @@ class BACLLoss(BoxHeadObjective):
     """
 
     prior_prob = FCBLLoss.prior_prob
+    use_sigmoid = True
     balances_classes = True
 
     def __init__(

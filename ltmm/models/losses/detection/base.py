@@ -49,12 +49,14 @@ class BoxHeadInterface:
 
     Attributes:
         prior_prob: Initial score of every class, as most targets are 0; None leaves the bias as mmdet has it.
+        use_sigmoid: Whether the scores of the classes are one sigmoid each, or one softmax; None for other scores.
     """
 
     custom_cls_channels = True
     custom_activation = True
     custom_accuracy = True
     prior_prob: float | None = None
+    use_sigmoid: bool | None = None
 
     def get_cls_channels(self, num_classes: int) -> int:
         """Return the width of the classifier."""
@@ -236,6 +238,8 @@ class ClassPriorDetectionLoss(UsesClassPrior, DenseHeadLoss):
 
 class MMDetSoftmaxLoss(BoxHeadLoss):
     """Adapter of mmdet's softmax cross entropy."""
+
+    use_sigmoid = False
 
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()

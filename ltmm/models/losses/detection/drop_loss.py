@@ -78,7 +78,7 @@ class DropLoss(EQLLoss):
         self.activation = activation
         super().__init__(lambda_=lambda_, **kwargs)
         if activation == 'gumbel':
-            self.prior_prob = PRIOR_PROB
+            self.prior_prob, self.use_sigmoid = PRIOR_PROB, None
 
     @property
     def needs_whole_batch(self) -> bool:

@@ -59,6 +59,7 @@ class GumbelCrossEntropyLoss(DetectionLoss):
 
     num_background_columns = 1
     prior_prob = PRIOR_PROB
+    use_sigmoid = None  # Gumbel activations
 
     def __init__(self, *, max_loss: float = 20.0, **kwargs: Any) -> None:
         check(max_loss=(max_loss, '> 0'))

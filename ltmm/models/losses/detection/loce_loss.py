@@ -59,6 +59,7 @@ class LOCELoss(BoxHeadObjective):
     """
 
     requires = (*BoxHeadObjective.requires, 'object_idx')
+    use_sigmoid = False
     balances_classes = True
 
     def __init__(

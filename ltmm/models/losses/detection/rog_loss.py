@@ -38,7 +38,7 @@ class ROGLoss(BoxHeadLoss):
         self.loss = build_detection_loss(loss, 'ROGLoss')
         self._rank_cfg = None if isinstance(loss_rank, nn.Module) else loss_rank
         self.loss_rank: nn.Module | None = loss_rank if self._rank_cfg is None else None
-        self.prior_prob = self.loss.prior_prob
+        self.prior_prob, self.use_sigmoid = self.loss.prior_prob, self.loss.use_sigmoid
 
     def get_cls_channels(self, num_classes: int) -> int:
         if self._rank_cfg is not None:

@@ -138,6 +138,7 @@ class ObjectiveOfBoxes(nn.Module):
         self.objective = objective
         has_scores = isinstance(objective, BoxHeadInterface)
         self.custom_cls_channels = self.custom_activation = self.custom_accuracy = has_scores
+        self.use_sigmoid = objective.use_sigmoid if has_scores else False
         self.inputs: LossInputs | None = None
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
