@@ -8,13 +8,18 @@ from ltmm.utils.checks import check
 
 from .base import TrainingState, gather_rows
 
-__all__ = ['ClassMemory', 'MeanScores', 'draw_classes', 'from_first_rank']
+__all__ = ['ClassMemory', 'MeanScores', 'draw_classes', 'from_first_rank', 'gumbel_like']
 
 
 def from_first_rank(tensor: Tensor) -> Tensor:
     """Overwrite a tensor of random numbers by that of the first rank."""
     broadcast(tensor)
     return tensor
+
+
+def gumbel_like(tensor: Tensor) -> Tensor:
+    """Draw standard Gumbel numbers: with them added to log weights, the k largest are k draws without replacement."""
+    return -torch.empty_like(tensor).exponential_().log()
 
 
 def draw_classes(weight: Tensor, num_classes: int) -> Tensor:
@@ -24,8 +29,7 @@ def draw_classes(weight: Tensor, num_classes: int) -> Tensor:
         weight: Proportional to the probability of each class, (C,), the same on all ranks.
         num_classes: Number of classes to draw, at most C.
     """
-    uniform = from_first_rank(torch.rand(len(weight), device=weight.device))
-    gumbel = -(-uniform.log()).log()
+    gumbel = from_first_rank(gumbel_like(weight.float()))
     return (weight.float().log() + gumbel).topk(min(num_classes, len(weight))).indices
 
 

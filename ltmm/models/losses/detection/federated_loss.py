@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
+from ltmm.models.state.class_memory import gumbel_like
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
@@ -16,10 +17,10 @@ from ..base import at_least_float32
 from ..functional import sigmoid_focal
 from .base import ClassPriorDetectionLoss
 
-__all__ = ['FederatedLoss', 'draw_classes', 'federated_loss']
+__all__ = ['FederatedLoss', 'draw_federated_classes', 'federated_loss']
 
 
-def draw_classes(label: Tensor, log_weight: Tensor, num_classes: int) -> Tensor:
+def draw_federated_classes(label: Tensor, log_weight: Tensor, num_classes: int) -> Tensor:
     """Return which classes and whether background are in the set of this batch, bool, (C + 1,).
 
     The set holds every label of the batch, and is filled up to ``num_classes`` with other classes, drawn without
@@ -30,8 +31,8 @@ def draw_classes(label: Tensor, log_weight: Tensor, num_classes: int) -> Tensor:
         log_weight: Logarithm of the weight of each class, (C,); minus infinity for those never drawn.
         num_classes: Size of the set, background included.
     """
-    gumbel = -torch.empty_like(log_weight).exponential_().log()
-    key = F.pad(log_weight + gumbel, (0, 1), value=-torch.inf).index_fill(0, label, torch.inf)  # (C + 1,)
+    key = F.pad(log_weight + gumbel_like(log_weight), (0, 1), value=-torch.inf)  # (C + 1,)
+    key = key.index_fill(0, label, torch.inf)
     top = key.topk(min(num_classes, len(key))).indices
     is_first = torch.zeros_like(key, dtype=torch.bool).index_fill(0, top, True)
     return (is_first & (key > -torch.inf)) | (key == torch.inf)
@@ -68,8 +69,8 @@ class FederatedLoss(ClassPriorDetectionLoss):
     with other classes drawn without replacement; n_c counts the training images of class c, and a class without images
     is not drawn. Every rank and every call (decoder layer, level, stage of a cascade) draws for itself, as in [1]. In
     box heads there is a column for background that no loss trains, as in [1], so that its classifiers can be loaded;
-    scores are the sigmoids. One-stage and DETR heads have C columns and need ``gamma`` and ``alpha``. N counts the
-    proposals with a weight (``avg_factor`` of mmdet's heads).
+    scores are the sigmoids. One-stage and DETR heads have C columns; they are made for a focal loss: set ``gamma=2``
+    and ``alpha=0.25``. N counts the proposals with a weight (``avg_factor`` of mmdet's heads).
 
     The softmax form of [1] is plain cross entropy, as all labels of a batch are in S, and is therefore not offered.
 
@@ -116,8 +117,8 @@ class FederatedLoss(ClassPriorDetectionLoss):
 
     @torch.no_grad()
     def draw(self, label: Tensor) -> Tensor:
-        """Draw the set of a batch, see :func:`draw_classes`."""
-        return draw_classes(label, self.log_weight, self.num_sampled_classes)
+        """Draw the set of a batch, see :func:`draw_federated_classes`."""
+        return draw_federated_classes(label, self.log_weight, self.num_sampled_classes)
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
         num_classes = len(self.log_weight)

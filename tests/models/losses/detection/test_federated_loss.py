@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ltmm.models.losses.detection.federated_loss import FederatedLoss, draw_classes, federated_loss
+from ltmm.models.losses.detection.federated_loss import FederatedLoss, draw_federated_classes, federated_loss
 
 C = 6
 COUNTS = [400, 100, 25, 9, 4, 0]
@@ -43,7 +43,7 @@ def test_formula(gamma, alpha):
 def test_set_holds_the_labels_and_is_filled_up(label, num, size):
     for seed in range(20):
         torch.manual_seed(seed)
-        drawn = draw_classes(torch.tensor(label, dtype=torch.long), log_weight(), num)
+        drawn = draw_federated_classes(torch.tensor(label, dtype=torch.long), log_weight(), num)
         assert drawn[label].all() and drawn.sum() == size
         assert not drawn[5] and drawn[6] == (6 in label)  # no training image; background
 
@@ -53,7 +53,7 @@ def test_frequencies_of_the_draws(power):
     torch.manual_seed(0)
     loss = build(power=power)
     label = torch.tensor([0])
-    drawn = sum(draw_classes(label, loss.log_weight, 3).double() for _ in range(4000)) / 4000
+    drawn = sum(draw_federated_classes(label, loss.log_weight, 3).double() for _ in range(4000)) / 4000
     weight = torch.tensor([100.0, 25.0, 9.0, 4.0]).double() ** power  # of classes 1 to 4
     p = weight / weight.sum()
     pairs = p.unsqueeze(1) * p / (1 - p.unsqueeze(1))  # first, second
