@@ -1,10 +1,13 @@
 """Formulas that several losses share."""
 
+import warnings
+
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ['power', 'sigmoid_focal', 'smooth_labels']
+__all__ = ['power', 'sigmoid_focal', 'smooth_labels', 'tail_classes']
 
 
 def sigmoid_focal(wrong: Tensor, gamma: float) -> Tensor:
@@ -38,3 +41,22 @@ def smooth_labels(label: Tensor, smoothing: float, like: Tensor) -> Tensor:
     num_classes = like.size(1)
     label = (F.one_hot(label, num_classes) if label.dim() == 1 else label).to(like)
     return label if smoothing == 0 else (1 - smoothing) * label + smoothing / num_classes
+
+
+def tail_classes(frequency: np.ndarray, lambda_: float, loss: nn.Module, unit: str = 'image_frequency') -> np.ndarray:
+    """Return which classes the equalization losses take as tail, bool, (C,); warn if all are or none is.
+
+    Args:
+        frequency: Frequency of each class, (C,).
+        lambda_: Frequency below which classes are tail classes.
+        loss: The loss, for the message.
+        unit: Name of the frequency, for the message.
+    """
+    is_tail = frequency < lambda_
+    if is_tail.all() or not is_tail.any():
+        warnings.warn(
+            f'{type(loss).__name__}(lambda_={lambda_}): {is_tail.sum()} of {len(is_tail)} classes are tail classes, '
+            f'with `{unit}` between {frequency.min():.3g} and {frequency.max():.3g}: choose `lambda_` between these.',
+            stacklevel=2,
+        )
+    return is_tail

@@ -11,6 +11,7 @@ from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
 from ..base import ClassPriorLoss
+from ..functional import tail_classes
 
 __all__ = ['SoftmaxEQLLoss', 'softmax_eql_loss']
 
@@ -53,7 +54,7 @@ class SoftmaxEQLLoss(ClassPriorLoss):
         super().__init__(**kwargs)
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
-        self.register_derived('is_tail', distribution.image_frequency < self.lambda_)
+        self.register_derived('is_tail', tail_classes(distribution.image_frequency, self.lambda_, self))
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
         is_dropped = (torch.rand_like(cls_score) < self.drop_prob) & self.is_tail.bool()

@@ -1,6 +1,5 @@
 """Equalization loss: tail classes get no negative gradients from objects of other classes."""
 
-import warnings
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from ltmm.class_distribution import ClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
+from ..functional import tail_classes
 from .base import ClassPriorDetectionLoss
 from .sigmoid_ce_loss import sigmoid_cross_entropy
 
@@ -62,14 +62,7 @@ class EQLLoss(ClassPriorDetectionLoss):
 
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         frequency = getattr(distribution, self.by)
-        is_tail = frequency < self.lambda_
-        if is_tail.all() or not is_tail.any():
-            warnings.warn(
-                f'{type(self).__name__}(lambda_={self.lambda_}): {is_tail.sum()} of {len(is_tail)} classes are tail '
-                f'classes, with `{self.by}` between {frequency.min():.3g} and {frequency.max():.3g}.',
-                stacklevel=2,
-            )
-        self.register_derived('is_tail', is_tail)
+        self.register_derived('is_tail', tail_classes(frequency, self.lambda_, self, self.by))
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
         return eql_loss(cls_score, label, self.is_tail)
