@@ -108,7 +108,7 @@ class MeanScores(TrainingState):
         init: First value of all m.
 
     Attributes:
-        values: m, (C,), float32.
+        values: m, (C,), float32, above 0.
     """
 
     def __init__(self, num_classes: int, momentum: float = 0.1, init: float = 0.01) -> None:
@@ -136,7 +136,8 @@ class MeanScores(TrainingState):
         all_reduce(batch)
         total, num = batch[0], batch[1].round()  # (C,), (C,)
         decay = (1 - self.momentum) ** num
-        self.values = (decay * self.values + (1 - decay) * total / num.clamp(min=1)).to(self.values)
+        values = (decay * self.values + (1 - decay) * total / num.clamp(min=1)).to(self.values)
+        self.values = values.clamp(min=torch.finfo(values.dtype).tiny)  # a margin of LOCE is its logarithm
 
     def extra_repr(self) -> str:
         return f'num_classes={len(self.values)}, momentum={self.momentum}'

@@ -56,3 +56,9 @@ def test_half_shares_of_two_ranks_are_one_object():
     state = MeanScores(C)
     state.update(torch.tensor([0.6, 0.6]), torch.tensor([0, 0]), torch.tensor([4, 5]), torch.tensor([0.5, 0.5]))
     torch.testing.assert_close(state.values[0], torch.tensor(0.9 * 0.01 + 0.1 * 0.6))
+
+
+def test_mean_scores_stay_above_zero():
+    state = MeanScores(C, momentum=1.0)
+    state.update(torch.zeros(2), torch.tensor([0, 1]), torch.arange(2))
+    assert (state.values > 0).all() and state.values.log().isfinite().all()
