@@ -99,8 +99,8 @@ class BalancedGroupSoftmaxLoss(NeedsWholeBatch, UsesClassDistribution, BoxHeadLo
     ) -> None:
         super().__init__()
         check(group_bounds=(group_bounds, 'int >= 1'), beta=(beta, '> 0'), loss_weight=(loss_weight, '>= 0'))
-        if any(low >= high for low, high in itertools.pairwise(group_bounds)):
-            raise InputError(f'Expected `group_bounds` to be ascending, but got {tuple(group_bounds)}.')
+        if np.isscalar(group_bounds) or any(low >= high for low, high in itertools.pairwise(group_bounds)):
+            raise InputError(f'Expected `group_bounds` to be an ascending list, but got {group_bounds}.')
         self.group_bounds, self.beta, self.loss_weight = tuple(group_bounds), beta, loss_weight
         self.num_columns: int | None = None
         self.init_class_distribution(class_counts, num_classes)

@@ -115,8 +115,10 @@ def test_nothing_waits_for_the_device():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match=r'`group_bounds` to be ascending, but got \(10, 10\)'):
+    with pytest.raises(ValueError, match=r'`group_bounds` to be an ascending list, but got \[10, 10\]'):
         build(group_bounds=[10, 10])
+    with pytest.raises(ValueError, match=r'`group_bounds` to be an ascending list, but got 10\.'):
+        build(group_bounds=10)
     with pytest.raises(ValueError, match='`reduction_override`'):
         build()(*random_batch(), reduction_override='none')
     with pytest.raises(ClassDistributionError, match='6 entries, but got 7. Leave the background class out'):
