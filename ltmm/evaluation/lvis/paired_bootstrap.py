@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ltmm.utils.errors import InputError
+
 from .lvis_data import GroundTruth
 from .lvis_eval import IGNORED, IOU_THRESHOLDS, MAX_PER_IMAGE, RECALL_LEVELS, TRUE, LVISEvaluator, positions
 
@@ -152,7 +154,11 @@ def paired_differences(
         if has_objects.any():
             mean_a, mean_b = (_mean(ap[:, has_objects]) for ap in (ap_a, ap_b))  # (1 + R,)
             differences = (mean_a - mean_b)[1:]
-            low, high = np.quantile(differences[~np.isnan(differences)], [tail, 1 - tail])
+            differences = differences[~np.isnan(differences)]
+            if not len(differences):
+                drawn = f'none of {num_resamples} resamples has an object of these classes'
+                raise InputError(f'{name}: {drawn}. Draw more.')
+            low, high = np.quantile(differences, [tail, 1 - tail])
             found[name] = Difference(mean_a[0], mean_b[0], low, high, int(has_objects.sum()))
     return found
 

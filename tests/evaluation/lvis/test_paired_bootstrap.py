@@ -128,3 +128,12 @@ def test_intervals_of_better_equal_and_no_detections():
     same = paired_differences(good, good, ground_truth, groups, 50)['AP']
     assert same.low == same.high == 0 and not same.is_significant
     assert paired_differences(nothing, good, ground_truth, groups, 50)['AP'].high < 0
+
+
+def test_classes_without_objects_in_any_resample(monkeypatch):
+    ground_truth = objects()
+    evaluator = LVISEvaluator(ground_truth, found_in(ground_truth, 0.1), 'bbox')
+    draws = np.zeros((3, 12), np.int32)
+    monkeypatch.setattr('ltmm.evaluation.lvis.paired_bootstrap.resampled_images', lambda *args: draws)
+    with pytest.raises(ValueError, match='AP: none of 3 resamples has an object of these classes'):
+        paired_differences(evaluator, evaluator, ground_truth, dict(AP=np.ones(4, bool)), num_resamples=3)
