@@ -16,6 +16,7 @@ CONDITIONS = {
     '>= 0': lambda x: (x >= 0) & (x < inf),
     '> 0': lambda x: (x > 0) & (x < inf),
     '>= 1': lambda x: (x >= 1) & (x < inf),
+    '> 1': lambda x: (x > 1) & (x < inf),
     '>= 2': lambda x: (x >= 2) & (x < inf),
     'in [0, 1]': lambda x: (x >= 0) & (x <= 1),
     'in [0, 1)': lambda x: (x >= 0) & (x < 1),
