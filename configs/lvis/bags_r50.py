@@ -11,12 +11,12 @@ model = dict(
         )
     )
 )
-kept = ['shared_fcs', 'fc_reg']
-parts = ['backbone', 'neck', 'rpn_head', 'roi_head.mask_head', *[f'roi_head.bbox_head.{part}' for part in kept]]
+head = 'roi_head.bbox_head.'
+loaded = ['backbone', 'neck', 'rpn_head', 'roi_head.mask_head', head + 'shared_fcs', head + 'fc_reg']
 custom_hooks = [
     *_base_.custom_hooks,
-    dict(type='ltmm.LoadPartsHook', prefixes=parts),
-    dict(type='ltmm.FreezeHook', keep=['roi_head.bbox_head.fc_cls'], norm_eval=True),
+    dict(type='ltmm.LoadPartsHook', prefixes=loaded),
+    dict(type='ltmm.FreezeHook', keep=[head + 'fc_cls'], norm_eval=True),
 ]
 optim_wrapper = dict(optimizer=dict(lr=0.01), clip_grad=dict(max_norm=35))
 warmup = dict(type='LinearLR', start_factor=1 / 3, by_epoch=False, begin=0, end=501)  # as mmcv

@@ -24,8 +24,8 @@ class BACLLoss(BoxHeadObjective):
     The means and variances of the embeddings of each class, over all ranks, are running averages
     (:class:`~ltmm.models.state.Prototypes`; the variance includes how the mean moves). Each batch draws classes by the
     confusions M of :class:`FCBLLoss`, and some features of each of them, which go through the classifier as further
-    proposals. M counts real proposals only. So everything before the classifier has to be frozen, as in the second
-    stage of [0].
+    proposals, so that everything before it has to be frozen, as in the second stage of [0]. M counts real proposals
+    only.
 
     [0] Qi et al., Balanced Classification: A Unified Framework for Long-Tailed Object Detection, TMM 2023,
         arXiv 2308.02213.

@@ -1,4 +1,4 @@
-"""DropLoss, and GOL: background discourages tail classes as rarely as they occur among the objects of the batch."""
+"""DropLoss, and GOL: background gives tail classes negatives as often as they occur among the objects of the batch."""
 
 from typing import Any
 
@@ -58,8 +58,8 @@ class DropLoss(EQLLoss):
     class j. u_ij is drawn uniformly in each iteration, and rho is the share of tail classes among the objects of the
     batch, on all ranks: without tail objects, background gives tail classes no gradient; without any object nothing is
     dropped (rho = 1). s is the sigmoid (DropLoss), or the Gumbel activation exp(-exp(-z)) of logits clamped to
-    [-4, 10] in training (GOL [2]). There is no background column. Dense and DETR heads take a sigmoid of their logits,
-    and their levels or layers by themselves.
+    [-4, 10] in training (GOL [2]). There is no background column. In dense and DETR heads, s has to be the sigmoid, and
+    each level or decoder layer has its own rho.
 
     [0] Hsieh et al., DropLoss for Long-Tail Instance Segmentation, AAAI 2021, arXiv 2104.06402.
     [1] github.com/timy90022/DropLoss @b6ed7f0.

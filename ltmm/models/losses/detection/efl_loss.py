@@ -1,4 +1,4 @@
-"""Equalized focal loss: classes whose positives are behind get a steeper focus and a larger weight."""
+"""Equalized focal loss: classes with little gradient from positives get more focus and a larger weight."""
 
 from contextlib import AbstractContextManager
 from typing import Any
@@ -199,8 +199,8 @@ class EqualizedQualityFocalLoss(EqualizedFocalLoss):
         \mathrm{BCE}(z_{ij}, q_{ij})
 
     q_ij is the quality of the box, its IoU with the object, in the column of its class, and 0 in all others. The
-    exponents are those of :class:`EqualizedFocalLoss`; positives are told by the label. ``ltmm.GFLHead`` gives the
-    quality; heads without one train the right class to 1.
+    exponents are those of :class:`EqualizedFocalLoss`; whether an entry is a positive depends on the label alone.
+    ``ltmm.GFLHead`` gives the quality; other heads have none, and q is 1 for the right class.
 
     [0] Li et al., Equalized Focal Loss for Dense Long-Tailed Object Detection, CVPR 2022, arXiv 2201.02593.
     [1] github.com/ModelTC/United-Perception @52aaeb9, ``EqualizedQualityFocalLoss``. Reproduces [1] to 1e-6

@@ -46,8 +46,8 @@ class GumbelCrossEntropyLoss(DetectionLoss):
         L = \min\Big(\frac{1}{N} \sum_{ij} \mathrm{BCE}(\eta(z_{ij}), [j = y_i]), L_\max\Big), \qquad
         \eta(z) = \exp(-e^{-z}), \quad z \in [-4, 10]
 
-    The sum is over C classes and background, a column of its own. Above L_max, nothing learns but by weight decay.
-    Scores are the activations. ``ltmm.DropLoss(activation='gumbel')`` is GOL.
+    The sum is over C classes and background, a column of its own. Above L_max the gradient is 0. Scores are the
+    activations. ``ltmm.DropLoss(activation='gumbel')`` is GOL.
 
     [0] Alexandridis et al., Long-tailed Instance Segmentation using Gumbel Optimized Loss, ECCV 2022, arXiv 2207.10936.
     [1] github.com/kostas1515/GOL @70026b7, ``GumbelCE``. Reproduces [1] to 1e-6 (tests/conformance, ``gol_gumbel``).

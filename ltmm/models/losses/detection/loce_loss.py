@@ -1,4 +1,4 @@
-"""LOCE: a loss led by the mean scores of the classes, and a memory that gives more samples to weak ones."""
+"""LOCE: margins by the mean scores of the classes, and a memory that adds samples of classes with low scores."""
 
 import torch
 import torch.nn.functional as F
@@ -37,8 +37,8 @@ class LOCELoss(BoxHeadObjective):
     background, the last of C + 1 columns, is constant. Scores are the plain softmax.
 
     A memory holds the last embeddings of the proposals of each class. Each batch draws classes with a probability in
-    proportion to 1 / m_c and some embeddings of each. They go through the classifier as further proposals; those of a
-    class count as one object in m. So everything before the classifier has to be frozen, as in the second stage of [0].
+    proportion to 1 / m_c and some embeddings of each. They go through the classifier as further proposals, so that
+    everything before it has to be frozen, as in the second stage of [0]. Those of a class count as one object in m.
 
     The memory of [1] holds features of jittered boxes of the objects, is filled before the training, and also trains
     the box regression. Here it holds the proposals of objects, which mostly differ from their boxes too.
