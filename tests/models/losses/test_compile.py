@@ -122,6 +122,10 @@ SEMI = [
     dict(type='SimProLoss', threshold=0.4, interval=1),
     dict(type='ADELLOLoss', threshold=0.4, ccr_start=0),
 ]
+BOX_OBJECTIVES = [
+    dict(type='BACLLoss', feat_dim=6, num_drawn_classes=0),  # drawn features are other ones in each call
+    dict(type='LOCELoss', feat_dim=6, num_memory_classes=0),
+]
 OTHERS = {
     'GAPLoss',
     'HeadTailBalancerLoss',
@@ -285,8 +289,24 @@ def test_masked_feature():
     check_compiled(dict(type='MaskedFeatureLoss'), call, torch.randn(1, 3, 6, 6), fullgraph=False)
 
 
+@each(*BOX_OBJECTIVES)
+def test_box_head_objective(cfg):
+    classifier = nn.Linear(6, 5)
+    label, object_idx = torch.tensor([0, 1, 3, 3, 4]), torch.tensor([0, 1, 2, 2, -1])
+
+    def call(loss, features):
+        loss.get_cls_channels(4)
+        given = dict(
+            features=features, classifier=classifier, weight=torch.ones(5), avg_factor=5, object_idx=object_idx
+        )
+        return loss(LossInputs(label, classifier(features), **given))
+
+    check_compiled(cfg, call, torch.randn(5, 6), fullgraph=False)  # the number of objects is known at run time only
+
+
 def test_every_registered_loss_is_here():
-    tested = {cfg['type'] for cfg in (*CLASSIFICATION, *MULTI_LABEL, *EXPERT, *DETECTION, *FEATURE, *SEMI)} | OTHERS
+    parts = (CLASSIFICATION, MULTI_LABEL, EXPERT, DETECTION, FEATURE, SEMI, BOX_OBJECTIVES)
+    tested = {cfg['type'] for part in parts for cfg in part} | OTHERS
     registered = {name for name, cls in MODELS.module_dict.items() if cls.__module__.startswith(losses.__name__)}
     assert tested >= registered
 
