@@ -99,7 +99,8 @@ def pair(kind: type, name: str, form: str, args: dict) -> Pair:
     loss = build(dict(type=f'ltmm.{name}', **args), num_classes, kind is MultiLabelLoss)
     num_columns = loss.get_cls_channels(num_classes) if kind is BoxHeadLoss else num_classes
     score, label, target = random_batch(kind, name, num_rows, num_classes, num_columns)
-    is_sigmoid = getattr(loss, 'use_sigmoid', kind is MultiLabelLoss) or form in ('sigmoid', 'focal')
+    use_sigmoid = getattr(loss, 'use_sigmoid', kind is MultiLabelLoss)  # None: scores of another kind, a column each
+    is_sigmoid = use_sigmoid is not False or form in ('sigmoid', 'focal')
 
     def ours() -> None:
         score.grad = None

@@ -206,6 +206,6 @@ def test_unknown_labels_are_found_where_the_counts_are_given_and_labels_of_no_ta
         runner.call_hook('before_run')
     soft = [dict(gt_score=[0.9, 0.1, 0])]
     monkeypatch.setattr(label_table, '_TABLES', {})
-    monkeypatch.setattr(label_table, '_records', lambda dataset: iter(soft))
+    monkeypatch.setattr(label_table, 'iterate_records', lambda dataset: iter(soft))
     runner.call_hook('before_run')
     assert runner.model.class_distribution.get() == ClassDistribution([30, 20, 10])
