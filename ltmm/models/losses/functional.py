@@ -10,17 +10,19 @@ from torch import Tensor, nn
 __all__ = ['power', 'sigmoid_focal', 'smooth_labels', 'tail_classes']
 
 
-def sigmoid_focal(wrong: Tensor, gamma: float) -> Tensor:
+def sigmoid_focal(wrong: Tensor, gamma: float | Tensor) -> Tensor:
     r"""Compute the focal loss :math:`(1 - p)^\gamma (-\log p) = \sigma(x)^\gamma \, \mathrm{softplus}(x)`, elementwise.
 
     Value and gradient are finite for any logit and any gamma.
 
     Args:
         wrong: Logits x of the wrong answer: -z for a positive, z for a negative.
-        gamma: Focusing strength; 0 gives binary cross entropy.
+        gamma: Focusing strength, one or one of each class, (C,); 0 gives binary cross entropy.
     """
     cost = F.softplus(wrong)
-    return cost if gamma == 0 else cost * (wrong - cost).mul_(gamma).exp_()  # log sigmoid(x) = x - softplus(x)
+    if not isinstance(gamma, Tensor) and gamma == 0:
+        return cost
+    return cost * (wrong - cost).mul_(gamma).exp_()  # log sigmoid(x) = x - softplus(x)
 
 
 def power(base: Tensor, exponent: float) -> Tensor:

@@ -14,12 +14,12 @@ from ltmm.utils.checks import check
 from ltmm.utils.errors import MissingInputError
 
 from ..base import at_least_float32, divisor
+from ..functional import sigmoid_focal
 from .base import DenseHeadLoss
 
 __all__ = [
     'EqualizedFocalLoss',
     'EqualizedQualityFocalLoss',
-    'equalized_focal_loss',
     'equalized_quality_focal_loss',
     'focal_gradient',
     'quality_focal_gradient',
@@ -27,18 +27,13 @@ __all__ = [
 ]
 
 
-def equalized_focal_loss(margin: Tensor, gamma: Tensor) -> Tensor:
-    """Compute (1 - p)^gamma (-log p) with p = sigmoid(margin), (N, C).
+def focal_gradient(margin: Tensor, gamma: Tensor) -> Tensor:
+    """Compute the absolute derivative of :func:`sigmoid_focal` of ``-margin`` by the logits, (N, C).
 
     Args:
         margin: z of positives and -z of negatives, (N, C).
         gamma: Exponent of each class, (C,).
     """
-    return torch.exp(-gamma * F.softplus(margin)) * F.softplus(-margin)
-
-
-def focal_gradient(margin: Tensor, gamma: Tensor) -> Tensor:
-    """Compute the absolute derivative of :func:`equalized_focal_loss` by the logits, (N, C)."""
     slope = gamma * margin.sigmoid() * F.softplus(-margin) + (-margin).sigmoid()
     return torch.exp(-gamma * F.softplus(margin)) * slope
 
@@ -137,7 +132,7 @@ class EqualizedFocalLoss(DenseHeadLoss):
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
         margin, alpha = self.margin_and_weight(cls_score, label)
         gamma, weight = self.focus(cls_score)
-        return (alpha * weight * equalized_focal_loss(margin, gamma)).sum(1)
+        return (alpha * weight * sigmoid_focal(-margin, gamma)).sum(1)
 
     def gradient(self, cls_score: Tensor, label: Tensor) -> Tensor:
         """Return the absolute gradient of the unreduced loss, (N, C)."""
