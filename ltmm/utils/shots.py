@@ -9,7 +9,7 @@ import numpy as np
 from .checks import check
 from .errors import InputError
 
-__all__ = ['SHOT_NAMES', 'Shots', 'check_thresholds', 'group_classes']
+__all__ = ['SHOT_NAMES', 'Shots', 'check_thresholds', 'group_classes', 'thirds']
 
 SHOT_NAMES = ('many', 'medium', 'few')
 THIRDS = dict(quantile=(2 / 3, 1 / 3))
@@ -111,3 +111,13 @@ def _by_rank(counts: np.ndarray, many: int, few: int) -> Shots:
     rank[np.argsort(-counts, kind='stable')] = np.arange(len(counts))
     is_many, is_few = rank < many, rank >= len(counts) - few
     return Shots(many=is_many, medium=~is_many & ~is_few, few=is_few)
+
+
+def thirds(counts: np.ndarray) -> Shots:
+    """Group the third of the classes with most images, the third with fewest, and the others, by rank.
+
+    Args:
+        counts: Training images per class, (C,).
+    """
+    size = len(counts) // 3
+    return _by_rank(counts, size, size)

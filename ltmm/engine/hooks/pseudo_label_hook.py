@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
@@ -12,6 +13,7 @@ from ltmm.models.losses.semi.base import SemiSupervisedLoss
 from ltmm.registry import HOOKS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputTypeError
+from ltmm.utils.shots import thirds
 from ltmm.utils.wrappers import unwrap_model
 
 __all__ = ['PseudoLabelHook']
@@ -45,11 +47,9 @@ class PseudoLabelHook(Hook):
                 'PseudoLabelHook needs a semi-supervised loss and the dataset ltmm.SemiSupervised, but got '
                 f'{len(self.losses)} such losses and {type(dataset).__name__}.'
             )
-        distribution = class_distribution_of(dataset)
-        third, device = len(distribution) // 3, next(model.parameters()).device
-        shots = distribution.ranked_shots(third, third)
-        groups = {'': shots.many | shots.medium | shots.few}
-        groups |= {'_many': shots.many, '_medium': shots.medium, '_few': shots.few}
+        device, counts = next(model.parameters()).device, class_distribution_of(dataset).image_counts
+        groups = {'': np.ones(len(counts), dtype=bool)}
+        groups |= {f'_{name}': mask for name, mask in thirds(counts).items()}
         self.names = tuple(groups)
         self.labels = torch.as_tensor(dataset.true_labels, device=device)  # (N,)
         self.groups = torch.tensor([group.tolist() for group in groups.values()], device=device).double()  # (4, C)

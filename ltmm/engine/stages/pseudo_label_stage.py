@@ -18,6 +18,7 @@ from ltmm.registry import DATASETS, STAGES
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.class_names import class_names_of_dataset
 from ltmm.utils.errors import InputError, InputTypeError, MissingInputError
+from ltmm.utils.shots import thirds
 from ltmm.utils.wrappers import unwrap_model
 
 from .base import Stage
@@ -113,8 +114,6 @@ def accuracy_of_thirds(labels: np.ndarray, truth: np.ndarray, counts: np.ndarray
         truth: True classes, (N,).
         counts: Labeled images per class, (C,).
     """
-    order = np.argsort(-np.asarray(counts), kind='stable')
-    many, medium, few = np.split(order, [len(order) // 3, len(order) - len(order) // 3])
-    groups = dict(all=order, many=many, medium=medium, few=few)
-    members = {name: np.isin(truth, classes) for name, classes in groups.items()}
+    groups = [('all', np.ones(len(counts), dtype=bool)), *thirds(counts).items()]
+    members = {name: mask[truth] for name, mask in groups}
     return {name: float((labels == truth)[member].mean()) for name, member in members.items() if member.any()}
