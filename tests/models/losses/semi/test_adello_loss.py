@@ -1,10 +1,11 @@
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from toy_semi_losses import build_loss, run_at, semi_inputs
 
-from ltmm import ClassDistribution
 from ltmm.models.losses import LossInputs
 from ltmm.models.losses.semi.adello_loss import adello_adjustment, adello_alpha, adello_target_prior
 from ltmm.registry import MODELS
@@ -47,25 +48,12 @@ def test_adjustment_moves_a_classifier_to_the_target_prior():
     torch.testing.assert_close(got, expected / expected.sum(1, keepdim=True), rtol=1e-6, atol=1e-8)
 
 
-def build(class_counts=(60, 30, 10, 0), **kwargs):
-    loss = MODELS.build(dict(type='ltmm.ADELLOLoss', **kwargs))
-    loss.set_class_distribution(ClassDistribution(class_counts))
-    return loss
-
-
-def inputs_of(seed=0, num_views=1, dtype=torch.float64):
-    torch.manual_seed(seed)
-    labeled, unlabeled = torch.randn(3 * num_views, 4, dtype=dtype), 1.5 * torch.randn(2, 5, 4, dtype=dtype)
-    return LossInputs(
-        label=torch.tensor([0, 2, 1]),
-        cls_score=labeled.requires_grad_(),
-        unlabeled_score=unlabeled.requires_grad_(),
-    )
+build = partial(build_loss, 'ADELLOLoss')
+inputs_of = semi_inputs
 
 
 def run(loss, iter, inputs=None):
-    loss.set_progress(0, 1, iter, 10)
-    return loss(inputs or inputs_of(iter))
+    return run_at(loss, iter, inputs or inputs_of(iter))
 
 
 @pytest.mark.parametrize('iter', [0, 5, 9])

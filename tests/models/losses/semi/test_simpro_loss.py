@@ -1,13 +1,14 @@
 import math
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
+from toy_semi_losses import build_loss, run_at, semi_inputs
 
 from ltmm import ClassDistribution
 from ltmm.models.losses import LossInputs
 from ltmm.models.losses.semi.acr_loss import adjustment
-from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError
 
 PRIOR = torch.tensor([0.6, 0.3, 0.1, 0.0])
@@ -27,25 +28,12 @@ def test_adjusted_softmax_is_bayes_rule():
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-9)
 
 
-def build(class_counts=(60, 30, 10, 0), **kwargs):
-    loss = MODELS.build(dict(type='ltmm.SimProLoss', **kwargs))
-    loss.set_class_distribution(ClassDistribution(class_counts))
-    return loss
-
-
-def inputs_of(seed=0, num_views=2, dtype=torch.float64):
-    torch.manual_seed(seed)
-    labeled, unlabeled = torch.randn(3 * num_views, 4, dtype=dtype), 1.5 * torch.randn(3, 5, 4, dtype=dtype)
-    return LossInputs(
-        label=torch.tensor([0, 2, 1]),
-        cls_score=labeled.requires_grad_(),
-        unlabeled_score=unlabeled.requires_grad_(),
-    )
+build = partial(build_loss, 'SimProLoss')
+inputs_of = partial(semi_inputs, num_views=2, unlabeled_views=3)
 
 
 def run(loss, iter, inputs=None):
-    loss.set_progress(0, 1, iter, 10)
-    return loss(inputs or inputs_of(iter))
+    return run_at(loss, iter, inputs or inputs_of(iter))
 
 
 @pytest.mark.parametrize('tau', [1.0, 2.0])
