@@ -96,7 +96,8 @@ class NoisyLabels:
             ``CIFAR-100_human.pt``, or a .npy file of one array. Code in it is not run. If the dictionary has
             ``clean_label``, it is compared with the labels of the images.
         key: Entry of the dictionary, for example ``'worse_label'`` in ``CIFAR-10_human.pt``.
-        seed: Seed of the draw.
+            Default: ``'noisy_label'``.
+        seed: Seed of the draw, 0 by default. Not with ``file``.
         lazy_init: Load and draw on first use.
     """
 
@@ -106,15 +107,19 @@ class NoisyLabels:
         rate: float | None = None,
         kind: str | None = None,
         file: str | None = None,
-        key: str = 'noisy_label',
-        seed: int = 0,
+        key: str | None = None,
+        seed: int | None = None,
         lazy_init: bool = False,
     ) -> None:
-        if file is None:
-            check(rate=(rate, 'in [0, 1)'), kind=(kind, KINDS), seed=(seed, 'int >= 0'))
-        elif (rate, kind) != (None, None):
-            raise InputError(f'Expected either `file` or `rate` and `kind`, but got {file=}, {rate=} and {kind=}.')
-        self.rate, self.kind, self.file, self.key, self.seed = rate, kind, file, key, seed
+        if (file and (rate, kind, seed) != (None, None, None)) or (key and not file):
+            raise InputError(
+                'Expected either `file`, perhaps with `key`, or `rate` and `kind`, perhaps with `seed`, but got '
+                f'{file=}, {key=}, {rate=}, {kind=} and {seed=}.'
+            )
+        self.rate, self.kind, self.seed = rate, kind, 0 if seed is None else seed
+        self.file, self.key = file, key or 'noisy_label'
+        if not file:
+            check(rate=(self.rate, 'in [0, 1)'), kind=(self.kind, KINDS), seed=(self.seed, 'int >= 0'))
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self._fully_initialized = False
         if not lazy_init:

@@ -10,6 +10,7 @@ from mmengine.dist import broadcast, is_main_process
 from mmengine.logging import print_log
 from torch import Tensor
 
+from ltmm.class_distribution import ClassDistribution
 from ltmm.models.state.class_distribution import UsesClassDistribution, check_head_classes, head_class_mask
 from ltmm.models.state.class_gaussians import (
     DISPERSIONS,
@@ -146,6 +147,9 @@ class RCALLoss(UsesClassDistribution, UsesTrainFeatures, Objective):
         self.selection = SampleTable(0, fill=-1, dtype=torch.int8)
         self.init_class_distribution(class_counts, num_classes)
 
+    def on_class_distribution(self, distribution: ClassDistribution) -> None:
+        self.is_head = torch.from_numpy(head_class_mask(distribution, self.head_classes))  # (C,)
+
     # ------------------------------------------------------------------ before the first epoch
 
     def needs_train_features(self, epoch: int) -> bool:
@@ -171,10 +175,8 @@ class RCALLoss(UsesClassDistribution, UsesTrainFeatures, Objective):
         print_log(f'RCALLoss: {message}', logger='current', level=logging.INFO)
 
     def _fit_gaussians(self, features: Tensor, label: Tensor) -> None:
-        distribution = self.get_class_distribution()
-        counts, means, covariances = class_covariances(features, label, len(distribution))
-        is_head = torch.from_numpy(head_class_mask(distribution, self.head_classes))
-        weights = head_weights(means, counts, is_head, self.num_heads, self.transfer_weight)
+        counts, means, covariances = class_covariances(features, label, len(self.get_class_distribution()))
+        weights = head_weights(means, counts, self.is_head, self.num_heads, self.transfer_weight)
         means, covariances = transfer_from_heads(means, covariances, weights, self.gamma, self.alpha, self.dispersion)
         self.gaussians.fit(means, covariances, counts)
 
