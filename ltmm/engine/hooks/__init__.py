@@ -13,6 +13,7 @@ from .freeze_hook import FreezeHook
 from .invalid_loss_hook import InvalidLossHook
 from .load_parts_hook import LoadPartsHook
 from .max_norm_hook import MaxNormHook
+from .meta_batch_hook import MetaBatchHook
 from .meta_sampler_hook import MetaSamplerHook
 from .metrics_hook import MetricsHook
 from .post_process_hook import PostProcessHook
@@ -37,6 +38,7 @@ __all__ = [
     'InvalidLossHook',
     'LoadPartsHook',
     'MaxNormHook',
+    'MetaBatchHook',
     'MetaSamplerHook',
     'MetricsHook',
     'PostProcessHook',

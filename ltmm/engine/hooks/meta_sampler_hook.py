@@ -19,10 +19,11 @@ from ltmm.models.state.base import gather_rows
 from ltmm.models.state.class_rates import ClassRates, initial_rate_logits
 from ltmm.registry import HOOKS
 from ltmm.utils.checks import check
-from ltmm.utils.class_names import class_names_of_dataset
 from ltmm.utils.errors import InputTypeError
 from ltmm.utils.loaders import endless
 from ltmm.utils.wrappers import unwrap_model
+
+from .meta_batch_hook import build_meta_loader
 
 __all__ = ['MetaSamplerHook', 'drawn_share', 'look_ahead', 'meta_loss']
 
@@ -111,8 +112,7 @@ class MetaSamplerHook(Hook):
         lr: Learning rate of the rates.
         init_power: p in the initial rates, which are proportional to (class frequency)^-p and symmetric around 1/2: 0
             for CIFAR-LT, 0.1 for ImageNet-LT, 0.3 for Places-LT.
-        dataloader: Config of the loader of meta batches. Default: that of the training data, with one image of each
-            class in turn, or drawn at random if some classes have none.
+        dataloader: Config of the loader of meta batches, see :func:`build_meta_loader`.
     """
 
     def __init__(self, lr: float = 0.01, init_power: float = 0.0, dataloader: dict | None = None) -> None:
@@ -147,17 +147,7 @@ class MetaSamplerHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Build the meta loader, with the seed that a resumed run has by now."""
-        distribution = self.sampler.table.class_distribution()
-        in_turn = dict(type='ltmm.ClassAwareSampler', num_samples_per_class=1)  # takes no empty classes
-        cfg = self.dataloader or dict(
-            runner.cfg.train_dataloader,
-            dataset=runner.train_dataloader.dataset,
-            sampler=in_turn if distribution.instance_counts.all() else dict(type='ltmm.PowerSampler', power=0),
-        )
-        self.loader = runner.build_dataloader(cfg, seed=runner.seed)
-        self.loader.worker_init_fn = None  # as EpochSeedHook does for the training data
-        classes = class_names_of_dataset(self.loader.dataset)
-        distribution.check_classes(classes, 'the meta set')
+        self.loader = build_meta_loader(runner, self.sampler.table.class_distribution(), self.dataloader)
         self._hand_out()
 
     def before_train_epoch(self, runner: Runner) -> None:
