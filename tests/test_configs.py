@@ -239,6 +239,7 @@ RATES = {  # of all configs: their schedule is that of one of these
         (7 + 2 * epoch) / 15 if epoch < 5 else steps(119, 159, gamma=0.01)(epoch, _)
     ),
     'cifar100_lt/crt_r32': cosine(10),
+    'cifar100_lt/super_disco_r32': cosine(40),
     'cifar100_lt/lws_r32': cosine(5),
     'cifar100_lt/ce_r32_wd5e-3': cosine(200),
     'cifar100_lt/ce_r34_wd5e-3': cosine(320),

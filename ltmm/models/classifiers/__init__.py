@@ -8,6 +8,7 @@ from .momentum_classifier import MomentumClassifier
 from .per_view_classifier import PerViewClassifier
 from .rotation_pretrainer import RotationPretrainer
 from .semi_supervised_classifier import SemiSupervisedClassifier
+from .super_disco_classifier import SuperDiscoClassifier
 
 __all__ = [
     'COMIC',
@@ -20,4 +21,5 @@ __all__ = [
     'PerViewClassifier',
     'RotationPretrainer',
     'SemiSupervisedClassifier',
+    'SuperDiscoClassifier',
 ]
