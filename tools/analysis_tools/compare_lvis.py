@@ -86,11 +86,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def describe(name: str, detections: Detections, limit: int) -> str:
     """One line on a run; names the detections beyond the protocol's limit."""
-    counts = np.unique(detections.images, return_counts=True)[1]
-    line = f'{name}: {len(detections.images)} detections in {len(counts)} images'
-    if beyond := int((counts > limit).sum()):
-        line += f'; up to {counts.max()} per image, of which the best {limit} count (in {beyond} images)'
-    return line
+    line = f'{name}: {len(detections.images)} detections in {len(np.unique(detections.images))} images'
+    beyond = detections.beyond(limit)
+    return f'{line}; {beyond}' if beyond else line
 
 
 def groups_of(categories: Sequence[Mapping], args: argparse.Namespace) -> dict[str, np.ndarray]:

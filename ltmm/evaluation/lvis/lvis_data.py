@@ -17,7 +17,7 @@ from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.data_files import read_json
 from ltmm.utils.errors import InputError
 
-__all__ = ['Detections', 'GroundTruth', 'encode_masks', 'packed_masks']
+__all__ = ['Detections', 'GroundTruth', 'encode_masks', 'mask_areas', 'packed_masks']
 
 MAX_MASKS = 255  # per call of mask_utils.area(), which stores their number in a byte
 RESULT_FIELDS = ('image_id', 'category_id', 'score', 'bbox')
@@ -204,12 +204,24 @@ class Detections:
             record['segmentation'] = dict(size=list(mask['size']), counts=counts)
         AtomicLocalBackend().put(json.dumps(records).encode(), path)
 
+    def beyond(self, limit: int) -> str:
+        """Describe the detections beyond a limit per image in one clause; empty if there are none."""
+        counts = np.unique(self.images, return_counts=True)[1]
+        if images := np.count_nonzero(counts > limit):
+            return f'up to {counts.max()} detections per image, of which the best {limit} count (in {images} images)'
+        return ''
+
     def areas(self) -> np.ndarray:
         """Areas of the masks, or of the boxes without masks, in pixels, (D,)."""
         if self.masks is None:
             return self.boxes[:, 2] * self.boxes[:, 3]
-        starts = range(0, len(self.masks), MAX_MASKS)
-        return np.concatenate([np.zeros(0), *(mask_utils.area(self.masks[i : i + MAX_MASKS]) for i in starts)])
+        return mask_areas(self.masks)
+
+
+def mask_areas(masks: Sequence[Mapping]) -> np.ndarray:
+    """Areas of K run-length codes in pixels, (K,)."""
+    starts = range(0, len(masks), MAX_MASKS)
+    return np.concatenate([np.zeros(0), *(mask_utils.area(masks[i : i + MAX_MASKS]) for i in starts)])
 
 
 def encode_masks(masks: np.ndarray) -> list[dict]:

@@ -98,37 +98,25 @@ class LVISEvaluator:
         image_ids: Sequence[int] | None = None,
         category_ids: Sequence[int] | None = None,
     ) -> None:
-        image_ids = np.unique(ground_truth.image_ids if image_ids is None else image_ids)
-        category_ids = np.asarray(ground_truth.category_ids if category_ids is None else category_ids)
+        image_ids, category_ids = tested_ids(ground_truth, image_ids, category_ids)
         self.num_classes = len(category_ids)
         self.image_ids, self.category_ids = image_ids, category_ids
         self.scores = detections.scores
-
-        def keys(images: np.ndarray, categories: np.ndarray) -> np.ndarray:
-            """Number the pairs of class and image; -1 if not tested."""
-            image, category = positions(images, image_ids), positions(categories, category_ids)
-            return np.where((image < 0) | (category < 0), -1, category * len(image_ids) + image)
-
-        objects, found = (keys(x.images, x.categories) for x in (ground_truth, detections))
-        if ground_truth.absent is not None:
-            found[~np.isin(found, np.concatenate([objects, keys(*ground_truth.absent.T)]))] = -1
+        objects, found, partly_annotated = evaluated_pairs(ground_truth, detections, image_ids, category_ids)
         # by class, image and descending score
         self.order = np.lexsort((-self.scores, found))[np.count_nonzero(found < 0) :]  # (D',)
         found = found[self.order]
-        is_partly_annotated = np.isin(found, keys(*ground_truth.not_exhaustive.T))
+        is_partly_annotated = np.isin(found, partly_annotated)
 
-        limits = np.array(list(SIZES.values()))  # (A, 2)
-        area = detections.areas()[self.order, None]
-        does_not_count = (area < limits[:, 0]) | (area > limits[:, 1]) | is_partly_annotated[:, None]  # (D', A)
+        does_not_count = _other_size(detections.areas()[self.order]) | is_partly_annotated[:, None]  # (D', A)
         unmatched = np.where(does_not_count, IGNORED, FALSE).astype(np.int8)
         self.outcome = np.repeat(unmatched[:, :, None], len(IOU_THRESHOLDS), axis=2)  # (D', A, T)
         self.matched = np.full(len(found), -1)  # object per detection at IoU 0.5, all sizes, (D',)
 
         tested = np.argsort(objects, kind='stable')[np.count_nonzero(objects < 0) :]  # (G',)
         self.objects, objects = tested, objects[tested]
-        area = ground_truth.areas[tested, None]
-        ignore = (area < limits[:, 0]) | (area > limits[:, 1]) | ground_truth.ignore[tested, None]  # (G', A)
-        self._count(objects // len(image_ids), objects, ignore)
+        ignore = ignored_objects(ground_truth, tested)  # (G', A)
+        self.num_images, self.num_gt = count_objects(objects, ignore, len(image_ids), self.num_classes)
         self._match(ground_truth, detections, iou_type, tested, objects, ignore, found)
         self.images, self.categories = found % len(image_ids), found // len(image_ids)  # (D',)
         self._rank(detections)
@@ -150,22 +138,12 @@ class LVISEvaluator:
 
     def _rank(self, detections: Detections) -> None:
         """Rank the detections within their image and within their class, including those not evaluated, (D',)."""
-        for name, group in (('rank_in_image', detections.images), ('rank_in_class', detections.categories)):
-            order = np.lexsort((detections.images, -self.scores, group))
-            _, first, count = np.unique(group[order], return_index=True, return_counts=True)
-            rank = np.empty(len(order), dtype=int)
-            rank[order] = np.arange(len(order)) - np.repeat(first, count)
-            setattr(self, name, rank[self.order])
+        self.rank_in_image, self.rank_in_class = (
+            ranks_in_groups(group, detections.images, detections.scores)[self.order]
+            for group in (detections.images, detections.categories)
+        )
 
     # ------------------------------------------------------------------ matching
-
-    def _count(self, classes: np.ndarray, pairs: np.ndarray, ignore: np.ndarray) -> None:
-        """Count the objects per class and size, and the images per class."""
-        self.num_gt = np.stack(
-            [np.bincount(classes[~column], minlength=self.num_classes) for column in ignore.T], axis=1
-        )  # (C, A)
-        _, first = np.unique(pairs[~ignore[:, 0]], return_index=True)
-        self.num_images = np.bincount(classes[~ignore[:, 0]][first], minlength=self.num_classes)
 
     def _match(
         self,
@@ -178,8 +156,8 @@ class LVISEvaluator:
         found: np.ndarray,
     ) -> None:
         """Update the outcome of the detections that overlap an object of their class."""
-        pairs, start, count = np.unique(objects, return_index=True, return_counts=True)
-        begin, end = np.searchsorted(found, pairs, 'left'), np.searchsorted(found, pairs, 'right')
+        unique, start, count = np.unique(objects, return_index=True, return_counts=True)
+        begin, end = np.searchsorted(found, unique, 'left'), np.searchsorted(found, unique, 'right')
         for k in np.flatnonzero(begin < end):
             gt, dt = slice(start[k], start[k] + count[k]), slice(begin[k], end[k])
             rows, columns = self.order[dt], tested[gt]
@@ -254,6 +232,78 @@ def _precision_recall(outcome: np.ndarray, num_gt: int) -> tuple[np.ndarray, np.
     precision = np.pad(precision, ((0, 0), (0, 1)))  # precision 0 at recall levels that are not reached
     at_levels = [row[np.searchsorted(r, RECALL_LEVELS)].mean() for row, r in zip(precision, recall)]
     return np.array(at_levels), recall[:, -1] if tp.shape[1] else np.zeros(len(tp))
+
+
+# ------------------------------------------------------------------ what is evaluated
+
+
+def tested_ids(
+    ground_truth: GroundTruth, image_ids: Sequence[int] | None, category_ids: Sequence[int] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sorted ids of the tested images, (I,), and those of the classes, (C,); all of them by default."""
+    image_ids = np.unique(ground_truth.image_ids if image_ids is None else image_ids)
+    return image_ids, np.asarray(ground_truth.category_ids if category_ids is None else category_ids)
+
+
+def evaluated_pairs(
+    ground_truth: GroundTruth, detections: Detections, image_ids: np.ndarray, category_ids: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number the pairs of class c and image i as c I + i.
+
+    Returns:
+        The pair of each object, (G,), -1 if it is not tested; of each detection, (D,), -1 if it is not tested or its
+        class not verified in its image; and the pairs not annotated exhaustively, (Q,).
+    """
+
+    def numbers(images: np.ndarray, categories: np.ndarray) -> np.ndarray:
+        image, category = positions(images, image_ids), positions(categories, category_ids)
+        return np.where((image < 0) | (category < 0), -1, category * len(image_ids) + image)
+
+    objects, found = (numbers(x.images, x.categories) for x in (ground_truth, detections))
+    if ground_truth.absent is not None:
+        found[~np.isin(found, np.concatenate([objects, numbers(*ground_truth.absent.T)]))] = -1
+    return objects, found, numbers(*ground_truth.not_exhaustive.T)
+
+
+def ignored_objects(ground_truth: GroundTruth, objects: np.ndarray) -> np.ndarray:
+    """Return which objects need not be detected, per size, (G', A)."""
+    return _other_size(ground_truth.areas[objects]) | ground_truth.ignore[objects, None]
+
+
+def _other_size(area: np.ndarray) -> np.ndarray:
+    """Return whether areas are outside the limits of each size, (N, A)."""
+    limits = np.array(list(SIZES.values()))  # (A, 2)
+    return (area[:, None] < limits[:, 0]) | (area[:, None] > limits[:, 1])
+
+
+def count_objects(
+    objects: np.ndarray, ignore: np.ndarray, num_images: int, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Count the images with an object to detect per class, (C,), and the objects per class and size, (C, A).
+
+    Args:
+        objects: Pair of class and image per object, (G',), see :func:`evaluated_pairs`.
+        ignore: Objects that need not be detected, per size, (G', A).
+    """
+    classes = objects // max(num_images, 1)
+    num_objects = [np.bincount(classes[~column], minlength=num_classes) for column in ignore.T]
+    with_object = np.unique(objects[~ignore[:, 0]]) // max(num_images, 1)
+    return np.bincount(with_object, minlength=num_classes), np.stack(num_objects, axis=1)
+
+
+def ranks_in_groups(group: np.ndarray, images: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Rank detections within their group: the highest score first, then the smallest image id, (D,).
+
+    Args:
+        group: Group per detection, (D,).
+        images: Image id per detection, (D,).
+        scores: Score per detection, (D,).
+    """
+    order = np.lexsort((images, -scores, group))
+    _, first, count = np.unique(group[order], return_index=True, return_counts=True)
+    rank = np.empty(len(order), dtype=int)
+    rank[order] = np.arange(len(order)) - np.repeat(first, count)
+    return rank
 
 
 def positions(values: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -17,8 +17,9 @@ from ltmm.datasets.labels.lvis_annotations import (
     image_file_name,
     read_lvis_annotations,
 )
+from ltmm.evaluation.lvis.hotcoco_eval import fastest_evaluator
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth, encode_masks, packed_masks
-from ltmm.evaluation.lvis.lvis_eval import EMPTY_GROUP, LVISEvaluator
+from ltmm.evaluation.lvis.lvis_eval import EMPTY_GROUP, MAX_PER_IMAGE, LVISEvaluator
 from ltmm.evaluation.reports.detection_report import DetectionReport
 from ltmm.evaluation.reports.log_folder import write_to_log_folder
 from ltmm.registry import METRICS
@@ -27,8 +28,7 @@ from ltmm.utils.shots import check_thresholds, group_classes
 
 __all__ = ['LVISMetric']
 
-FIGURES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
-FIXED = ('AP', 'APr', 'APc', 'APf')  # likewise with '_fixed'
+FIXED = ('AP', 'APr', 'APc', 'APf')  # also with '_fixed'
 
 
 @METRICS.register_module()
@@ -37,10 +37,14 @@ class LVISMetric(BaseMetric):
 
     Figures are in [0, 1]: ``bbox_AP``, ``bbox_AP50``, ``bbox_AP75``; ``bbox_APs``, ``bbox_APm``, ``bbox_APl`` for
     small, medium and large objects; ``bbox_APr``, ``bbox_APc``, ``bbox_APf`` for rare, common and frequent classes; the
-    same for ``segm``. They equal those of the ``lvis`` package, computed over the tested images only: an image counts
-    for the classes verified in it; a class with objects but no detections has AP 0; a group without objects is left
-    out. The best 300 detections per image count; for ``bbox_AP_fixed``, ``bbox_APr_fixed``, ``bbox_APc_fixed`` and
+    average recalls ``bbox_AR``, ``bbox_ARs``, ``bbox_ARm``, ``bbox_ARl``; the same for ``segm``. They equal those of
+    the ``lvis`` package, computed over the tested images only: an image counts for the classes verified in it; a class
+    with objects but no detections has AP 0; a group without objects is left out. The best 300 detections per image
+    count, and the log says if there are more; for ``bbox_AP_fixed``, ``bbox_APr_fixed``, ``bbox_APc_fixed`` and
     ``bbox_APf_fixed``, the best 10,000 per class over all images (Dave et al., arXiv 2102.01066).
+
+    The package hotcoco computes the figures (extra ``det``). Without it, ltmm's own :class:`LVISEvaluator` does, which
+    takes several times longer and gives the same figures; the log says so.
 
     The ``frequency`` of a category in the annotation file says whether it is rare, common or frequent; without it, the
     number of training images does (up to 10, up to 100, more). In COCO format, all classes count as verified in all
@@ -227,6 +231,9 @@ class LVISMetric(BaseMetric):
         if not results:
             raise InputError('LVISMetric: the test set is empty.')
         results = sorted(dict(results).items())  # drops the duplicates of DefaultSampler
+        evaluator_type, logger = fastest_evaluator(), MMLogger.get_current_instance()
+        if evaluator_type is LVISEvaluator:
+            logger.info('LVISMetric is several times faster with hotcoco: pip install "ltmm[det]"')
         frequency, cat_ids = self._frequency(), np.array(list(self.cat_ids.values()))
         names, metrics, rows = list(self.cat_ids), {}, []
         for iou_type in self.metrics:
@@ -234,10 +241,11 @@ class LVISMetric(BaseMetric):
             if self.outfile_prefix is not None:
                 found.write(f'{self.outfile_prefix}.{iou_type}.json')
             tested = [image_id for image_id, _ in results]
-            evaluator = LVISEvaluator(self.ground_truth, found, iou_type, tested, cat_ids)
+            if iou_type == self.metrics[0] and (beyond := found.beyond(MAX_PER_IMAGE)):
+                logger.info(f'LVISMetric: {beyond}; AP_fixed counts the best of each class.')
+            evaluator = evaluator_type(self.ground_truth, found, iou_type, tested, cat_ids)
             ap, fixed = evaluator.best_per_image(), evaluator.best_per_class()
             figures, fixed_figures = ap.figures(frequency), fixed.figures(frequency)
-            figures = {name: figures[name] for name in FIGURES}
             figures |= {f'{name}_fixed': fixed_figures[name] for name in FIXED}
             figures |= {f'AP_{name}': ap.mean_ap(np.isin(names, classes)) for name, classes in self.groups.items()}
             metrics |= {f'{iou_type}_{name}': value for name, value in figures.items() if value != EMPTY_GROUP}
@@ -263,7 +271,7 @@ class LVISMetric(BaseMetric):
             source = f'rare up to {rare}, common up to {common} training images'
         source = source if self.letters is None else '`frequency` in the annotation file'
         title = f'LVIS in percent: {len(results)} images; classes: {groups} ({source}).'
-        MMLogger.get_current_instance().info('\n'.join([title, _row('', {name: name for name in figures}), *rows]))
+        logger.info('\n'.join([title, _row('', {name: name for name in figures}), *rows]))
         return metrics
 
 

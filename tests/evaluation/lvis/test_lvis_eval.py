@@ -10,6 +10,8 @@ from pycocotools.cocoeval import COCOeval
 from toy import ROOT
 
 from ltmm.datasets.files import data_roots
+from ltmm.evaluation.lvis import hotcoco_eval
+from ltmm.evaluation.lvis.hotcoco_eval import HotcocoEvaluator, fastest_evaluator
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
 from ltmm.evaluation.lvis.lvis_eval import LVISEvaluator
 
@@ -83,7 +85,7 @@ def jittered(content, iou_type, seed=0, extra=3, noise=0.08):
     return found
 
 
-def evaluator(content, found, iou_type, image_ids=None, category_ids=None):
+def arrays(content, found, iou_type):
     segm = iou_type == 'segm'
     ground_truth = GroundTruth.from_content(copy.deepcopy(content), 'file', masks=segm)
     detections = Detections(
@@ -93,15 +95,27 @@ def evaluator(content, found, iou_type, image_ids=None, category_ids=None):
         boxes=np.array([d.get('bbox', [0] * 4) for d in found], dtype=float).reshape(-1, 4),
         masks=[d['segmentation'] for d in found] if segm else None,
     )
-    return LVISEvaluator(ground_truth, detections, iou_type, image_ids, category_ids)
+    return ground_truth, detections
+
+
+@pytest.fixture(params=[LVISEvaluator, HotcocoEvaluator])
+def evaluator(request):
+    """A function that builds an evaluator, ours and that with hotcoco in turn."""
+    return lambda content, found, iou_type, *ids, **options: request.param(
+        *arrays(content, found, iou_type), iou_type, *ids, **options
+    )
 
 
 def letters(content):
     return np.array([category['frequency'] for category in content['categories']])
 
 
-def ours(content, found, iou_type, image_ids=None):
-    return evaluator(content, found, iou_type, image_ids).best_per_image().figures(letters(content))
+@pytest.fixture
+def ours(evaluator):
+    def figures(content, found, iou_type, *image_ids):
+        return evaluator(content, found, iou_type, *image_ids).best_per_image().figures(letters(content))
+
+    return figures
 
 
 @pytest.fixture
@@ -129,7 +143,7 @@ def assert_equal(got, expected):
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
 @pytest.mark.parametrize('seed', range(6))
-def test_random_federated_data_equals_the_package(seed, iou_type, lvis_package):
+def test_random_federated_data_equals_the_package(seed, iou_type, lvis_package, evaluator):
     content = random_content(seed)
     assert len({a['image_id'] for a in content['annotations']}) == 12  # of 14 images
     found = jittered(content, iou_type, seed)
@@ -141,7 +155,7 @@ def test_random_federated_data_equals_the_package(seed, iou_type, lvis_package):
 
 
 @pytest.mark.parametrize('limit', [1, 3, 10])
-def test_limit_per_image_equals_the_package(limit, lvis_package):
+def test_limit_per_image_equals_the_package(limit, lvis_package, evaluator):
     content = random_content(1)
     found = jittered(content, 'bbox', extra=9)
     got = evaluator(content, found, 'bbox').best_per_image(limit).figures(letters(content))
@@ -150,7 +164,7 @@ def test_limit_per_image_equals_the_package(limit, lvis_package):
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
 @pytest.mark.parametrize('limit', [1, 4, 12])
-def test_ap_fixed_equals_the_package(iou_type, limit, lvis_package):
+def test_ap_fixed_equals_the_package(iou_type, limit, lvis_package, evaluator):
     content = random_content(2)
     found = sorted(jittered(content, iou_type, extra=9), key=lambda d: d['image_id'])
     best = []
@@ -161,7 +175,7 @@ def test_ap_fixed_equals_the_package(iou_type, limit, lvis_package):
     assert_equal(got, lvis_package(content, best, iou_type, max_dets=-1)[0])
 
 
-def test_ap_fixed_has_no_limit_per_image():
+def test_ap_fixed_has_no_limit_per_image(evaluator):
     content = random_content(3, num_images=6)
     (image, *_), (right, *_) = content['images'], content['annotations']
     image['neg_category_ids'] = []
@@ -178,7 +192,7 @@ def test_ap_fixed_has_no_limit_per_image():
 
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
-def test_coco_format_equals_pycocotools(iou_type, capsys):
+def test_coco_format_equals_pycocotools(iou_type, capsys, evaluator):
     content = random_content(4, federated=False)
     for annotation in content['annotations']:
         annotation.pop('ignore', None)
@@ -199,7 +213,7 @@ def test_coco_format_equals_pycocotools(iou_type, capsys):
 
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
-def test_perfect_detections(iou_type):
+def test_perfect_detections(iou_type, ours):
     content = random_content(5)
     content['annotations'] = [a for a in content['annotations'] if a['category_id'] < 30 and 'ignore' not in a]
     found = [dict(a, score=0.9) for a in content['annotations']]
@@ -211,19 +225,19 @@ def test_perfect_detections(iou_type):
 
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
-def test_no_detections(iou_type):
+def test_no_detections(iou_type, ours):
     figures = ours(random_content(0), [], iou_type)
     assert all(value == 0 for value in figures.values())
 
 
-def test_no_objects():
+def test_no_objects(ours):
     content = random_content(0)
     found = jittered(content, 'bbox')
     content['annotations'] = []
     assert all(value == -1 for value in ours(content, found, 'bbox').values())
 
 
-def test_subset_of_the_images_equals_the_package(lvis_package):
+def test_subset_of_the_images_equals_the_package(lvis_package, ours):
     content = random_content(6)
     found, part = jittered(content, 'bbox'), [image['id'] for image in content['images'][:7]]
     small = dict(
@@ -236,7 +250,7 @@ def test_subset_of_the_images_equals_the_package(lvis_package):
     assert got['AP'] != pytest.approx(ours(content, found, 'bbox')['AP'])
 
 
-def test_subset_of_the_classes():
+def test_subset_of_the_classes(evaluator):
     content = random_content(7)
     found = jittered(content, 'bbox')
     everything = evaluator(content, found, 'bbox').best_per_image()
@@ -245,13 +259,54 @@ def test_subset_of_the_classes():
     assert some.num_objects.tolist() == everything.num_objects[[4, 1]].tolist()
 
 
-def test_counts_of_images_and_objects():
+def test_counts_of_images_and_objects(evaluator):
     content = random_content(8)
     result = evaluator(content, [], 'bbox').best_per_image()
     there = [a for a in content['annotations'] if not a.get('ignore')]
     assert result.num_objects.tolist() == [sum(a['category_id'] == c for a in there) for c in CATEGORY_IDS]
     images = [len({a['image_id'] for a in there if a['category_id'] == c}) for c in CATEGORY_IDS]
     assert result.num_images.tolist() == images
+
+
+# ------------------------------------------------------------------ hotcoco
+
+
+def assert_same(a, b):
+    for name, value in vars(a).items():
+        assert getattr(b, name) == pytest.approx(value, abs=1e-9, nan_ok=True), name
+
+
+@pytest.mark.parametrize('at_once', [1, 20, 10**6])
+@pytest.mark.parametrize('federated', [True, False])
+@pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
+def test_hotcoco_equals_ours_for_each_class_size_and_limit(iou_type, federated, at_once, monkeypatch):
+    monkeypatch.setattr(hotcoco_eval, 'DETECTIONS_AT_ONCE', at_once)
+    for seed in range(20, 23):
+        content = random_content(seed, federated=federated)
+        content['annotations'] += [dict(a, id=1000 + a['id']) for a in content['annotations'][::3]]  # equal IoU
+        for annotation in content['annotations'][::5]:
+            annotation['iscrowd'] = 1
+        for annotation, area in zip(content['annotations'][::4], (32**2, 96**2) * 20):  # of two sizes
+            annotation['area'] = area
+        data = arrays(content, jittered(content, iou_type, seed, extra=8), iou_type)
+        slow, fast = (each(*data, iou_type) for each in (LVISEvaluator, HotcocoEvaluator))
+        for limit in (300, 4, 1, 0):  # only the classes that change are evaluated again
+            assert_same(slow.best_per_image(limit), fast.best_per_image(limit))
+            assert_same(slow.best_per_class(2 * limit), fast.best_per_class(2 * limit))
+
+
+def test_parts_of_classes_cover_all_detections(monkeypatch):
+    monkeypatch.setattr(hotcoco_eval, 'DETECTIONS_AT_ONCE', 4)
+    monkeypatch.setattr(hotcoco_eval, 'CLASSES_AT_ONCE', 3)
+    classes = np.repeat([1, 2, 4, 5, 6, 7, 9], [1, 1, 1, 1, 9, 2, 3])
+    parts = [(part.tolist(), span.start, span.stop) for part, span in hotcoco_eval._chunks(classes)]
+    assert parts == [([1, 2, 4], 0, 3), ([5], 3, 4), ([6], 4, 13), ([7], 13, 15), ([9], 15, 18)]
+
+
+def test_hotcoco_is_optional(monkeypatch):
+    assert fastest_evaluator() is HotcocoEvaluator
+    monkeypatch.setattr(hotcoco_eval, 'find_spec', lambda name: None)
+    assert fastest_evaluator() is LVISEvaluator
 
 
 # ------------------------------------------------------------------ real data
@@ -266,7 +321,7 @@ def test_counts_of_images_and_objects():
         ('lvis/lvis_val_100.json', 1),  # v0.5, from github.com/lvis-dataset/lvis-api under data/
     ],
 )
-def test_real_data_equals_the_package(file, step, iou_type, lvis_package):
+def test_real_data_equals_the_package(file, step, iou_type, lvis_package, evaluator):
     path = next((ROOT / root / file for root in data_roots() if (ROOT / root / file).is_file()), None)
     if path is None:
         pytest.skip(f'{file} is not in data/ (or $LTMM_DATA_ROOT)')

@@ -15,10 +15,12 @@ from toy_processes import run_tool
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.evaluation import DetectionReport, LVISMetric
+from ltmm.evaluation.lvis import hotcoco_eval
 from ltmm.evaluation.lvis.lvis_data import Detections, encode_masks
 from ltmm.evaluation.lvis.lvis_eval import LVISEvaluator
 
 FIGURES = {'AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf'}
+FIGURES |= {'AR', 'ARs', 'ARm', 'ARl'}
 FIGURES |= {'AP_fixed', 'APr_fixed', 'APc_fixed', 'APf_fixed'}
 
 CROSS_ENTROPY = dict(type='CrossEntropyLoss', use_sigmoid=False)
@@ -82,7 +84,7 @@ def evaluate(metric, samples):
 def test_perfect_boxes_and_masks(tmp_path):
     content = lvis_content()
     figures = evaluate(metric_on(tmp_path, content, metric=['bbox', 'segm']), perfect(content, masks=True))
-    with_objects = [name for name in FIGURES if name not in ('APm', 'APl')]
+    with_objects = [name for name in FIGURES if name not in ('APm', 'APl', 'ARm', 'ARl')]
     assert figures.keys() == {f'lvis/{iou_type}_{name}' for iou_type in ('bbox', 'segm') for name in with_objects}
     for name in ('AP', 'APr', 'APc', 'APf', 'AP_fixed', 'APr_fixed', 'APc_fixed', 'APf_fixed'):
         assert figures[f'lvis/bbox_{name}'] == figures[f'lvis/segm_{name}'] == pytest.approx(1)
@@ -167,6 +169,37 @@ def test_limit_of_300_per_image(tmp_path):
     assert figures['lvis/bbox_AP'] == 0 and figures['lvis/bbox_AP_fixed'] > 0.4
     scores[0] = 0.05  # now the first of the objects is among them
     assert evaluate(metric_on(tmp_path, content), [sample(10, boxes, labels, scores)])['lvis/bbox_AP'] > 0
+
+
+def test_log_says_that_detections_are_left_out(tmp_path, log):
+    content = lvis_content(num_images=2)
+    samples = perfect(content)
+    evaluate(metric_on(tmp_path, content), samples)
+    assert 'per image' not in (log / 'run.log').read_text()
+    prepend(samples[0], [[40, 40, 44, 44]] * 1000, label=0, score=0.9)
+    evaluate(metric_on(tmp_path, content), samples)
+    line = 'up to 1002 detections per image, of which the best 300 count (in 1 images); AP_fixed counts'
+    assert line in (log / 'run.log').read_text()
+
+
+def test_without_hotcoco(tmp_path, log, monkeypatch):
+    content = lvis_content()
+    samples = perfect(content, masks=True)
+    for i, s in enumerate(samples):
+        s['pred_instances']['bboxes'] += i
+        prepend(s, [[9, 9, 20, 20]], label=i % 4, score=0.1 * i)
+        s['pred_instances']['masks'] = torch.cat([torch.ones(1, SIZE, SIZE), s['pred_instances']['masks']])
+    options = dict(metric=['bbox', 'segm'], groups=dict(both=['kite', 'oar']))
+    expected = evaluate(metric_on(tmp_path, content, **options), samples)
+    rows = DetectionReport.read(log / 'per_class_bbox.csv')
+    assert 'hotcoco' not in (log / 'run.log').read_text()
+    monkeypatch.setattr(hotcoco_eval, 'find_spec', lambda name: None)
+    figures = evaluate(metric_on(tmp_path, content, **options), samples)
+    assert list(figures) == list(expected) and figures == pytest.approx(expected, abs=1e-9)
+    assert 0.1 < expected['lvis/bbox_AP'] < 0.9
+    again = DetectionReport.read(log / 'per_class_bbox.csv')
+    assert again.ap == pytest.approx(rows.ap) and again.ap_fixed == pytest.approx(rows.ap_fixed)
+    assert 'faster with hotcoco: pip install "ltmm[det]"' in (log / 'run.log').read_text()
 
 
 def test_labels_map_to_categories_by_name(tmp_path):
@@ -322,7 +355,7 @@ def test_outfile_of_detections(tmp_path, iou_type):
     read = Detections.read(tmp_path / f'out/found.{iou_type}.json', metric.ground_truth, masks=iou_type == 'segm')
     evaluator = LVISEvaluator(metric.ground_truth, read, iou_type)
     again = evaluator.best_per_image().figures(metric._frequency())
-    assert 0 < again['AP'] < 1 and again['AP'] == figures[f'lvis/{iou_type}_AP']
+    assert 0 < again['AP'] < 1 and again['AP'] == pytest.approx(figures[f'lvis/{iou_type}_AP'], abs=1e-9)
 
 
 def test_csv_name(tmp_path, log):
