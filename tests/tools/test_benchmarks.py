@@ -1,5 +1,6 @@
 import importlib
 
+import numpy as np
 import pytest
 from toy import ROOT
 
@@ -41,6 +42,13 @@ def test_row(tool, bound, verdict):
     assert text.endswith(verdict) and kept == (verdict != 'NOT KEPT')
 
 
+@pytest.mark.parametrize(('used', 'verdict'), [(200, 'kept'), (201, 'NOT KEPT')])
+def test_memory(tool, used, verdict):
+    pair = tool('pair').Pair('fake', None, None, max_ratio=3, megabytes=lambda: used, max_megabytes=200)
+    text, kept = tool('run').row(pair, 1, 1, 1)
+    assert f'<= 3, {used} MB <= 200' in text and text.endswith(verdict) and kept == (verdict == 'kept')
+
+
 @pytest.mark.parametrize(('bound', 'code'), [(1000, 0), (0, 1)])
 def test_run(tool, tmp_path, monkeypatch, capsys, bound, code):
     run = tool('run')
@@ -68,3 +76,12 @@ def test_every_registered_loss_has_a_row(tool, monkeypatch):
     assert {'BalancedSoftmaxLoss', 'ASLLoss', 'SeesawLoss', 'SHIKELoss'} < {pair.name for pair in pairs}
     for pair in pairs:
         pair.ours(), pair.reference()
+
+
+def test_lvis_evaluation_gives_the_figures_of_the_package(tool, monkeypatch):
+    monkeypatch.setattr(np, 'float', float, raising=False)
+    lvis = tool('lvis_evaluation')
+    monkeypatch.setattr(lvis, 'NUM_IMAGES', 3)
+    for pair in lvis.compare():
+        assert pair.reference() > 0  # which compares them
+        assert 0.1 < pair.ours()['AP'] < 1

@@ -14,6 +14,8 @@ class Pair:
         reference: The work without ltmm.
         max_ratio: Bound of our time divided by the reference's.
         max_seconds: Bound of our time, in place of ``max_ratio``.
+        megabytes: Measures our memory in MB.
+        max_megabytes: Bound of it.
     """
 
     name: str
@@ -21,3 +23,5 @@ class Pair:
     reference: Callable[[], object]
     max_ratio: float | None = None
     max_seconds: float | None = None
+    megabytes: Callable[[], float] | None = None
+    max_megabytes: float | None = None

@@ -18,7 +18,7 @@ from pathlib import Path
 from pair import Pair
 
 FOLDER = Path(__file__).parent
-ROW = '{:<36}{:>12}{:>14}{:>10}{:>14}  {}'
+ROW = '{:<36}{:>12}{:>14}{:>10}{:>24}  {}'
 
 
 def measure(
@@ -60,6 +60,10 @@ def row(pair: Pair, ours: float, reference: float, ratio: float) -> tuple[str, b
         bound, kept = f'<= {1e3 * pair.max_seconds:g} ms', ours <= pair.max_seconds
     elif pair.max_ratio is not None:
         bound, kept = f'<= {pair.max_ratio:g}', ratio <= pair.max_ratio
+    if pair.megabytes is not None:
+        used = pair.megabytes()
+        bound += f', {used:.0f} MB <= {pair.max_megabytes:g}'
+        kept &= used <= pair.max_megabytes
     verdict = ('kept' if kept else 'NOT KEPT') if bound else ''
     times = (f'{1e3 * seconds:.1f} ms' for seconds in (ours, reference))
     return ROW.format(pair.name, *times, f'{ratio:.3g}', bound, verdict), kept
