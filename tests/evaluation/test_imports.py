@@ -23,7 +23,7 @@ def test_tensor_metrics_import_neither_openmmlab_nor_plots():
 
 
 def test_lvis_needs_no_framework(tmp_path):
-    blocked = ('torch', 'torchvision', 'mmcv', 'mmpretrain', 'mmdet', 'scipy', 'pandas', 'matplotlib')
+    blocked = ('torch', 'torchvision', 'mmcv', 'mmpretrain', 'mmdet', 'scipy', 'pandas', 'matplotlib', 'hotcoco')
     without = f'import sys; sys.modules.update(dict.fromkeys({blocked}))\n'
     content = lvis_content(num_images=20)
     found = [{**{k: ann[k] for k in ('image_id', 'category_id', 'bbox')}, 'score': 1} for ann in content['annotations']]
@@ -31,7 +31,7 @@ def test_lvis_needs_no_framework(tmp_path):
         (tmp_path / f'{name}.json').write_text(json.dumps(part))
     script = f"""
 import runpy
-from ltmm.evaluation.lvis import lvis_data, lvis_eval, paired_bootstrap
+from ltmm.evaluation.lvis import hotcoco_eval, lvis_data, lvis_eval, paired_bootstrap
 runpy.run_path({str(ROOT / 'tools/analysis_tools/compare_lvis.py')!r})['main'](
     [*{[str(tmp_path / f'{name}.json') for name in ('ann', 'a', 'b')]}, '--num-resamples', '5']
 )
@@ -43,7 +43,7 @@ sys.argv = ['compare_lvis.py', *{[str(tmp_path / name) for name in ('ann.json', 
 runpy.run_path({str(ROOT / 'tools/analysis_tools/compare_lvis.py')!r}, run_name='__main__')
 """
     assert run_program('-c', without + tool).stderr.startswith('[Errno 2] No such file or directory')
-    plain = f'import sys, ltmm.evaluation.lvis.lvis_eval; print([m for m in {blocked} if m in sys.modules])'
+    plain = f'import sys, ltmm.evaluation.lvis.hotcoco_eval; print([m for m in {blocked} if m in sys.modules])'
     assert run_program('-c', plain).stdout.strip() == '[]'  # nor where they are installed
 
 
