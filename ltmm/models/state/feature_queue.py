@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ltmm.utils.checks import check
 
-from .base import TrainingState, gather_rows
+from .base import TrainingState, gather_with_own
 
 __all__ = ['FeatureQueue']
 
@@ -50,8 +50,10 @@ class FeatureQueue(TrainingState):
         return torch.arange(len(self.labels), device=self.labels.device) < self.num_filled
 
     @torch.no_grad()
-    def update(self, features: Tensor, labels: Tensor | None = None, sub_labels: Tensor | None = None) -> None:
-        """Replace the oldest features by those of a batch; does nothing in evaluation mode.
+    def update(self, features: Tensor, labels: Tensor | None = None, sub_labels: Tensor | None = None) -> Tensor:
+        """Replace the oldest features by those of a batch, and return the slots of the own rows, (N,).
+
+        A row that does not fit has the slot -1, as all have in evaluation mode, in which nothing is stored.
 
         The buffers become new tensors, so that a loss computed from the old ones can still go backward.
 
@@ -61,20 +63,23 @@ class FeatureQueue(TrainingState):
             sub_labels: (N,), likewise; needed for a queue ``with_sub_labels``.
         """
         if not self.training:
-            return
+            return self.labels.new_full((len(features),), -1)
         if labels is None:
             labels = self.labels.new_full((len(features),), -1)
         rows = dict(features=features.to(self.features), labels=labels)
         if self.sub_labels is not None:
             rows['sub_labels'] = sub_labels
         size = len(self.labels)
-        rows = {name: value[-size:] for name, value in zip(rows, gather_rows(*rows.values()))}
+        gathered, own = gather_with_own(*rows.values())
+        num_lost = max(len(gathered[0]) - size, 0)
+        rows = {name: value[num_lost:] for name, value in zip(rows, gathered)}
         num_new = len(rows['labels'])
         slots = (self.cursor + torch.arange(num_new, device=self.cursor.device)) % size  # (N,)
         for name, value in rows.items():
             setattr(self, name, getattr(self, name).index_copy(0, slots, value))
         self.cursor = (self.cursor + num_new) % size
         self.num_filled = (self.num_filled + num_new).clamp(max=size)
+        return torch.cat([slots.new_full((num_lost,), -1), slots])[own]
 
     def extra_repr(self) -> str:
         return f'size={len(self.features)}, feat_dim={self.features.size(1)}'
