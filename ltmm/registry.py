@@ -71,7 +71,8 @@ DATASET_PACKAGES = [
         'detection',
     )
 ]
-ALL_PACKAGES = [*DATASET_PACKAGES, 'ltmm.engine', 'ltmm.evaluation.metrics', *MODEL_PACKAGES]
+TASK_PACKAGES = ['ltmm.tasks.video']
+ALL_PACKAGES = [*DATASET_PACKAGES, 'ltmm.engine', 'ltmm.evaluation.metrics', *MODEL_PACKAGES, *TASK_PACKAGES]
 
 
 class PluginRegistry(Registry):
@@ -105,7 +106,7 @@ def _framework() -> str:
     return next((scope for scope in reversed(scopes) if scope in FRAMEWORKS), FRAMEWORKS[0])
 
 
-DATASETS = PluginRegistry('dataset', parent=mmengine_registry.DATASETS, locations=DATASET_PACKAGES)
+DATASETS = PluginRegistry('dataset', parent=mmengine_registry.DATASETS, locations=[*DATASET_PACKAGES, *TASK_PACKAGES])
 DATA_SAMPLERS = PluginRegistry(
     'data sampler', parent=mmengine_registry.DATA_SAMPLERS, locations=['ltmm.datasets.samplers']
 )

@@ -55,6 +55,12 @@ class FeatureDataset:
         """Load the files."""
         if self._fully_initialized:
             return
+        self._load()
+        self._labels = torch.from_numpy(self._table.labels)
+        self._fully_initialized = True
+
+    def _load(self) -> None:
+        """Set ``info``, with the class names, the labels, and the features or what :meth:`_read` reads."""
         files = feature_files(Path(self.data_root), self.split)
         for path in files.values():
             if not path.is_file():
@@ -77,13 +83,20 @@ class FeatureDataset:
         invalid = np.flatnonzero(~np.isfinite(features).all(axis=1)) if self.in_memory else ()
         if len(invalid):
             raise InputError(f'{files["features"]}: {len(invalid)} rows are not finite, row {invalid[0]} first.')
-        try:
-            self._table = LabelTable.from_labels(labels, len(classes), tuple(classes))
-        except InputError as e:
-            raise InputError(f'{files["labels"]}: {e}') from None
+        self._table = self._label_table(labels, classes, files['labels'])
         self._features = torch.from_numpy(features) if self.in_memory else features
-        self._labels = torch.from_numpy(self._table.labels)
-        self._fully_initialized = True
+
+    @staticmethod
+    def _label_table(labels: np.ndarray, classes: Sequence[str], path: Path) -> LabelTable:
+        try:
+            return LabelTable.from_labels(labels, len(classes), tuple(classes))
+        except InputError as e:
+            raise InputError(f'{path}: {e}') from None
+
+    def _read(self, indices: Sequence[int]) -> Tensor:
+        """Return the features of samples, (B, D)."""
+        rows = torch.as_tensor(indices)
+        return self._features[rows] if self.in_memory else torch.from_numpy(self._features[rows.numpy()])
 
     @property
     @force_full_init
@@ -121,9 +134,7 @@ class FeatureDataset:
     @force_full_init
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
         """Return a batch: ``inputs`` (B, D) and ``data_samples``, B in test mode, one in training."""
-        rows = torch.as_tensor(indices)
-        features = self._features[rows] if self.in_memory else torch.from_numpy(self._features[rows.numpy()])
-        labels = self._labels[rows]
+        features, labels = self._read(indices), self._labels[torch.as_tensor(indices)]
         if self.test_mode:
             samples = [_sample([i], label) for i, label in zip(indices, labels.split(1))]
         else:

@@ -1,6 +1,6 @@
 """Accuracy of a single-label classifier on many-, medium- and few-shot classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,16 +8,27 @@ import torch
 from mmengine.logging import MMLogger
 
 from ltmm.class_distribution import ClassDistribution, missing_distribution_error
-from ltmm.evaluation.functional import LongTailStatistics, class_scores, predictions_and_ranks
+from ltmm.evaluation.functional import ClassScores, LongTailStatistics, class_scores, predictions_and_ranks
 from ltmm.evaluation.reports.log_folder import write_to_log_folder
 from ltmm.evaluation.reports.per_class_report import PerClassReport
 from ltmm.registry import METRICS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
+from ltmm.utils.shots import SHOT_NAMES
 
 from .shot_metric import ShotMetric, untested_classes
 
 __all__ = ['LongTailMetric']
+
+FIGURES = {
+    *SHOT_NAMES,
+    'balanced_accuracy',
+    'macro_precision',
+    'macro_f1',
+    'harmonic_mean',
+    'geometric_mean',
+    'lowest_recall',
+}
 
 
 @METRICS.register_module()
@@ -37,6 +48,8 @@ class LongTailMetric(ShotMetric):
         topk: Values of k for the top-k accuracy, of which those up to the number of classes are computed; ``(1,)`` if
             samples have ``pred_label`` but no ``pred_score``.
         recall_floor: Lower bound of the recalls in the harmonic and the geometric mean.
+        groups: Further groups of classes, ``{name: class indices}``, which may overlap; the mean recall of each is a
+            figure of this name. For benchmarks that publish them, such as those of videos.
         csv_name: File for the figures per class, next to the log; overwritten by the next evaluation. None: no file.
         **kwargs: See :class:`ShotMetric`.
     """
@@ -47,12 +60,20 @@ class LongTailMetric(ShotMetric):
         self,
         topk: int | Sequence[int] = (1, 5),
         recall_floor: float = 1e-3,
+        groups: Mapping[str, Sequence[int]] | None = None,
         csv_name: str | None = 'per_class.csv',
         **kwargs: Any,
     ) -> None:
         check(topk=(topk, 'int >= 1'), recall_floor=(recall_floor, 'in (0, 1)'))
         self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
         self.recall_floor = recall_floor
+        self.groups = dict(groups or {})
+        for name, classes in self.groups.items():
+            check(**{f'groups[{name!r}]': (classes, 'int >= 0')})
+            if name in FIGURES:
+                raise InputError(
+                    f'Expected another name in `groups` than {name!r}, which is a figure of LongTailMetric.'
+                )
         self.csv_name = csv_name
         super().__init__(**kwargs)
 
@@ -104,6 +125,7 @@ class LongTailMetric(ShotMetric):
         hits = {k: int((rank < k).sum()) for k in self.topk if k <= num_classes}
         scores = class_scores(pred, label, num_classes)
         metrics = LongTailStatistics(scores, hits).figures(self.shots, self.recall_floor)
+        metrics |= self._group_figures(scores)
         report = PerClassReport.from_scores(scores, self.distribution, self.shots, self.class_names)
         groups = ', '.join(
             f'{name} {format(metrics[name], ".2f") if name in metrics else "-"} ({mask.sum()} classes)'
@@ -115,3 +137,14 @@ class LongTailMetric(ShotMetric):
         )
         write_to_log_folder(self.csv_name, report.to_csv)
         return metrics
+
+    def _group_figures(self, scores: ClassScores) -> dict[str, float]:
+        """Compute the mean recall of each group, in percent; a group without tested classes is left out."""
+        figures = {}
+        for name, classes in self.groups.items():
+            if max(classes) >= len(scores.tested):
+                raise InputError(f'Expected `groups` of {len(scores.tested)} classes, but {name!r} has {max(classes)}.')
+            mask = np.isin(np.arange(len(scores.tested)), classes) & scores.tested
+            if mask.any():
+                figures[name] = float((100 * scores.recall[mask]).mean())
+        return figures

@@ -101,6 +101,20 @@ def test_group_without_a_class_is_left_out():
     assert not any(map(math.isnan, figures.values()))
 
 
+def test_groups_of_class_indices():
+    samples = [sample for sample in samples_of() if sample.gt_label != 6]
+    metric = build(groups=dict(head=[0, 2], tail=[2, 4, 6], unseen=[6]))
+    figures = evaluate(metric, samples)
+    label = torch.cat([sample.gt_label for sample in samples])
+    is_hit = torch.stack([sample.pred_score.argmax() for sample in samples]) == label
+    recall = {i: 100 * is_hit[label == i].double().mean().item() for i in (0, 2, 4)}
+    assert figures['head'] == pytest.approx((recall[0] + recall[2]) / 2)
+    assert figures['tail'] == pytest.approx((recall[2] + recall[4]) / 2)
+    assert 'unseen' not in figures
+    with pytest.raises(InputError, match="`groups` of 7 classes, but 'head' has 7"):
+        evaluate(build(groups=dict(head=[7])), samples)
+
+
 def test_topk_up_to_the_number_of_classes():
     samples = [DataSample().set_gt_label(c).set_pred_score(torch.eye(3)[c]) for c in range(3)]
     figures = evaluate(build(class_counts=[9, 5, 2]), samples)
@@ -220,6 +234,9 @@ def test_other_classes_of_the_same_number():
         (dict(recall_floor=0), r'`recall_floor` to be in \(0, 1\)'),
         (dict(recall_floor=1), '`recall_floor`'),
         (dict(num_many=1), "belong to convention='mislas'"),
+        (dict(groups=dict(head=[-1])), r"`groups\['head'\]` to be int >= 0"),
+        (dict(groups=dict(head=[])), r"`groups\['head'\]`"),
+        (dict(groups=dict(few=[1])), "another name in `groups` than 'few'"),
     ],
 )
 def test_invalid_argument(kwargs, message):

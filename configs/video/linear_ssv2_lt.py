@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/datasets/ssv2_lt_features.py',
+    '../_base_/models/linear_on_features.py',
+    '../_base_/schedules/features_20e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(head=dict(num_classes=174, in_channels=768))
+default_hooks = dict(checkpoint=dict(interval=10))  # saving takes as long as an epoch

@@ -1,0 +1,1 @@
+"""Long-tailed tasks that are not classification or detection, each whole in one folder."""
