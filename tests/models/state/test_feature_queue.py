@@ -43,3 +43,14 @@ def test_a_loss_on_the_queue_goes_backward_after_the_update():
     loss.backward()
     assert query.grad.tolist() == [[4, 4]]
     assert not queue.features.requires_grad
+
+
+@pytest.mark.parametrize('num_rows', [0, 2, 5, 7])
+def test_update_returns_the_slots_of_the_rows(num_rows):
+    queue, features = FeatureQueue(5, 2), torch.randn(num_rows, 2)
+    queue.update(torch.randn(4, 2))
+    slots = queue.update(features)
+    lost = max(num_rows - 5, 0)
+    assert slots[:lost].tolist() == [-1] * lost
+    assert torch.equal(queue.features[slots[lost:]], features[lost:])
+    assert queue.eval().update(features).tolist() == [-1] * num_rows
