@@ -71,7 +71,7 @@ DATASET_PACKAGES = [
         'detection',
     )
 ]
-TASK_PACKAGES = ['ltmm.tasks.video']
+TASK_PACKAGES = [f'ltmm.tasks.{task}' for task in ('super_resolution', 'video')]
 ALL_PACKAGES = [*DATASET_PACKAGES, 'ltmm.engine', 'ltmm.evaluation.metrics', *MODEL_PACKAGES, *TASK_PACKAGES]
 
 
@@ -112,14 +112,16 @@ DATA_SAMPLERS = PluginRegistry(
 )
 TRANSFORMS = PluginRegistry('transform', parent=mmengine_registry.TRANSFORMS, locations=DATASET_PACKAGES)
 FUNCTIONS = PluginRegistry('function', parent=mmengine_registry.FUNCTIONS, locations=DATASET_PACKAGES)
-MODELS = PluginRegistry('model', parent=mmengine_registry.MODELS, locations=MODEL_PACKAGES)
+MODELS = PluginRegistry('model', parent=mmengine_registry.MODELS, locations=[*MODEL_PACKAGES, *TASK_PACKAGES])
 OPTIM_WRAPPERS = PluginRegistry('optim_wrapper', parent=mmengine_registry.OPTIM_WRAPPERS, locations=['ltmm.engine'])
 PARAM_SCHEDULERS = PluginRegistry(
     'parameter scheduler', parent=mmengine_registry.PARAM_SCHEDULERS, locations=['ltmm.engine']
 )
 HOOKS = PluginRegistry('hook', parent=mmengine_registry.HOOKS, locations=['ltmm.engine'])
 LOOPS = PluginRegistry('loop', parent=mmengine_registry.LOOPS, locations=['ltmm.engine'])
-METRICS = PluginRegistry('metric', parent=mmengine_registry.METRICS, locations=['ltmm.evaluation.metrics'])
+METRICS = PluginRegistry(
+    'metric', parent=mmengine_registry.METRICS, locations=['ltmm.evaluation.metrics', *TASK_PACKAGES]
+)
 VISBACKENDS = PluginRegistry('vis_backend', parent=mmengine_registry.VISBACKENDS, locations=['ltmm.visualization'])
 STAGES = PluginRegistry('stage', locations=['ltmm.engine.stages'])
 POST_PROCESSORS = PluginRegistry('post-processor', locations=['ltmm.engine.post_process'])

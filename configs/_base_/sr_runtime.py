@@ -1,0 +1,9 @@
+# Runtime of super-resolution: there are no classes to count.
+_base_ = './default_runtime.py'
+
+custom_hooks = [
+    dict(type='ltmm.EpochSeedHook'),
+    dict(type='ltmm.InvalidLossHook'),
+    dict(type='ltmm.ProgressHook'),
+    dict(type='ltmm.RanksHook'),
+]

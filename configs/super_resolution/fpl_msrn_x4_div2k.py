@@ -1,0 +1,4 @@
+_base_ = './fpl_fsrcnn_x4_div2k.py'
+
+model = dict(backbone=dict(type='ltmm.MSRN'))
+optim_wrapper = dict(optimizer=dict(lr=2e-4))
