@@ -113,6 +113,8 @@ class SuperResolutionDataset(Dataset):
         return len(self.names) * self.crops_per_image
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):  # a loop over the data set ends by it
+            raise IndexError(f'Expected an index below {len(self)}, but got {index}.')
         i = index % len(self.names)
         pair = self._read(i) if self._pairs is None else self._pairs[i]
         if self.patch_size is not None:

@@ -16,6 +16,7 @@ from ltmm.utils.errors import InputError
 
 __all__ = ['SuperResolutionMetric', 'luma', 'rare_pixels']
 
+HALF_WINDOW = 5  # of SSIM: torchmetrics pads the image by it, MATLAB leaves these pixels out
 LUMA = (65.481, 128.553, 24.966)  # of ITU-R BT.601, from RGB in [0, 1] to [16, 235]
 
 
@@ -78,17 +79,18 @@ class SuperResolutionMetric(BaseMetric):
                     pairs, rare=(sr[:, rare], hr[:, rare]), common=(sr[:, ~rare], hr[:, ~rare])
                 ).items()
             }
-            for name, pair in pairs.items():
-                figures[f'ssim_{name}'] = structural_similarity_index_measure(
-                    *(image[None] for image in pair), data_range=255.0
+            for name, pair in pairs.items():  # in float32: torchmetrics convolves
+                _, ssim = structural_similarity_index_measure(
+                    *(image[None].float() for image in pair), data_range=255.0, return_full_image=True
                 )
+                figures[f'ssim_{name}'] = ssim[..., HALF_WINDOW:-HALF_WINDOW, HALF_WINDOW:-HALF_WINDOW].mean()
             self.results.append({name: float(value) for name, value in figures.items()})
 
     def _inner(self, image: Tensor) -> Tensor:
         border = self.crop_border
-        if min(image.shape[-2:]) - 2 * border < 11:
+        if min(image.shape[-2:]) - 2 * border <= 2 * HALF_WINDOW:
             raise InputError(
-                f'Expected images of at least {11 + 2 * border} pixels for SSIM with crop_border={border}, but got '
+                f'Expected images of at least {2 * (HALF_WINDOW + border) + 1} pixels for SSIM with crop_border={border}, but got '
                 f'{tuple(image.shape[-2:])}.'
             )
         return image[:, border : image.size(1) - border, border : image.size(2) - border].double()
