@@ -90,8 +90,8 @@ class SuperResolutionMetric(BaseMetric):
         border = self.crop_border
         if min(image.shape[-2:]) - 2 * border <= 2 * HALF_WINDOW:
             raise InputError(
-                f'Expected images of at least {2 * (HALF_WINDOW + border) + 1} pixels for SSIM with crop_border={border}, but got '
-                f'{tuple(image.shape[-2:])}.'
+                f'Expected images of at least {2 * (HALF_WINDOW + border) + 1} pixels for SSIM with '
+                f'crop_border={border}, but got {tuple(image.shape[-2:])}.'
             )
         return image[:, border : image.size(1) - border, border : image.size(2) - border].double()
 

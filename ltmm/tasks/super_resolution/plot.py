@@ -49,10 +49,10 @@ def plot_super_resolution(
     for ax, (title, image) in zip(axes.flat, panels):
         ax.set_title(title, fontsize=9)
         if image.dim() == 2:
-            figure.colorbar(ax.imshow(part(image), cmap='magma'), ax=ax, shrink=0.7)
+            figure.colorbar(ax.imshow(part(image).numpy(), cmap='magma'), ax=ax, shrink=0.7)
         else:
             mse = float((part(image).clamp(0, 1) - part(hr)).square().mean())
-            ax.imshow(part(image).clamp(0, 1).permute(1, 2, 0), interpolation='nearest')
+            ax.imshow(part(image).clamp(0, 1).permute(1, 2, 0).numpy(), interpolation='nearest')
             if mse:
                 ax.set_title(f'{title}: {-10 * torch.tensor(mse).log10():.2f} dB', fontsize=9)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
