@@ -311,8 +311,8 @@ RATES = {  # of all configs: their schedule is that of one of these
     'lvis/rog_seesaw_r50': warmup(0.0001, 500, steps(16, 22)),
     'lvis/rog_r50_lvis_mini': warmup(0.01, 19, steps(30, 36)),
     'lvis/eql_deformable-detr_r50': steps(40),
-    'super_resolution/fpl_fsrcnn_x4': lambda _, step: 1e-3 + (1 - 1e-3) * cosine(10 * LENGTH)(step, step),
-    'super_resolution/fpl_fsrcnn_x4_div2k': lambda _, step: 1e-3 + (1 - 1e-3) * cosine(500 * LENGTH)(step, step),
+    'super_resolution/fpl_fsrcnn_x4': lambda _, step: 1e-6 + (1 - 1e-6) * cosine(10 * LENGTH)(step, step),
+    'super_resolution/fpl_fsrcnn_x4_div2k': lambda _, step: 1e-6 + (1 - 1e-6) * cosine(500 * LENGTH)(step, step),
 }
 
 
