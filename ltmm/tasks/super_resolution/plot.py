@@ -49,7 +49,9 @@ def plot_super_resolution(
     for ax, (title, image) in zip(axes.flat, panels):
         ax.set_title(title, fontsize=9)
         if image.dim() == 2:
-            figure.colorbar(ax.imshow(part(image).numpy(), cmap='magma'), ax=ax, shrink=0.7)
+            figure.colorbar(
+                ax.imshow(part(image).numpy(), cmap='magma', vmax=float(part(image).quantile(0.99))), ax=ax, shrink=0.7
+            )
         else:
             mse = float((part(image).clamp(0, 1) - part(hr)).square().mean())
             ax.imshow(part(image).clamp(0, 1).permute(1, 2, 0).numpy(), interpolation='nearest')
