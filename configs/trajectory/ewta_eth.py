@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/datasets/eth_ucy.py',
+    '../_base_/models/trajectory_ewta.py',
+    '../_base_/schedules/trajectory_25e.py',
+    '../_base_/trajectory_runtime.py',
+]
