@@ -1,6 +1,7 @@
 # Runtime of trajectory prediction: the hooks that need no classes.
 _base_ = './default_runtime.py'
 custom_hooks = [
+    dict(type='ltmm.EpochSeedHook'),
     dict(type='ltmm.InvalidLossHook'),
     dict(type='ltmm.ProgressHook'),
     dict(type='ltmm.RanksHook'),

@@ -2,16 +2,14 @@
 dataset_type = 'ltmm.ETHUCYDataset'
 train_dataloader = dict(
     batch_size=256,
-    num_workers=2,
-    persistent_workers=True,
+    num_workers=0,
     dataset=dict(type=dataset_type, scene='eth', split='train'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
 )
 val_dataloader = dict(
     batch_size=1000,
-    num_workers=2,
-    persistent_workers=True,
+    num_workers=0,
     dataset=dict(type=dataset_type, scene='eth', split='val'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
@@ -19,7 +17,7 @@ val_dataloader = dict(
 val_evaluator = dict(type='ltmm.MinADEFDEMetric')
 test_dataloader = dict(
     batch_size=1000,
-    num_workers=2,
+    num_workers=0,
     dataset=dict(type=dataset_type, scene='eth', split='test'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),

@@ -21,7 +21,8 @@ class HyperLSTMCell(nn.Module):
         (i, f, g, o) &= \mathrm{LayerNorm}(d_x \odot W_x x + d_h \odot W_h h + b) \\
         d_x = D_x (Z_x \hat h), \quad d_h &= D_h (Z_h \hat h), \quad b = D_b (Z_b \hat h)
 
-    with :math:`\hat h` of the step before. [0] computes a cell state of the small network too, and never uses it.
+    :math:`\hat h` is a linear map of a feature of the track: :attr:`hyper`, but another in the first step. [0] computes
+    a cell state of the small network too, and never uses it.
 
     [0] github.com/ynw2021/FEND @755baad, hyperlstm.py ``HyperLSTM_re``.
 
@@ -50,23 +51,30 @@ class HyperLSTMCell(nn.Module):
         for weight in (self.weight_x, self.weight_h):
             nn.init.uniform_(weight, -1 / math.sqrt(hidden), 1 / math.sqrt(hidden))
 
+    def modulation(self, hyper_h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        r"""Compute :math:`d_x`, :math:`d_h` and b of tracks, (B, 4 H) each.
+
+        Args:
+            hyper_h: :math:`\hat h`, (B, S).
+        """
+        return self.d_x(self.z_x(hyper_h)), self.d_h(self.z_h(hyper_h)), self.d_b(self.z_b(hyper_h))
+
     def forward(
-        self, x: Tensor, h: Tensor, c: Tensor, hyper_h: Tensor, feature: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        r"""Make one step; return h, c and :math:`\hat h` for the next.
+        self, x: Tensor, h: Tensor, c: Tensor, modulation: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Make one step; return h and c.
 
         Args:
             x: Input, (B, I).
             h: Hidden state, (B, H).
             c: Cell state, (B, H).
-            hyper_h: :math:`\hat h`, (B, S).
-            feature: (B, F).
+            modulation: Of :meth:`modulation`.
         """
-        scale_x, scale_h = self.d_x(self.z_x(hyper_h)), self.d_h(self.z_h(hyper_h))
-        gates = scale_x * F.linear(x, self.weight_x) + scale_h * F.linear(h, self.weight_h)
-        i, f, g, o = self.norm(gates + self.d_b(self.z_b(hyper_h))).chunk(4, dim=1)
+        d_x, d_h, b = modulation
+        gates = d_x * F.linear(x, self.weight_x) + d_h * F.linear(h, self.weight_h) + b
+        i, f, g, o = self.norm(gates).chunk(4, dim=1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c, self.hyper(feature)
+        return o.sigmoid() * c.tanh(), c
 
 
 @MODELS.register_module()
@@ -157,14 +165,16 @@ class TrajectoryDecoder(nn.Module):
         hidden = self.initial_h.out_features
         velocity = feature[:, encoding.size(1) : -hidden]  # (B, 2 K)
         h = c = feature[:, -hidden:]
-        hyper_h = None if self.initial_hyper is None else self.initial_hyper(feature)
+        if self.initial_hyper is not None:
+            first = self.cell.modulation(self.initial_hyper(feature))
+            later = self.cell.modulation(self.cell.hyper(feature))
         velocities = []
-        for _ in range(self.horizon):
+        for step in range(self.horizon):
             x = torch.cat([encoding, velocity], dim=1)
-            if hyper_h is None:
+            if self.initial_hyper is None:
                 h, c = self.cell(x, (h, c))
             else:
-                h, c, hyper_h = self.cell(x, h, c, hyper_h, feature)
+                h, c = self.cell(x, h, c, later if step else first)
             velocity = self.velocity(h)
             velocities.append(velocity)
         steps = torch.stack(velocities, dim=1).unflatten(2, (self.num_predictions, 2))  # (B, H, K, 2)

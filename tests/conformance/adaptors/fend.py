@@ -90,8 +90,8 @@ def fend_hyperlstm(case: Case) -> dict[str, Any]:
     cell = HyperLSTMCell(sizes[0], sizes[1], feature.size(1), *sizes[2:]).double()
     names = [name for name in case.arrays if name.startswith('p.') and 'c_hat_hyper' not in name]
     cell.load_state_dict({cell_name(name.removeprefix('p.')): case[name] for name in names})
-    h, c, hyper_h = cell(case['input'], case['hx'], case['cx'], case['h_hat'], feature)
-    return dict(hy=h, cy=c, h_hat_next=hyper_h, outgate=h / c.tanh())
+    h, c = cell(case['input'], case['hx'], case['cx'], cell.modulation(case['h_hat']))
+    return dict(hy=h, cy=c, h_hat_next=cell.hyper(feature), outgate=h / c.tanh())
 
 
 def cell_name(name: str) -> str:
