@@ -71,7 +71,7 @@ DATASET_PACKAGES = [
         'detection',
     )
 ]
-TASK_PACKAGES = [f'ltmm.tasks.{task}' for task in ('super_resolution', 'trajectory', 'video')]
+TASK_PACKAGES = [f'ltmm.tasks.{task}' for task in ('federated', 'super_resolution', 'trajectory', 'video')]
 ALL_PACKAGES = [*DATASET_PACKAGES, 'ltmm.engine', 'ltmm.evaluation.metrics', *MODEL_PACKAGES, *TASK_PACKAGES]
 
 
@@ -117,8 +117,8 @@ OPTIM_WRAPPERS = PluginRegistry('optim_wrapper', parent=mmengine_registry.OPTIM_
 PARAM_SCHEDULERS = PluginRegistry(
     'parameter scheduler', parent=mmengine_registry.PARAM_SCHEDULERS, locations=['ltmm.engine']
 )
-HOOKS = PluginRegistry('hook', parent=mmengine_registry.HOOKS, locations=['ltmm.engine', 'ltmm.tasks.trajectory.hook'])
-LOOPS = PluginRegistry('loop', parent=mmengine_registry.LOOPS, locations=['ltmm.engine'])
+HOOKS = PluginRegistry('hook', parent=mmengine_registry.HOOKS, locations=['ltmm.engine', *TASK_PACKAGES])
+LOOPS = PluginRegistry('loop', parent=mmengine_registry.LOOPS, locations=['ltmm.engine', *TASK_PACKAGES])
 METRICS = PluginRegistry(
     'metric', parent=mmengine_registry.METRICS, locations=['ltmm.evaluation.metrics', *TASK_PACKAGES]
 )

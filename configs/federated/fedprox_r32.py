@@ -1,0 +1,2 @@
+_base_ = './ce_r32.py'
+train_cfg = dict(proximal=0.01)

@@ -1,0 +1,3 @@
+_base_ = './ce_r32.py'
+model = dict(head=dict(loss=dict(_delete_=True, type='ltmm.LADELoss')))
+train_cfg = dict(prior='local')

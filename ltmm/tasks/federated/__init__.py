@@ -1,0 +1,37 @@
+"""Federated learning on long-tailed data: clients, proxy class counts, experts for groups of clients."""
+
+from .aggregate import ClientUpdate, fedavg, why_invalid
+from .client import copy_state, cross_entropy_step, load_state, train_client, train_one_expert
+from .loop import ExpertRounds, Faults, FederatedTrainLoop
+from .losses import GBMELoss, LADELoss, lade_regularizer
+from .partition import ClientData, client_class_counts, dirichlet_partition
+from .proxy import ProxyNoise, class_growth, estimate_counts, in_place_growth, total_counts
+from .selection import group_clients, select_clients, select_from_group
+
+__all__ = [
+    'ClientData',
+    'ClientUpdate',
+    'ExpertRounds',
+    'Faults',
+    'FederatedTrainLoop',
+    'GBMELoss',
+    'LADELoss',
+    'ProxyNoise',
+    'class_growth',
+    'client_class_counts',
+    'copy_state',
+    'cross_entropy_step',
+    'dirichlet_partition',
+    'estimate_counts',
+    'fedavg',
+    'group_clients',
+    'in_place_growth',
+    'lade_regularizer',
+    'load_state',
+    'select_clients',
+    'select_from_group',
+    'total_counts',
+    'train_client',
+    'train_one_expert',
+    'why_invalid',
+]
