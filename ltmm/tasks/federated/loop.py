@@ -86,8 +86,9 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
     The losses of the clients get the class distribution that ``prior`` says. ``'proxy'`` is that of GBME: before the
     first round each client trains one epoch by plain cross entropy, and the growth of the classifier tells the server
     about how many images of each class all have, see :func:`estimate_counts`. Classes that are frequent at one client
-    are rare at another; a common prior is what keeps the rare ones of all in balance. With ``experts`` the last rounds train each
-    expert at the clients rich in its third of the scores, see :func:`group_clients`.
+    are rare at another; a common prior is what keeps the rare ones of all in balance. With ``experts`` the last rounds
+    train each expert at a group of clients, from those rich in frequent classes to those rich in rare ones, see
+    :func:`group_clients`.
 
     A client that drops out, or whose loss is not finite, is left out of the average. So is one that sends other tensors
     or NaN. What arrives a round late is added as a change to the weights of that round, with
@@ -116,8 +117,8 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         faults: Arguments of :class:`Faults` to simulate; None for none.
         late_weight: Factor of the weight of late clients; 0 ignores them.
         published: What to do as [1] does though it should not. ``'estimate'``: the reference of the estimates drifts,
-            see :func:`in_place_growth`. ``'draws'``: all experts of a round draw with one seed, the number of the round,
-            and some clients twice, see :func:`select_from_group`.
+            see :func:`in_place_growth`. ``'draws'``: all experts of a round draw with one seed, the number of the
+            round, and some clients twice, see :func:`select_from_group`.
         val_begin: First round with a validation.
         val_interval: Rounds from one validation to the next.
     """

@@ -25,8 +25,9 @@ def dirichlet_partition(
     r"""Spread each class over the clients by Dirichlet shares, so that every client has a tail of its own.
 
     The images of class c, in random order, are cut by shares :math:`p \sim \mathrm{Dir}(\alpha, \dots, \alpha)` over
-    the K clients; clients that already hold N / K images get no share of further classes. The whole draw is repeated until
-    every client has ``min_size`` images. A small alpha leaves each client few classes; a large one gives all the same.
+    the K clients; clients that already hold N / K images get no share of further classes. The whole draw is repeated
+    until every client has ``min_size`` images. A small alpha leaves each client few classes; a large one gives all the
+    same.
 
     [0] Hsu et al., Measuring the Effects of Non-Identical Data Distribution for Federated Visual Classification,
         arXiv 1909.06335.
