@@ -5,6 +5,7 @@ from .client import copy_state, cross_entropy_step, load_state, train_client, tr
 from .loop import ExpertRounds, Faults, FederatedTrainLoop
 from .losses import GBMELoss, LADELoss, lade_regularizer
 from .partition import ClientData, client_class_counts, dirichlet_partition
+from .plot_proxy import plot_proxy
 from .proxy import ProxyNoise, class_growth, estimate_counts, in_place_growth, total_counts
 from .selection import group_clients, select_clients, select_from_group
 
@@ -28,6 +29,7 @@ __all__ = [
     'in_place_growth',
     'lade_regularizer',
     'load_state',
+    'plot_proxy',
     'select_clients',
     'select_from_group',
     'total_counts',
