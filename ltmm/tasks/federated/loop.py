@@ -179,7 +179,10 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         self.late_weight, self.published = late_weight, frozenset(published)
         self._split(clients)
         steps = sum(map(len, self.loaders)) * local_epochs / self.num_clients * self.clients_per_round
-        self._max_iters = int(steps * max_rounds)  # on average, for the remaining time in the log
+        turns = max_rounds
+        if self.experts is not None:
+            turns += (len(self._classifier_weight()) - 1) * (max_rounds - self._first_expert_round)
+        self._max_iters = int(steps * turns)  # on average, for the remaining time in the log
         runner.message_hub.update_info(KEY, {})
 
     def _split(self, clients: dict | Sequence[Sequence[int]]) -> None:
@@ -210,6 +213,10 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         return unwrap_model(self.runner.model)
 
     @property
+    def _first_expert_round(self) -> int:
+        return int(self.experts.start * self._max_epochs + 1e-9)
+
+    @property
     def estimate(self) -> Tensor | None:
         """Estimated images per client and class, (K, C); None before they are known."""
         return self.runner.message_hub.get_info(KEY).get('estimate')
@@ -234,7 +241,7 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
 
     def turns(self) -> list[tuple[int | None, list[int]]]:
         """Return the expert to train, None for all, and the clients, for each average of this round."""
-        if self.experts is None or self._epoch < int(self.experts.start * self._max_epochs + 1e-9):
+        if self.experts is None or self._epoch < self._first_expert_round:
             chosen = select_clients(self.num_clients, self.clients_per_round, self._generator(None))
             return [(None, chosen.tolist())]
         counts = self.estimate.numpy()

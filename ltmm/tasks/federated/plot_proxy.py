@@ -15,7 +15,7 @@ __all__ = ['plot_proxy']
 
 
 def plot_proxy(true: np.ndarray, estimate: np.ndarray, out: str | Path | None = None) -> 'Figure':
-    """Plot how well the proxy tells the frequent classes of each client and of all, head on the left, tail on the right.
+    """Plot estimated class counts beside the true ones, of each client and of all; the head is on the left.
 
     Left: shares of the classes at each client, true above and estimated below. Right: total counts, logarithmic.
 
