@@ -70,13 +70,16 @@ class LVISDataset(LVISV1Dataset):
         super().full_init()
         if self.check_files and not self.backend_args:
             paths = [record['img_path'] for record in self.data_list if '://' not in record['img_path']]
-            is_lvis = len(self.metainfo['classes']) in LVIS_SIZES
-            source = 'LVIS needs train2017 and val2017 of COCO under `data_root`.' if is_lvis else IMAGE_SOURCE
-            check_images(Path(), paths, source)
+            check_images(Path(), paths, self.image_source())
         self._label_table = LabelTable.from_records(self)
         self.serialize_data = serialize_data
         if serialize_data:
             self.data_bytes, self.data_address = self._serialize_data()
+
+    def image_source(self) -> str:
+        """Return a sentence that says where to get missing images."""
+        is_lvis = len(self.metainfo['classes']) in LVIS_SIZES
+        return 'LVIS needs train2017 and val2017 of COCO under `data_root`.' if is_lvis else IMAGE_SOURCE
 
     def load_data_list(self) -> list[dict]:
         """Load one record per image, in the order of the file."""
@@ -148,10 +151,16 @@ def report_dropped_boxes(content: Mapping, ann_file: str, category_ids: Containe
     ]
     reasons = Counter(why_dropped(ann, images[ann['image_id']]) for ann in objects)
     del reasons[None]
+    log_dropped_boxes(reasons, len(objects), ann_file)
+
+
+def log_dropped_boxes(reasons: Mapping[str, int], num_objects: int, ann_file: str) -> None:
+    """Log how many of the objects of an annotation file are dropped from training, by reason; nothing if none is."""
+    reasons = Counter(reasons)
     if reasons:
         listed = ', '.join(f'{count} {reason}' for reason, count in reasons.most_common())
         print_log(
-            f'{ann_file}: {reasons.total()} of {len(objects)} objects are dropped from training and class counts '
+            f'{ann_file}: {reasons.total()} of {num_objects} objects are dropped from training and class counts '
             f'({listed}). Metrics still ask for them: correct or remove them.',
             'current',
             logging.WARNING,

@@ -17,6 +17,7 @@ __all__ = [
     'RENAMED',
     'AnnotationFileError',
     'category_ids',
+    'check_records',
     'image_file_name',
     'is_box',
     'read_lvis_annotations',
@@ -65,7 +66,7 @@ def read_lvis_annotations(
             f'Annotation file {ann_file} does not exist. Set LTMM_DATA_ROOT, or `data_root` and `ann_file` of '
             f'dataloaders and evaluators by --cfg-options.{source}'
         ) from None
-    _validate(content, ann_file, masks, boxes)
+    check_records(content, ann_file, masks, boxes)
     return content
 
 
@@ -127,8 +128,14 @@ def is_box(value: Any) -> bool:
         return False
 
 
-def _validate(content: Any, ann_file: str, masks: bool, boxes: bool) -> None:
-    """Raise an error that names the number and the first of the invalid records."""
+def check_records(content: Any, ann_file: str, masks: bool = False, boxes: bool = True) -> None:
+    """Raise an error that names the number and the first of the invalid records.
+
+    Args:
+        content: Content of the annotation file.
+        ann_file: Path of the annotation file, for error messages.
+        masks, boxes: See :func:`read_lvis_annotations`.
+    """
 
     def refuse(records: Iterable[Mapping], problem: str) -> None:
         records = list(records)
