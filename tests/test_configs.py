@@ -238,6 +238,7 @@ RATES = {  # of all configs: their schedule is that of one of these
     'cifar100_lt/causal_tde_r32_bbn': lambda epoch, _: (
         (7 + 2 * epoch) / 15 if epoch < 5 else steps(119, 159, gamma=0.01)(epoch, _)
     ),
+    'trajectory/ewta_synthetic': lambda _, step: 0.9999**step,
     'cifar100_lt/crt_r32': cosine(10),
     'cifar100_lt/super_disco_r32': cosine(40),
     'cifar100_lt/lws_r32': cosine(5),
