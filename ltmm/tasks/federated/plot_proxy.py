@@ -42,7 +42,7 @@ def plot_proxy(true: np.ndarray, estimate: np.ndarray, out: str | Path | None = 
     axes = figure.add_subplot(grid[:, 1])
     axes.plot(true.sum(0)[order], color='black', label='true')
     axes.plot(estimate.sum(0)[order].clip(min=0.5), '.', color='tab:red', label='estimated')
-    title = f'images at all clients; mean cosine per client {_cosines(true, estimate).mean():.2f}'
+    title = f'images at all clients\nmean cosine per client {_cosines(true, estimate).mean():.2f}'
     axes.set(yscale='log', title=title, xlabel='class, most frequent first', ylabel='images')
     axes.legend()
     if out is not None:
