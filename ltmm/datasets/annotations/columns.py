@@ -201,9 +201,9 @@ def write_columns(blocks: Iterable[tuple[str, list[dict]]], folder: Path) -> Non
     (folder / META).write_text(json.dumps(meta))
 
 
-def _ids(records: list[Mapping], key: str) -> list[int]:
-    ids = [record[key] for record in records]
-    if not all(type(value) is int and abs(value) <= MAX_ID for value in ids):
+def _ids(records: list[Mapping], key: str) -> np.ndarray:
+    ids = np.array([record[key] for record in records])
+    if ids.dtype != np.int64 or ids.ndim != 1:  # texts, fractions, or beyond 64 bits
         raise UncacheableError(f'{key!r} is not an integer everywhere')
     return ids
 
@@ -224,7 +224,7 @@ def _read(folder: Path, name: str, dtype: Any = np.int64) -> np.ndarray:
 def _link(folder: Path, categories: list[dict]) -> None:
     """Find the rows of images and categories, sort objects by image, and tell which mmdet drops."""
     image_id = _read(folder, 'image_id')
-    category_id = np.array(_ids(categories, 'id'), np.int64)
+    category_id = _ids(categories, 'id')
     for ids, kind in ((image_id, 'images'), (_read(folder, 'annotation_id'), 'annotations'), (category_id, '')):
         ordered = np.sort(ids)
         if (ordered[1:] == ordered[:-1]).any():

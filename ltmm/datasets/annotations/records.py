@@ -54,6 +54,8 @@ def _iterate(data: mmap.mmap, block: int) -> Iterator[tuple[str, list[dict]]]:
             while not is_last:
                 items, place, is_last = _next_items(data, place, block)
                 yield name, items
+                if hasattr(mmap, 'MADV_DONTNEED'):
+                    data.madvise(mmap.MADV_DONTNEED)  # pages that were read do not add up
             place = _expect(data, place, b']')
         else:
             place = _skip(data, place)
