@@ -1,18 +1,23 @@
-"""Compare how annotations are loaded: python tools/benchmarks/annotation_loading.py lvis.json
+"""Annotations of a tenth of LVIS v1 from the cache, against mmdet's LVISV1Dataset; on top of the imports.
 
-tools/dataset_tools/generate_lvis.py writes the file. Each loads it in its own process: CPU seconds, wall seconds and
-peak memory, all on top of the imports; then memory in proportion to sharing (PSS) of a process and four forked workers
-that read every image, and the seconds of class counts and repeat factors.
+``python tools/benchmarks/annotation_loading.py lvis.json`` measures all loaders on a file of
+tools/dataset_tools/generate_lvis.py, each in a process of its own, with the seconds of class counts and repeat factors
+and the memory in proportion to sharing (PSS) of a process and four forked workers that read every image.
 """
 
 import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pair import Pair
 
 LOADERS = {
     'mmdet.LVISV1Dataset': ('mmdet.datasets', 'LVISV1Dataset'),
@@ -73,26 +78,51 @@ def load(module: str, name: str, ann_file: str, workers: bool) -> dict:
     return result
 
 
+def in_a_process(label: str, ann_file: str | Path, cache: str | Path, workers: bool = False) -> dict:
+    """Return what loading takes in a process of its own."""
+    command = [sys.executable, __file__, str(ann_file), '--one', *LOADERS[label], *['--workers'] * workers]
+    env = {**os.environ, 'LTMM_CACHE': str(cache)}
+    done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare() -> Iterator[Pair]:
+    mmdet, _, first, second = LOADERS
+    with tempfile.TemporaryDirectory() as folder:
+        ann_file, cache = Path(folder, 'lvis.json'), Path(folder, 'cache')
+        tool = Path(__file__).parents[1] / 'dataset_tools/generate_lvis.py'
+        subprocess.run([sys.executable, tool, ann_file, '--fraction', '0.1'], check=True, stdout=subprocess.DEVNULL)
+
+        def ours(label: str) -> dict:
+            if label == first:
+                shutil.rmtree(cache, ignore_errors=True)
+            return in_a_process(label, ann_file, cache)
+
+        reference = in_a_process(mmdet, ann_file, cache)['peak_mb']
+        for label, max_ratio in ((first, 0.9), (second, 0.05)):
+            yield Pair(
+                label,
+                lambda label=label: ours(label)['cpu_s'],
+                lambda: in_a_process(mmdet, ann_file, cache)['cpu_s'],
+                max_ratio=max_ratio,
+                megabytes=lambda label=label: ours(label)['peak_mb'],
+                max_megabytes=reference / 4,
+            )
+
+
 def main() -> None:
-    """Measure all loaders, or one in this process."""
+    """Measure all loaders, with the memory of four workers, or one in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('ann_file')
-    parser.add_argument('--only', choices=['mmdet', 'ltmm'], help='leave out the others')
-    parser.add_argument('--workers', action='store_true', help='measure the memory of four workers too')
+    parser.add_argument('--workers', action='store_true', help=argparse.SUPPRESS)
     parser.add_argument('--one', nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(json.dumps(load(*args.one, args.ann_file, args.workers)))
         return
     with tempfile.TemporaryDirectory() as cache:
-        for label, names in LOADERS.items():
-            if args.only and not label.startswith(args.only):
-                continue
-            command = [sys.executable, __file__, args.ann_file, '--one', *names, *['--workers'] * args.workers]
-            done = subprocess.run(
-                command, env={**os.environ, 'LTMM_CACHE': cache}, check=True, stdout=subprocess.PIPE, text=True
-            )
-            result = json.loads(done.stdout.splitlines()[-1])
+        for label in LOADERS:
+            result = in_a_process(label, args.ann_file, cache, workers=True)
             print(f'{label:<38}' + ', '.join(f'{key} {value:.3g}' for key, value in result.items()), flush=True)
 
 
