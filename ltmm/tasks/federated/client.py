@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from .aggregate import State
 
@@ -29,6 +29,11 @@ def load_state(model: nn.Module, state: State) -> None:
     own = model.state_dict()
     for name, value in state.items():
         own[name].copy_(value)
+
+
+def sampler_of(loader: DataLoader) -> Sampler:
+    """Return the sampler of images, which may be inside the sampler of batches."""
+    return getattr(loader.batch_sampler, 'sampler', loader.sampler)
 
 
 def reset_optimizer(optim_wrapper: OptimWrapper) -> None:
@@ -146,8 +151,8 @@ def train_client(
     index = 0
     with train_one_expert(model, expert), _pulled_back(model, optim_wrapper, proximal):
         for epoch in range(first_epoch, first_epoch + epochs):
-            if isinstance(loader, DataLoader) and hasattr(loader.sampler, 'set_epoch'):
-                loader.sampler.set_epoch(epoch)
+            if isinstance(loader, DataLoader) and hasattr(sampler_of(loader), 'set_epoch'):
+                sampler_of(loader).set_epoch(epoch)
             for batch in loader:
                 step(index, batch)
                 index += 1

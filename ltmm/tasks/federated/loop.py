@@ -22,7 +22,7 @@ from ltmm.utils.errors import InputError, InputTypeError
 from ltmm.utils.wrappers import unwrap_model
 
 from .aggregate import ClientUpdate, State, fedavg, why_invalid
-from .client import copy_state, cross_entropy_step, load_state, train_client
+from .client import copy_state, cross_entropy_step, load_state, sampler_of, train_client
 from .partition import ClientData, check_clients, client_class_counts, dirichlet_partition
 from .proxy import ProxyNoise, class_growth, estimate_counts, in_place_growth, total_counts
 from .selection import group_clients, select_clients, select_from_group
@@ -200,7 +200,17 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         self.loaders: list[DataLoader] = []
         for k, chosen in enumerate(self.clients):
             cfg = dict(copy.deepcopy({**self._loader_cfg, 'dataset': None}), dataset=ClientData(dataset, chosen))
-            self.loaders.append(self.runner.build_dataloader(cfg, seed=None if seed is None else seed + k))
+            loader = self.runner.build_dataloader(cfg, seed=None if seed is None else seed + k)
+            loader.worker_init_fn = None  # as EpochSeedHook does for the training data
+            self.loaders.append(loader)
+
+    def run(self) -> torch.nn.Module:
+        """Run all rounds that are left."""
+        for k, loader in enumerate(self.loaders):
+            sampler = sampler_of(loader)
+            if getattr(sampler, 'seed', None) is not None:
+                sampler.seed = self.runner.seed + k  # a resumed run learns its seed after the loaders are built
+        return super().run()
 
     @property
     def num_clients(self) -> int:

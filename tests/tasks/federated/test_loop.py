@@ -61,7 +61,8 @@ def test_resume_is_exact_with_late_clients(straight, tmp_path):
     assert any(
         torch.load(tmp_path / 'epoch_2.pth', weights_only=True)['message_hub']['runtime_info']['federated']['late']
     )
-    train(tmp_path, loop=loop, resume=True, experiment_name='resumed')
+    # the seed is that of the checkpoint, also for the samplers of the clients
+    train(tmp_path, loop=loop, resume=True, experiment_name='resumed', randomness=dict(seed=None))
     resumed, expected = torch.load(tmp_path / 'epoch_3.pth', weights_only=True), straight[1]
     torch.testing.assert_close(resumed['state_dict'], expected['state_dict'], rtol=0, atol=0)
     assert resumed['meta']['epoch'] == expected['meta']['epoch'] == 3
@@ -86,6 +87,7 @@ def test_rounds(straight):
     assert [len(x) for x in loop.clients] == loop.counts.sum(1).tolist()
     assert loop.counts.sum(0).tolist() == [40, 16, 8]
     assert loop.estimate.shape == (4, 3)
+    assert {x.worker_init_fn for x in loop.loaders} == {None}  # it would draw the same augmentations every round
     assert checkpoint['state_dict']['head.class_distribution.instance_counts'].tolist() == [40, 16, 8]
     assert checkpoint['state_dict']['head.loss_module.class_distribution.instance_counts'].tolist() == [40, 16, 8]
     assert all(parameter.requires_grad for parameter in runner.model.parameters())
