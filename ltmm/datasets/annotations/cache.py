@@ -70,7 +70,10 @@ def load_annotations(ann_file: str | Path, folder: Path | None = None) -> Annota
         if target.exists():
             print_log(f'{target} is incomplete; it is built again.', 'current', logging.WARNING)
             shutil.rmtree(target)
-        temporary = Path(tempfile.mkdtemp(prefix=f'.{target.name[:16]}-', dir=root))
+        prefix = f'.{target.name[:16]}-'
+        for left in root.glob(f'{prefix}*'):  # by a build that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
         try:
             _build(str(ann_file), temporary)
             if f'{sha256_of(ann_file)}-{VERSION}' != target.name:

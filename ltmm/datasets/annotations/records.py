@@ -1,5 +1,6 @@
 """Reader of annotation files block by block, in memory that does not grow with the file."""
 
+import json
 import mmap
 import re
 from collections.abc import Iterator
@@ -97,21 +98,12 @@ def _parse(window: bytes, cut: int) -> list[dict] | None:
 
 def _skip(data: mmap.mmap, place: int) -> int:
     """Return the place after a value that is not a list of dictionaries: a short one, such as ``info``."""
-    import orjson
-
-    for end in re.finditer(rb'[ \t\r\n]*[,}]', data[place : place + BLOCK]):
-        value = data[place : place + end.start()]
-        try:
-            orjson.loads(value)
-        except orjson.JSONDecodeError:
-            # the brace may close the value itself
-            try:
-                value = data[place : place + end.end()]
-                orjson.loads(value)
-            except orjson.JSONDecodeError:
-                continue
-        return place + len(value)
-    raise ValueError(f'expected a short value at byte {place}')
+    text = data[place : place + BLOCK].decode(errors='surrogateescape')
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f'expected a short value at byte {place}') from None
+    return place + len(text[:end].encode(errors='surrogateescape'))
 
 
 def _expect(data: mmap.mmap, place: int, character: bytes) -> int:

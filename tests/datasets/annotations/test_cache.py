@@ -41,6 +41,13 @@ def test_blocks(tmp_path, block, indent):
     assert read == dict(records=content['records'], last=content['last'])
 
 
+@pytest.mark.parametrize('text', ['a }, {', 'Zürich 北京'])
+def test_long_value_of_another_type(tmp_path, text):
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(dict(a=[text] * 50_000, b=[dict(id=1)]), ensure_ascii=False), encoding='utf-8')
+    assert list(iterate_blocks(path)) == [('b', [dict(id=1)])]
+
+
 @pytest.mark.parametrize('length', [0, 1, 30, 300, -1])
 def test_truncated_file(file, length):
     text = file.read_text()
@@ -93,6 +100,15 @@ def test_failed_build_leaves_nothing(file, monkeypatch):
     assert not [path for path in (cache_folder() / 'annotations').iterdir() if path.is_dir()]
     monkeypatch.undo()
     assert len(load_annotations(file, file.parent / 'cache')) == 8
+
+
+def test_folder_of_a_killed_build_is_removed(file):
+    folder = load_annotations(file).folder
+    left, other = folder.with_name(f'.{folder.name[:16]}-left'), folder.with_name('.0123-other')
+    left.mkdir(), other.mkdir()
+    (folder / 'meta.json').unlink()
+    load_annotations(file)
+    assert not left.exists() and other.exists()
 
 
 @pytest.mark.slow
