@@ -1,2 +1,2 @@
 _base_ = './ce_r32.py'
-model = dict(head=dict(loss=dict(_delete_=True, type='ltmm.SoftmaxFocalLoss', gamma=0.5)))
+model = dict(head=dict(loss=dict(_delete_=True, type='ltmm.SoftmaxFocalLoss', gamma=0.5, detach_focus=True)))
