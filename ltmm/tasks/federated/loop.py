@@ -56,7 +56,7 @@ class Faults:
 
     Args:
         drop_out: Probability that a client never answers.
-        late: Probability that its weights arrive in the next round.
+        late: Probability that its weights arrive with the next average.
         invalid: Probability that it sends NaN.
     """
 
@@ -91,7 +91,7 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
     :func:`group_clients`.
 
     A client that drops out, or whose loss is not finite, is left out of the average. So is one that sends other tensors
-    or NaN. What arrives a round late is added as a change to the weights of that round, with
+    or NaN. What arrives late is added as a change to the weights of the next average, with
     ``late_weight`` times its images. A round without any valid client leaves the weights as they are.
 
     [0] Zeng et al., Global Balanced Experts for Federated Long-tailed Learning, ICCV 2023.
@@ -108,7 +108,7 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         clients_per_round: m.
         local_epochs: Passes of a client over its data in a round.
         prior: Prior in the losses: ``'proxy'``; ``'global'``, the counts of all training data, which no server knows;
-            or ``'local'``, the counts of each client.
+            or ``'local'``, the counts of each client: absent classes leave its softmax; in [1] they count 0.1 images.
         experts: Arguments of :class:`ExpertRounds`; None for none.
         proximal: Strength of FedProx; 0 for FedAvg.
         noise: Arguments of :class:`ProxyNoise`; None for none.
