@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ltmm.registry import METRICS
 from ltmm.utils.checks import check
+from ltmm.utils.data_files import read_array
 from ltmm.utils.errors import InputError
 
 __all__ = ['MinADEFDEMetric', 'hardest', 'min_ade_fde']
@@ -77,7 +78,9 @@ class MinADEFDEMetric(BaseMetric):
             raise InputError(f'Expected `percents` to rise up to 100, but got {percents}.')
         super().__init__(**kwargs)
         self.percents, self.errors_out = tuple(percents), errors_out
-        self.ranking = None if ranking is None else np.load(ranking, allow_pickle=False)
+        self.ranking = None if ranking is None else read_array(ranking)
+        if self.ranking is not None and self.ranking.ndim != 1:
+            raise InputError(f'Expected `ranking` to hold one number per track, but got shape {self.ranking.shape}.')
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Store the errors of each track.
@@ -112,6 +115,9 @@ class MinADEFDEMetric(BaseMetric):
                     f'Expected `ranking` to hold a number per track ({index.max() + 1}), but got {len(self.ranking)}.'
                 )
             hardness = self.ranking[index]
+            if not np.isfinite(hardness).all():
+                missing = index[~np.isfinite(hardness)][0]
+                raise InputError(f'Expected `ranking` to have a finite number for each track, but not for {missing}.')
         masks = {f'top{percent}': hardest(hardness, percent / 100) for percent in self.percents}
         masks |= dict(rest=~masks[f'top{self.percents[-1]}'], all=np.ones(len(fde), dtype=bool))
         figures = {
