@@ -88,8 +88,8 @@ class ProxyNoise:
     \mathrm{multiplier}`; Gaussian noise is accounted for by opacus (extra ``federated``) as one step with noise
     multiplier ``multiplier`` / 2.
 
-    **This holds for the estimate of the counts only.** The rounds of the training send weights without noise, which
-    tell more than the counts do.
+    **This holds for the estimate of the counts only**, and the number of a client's images is sent as it is. The rounds
+    of the training send weights without noise, which tell more than the counts do.
 
     Args:
         kind: ``'gaussian'`` or ``'laplace'``.
