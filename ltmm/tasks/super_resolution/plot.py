@@ -22,10 +22,7 @@ def plot_super_resolution(
         weights_of: Model whose error gives the learnable weights.
         size: Edge of the part in pixels.
     """
-    import matplotlib
-
-    matplotlib.use('Agg')
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     first = results[weights_of]
     hr, bicubic = (first[name].detach().cpu().float() for name in ('hr', 'bicubic'))
@@ -43,7 +40,8 @@ def plot_super_resolution(
     images = {'original': hr, 'bicubic': bicubic} | {name: sample['sr'].cpu() for name, sample in results.items()}
     panels = [*weights.items(), *images.items()]
     columns = (len(panels) + 1) // 2
-    figure, axes = plt.subplots(2, columns, figsize=(2.6 * columns, 5.6), layout='constrained', squeeze=False)
+    figure = Figure(figsize=(2.6 * columns, 5.6), layout='constrained')
+    axes = figure.subplots(2, columns, squeeze=False)
     for ax in axes.flat:
         ax.axis('off')
     for ax, (title, image) in zip(axes.flat, panels):
@@ -59,7 +57,6 @@ def plot_super_resolution(
                 ax.set_title(f'{title}: {-10 * torch.tensor(mse).log10():.2f} dB', fontsize=9)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
-    plt.close(figure)
 
 
 def _busiest(miss: Tensor, size: int) -> tuple[int, int]:
