@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ltmm.models.losses.contrastive.subclasses import kmeans
+from ltmm.models.state.prototypes import class_statistics
 from ltmm.models.state.train_features import TrainFeatures, UsesTrainFeatures
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
@@ -164,7 +165,7 @@ class SuperClassGraph(UsesTrainFeatures, BaseModule):
             if seen < num:
                 raise InputError(f'SuperClassGraph: {num} super-classes need as many images, but there are {seen}.')
             cluster = kmeans(outputs.features, num, outputs.seed)
-            centers = torch.stack([outputs.features[cluster == k].mean(0) for k in range(num)])
+            centers = class_statistics(outputs.features, cluster, num)[1].to(outputs.features)  # 0 for an empty one
             scale = torch.cdist(outputs.features, centers).min(dim=1).values.square().mean().sqrt()
             with torch.no_grad():
                 level.vertices.copy_(centers)

@@ -118,6 +118,14 @@ def test_starts_at_the_centers_of_the_features():
     torch.testing.assert_close(graph.levels[0].link_scale.detach(), rms)
 
 
+@pytest.mark.filterwarnings('ignore:Number of distinct clusters')
+def test_fewer_distinct_features_than_super_classes():
+    graph, rows = build().float(), torch.eye(2, WIDTH)[torch.arange(60) % 2]
+    graph.on_train_features(TrainFeatures(rows, None, torch.zeros(60).long(), torch.arange(60)))
+    assert all(p.isfinite().all() for p in graph.parameters())
+    assert graph((rows,))[0].isfinite().all()
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match='`num_super_classes` to be integers >= 1'):
         build((4, 0))
