@@ -117,7 +117,7 @@ OPTIM_WRAPPERS = PluginRegistry('optim_wrapper', parent=mmengine_registry.OPTIM_
 PARAM_SCHEDULERS = PluginRegistry(
     'parameter scheduler', parent=mmengine_registry.PARAM_SCHEDULERS, locations=['ltmm.engine']
 )
-HOOKS = PluginRegistry('hook', parent=mmengine_registry.HOOKS, locations=['ltmm.engine', *TASK_PACKAGES])
+HOOKS = PluginRegistry('hook', parent=mmengine_registry.HOOKS, locations=['ltmm.engine', 'ltmm.tasks.trajectory.hook'])
 LOOPS = PluginRegistry('loop', parent=mmengine_registry.LOOPS, locations=['ltmm.engine', *TASK_PACKAGES])
 METRICS = PluginRegistry(
     'metric', parent=mmengine_registry.METRICS, locations=['ltmm.evaluation.metrics', *TASK_PACKAGES]
