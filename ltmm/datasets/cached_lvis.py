@@ -51,9 +51,9 @@ class CachedLVISDataset(LVISDataset):
             if self.backend_args:
                 raise UncacheableError('it is read by `backend_args`')
             self._annotations = load_annotations(self.ann_file, self.cache_dir and Path(self.cache_dir))
-        except FileNotFoundError:
-            raise
         except (UncacheableError, OSError) as e:
+            if isinstance(e, FileNotFoundError) and not Path(self.ann_file).is_file():
+                raise
             print_log(
                 f'{self.ann_file} is not cached ({e}): each process holds its annotations in memory.',
                 'current',

@@ -28,6 +28,8 @@ def main() -> None:
     args = parser.parse_args()
     if not 0.01 <= args.fraction <= 1:
         raise InputError(f'Expected --fraction from 0.01 to 1, but got {args.fraction}.')
+    if args.seed < 0:
+        raise InputError(f'Expected --seed from 0, but got {args.seed}.')
     with open(COUNTS, newline='') as file:
         rows = list(csv.DictReader(file))
     images, instances = (np.array([int(row[key]) for row in rows]) for key in ('image_count', 'instance_count'))

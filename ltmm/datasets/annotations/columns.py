@@ -12,6 +12,7 @@ import numpy as np
 
 from ltmm.datasets.labels.lvis_annotations import MAX_ID, check_records
 from ltmm.datasets.labels.lvis_masks import find_invalid_mask
+from ltmm.utils.data_files import DataFileError
 
 __all__ = ['Annotations', 'UncacheableError', 'write_columns']
 
@@ -106,7 +107,10 @@ class Annotations:
     def _json(self, name: str, start: int, end: int) -> Any:
         import orjson
 
-        return orjson.loads(self._texts[name][start:end].data)
+        try:
+            return orjson.loads(self._texts[name][start:end].data)
+        except orjson.JSONDecodeError as e:
+            raise DataFileError(f'{self.folder / name} is damaged ({e}): remove {self.folder}.') from None
 
     def _map(self, name: str, dtype: Any) -> np.ndarray:
         path = self.folder / name

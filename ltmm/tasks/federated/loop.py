@@ -10,6 +10,7 @@ import torch
 from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.utils import ProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -178,6 +179,10 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         self.min_count, self.classifier = min_count, classifier
         self.late_weight, self.published = late_weight, frozenset(published)
         self._split(clients)
+        if clients_per_round > self.num_clients:
+            raise InputError(
+                f'Expected `clients_per_round` <= {self.num_clients} clients, but got {clients_per_round}.'
+            )
         steps = sum(map(len, self.loaders)) * local_epochs / self.num_clients * self.clients_per_round
         turns = max_rounds
         if self.experts is not None:
@@ -376,9 +381,12 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         """Estimate the class counts of all clients from one epoch of plain cross entropy at each."""
         state, before, after = copy_state(self.model), self._classifier_weight(), []
         step = cross_entropy_step(self.model, self.runner.optim_wrapper)
+        self.runner.logger.info(f'Estimating the class counts of {self.num_clients} clients.')
+        bar = ProgressBar(self.num_clients)
         for loader in self.loaders:
             train_client(self.model, state, loader, self.runner.optim_wrapper, step=step)
             after.append(self._classifier_weight())
+            bar.update()
         load_state(self.model, state)
         after, sizes = torch.stack(after), torch.tensor([len(chosen) for chosen in self.clients])
         if 'estimate' in self.published:

@@ -10,6 +10,7 @@ from mmengine.dataset import force_full_init
 from ltmm.datasets.files import find_folder
 from ltmm.registry import DATASETS
 from ltmm.utils.checks import check
+from ltmm.utils.data_files import read_text
 from ltmm.utils.errors import InputError
 
 from .kalman import kalman_hardness
@@ -187,7 +188,7 @@ def read_windows(path: Path, num_steps: int, frame_step: int) -> np.ndarray:
         num_steps: Length of a window.
         frame_step: Frames between two steps.
     """
-    lines = path.read_text(encoding='utf-8').splitlines()
+    lines = read_text(path).splitlines()
     try:
         rows = np.array([line.split() for line in lines if line.strip()], dtype=np.float64)
     except ValueError:

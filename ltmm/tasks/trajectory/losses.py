@@ -9,6 +9,7 @@ from ltmm.models.losses.contrastive.supervised_contrast import supervised_contra
 from ltmm.models.state.progress import UsesProgress
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
+from ltmm.utils.errors import InputError
 
 __all__ = ['EWTALoss', 'ewta_loss', 'prototype_contrast', 'three_modes_contrast']
 
@@ -25,6 +26,11 @@ def ewta_loss(prediction: Tensor, target: Tensor, num_winners: int | None) -> Te
         target: The track, (B, H, 2).
         num_winners: n; None for all K.
     """
+    if prediction.shape[2:] != target.shape[1:]:
+        raise InputError(
+            f'Expected predictions of {tuple(target.shape[1:])} steps and coordinates, as the tracks have, but got '
+            f'{tuple(prediction.shape[2:])}: compare `horizon` of the decoder with that of the data set.'
+        )
     distance = ((prediction - target.unsqueeze(1)).square().sum(-1) + 1e-20).sqrt()  # (B, K, H)
     if num_winners is not None:
         distance = distance.topk(min(num_winners, distance.size(1)), dim=1, largest=False).values

@@ -110,7 +110,7 @@ class MinADEFDEMetric(BaseMetric):
             errors[index] = fde
             np.save(self.errors_out, errors)
         if self.ranking is not None:
-            if len(self.ranking) <= index.max():
+            if len(self.ranking) != index.max() + 1:
                 raise InputError(
                     f'Expected `ranking` to hold a number per track ({index.max() + 1}), but got {len(self.ranking)}.'
                 )

@@ -60,6 +60,8 @@ def test_rank_by_a_baseline(tmp_path: Path):
     assert ranked['trajectory/fde_top5'] == pytest.approx(np.sort(written)[-2:].mean())
     with pytest.raises(InputError, match=r'number per track \(41\), but got 40'):
         figures(samples(41), ranking=path)
+    with pytest.raises(InputError, match=r'number per track \(39\), but got 40'):
+        figures(samples(39), ranking=path)
     written[3] = np.nan  # of a track that the baseline was not tested on
     np.save(path, written)
     with pytest.raises(InputError, match='finite number for each track, but not for 3'):
