@@ -215,7 +215,7 @@ def _images(folder: str) -> list[Path]:
 
 
 def _sample_photo(name: str) -> np.ndarray:
-    check_extra('super_resolution', 'skimage', 'sklearn')
+    check_extra('super-resolution', 'skimage', 'sklearn')
     if name.endswith('.jpg'):
         from sklearn.datasets import load_sample_image
 

@@ -59,7 +59,7 @@ class SuperResolutionMetric(BaseMetric):
     def __init__(
         self, crop_border: int = 4, rare_share: float = 0.1, collect_device: str = 'cpu', prefix: str | None = None
     ) -> None:
-        check_extra('super_resolution', 'torchmetrics')
+        check_extra('super-resolution', 'torchmetrics')
         check(crop_border=(crop_border, 'int >= 0'), rare_share=(rare_share, 'in (0, 1)'))
         super().__init__(collect_device, prefix)
         self.crop_border, self.rare_share = crop_border, rare_share
