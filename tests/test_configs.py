@@ -312,6 +312,7 @@ RATES = {  # of all configs: their schedule is that of one of these
     'lvis/rog_seesaw_r50': warmup(0.0001, 500, steps(16, 22)),
     'lvis/rog_r50_lvis_mini': warmup(0.01, 19, steps(30, 36)),
     'lvis/eql_deformable-detr_r50': steps(40),
+    'federated/ce_r32': steps(1600, gamma=0.05),
     'super_resolution/fpl_fsrcnn_x4': lambda _, step: 1e-6 + (1 - 1e-6) * cosine(10 * LENGTH)(step, step),
     'super_resolution/fpl_fsrcnn_x4_div2k': lambda _, step: 1e-6 + (1 - 1e-6) * cosine(500 * LENGTH)(step, step),
 }
@@ -322,7 +323,9 @@ def schedule(path: Path) -> tuple[list[dict], int] | None:
     schedulers = cfg.get('param_scheduler')
     if schedulers is None or 'max_iters' in cfg['train_cfg']:  # see test_federated_recipe_counts_iterations
         return None
-    return (schedulers if isinstance(schedulers, list) else [schedulers]), cfg['train_cfg']['max_epochs']
+    train_cfg = cfg['train_cfg']
+    length = train_cfg['max_rounds' if 'max_rounds' in train_cfg else 'max_epochs']
+    return (schedulers if isinstance(schedulers, list) else [schedulers]), length
 
 
 @pytest.mark.parametrize('path', each([ROOT / f'configs/{name}.py' for name in RATES]))

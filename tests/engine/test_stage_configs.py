@@ -21,7 +21,7 @@ STAGED = [
     for path in sorted((ROOT / 'configs').glob('*/*.py'))
     if path.parent.name not in ('_base_', 'foda_lt', 'lvis') and 'stages' in Config.fromfile(path)
 ]
-PLAIN = ('glmc', 'gml', 'los', 'ride', 'shike', 'weight')  # all images alike
+PLAIN = ('glmc', 'gml', 'los', 'ride', 'shike', 'super', 'weight')  # all images alike
 SAMPLERS = dict.fromkeys(PLAIN, 'DefaultSampler') | dict(balms='ltmm.MetaSampler')
 LFME = [path for path in STAGED if path.stem.startswith('lfme')]
 LIVT = [path for path in STAGED if path.stem.startswith('livt')]
