@@ -82,7 +82,7 @@ def test_extras_that_the_code_names_exist():
     config = configparser.ConfigParser()
     config.read(ROOT / 'setup.cfg')
     code = [path.read_text() for folder in ('ltmm', 'tools') for path in (ROOT / folder).rglob('*.py')]
-    named = set(re.findall(r"""check_extra\(\s*['"](\w+)""", '\n'.join(code)))
+    named = set(re.findall(r"""check_extra\(\s*['"]([\w-]+)""", '\n'.join(code)))
     assert named <= set(config['options.extras_require'])
 
 
