@@ -17,18 +17,16 @@ from ltmm.utils.errors import InputTypeError, MissingInputError
 __all__ = ['SuperDiscoClassifier', 'class_prototypes', 'prototype_loss']
 
 
-def class_prototypes(features: Tensor, label: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+def class_prototypes(features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """Average the features of each class of the batch: prototypes, (P, D), and the row of each image in them, (N,).
 
     Args:
         features: (N, D).
         label: Class indices, (N,).
-        num_classes: C.
     """
-    one_hot = F.one_hot(label, num_classes).to(features)  # (N, C)
-    present = one_hot.sum(0) > 0
-    means = one_hot.T @ features / one_hot.sum(0).clamp_min(1).unsqueeze(1)
-    return means[present], (present.cumsum(0) - 1)[label]
+    classes, row = label.unique(return_inverse=True)
+    one_hot = F.one_hot(row, len(classes)).to(features)  # (N, P)
+    return one_hot.T @ features / one_hot.sum(0).unsqueeze(1), row
 
 
 def prototype_loss(features: Tensor, prototypes: Tensor, target: Tensor) -> Tensor:
@@ -112,7 +110,7 @@ class SuperDiscoClassifier(ImageClassifier):
         network = {name: p for name, p in parameters.items() if id(p) not in of_graph}
         fixed_graph = {name: p.detach() for name, p in graph.items()}
         losses = torch.func.functional_call(self, fixed_graph, (inputs, data_samples, 'batch_loss'))
-        total = sum(value for name, value in losses.items() if 'loss' in name)
+        total, _ = self.parse_losses(losses)
         gradients = torch.autograd.grad(total, [*network.values()], retain_graph=True, allow_unused=True)
         ahead = {
             name: p.detach() if gradient is None else p.detach() - self.inner_lr * gradient
@@ -126,7 +124,7 @@ class SuperDiscoClassifier(ImageClassifier):
         inputs = self.head.loss_inputs(self.extract_feat(inputs), data_samples)
         losses = dict(loss_meta=F.cross_entropy(self.head.cosine_scale * inputs.cls_score, inputs.label))
         if self.prototype_weight:
-            prototypes, target = class_prototypes(inputs.features, inputs.label, self.head.num_classes)
+            prototypes, target = class_prototypes(inputs.features, inputs.label)
             refined = self.graph.refine_prototypes(prototypes)
             loss = prototype_loss(inputs.features, refined, target)
             losses['loss_prototype'] = self.prototype_weight * loss

@@ -80,7 +80,7 @@ def test_meta_batch_leaves_the_statistics_alone():
 
 def test_prototypes():
     features, label = torch.arange(8.0).reshape(4, 2), torch.tensor([4, 1, 4, 1])
-    prototypes, target = class_prototypes(features, label, 6)
+    prototypes, target = class_prototypes(features, label)
     assert prototypes.tolist() == [[4, 5], [2, 3]] and target.tolist() == [1, 0, 1, 0]
     assert prototype_loss(100 * prototypes, 100 * prototypes, torch.tensor([0, 1])) < 1e-6
 
