@@ -1,4 +1,4 @@
-"""What an iteration of two networks that take turns trains."""
+"""The step of two networks that take turns: which of them is trained, and how."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ __all__ = ['CoDivideStep']
 
 @dataclass(frozen=True)
 class CoDivideStep:
-    """What an iteration trains.
+    """One iteration of a training of two networks that take turns.
 
     Args:
         network: Index of the network that is trained, 0 or 1.

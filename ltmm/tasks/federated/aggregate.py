@@ -1,4 +1,4 @@
-"""What the server does with the weights that clients send."""
+"""The server: checks the weights that clients send, and averages them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

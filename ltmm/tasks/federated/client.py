@@ -1,4 +1,4 @@
-"""What a client does with a state and its data; knows neither the loop nor the other clients."""
+"""A client: trains the weights that it gets on its own data, and knows neither the loop nor other clients."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
