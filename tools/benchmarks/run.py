@@ -62,7 +62,7 @@ def row(pair: Pair, ours: float, reference: float, ratio: float) -> tuple[str, b
         bound, kept = f'<= {pair.max_ratio:g}', ratio <= pair.max_ratio
     if pair.megabytes is not None:
         used = pair.megabytes()
-        bound += f', {used:.0f} MB <= {pair.max_megabytes:g}'
+        bound += f', {used:.0f} MB <= {pair.max_megabytes:.0f}'
         kept &= used <= pair.max_megabytes
     verdict = ('kept' if kept else 'NOT KEPT') if bound else ''
     times = (f'{1e3 * seconds:.1f} ms' for seconds in (ours, reference))
