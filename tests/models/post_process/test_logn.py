@@ -1,6 +1,7 @@
 import pytest
 import torch
 from toy_heads import CASES, COUNTS, HEADS, C, build_box_head, build_other, logits, scores_of
+from toy_ranks import on_ranks
 
 from ltmm.models.post_process import LogitMoments, LogN, NorCal, normalize_logits
 from ltmm.utils.errors import InputError
@@ -108,3 +109,19 @@ def test_fit_takes_the_moments_of_each_stage(monkeypatch):
     given = LogN(**step.settings())
     assert not given.needs_fit
     torch.testing.assert_close(given.correct_logits(two, False, 1), step.correct_logits(two, False, 1))
+
+
+def test_two_ranks_take_the_moments_of_one_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.nn.Identity, 'num_classes', C, raising=False)
+    rows = 1000 + torch.randn(50, C)
+    one = LogN()
+    one.fit(Train(rows, rows[:9]), None)
+
+    def fit(rank):  # the second rank has no proposals of the second stage
+        step = LogN()
+        step.fit(Train(*([rows[:40], rows[:9]], [rows[40:]])[rank]), None)
+        return step.settings()
+
+    for settings in on_ranks(fit, tmp_path):
+        torch.testing.assert_close(settings['mean'], one.settings()['mean'], rtol=1e-12, atol=0)
+        torch.testing.assert_close(settings['std'], one.settings()['std'], rtol=1e-9, atol=0)
