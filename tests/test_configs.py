@@ -27,7 +27,7 @@ from ltmm.registry import DATASETS, MODELS, TRANSFORMS
 from ltmm.utils.environment import mmdet_is_usable
 
 ROOT = Path(__file__).parents[1]
-DETECTION = ('foda_lt', 'lvis')
+DETECTION = ('foda_lt', 'lvis', 'openimages')
 OWN_BOXES = ('faster-rcnn', 'mask-rcnn')
 CONFIGS = sorted((ROOT / 'configs').glob('[!_]*/*.py'))
 
@@ -300,6 +300,7 @@ RATES = {  # of all configs: their schedule is that of one of these
     'foda_lt/loce_faster-rcnn_mobilenetv2': warmup(0.01, 99, steps(1)),
     'foda_lt/stepwise_faster-rcnn_mobilenetv2_stage1': steps(),
     'foda_lt/stepwise_faster-rcnn_mobilenetv2_stage2': steps(1),
+    'openimages/softmax_faster-rcnn_r50': warmup(1 / 64, 25999, steps(8, 11)),
     'lvis/eql_r50': warmup(0.001, 499, steps(8, 11)),  # mmdet's schedules
     'lvis/eql_r50_2x_v0.5': warmup(0.001, 499, steps(16, 22)),
     'lvis/seesaw_r101_2x': warmup(0.001, 499, steps(16, 22)),

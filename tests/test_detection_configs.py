@@ -236,3 +236,14 @@ def test_second_stage_trains_the_classifier_and_loads_all_that_is_frozen(name, t
         assert [name for name in parameters if not name.startswith(loaded)] == [f'{new}.weight', f'{new}.bias']
     else:  # all that the first stage has
         assert new is None or new in parameters
+
+
+def test_eql_on_openimages_takes_half_of_the_classes_for_tail():
+    """The 250th of the 500 classes has 1,652 boxes."""
+    softmax, eql = (read_config(ROOT / f'configs/openimages/{name}_faster-rcnn_r50.py') for name in ('softmax', 'eql'))
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        loss = MODELS.build(eql.model.roi_head.bbox_head.pop('loss_cls'))
+    loss.set_class_distribution(ClassDistribution([14, 1651, 1652], image_counts=[1, 1, 1], num_images=9))
+    assert loss.is_tail.tolist() == [1, 1, 0]
+    softmax.model.roi_head.bbox_head = eql.model.roi_head.bbox_head = None
+    assert softmax.to_dict() == eql.to_dict()

@@ -5,6 +5,7 @@ from ltmm.utils.environment import mmdet_is_usable
 if mmdet_is_usable():
     from .cached_lvis import CachedLVISDataset
     from .lvis import LVISDataset, report_dropped_boxes
+    from .openimages import OpenImagesChallengeDataset
     from .voc import VOCDataset
     from .wrappers.repeat_factor_mix import RepeatFactorMixDataset
     from .wrappers.smooth_tail import SmoothTailDataset
@@ -12,6 +13,7 @@ if mmdet_is_usable():
     __all__ = [
         'CachedLVISDataset',
         'LVISDataset',
+        'OpenImagesChallengeDataset',
         'RepeatFactorMixDataset',
         'SmoothTailDataset',
         'VOCDataset',

@@ -12,3 +12,4 @@ from .uncertainty_metric import UncertaintyMetric
 
 if mmdet_is_usable():
     from .lvis_metric import LVISMetric
+    from .openimages_metric import OpenImagesMetric
