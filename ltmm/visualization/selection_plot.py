@@ -44,7 +44,7 @@ def plot_selection(runs: Mapping[str, Mapping[str, Mapping[int, float]]], path: 
         runs: By name, what :func:`read_selection` gives; each has a style of line.
         path: Image file (.png, .pdf, .svg).
     """
-    figure, panels = new_panels(2, 2, 4.6, 3.4)
+    figure, panels = new_panels(2, 2, 4.6, 4.2)
     for axes, kind in zip(panels, FIGURES):
         for (run, figures), style in zip(runs.items(), cycle(('-', '--', ':', '-.'))):
             for group, color in COLORS.items():
@@ -57,5 +57,6 @@ def plot_selection(runs: Mapping[str, Mapping[str, Mapping[int, float]]], path: 
         axes.set_xlabel('epoch')
         axes.set_ylabel(f'{kind} of clean samples (%)')
         axes.set_ylim(0, 102)
-    panels[0].legend(loc='lower right', fontsize=8)
+    lines = dict(zip(*reversed(panels[1].get_legend_handles_labels())))  # recall has all groups
+    figure.legend(lines.values(), lines, loc='outside lower center', ncols=max(len(runs), 2), frameon=False, fontsize=9)
     return save_figure(figure, path)
