@@ -18,7 +18,12 @@ from ltmm.models.accepts import ForeignClassWeights, check_losses, detection_hea
 from ltmm.models.heads.pretrain_head import PretrainHead
 from ltmm.models.losses.multi_label.base import UNKNOWN_REMEDIES, MultiLabelLoss
 from ltmm.models.losses.objective import Objective
-from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution, move_to_state_dict
+from ltmm.models.state.class_distribution import (
+    ClassDistributionBuffer,
+    UsesClassDistribution,
+    hand_out,
+    move_to_state_dict,
+)
 from ltmm.registry import HOOKS
 from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
 from ltmm.utils.class_names import check_class_names, class_names_of, class_names_of_dataset
@@ -145,14 +150,9 @@ class ClassDistributionHook(Hook):
 
     def _hand_out(self, runner: Runner) -> None:
         """Set the distribution of all modules and metrics that take one."""
-        for module in unwrap_model(runner.model).modules():
-            if hasattr(module, 'set_class_distribution'):
-                module.set_class_distribution(self.distribution)
+        hand_out(unwrap_model(runner.model), self.distribution)
         if self._foreign_class_weights is not None:
             self._foreign_class_weights.set_class_distribution(self.distribution)
-        top = getattr(unwrap_model(runner.model), 'class_distribution', None)
-        if isinstance(top, ClassDistributionBuffer) and not top.pinned:
-            top.set(self.distribution)
         for where, names in _class_names(runner).items():
             self.distribution.check_classes(names, where)
         for metric in _metrics(runner):

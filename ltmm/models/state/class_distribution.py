@@ -16,6 +16,7 @@ __all__ = [
     'ClassDistributionBuffer',
     'UsesClassDistribution',
     'check_head_classes',
+    'hand_out',
     'head_class_mask',
     'move_to_meta',
     'move_to_state_dict',
@@ -231,3 +232,18 @@ class UsesClassDistribution:
                 del state_dict[key]
             return
         self.on_class_distribution(distribution)
+
+
+def hand_out(model: nn.Module, distribution: ClassDistribution) -> None:
+    """Set the distribution of all modules of a model that take one, and that of the model itself.
+
+    Args:
+        model: The model, without wrapper.
+        distribution: The class distribution.
+    """
+    for module in model.modules():
+        if hasattr(module, 'set_class_distribution'):
+            module.set_class_distribution(distribution)
+    top = getattr(model, 'class_distribution', None)
+    if isinstance(top, ClassDistributionBuffer) and not top.pinned:
+        top.set(distribution)

@@ -1,29 +1,29 @@
 """Training loop whose epochs are rounds of federated learning."""
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapper
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 from mmengine.utils import ProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.labels import LabelTable, class_distribution_of
-from ltmm.models.state.class_distribution import UsesClassDistribution
+from ltmm.models.state.class_distribution import hand_out
 from ltmm.registry import LOOPS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError
 from ltmm.utils.wrappers import unwrap_model
 
 from .aggregate import ClientUpdate, State, fedavg, why_invalid
-from .client import copy_state, cross_entropy_step, load_state, sampler_of, train_client
+from .client import copy_state, cross_entropy_step, load_state, train_client
 from .partition import ClientData, check_clients, client_class_counts, dirichlet_partition
 from .proxy import ProxyNoise, class_growth, estimate_counts, in_place_growth, total_counts
 from .selection import group_clients, select_clients, select_from_group
@@ -82,7 +82,9 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
 
     An epoch of the runner is a round: hooks, schedules, validation and checkpoints count rounds, and a resumed run goes
     on exactly after the last one. One model stands for all clients; a client is a part of ``train_dataloader.dataset``,
-    with the batch size and the sampler of ``train_dataloader``, and an optimizer without memory.
+    with the batch size and the sampler of ``train_dataloader``, and an optimizer without memory. Each call of a client
+    is seeded by its number and the round, so that its weights do not depend on where and when the others train: on
+    many machines they are the same, see :mod:`ltmm.tasks.federated.flower`.
 
     The losses of the clients get the class distribution that ``prior`` says. ``'proxy'`` is that of GBME: before the
     first round each client trains one epoch by plain cross entropy, and the growth of the classifier tells the server
@@ -173,9 +175,9 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
             prior,
             proximal,
         )
-        self.experts = None if experts is None else ExpertRounds(**experts)
-        self.noise = None if noise is None else ProxyNoise(**noise)
-        self.faults = Faults(**(faults or {}))
+        self.experts = _settings(ExpertRounds, 'experts', experts)
+        self.noise = _settings(ProxyNoise, 'noise', noise)
+        self.faults = _settings(Faults, 'faults', faults) or Faults()
         self.min_count, self.classifier = min_count, classifier
         self.late_weight, self.published = late_weight, frozenset(published)
         self._split(clients)
@@ -183,7 +185,7 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
             raise InputError(
                 f'Expected `clients_per_round` <= {self.num_clients} clients, but got {clients_per_round}.'
             )
-        steps = sum(map(len, self.loaders)) * local_epochs / self.num_clients * self.clients_per_round
+        steps = self._steps_per_client() * local_epochs * clients_per_round
         turns = max_rounds
         if self.experts is not None:
             turns += (len(self._classifier_weight()) - 1) * (max_rounds - self._first_expert_round)
@@ -201,26 +203,33 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
             self.clients = check_clients(clients, len(dataset))
         self.counts = client_class_counts(table.labels, self.clients, table.num_classes)  # (K, C)
         self.distribution = class_distribution_of(dataset)
-        seed = self.runner.seed
-        self.loaders: list[DataLoader] = []
-        for k, chosen in enumerate(self.clients):
-            cfg = dict(copy.deepcopy({**self._loader_cfg, 'dataset': None}), dataset=ClientData(dataset, chosen))
-            loader = self.runner.build_dataloader(cfg, seed=None if seed is None else seed + k)
-            loader.worker_init_fn = None  # as EpochSeedHook does for the training data
-            self.loaders.append(loader)
 
-    def run(self) -> torch.nn.Module:
-        """Run all rounds that are left."""
-        for k, loader in enumerate(self.loaders):
-            sampler = sampler_of(loader)
-            if getattr(sampler, 'seed', None) is not None:
-                sampler.seed = self.runner.seed + k  # a resumed run learns its seed after the loaders are built
-        return super().run()
+    def _steps_per_client(self) -> float:
+        """Return the mean number of batches of a client."""
+        return sum(len(self.build_loader(k)) for k in range(self.num_clients)) / self.num_clients
+
+    def build_loader(self, client: int) -> DataLoader:
+        """Build the loader of a client; its workers end with it.
+
+        Args:
+            client: Index of the client.
+        """
+        data = ClientData(self.dataloader.dataset, self.clients[client])
+        cfg = dict(copy.deepcopy({**self._loader_cfg, 'dataset': None}), dataset=data)
+        seed = self.runner.seed
+        loader = self.runner.build_dataloader(cfg, seed=None if seed is None else seed + client)
+        loader.worker_init_fn = None  # as EpochSeedHook does for the training data
+        return loader
 
     @property
     def num_clients(self) -> int:
         """K."""
         return len(self.clients)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Images of each client, (K,)."""
+        return [len(chosen) for chosen in self.clients]
 
     @property
     def model(self) -> torch.nn.Module:
@@ -243,12 +252,11 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
             raise InputTypeError('FederatedTrainLoop expects one optimizer, not an OptimWrapperDict.')
         if self.estimate is None and (self.prior == 'proxy' or self.experts):
             self._estimate()
-        self._index = 0
         state = copy_state(self.model)
         for expert, clients in self.turns():
             state = self._communicate(state, clients, expert)
         load_state(self.model, state)
-        self._hand_out(self.distribution)
+        hand_out(self.model, self.distribution)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
@@ -297,24 +305,26 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
             if self.late_weight
         ]
         server['late'], updates = [], []
-        for k in clients:
-            fault = self.faults.draw(generator)
-            if fault == 'drop_out':
-                log.warning(f'Round {self._epoch + 1}: client {k} dropped out.')
-                continue
-            new = self._train(k, state, expert)
+        faults = [(k, self.faults.draw(generator)) for k in clients]
+        for k in [k for k, fault in faults if fault == 'drop_out']:
+            log.warning(f'Round {self._epoch + 1}: client {k} dropped out.')
+        asked = [(k, fault) for k, fault in faults if fault != 'drop_out']
+        for (k, fault), new in zip(asked, self.train_clients([k for k, _ in asked], state, expert), strict=True):
             if new is None:
                 continue
             if fault == 'invalid':
                 new = {n: v * float('nan') if v.is_floating_point() else v for n, v in new.items()}
             if fault == 'late':
                 log.warning(f'Round {self._epoch + 1}: client {k} is late.')
-                change = {n: v - state[n] for n, v in new.items()}
-                server['late'].append(dict(client=k, weight=len(self.clients[k]), change=change))
+                server['late'].append(self._late(k, state, new))
             else:
-                updates.append(ClientUpdate(k, len(self.clients[k]), new))
+                updates.append(ClientUpdate(k, self.sizes[k], new))
         self.runner.message_hub.update_info(KEY, server)
         return self._average(state, [*changes, *updates])
+
+    def _late(self, client: int, sent: State, new: State) -> dict:
+        """Return what is kept of a late client: its change to the weights that it was sent."""
+        return dict(client=client, weight=self.sizes[client], change={n: v - sent[n] for n, v in new.items()})
 
     def _average(self, state: State, updates: Sequence[ClientUpdate]) -> State:
         valid = []
@@ -331,19 +341,35 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
             return state
         return fedavg([update.state for update in valid], [update.weight for update in valid])
 
+    def train_clients(self, clients: Sequence[int], state: State, expert: int | None) -> Iterable[State | None]:
+        """Train clients from the weights of the server, and give the new weights in the order of the clients.
+
+        Args:
+            clients: Indices of the clients.
+            state: Weights of the server.
+            expert: The only expert to train; None for all.
+
+        Returns:
+            Weights of each client; None where it gives none.
+        """
+        return (self._train(k, state, expert) for k in clients)
+
     def _train(self, client: int, state: State, expert: int | None) -> State | None:
         """Train one client; None where its loss is not finite."""
-        self._hand_out(self._distribution_of(client))
+        hand_out(self.model, self._distribution_of(client))
+        self._seed(client, expert)
+        index = 0
 
-        def step(index: int, batch: Any) -> None:
-            self.run_iter(self._index, batch)
-            self._index += 1
+        def step(_: int, batch: Any) -> None:
+            nonlocal index
+            self.run_iter(index, batch)
+            index += 1
 
         try:
             return train_client(
                 self.model,
                 state,
-                self.loaders[client],
+                self.build_loader(client),
                 self.runner.optim_wrapper,
                 epochs=self.local_epochs,
                 proximal=self.proximal,
@@ -355,19 +381,24 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
             self.runner.logger.warning(f'Round {self._epoch + 1}: client {client} is left out. {e}')
             return None
 
+    def _seed(self, client: int, expert: int | None = None, purpose: int = 0) -> None:
+        """Seed what a client draws, such as its augmentations."""
+        numbers = [self.runner.seed, self._epoch, 0 if expert is None else expert + 1, client, purpose]
+        set_random_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
+
     # ------------------------------------------------------------------ class distributions
 
     def _distribution_of(self, client: int) -> ClassDistribution:
-        if self.prior == 'global':
-            return self.distribution
+        """Return the prior in the losses of a client."""
         if self.prior == 'local':
             return ClassDistribution(self.counts[client])
-        return ClassDistribution(total_counts(self.estimate, self.min_count).numpy())
+        return self.common_distribution()
 
-    def _hand_out(self, distribution: ClassDistribution) -> None:
-        for module in self.model.modules():
-            if isinstance(module, UsesClassDistribution):
-                module.set_class_distribution(distribution)
+    def common_distribution(self) -> ClassDistribution:
+        """Return the prior in the losses of all clients, where they have a common one."""
+        if self.prior == 'global':
+            return self.distribution
+        return ClassDistribution(total_counts(self.estimate, self.min_count).numpy())
 
     def _classifier_weight(self) -> Tensor:
         """Return copies of the weights of the last layer, (E, C, D)."""
@@ -377,18 +408,19 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
             raise InputError(f'FederatedTrainLoop: no weight (C, D) in classifier={self.classifier!r} of the model.')
         return torch.stack(weights)
 
-    def _estimate(self) -> None:
-        """Estimate the class counts of all clients from one epoch of plain cross entropy at each."""
-        state, before, after = copy_state(self.model), self._classifier_weight(), []
-        step = cross_entropy_step(self.model, self.runner.optim_wrapper)
-        self.runner.logger.info(f'Estimating the class counts of {self.num_clients} clients.')
+    def estimated_growth(self, state: State) -> Tensor:
+        """Train each client for one epoch of plain cross entropy; return the growth of the classifier, (K, C).
+
+        Args:
+            state: Weights of the server.
+        """
+        before, after = self._classifier_weight(), []
         bar = ProgressBar(self.num_clients)
-        for loader in self.loaders:
-            train_client(self.model, state, loader, self.runner.optim_wrapper, step=step)
-            after.append(self._classifier_weight())
+        for k in range(self.num_clients):
+            after.append(self._weight_after_cross_entropy(k, state))
             bar.update()
         load_state(self.model, state)
-        after, sizes = torch.stack(after), torch.tensor([len(chosen) for chosen in self.clients])
+        after = torch.stack(after)
         if 'estimate' in self.published:
             growth, drifted = in_place_growth(before, after)
             first = next(self.model.get_submodule(self.classifier).parameters())
@@ -397,17 +429,41 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         else:
             growth = class_growth(before, after)
         if self.noise is not None:
-            generator = torch.Generator().manual_seed(self.runner.seed)
-            growth = self.noise(growth.cpu(), generator)
-            self.runner.logger.info(
+            growth = self.noise(growth.cpu(), torch.Generator().manual_seed(self.runner.seed))
+        return growth.cpu()
+
+    def _weight_after_cross_entropy(self, client: int, state: State) -> Tensor:
+        """Train a client for one epoch of plain cross entropy; return the weights of its last layer, (E, C, D)."""
+        self._seed(client, purpose=1)
+        step = cross_entropy_step(self.model, self.runner.optim_wrapper)
+        train_client(self.model, state, self.build_loader(client), self.runner.optim_wrapper, step=step)
+        return self._classifier_weight()
+
+    def _estimate(self) -> None:
+        """Estimate the class counts of all clients from the growth of their classifiers."""
+        log = self.runner.logger
+        log.info(f'Estimating the class counts of {self.num_clients} clients.')
+        growth = self.estimated_growth(copy_state(self.model))
+        if self.noise is not None:
+            log.info(
                 f'Noise on the estimated class counts: epsilon {self.noise.epsilon():.3g} per client. The weights of '
                 'the rounds are sent without noise.'
             )
-        estimate = estimate_counts(growth.cpu(), sizes)
+        estimate = estimate_counts(growth, torch.tensor(self.sizes))
         server = self.runner.message_hub.get_info(KEY)
         self.runner.message_hub.update_info(KEY, dict(server, estimate=estimate))
         found, true = total_counts(estimate, self.min_count).double(), torch.tensor(self.counts.sum(0)).double()
-        self.runner.logger.info(
+        log.info(
             f'Estimated class counts of {self.num_clients} clients; cosine to the true total '
             f'{torch.cosine_similarity(found, true, dim=0).item():.3f}.'
         )
+
+
+def _settings(kind: type, name: str, values: dict | None) -> Any:
+    """Build the settings of one argument; None for None."""
+    if values is None:
+        return None
+    known = [field.name for field in fields(kind)]
+    if not isinstance(values, dict) or not values.keys() <= {*known}:
+        raise InputError(f'Expected `{name}` to be a dict with keys of {known}, but got {values!r}.')
+    return kind(**values)

@@ -1,6 +1,7 @@
 """The loop: rounds, faults, resume, bad input."""
 
 import copy
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from mmengine.runner import Runner
 from toy import Stopped, toy_config
 
 from ltmm.registry import HOOKS
-from ltmm.tasks.federated import Faults, FederatedTrainLoop, fedavg
+from ltmm.tasks.federated import Faults, FederatedTrainLoop, copy_state, fedavg
 from ltmm.utils.errors import InputError
 
 EXPERTS = dict(
@@ -87,7 +88,7 @@ def test_rounds(straight):
     assert [len(x) for x in loop.clients] == loop.counts.sum(1).tolist()
     assert loop.counts.sum(0).tolist() == [40, 16, 8]
     assert loop.estimate.shape == (4, 3)
-    assert {x.worker_init_fn for x in loop.loaders} == {None}  # it would draw the same augmentations every round
+    assert loop.build_loader(0).worker_init_fn is None  # it would draw the same augmentations every round
     assert checkpoint['state_dict']['head.class_distribution.instance_counts'].tolist() == [40, 16, 8]
     assert checkpoint['state_dict']['head.loss_module.class_distribution.instance_counts'].tolist() == [40, 16, 8]
     assert all(parameter.requires_grad for parameter in runner.model.parameters())
@@ -237,6 +238,9 @@ def test_faults():
         (dict(clients_per_round=0), '`clients_per_round`'),
         (dict(clients_per_round=5), '<= 4 clients, but got 5'),
         (dict(faults=dict(late=-1)), '`late`'),
+        (dict(faults=dict(late='often')), '`late`'),
+        (dict(faults=dict(drop=0.1)), r'`faults` to be a dict with keys of .*drop_out.*, but got .*drop'),
+        (dict(experts=0.6), '`experts` to be a dict'),
     ],
 )
 def test_bad_settings(tmp_path, loop, message):
@@ -249,3 +253,28 @@ def test_wrong_name_of_the_classifier(tmp_path):
     runner = Runner.from_cfg(config(tmp_path, experts=False, loop=dict(classifier='backbone.conv1', max_rounds=1)))
     with pytest.raises(InputError, match="classifier='backbone.conv1'"):
         runner.train()
+
+
+def test_workers_of_a_client_end_with_its_training(tmp_path):
+    cfg = config(tmp_path, experts=False, loop=dict(prior='global', max_rounds=1, clients_per_round=3))
+    cfg.train_dataloader.update(num_workers=1, persistent_workers=True)
+    runner = Runner.from_cfg(cfg)
+    alive = []
+
+    @HOOKS.register_module(name='CountWorkers', force=True)
+    class CountWorkers(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            alive.append(len(multiprocessing.active_children()))
+
+    runner.register_hook(CountWorkers())
+    runner.train()
+    assert set(alive) == {1}
+
+
+def test_a_client_draws_the_same_whoever_trained_before(tmp_path):
+    runner = Runner.from_cfg(config(tmp_path, experts=False, loop=dict(prior='global', max_rounds=1)))
+    runner.train()
+    loop, start = runner.train_loop, copy_state(runner.model)
+    alone = loop._train(2, start, None)
+    after_another = list(loop.train_clients([1, 2], start, None))[1]
+    torch.testing.assert_close(alone, after_another, rtol=0, atol=0)
