@@ -2,6 +2,7 @@
 
 from .aggregate import ClientUpdate, fedavg, why_invalid
 from .client import copy_state, cross_entropy_step, load_state, train_client, train_one_expert
+from .flower import FlowerClientLoop, FlowerServerLoop, RemoteClients, UnknownImages, client_app, server_app
 from .loop import ExpertRounds, Faults, FederatedTrainLoop
 from .losses import GBMELoss, LADELoss, lade_regularizer
 from .partition import ClientData, client_class_counts, dirichlet_partition
@@ -15,10 +16,15 @@ __all__ = [
     'ExpertRounds',
     'Faults',
     'FederatedTrainLoop',
+    'FlowerClientLoop',
+    'FlowerServerLoop',
     'GBMELoss',
     'LADELoss',
     'ProxyNoise',
+    'RemoteClients',
+    'UnknownImages',
     'class_growth',
+    'client_app',
     'client_class_counts',
     'copy_state',
     'cross_entropy_step',
@@ -32,6 +38,7 @@ __all__ = [
     'plot_proxy',
     'select_clients',
     'select_from_group',
+    'server_app',
     'total_counts',
     'train_client',
     'train_one_expert',

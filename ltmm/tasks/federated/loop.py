@@ -203,6 +203,7 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
             self.clients = check_clients(clients, len(dataset))
         self.counts = client_class_counts(table.labels, self.clients, table.num_classes)  # (K, C)
         self.distribution = class_distribution_of(dataset)
+        self.num_clients, self.sizes = len(self.clients), [len(chosen) for chosen in self.clients]
 
     def _steps_per_client(self) -> float:
         """Return the mean number of batches of a client."""
@@ -220,16 +221,6 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         loader = self.runner.build_dataloader(cfg, seed=None if seed is None else seed + client)
         loader.worker_init_fn = None  # as EpochSeedHook does for the training data
         return loader
-
-    @property
-    def num_clients(self) -> int:
-        """K."""
-        return len(self.clients)
-
-    @property
-    def sizes(self) -> list[int]:
-        """Images of each client, (K,)."""
-        return [len(chosen) for chosen in self.clients]
 
     @property
     def model(self) -> torch.nn.Module:
@@ -296,7 +287,7 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         """Train clients from a state, and return the average of what arrives."""
         log, generator = self.runner.logger, self._generator(expert, purpose=1)
         server = self.runner.message_hub.get_info(KEY)
-        late = server.pop('late', [])
+        late = [*server.pop('late', []), *self.arrived_late()]
         changes = [
             ClientUpdate(
                 item['client'], item['weight'] * self.late_weight, {n: v + item['change'][n] for n, v in state.items()}
@@ -310,36 +301,48 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
             log.warning(f'Round {self._epoch + 1}: client {k} dropped out.')
         asked = [(k, fault) for k, fault in faults if fault != 'drop_out']
         for (k, fault), new in zip(asked, self.train_clients([k for k, _ in asked], state, expert), strict=True):
-            if new is None:
-                continue
             if fault == 'invalid':
                 new = {n: v * float('nan') if v.is_floating_point() else v for n, v in new.items()}
+            if not self.is_valid(k, new, state):
+                continue
             if fault == 'late':
                 log.warning(f'Round {self._epoch + 1}: client {k} is late.')
-                server['late'].append(self._late(k, state, new))
+                server['late'].append(self.late_change(k, state, new))
             else:
                 updates.append(ClientUpdate(k, self.sizes[k], new))
         self.runner.message_hub.update_info(KEY, server)
-        return self._average(state, [*changes, *updates])
+        updates = [*changes, *updates]
+        if not updates:
+            log.warning(f'Round {self._epoch + 1}: no client sent valid weights; they stay as they are.')
+            return state
+        return fedavg([update.state for update in updates], [update.weight for update in updates])
 
-    def _late(self, client: int, sent: State, new: State) -> dict:
-        """Return what is kept of a late client: its change to the weights that it was sent."""
+    def is_valid(self, client: int, new: State | None, sent: State) -> bool:
+        """Check what a client sends at the door of the server; the log says why it is refused.
+
+        Args:
+            client: Index of the client.
+            new: Its weights; None where it sent none.
+            sent: The weights that it was sent.
+        """
+        reason = None if new is None else why_invalid(new, sent)
+        if reason is not None:
+            self.runner.logger.warning(f'Round {self._epoch + 1}: client {client} is left out, as it sent {reason}.')
+        return new is not None and reason is None
+
+    def late_change(self, client: int, sent: State, new: State) -> dict:
+        """Return what is kept of a late client: its change to the weights that it was sent.
+
+        Args:
+            client: Index of the client.
+            sent: The weights that it was sent.
+            new: Its weights.
+        """
         return dict(client=client, weight=self.sizes[client], change={n: v - sent[n] for n, v in new.items()})
 
-    def _average(self, state: State, updates: Sequence[ClientUpdate]) -> State:
-        valid = []
-        for update in updates:
-            reason = why_invalid(update.state, state)
-            if reason is None:
-                valid.append(update)
-            else:
-                self.runner.logger.warning(
-                    f'Round {self._epoch + 1}: client {update.client} is left out, as it sent {reason}.'
-                )
-        if not valid:
-            self.runner.logger.warning(f'Round {self._epoch + 1}: no client sent valid weights; they stay as they are.')
-            return state
-        return fedavg([update.state for update in valid], [update.weight for update in valid])
+    def arrived_late(self) -> list[dict]:
+        """Return the changes by clients whose answers to former rounds have arrived; none in one process."""
+        return []
 
     def train_clients(self, clients: Sequence[int], state: State, expert: int | None) -> Iterable[State | None]:
         """Train clients from the weights of the server, and give the new weights in the order of the clients.
@@ -420,14 +423,13 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
             after.append(self._weight_after_cross_entropy(k, state))
             bar.update()
         load_state(self.model, state)
-        after = torch.stack(after)
         if 'estimate' in self.published:
-            growth, drifted = in_place_growth(before, after)
+            growth, drifted = in_place_growth(before, torch.stack(after))
             first = next(self.model.get_submodule(self.classifier).parameters())
             with torch.no_grad():
                 first.copy_(drifted)
         else:
-            growth = class_growth(before, after)
+            growth = torch.stack([class_growth(before, weight) for weight in after])
         if self.noise is not None:
             growth = self.noise(growth.cpu(), torch.Generator().manual_seed(self.runner.seed))
         return growth.cpu()
@@ -452,8 +454,16 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         estimate = estimate_counts(growth, torch.tensor(self.sizes))
         server = self.runner.message_hub.get_info(KEY)
         self.runner.message_hub.update_info(KEY, dict(server, estimate=estimate))
+        self.log_estimate(estimate)
+
+    def log_estimate(self, estimate: Tensor) -> None:
+        """Log how good the estimate is.
+
+        Args:
+            estimate: Estimated images per client and class, (K, C).
+        """
         found, true = total_counts(estimate, self.min_count).double(), torch.tensor(self.counts.sum(0)).double()
-        log.info(
+        self.runner.logger.info(
             f'Estimated class counts of {self.num_clients} clients; cosine to the true total '
             f'{torch.cosine_similarity(found, true, dim=0).item():.3f}.'
         )
