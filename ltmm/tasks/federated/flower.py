@@ -8,6 +8,7 @@ flwr is imported only where it is used.
 import shlex
 import time
 import uuid
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -319,8 +320,10 @@ class FlowerClientLoop(_OwnData):
         for scheduler in self.runner.param_schedulers or []:
             if not scheduler.by_epoch:
                 raise InputError('A client elsewhere knows the round, not the iteration: set param_scheduler.by_epoch.')
-            for _ in range(self._epoch):
-                scheduler.step()
+            with warnings.catch_warnings():
+                warnings.filterwarnings('ignore', message='Detected call of `scheduler.step')  # before the first step
+                for _ in range(self._epoch):
+                    scheduler.step()
 
     def _grow(self) -> dict[str, State]:
         load_state(self.model, self.state)
@@ -416,8 +419,9 @@ def server_app() -> 'ServerApp':
         run = context.run_config
         cfg = _read(run, 'ltmm.FlowerServerLoop')
         if isinstance(cfg.train_cfg.clients, int):
-            cfg.train_dataloader.update(dataset=dict(type='ltmm.UnknownImages', num_classes=cfg.model.head.num_classes))
+            cfg.train_dataloader.dataset = dict(type='ltmm.UnknownImages', num_classes=cfg.model.head.num_classes)
             cfg.train_dataloader.update(batch_size=1, num_workers=0, persistent_workers=False)
+        cfg.param_scheduler = None  # of the clients, as the optimizer is
         lock_work_dir(cfg.work_dir)
         cfg.resume = bool(run.get('resume', False))
         use_trackers(cfg)
@@ -443,7 +447,7 @@ def _read(run: Mapping[str, Any], loop: str, own: str = '') -> Config:
 def _client_of(context: 'Context', work_dir: str, seed: int | None = None) -> tuple[int, FlowerClientLoop]:
     """Build the loop of a node; return the index of its client, too."""
     node = context.node_config
-    if 'partition-id' not in node:
+    if node.get('partition-id') is None:
         raise InputError("A client needs its index: flower-supernode --node-config 'partition-id=0'.")
     cfg = _read({**context.run_config, 'work-dir': work_dir}, 'ltmm.FlowerClientLoop', node.get('cfg-options', ''))
     for name in ('val', 'test'):

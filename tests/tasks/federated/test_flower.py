@@ -1,27 +1,19 @@
 """Clients behind Flower train to the same weights as in one process, and may be gone, late or broken."""
 
 import copy
-import sys
 
-import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import Runner
 from toy import toy_config
 
-from ltmm.tasks.federated import client_app, flower, server_app
+from ltmm.tasks.federated import client_app, server_app
+from ltmm.tasks.federated.flower import content_of, tensors_of
 from ltmm.utils.environment import EnvironmentProblem
 from ltmm.utils.errors import InputError
 
-LOOP = dict(
-    type='ltmm.FederatedTrainLoop',
-    clients=dict(num_clients=4, alpha=0.5, min_size=4),
-    clients_per_round=2,
-    max_rounds=3,
-    val_interval=3,
-    experts=dict(start=0.4, share=0.5),
-)
-MODEL = dict(
+EXPERTS = dict(
     backbone=dict(_delete_=True, type='ltmm.MultiExpertResNetCIFAR', depth=8, channels=(4, 4, 8), num_experts=2),
     head=dict(
         _delete_=True,
@@ -36,67 +28,70 @@ MODEL = dict(
 
 def config(folder, **loop):
     cfg = toy_config(folder / 'work')
-    cfg.merge_from_dict(dict(model=copy.deepcopy(MODEL)))
+    if 'experts' in loop:
+        cfg.merge_from_dict(dict(model=copy.deepcopy(EXPERTS)))
     cfg.pop('experiment_name')
-    cfg.train_cfg = {**copy.deepcopy(LOOP), **loop}
+    settings = dict(clients=dict(num_clients=3, alpha=0.5, min_size=4), clients_per_round=2, max_rounds=2)
+    cfg.train_cfg = {'type': 'ltmm.FederatedTrainLoop', 'val_interval': 9, **settings, **loop}
     cfg.param_scheduler[0].milestones = [1]
-    cfg.log_level = 'WARNING'
+    cfg.log_level = 'ERROR'
+    cfg.train_dataloader.dataset.serialize_data = False  # which takes seconds where much is imported
+    cfg.val_dataloader.dataset.serialize_data = False
     return cfg
 
 
-class DirectGrid:
-    """Stands for Flower's network: hands each message to the app of its node, in this process.
+class Grid:
+    """Stands for Flower's network, in this process.
 
     Args:
-        run_config: Config of the run.
-        num_clients: Nodes, numbered from 100.
-        edit: Function from the number of the call of :meth:`push_messages`, the client and its answer to the answer
-            that the server gets; None for none.
+        answer: Function from the type of a message, the client and the message to its answer; None for none yet.
+        num_clients: Nodes; that of client k is 100 + k.
     """
 
-    def __init__(self, run_config, num_clients=4, edit=lambda call, client, answer: answer):
-        self.run_config, self.num_clients, self.edit = run_config, num_clients, edit
-        self.app, self.answers, self.sent = client_app(), {}, []
+    def __init__(self, answer, num_clients=3):
+        self.answer, self.nodes = answer, [100 + k for k in range(num_clients)]
+        self.sent, self.answers = [], {}
 
     def get_node_ids(self):
-        return [100 + k for k in range(self.num_clients)]
+        return self.nodes
 
     def push_messages(self, messages):
-        from flwr.app import Context, RecordDict
-
         ids = []
         for message in messages:
-            ids.append(f'message {len(self.sent)}')
-            client = message.metadata.dst_node_id - 100
+            kind, client = message.metadata.message_type, message.metadata.dst_node_id - 100
+            ids.append(f'{len(self.sent)}')
             message.metadata.__dict__['_message_id'] = ids[-1]
-            node = {'partition-id': client}
-            context = Context(1, message.metadata.dst_node_id, node, RecordDict(), dict(self.run_config))
-            answer = self.app(message, context)
-            self.sent.append((message.metadata.message_type, client))
-            answer = self.edit(len(self.sent), client, answer) if message.metadata.message_type == 'train' else answer
-            if answer is not None:
-                self.answers[ids[-1]] = answer
+            self.sent.append((kind, client))
+            self.answers[ids[-1]] = self.answer(kind, client, message)
         return ids
 
     def pull_messages(self, message_ids):
-        return [self.answers.pop(i) for i in message_ids if i in self.answers]
+        return [self.answers.pop(i) for i in message_ids if self.answers.get(i) is not None]
 
 
-def serve(folder, cfg, **kwargs):
-    """Run the server; return the last checkpoint and the grid."""
+def apps(folder, cfg, node=lambda client: {}):
+    """Return the config of a run, and the clients as a function for :class:`Grid`."""
     from flwr.app import Context, RecordDict
 
-    cfg.dump(folder / 'toy_config.py')
-    run = {'config': str(folder / 'toy_config.py'), 'work-dir': str(folder / 'served'), 'timeout': 1.0}
-    grid = DirectGrid(run, **kwargs)
+    (folder / 'toy_config.py').write_text('\n'.join(f'{name} = {value!r}' for name, value in cfg.to_dict().items()))
+    run, app = {'config': str(folder / 'toy_config.py'), 'work-dir': str(folder / 'served')}, client_app()
+
+    def answer(kind, client, message):
+        context = Context(1, 100 + client, {'partition-id': client, **node(client)}, RecordDict(), run)
+        return app(message, context)
+
+    return run, answer
+
+
+def serve(grid, run, **options):
+    from flwr.app import Context, RecordDict
+
+    run = {**run, 'timeout': 60.0, **options}
     server_app()(grid, Context(1, 0, {}, RecordDict(), run))
-    return torch.load(folder / 'served' / f'epoch_{cfg.train_cfg.max_rounds}.pth', weights_only=True), grid
 
 
-def in_one_process(cfg):
-    runner = Runner.from_cfg(cfg)
-    runner.train()
-    return runner
+def checkpoint(folder, epoch):
+    return torch.load(folder / 'served' / f'epoch_{epoch}.pth', weights_only=True)
 
 
 @pytest.fixture
@@ -105,14 +100,211 @@ def flwr(monkeypatch):
     identity = pytest.importorskip('flwr.supercore.task_identity').TaskIdentity
     for name in ('_task_id', '_run_id', '_node_id'):  # as a process of Flower has them
         monkeypatch.setattr(identity, name, 1)
+    monkeypatch.setattr(Config, 'pretty_text', 'for the log; takes a second for each runner')
 
 
-@pytest.mark.parametrize('published', [(), ('draws',)])
-def test_weights_equal_those_of_one_process(flwr, tmp_path, published):
-    expected = in_one_process(config(tmp_path, published=published))
-    served, grid = serve(tmp_path, config(tmp_path, published=published))
-    own = expected.model.state_dict()
-    torch.testing.assert_close(served['state_dict'], dict(own), rtol=0, atol=0)
+def test_weights_equal_those_of_one_process(flwr, tmp_path):
+    cfg = config(tmp_path, experts=dict(start=0.5, share=0.5), proximal=0.01)
+    runner = Runner.from_cfg(copy.deepcopy(cfg))
+    runner.train()
+    run, answer = apps(tmp_path, cfg)
+    serve(grid := Grid(answer), run)
+    served = checkpoint(tmp_path, 2)
+    torch.testing.assert_close(served['state_dict'], dict(runner.model.state_dict()), rtol=0, atol=0)
     federated = served['message_hub']['runtime_info']['federated']
-    assert torch.equal(federated['estimate'], expected.train_loop.estimate)
-    assert len(grid.sent) == 4 + 4 + 2 + 2 * 2 * 2 - 4 * len(published)
+    assert torch.equal(federated['estimate'], runner.train_loop.estimate)
+    assert [kind for kind, _ in grid.sent] == ['query'] * 3 + ['train'] * (3 + 2 + 2 * 2)
+
+
+def test_own_data_and_resume(flwr, tmp_path):
+    cfg = config(tmp_path, clients=2, prior='proxy', max_rounds=1)
+    options = [f'train_dataloader.dataset.counts="[{counts}]"' for counts in ('20,9,4', '5,16,8')]
+    run, answer = apps(tmp_path, cfg, lambda client: {'cfg-options': options[client]})
+    serve(Grid(answer, num_clients=2), run)
+    first = checkpoint(tmp_path, 1)
+    estimate = first['message_hub']['runtime_info']['federated']['estimate']
+    assert estimate.sum(1).tolist() == pytest.approx([33, 29], abs=2)
+    expected = estimate.sum(0).clamp(min=5).tolist()
+    assert first['state_dict']['head.class_distribution.instance_counts'].tolist() == expected
+    serve(grid := Grid(answer, num_clients=2), {**run, 'cfg-options': 'train_cfg.max_rounds=2'}, resume=True)
+    second = checkpoint(tmp_path, 2)
+    assert [kind for kind, _ in grid.sent] == ['query'] * 2 + ['train'] * 2  # no second estimate
+    assert second['state_dict']['head.class_distribution.instance_counts'].tolist() == expected
+    assert all(value.isfinite().all() for value in second['state_dict'].values())
+
+
+SIZES = (10, 20, 34)
+CLIENTS = [list(range(10)), list(range(10, 30)), list(range(30, 64))]
+
+
+class AddingClients:
+    """Clients that add 1 + their index to each weight; ``edit`` changes what a client sends."""
+
+    def __init__(self, edit=lambda client, message, answer: answer):
+        self.edit, self.round = edit, 0
+
+    def __call__(self, kind, client, message):
+        from flwr.app import Message
+
+        if kind == 'query':
+            return Message(content_of({'client': client, 'num-examples': SIZES[client]}), reply_to=message)
+        state = tensors_of(message.content, 'state')
+        new = {n: v + (1 + client) if v.is_floating_point() else v for n, v in state.items()}
+        return self.edit(client, message, Message(content_of({}, state=new), reply_to=message))
+
+
+def grown(grid, folder, rounds=1, timeout=0.5, **loop):
+    """Run a server; return how much its first bias grows by each average."""
+    cfg = config(folder, clients=CLIENTS, prior='global', clients_per_round=3, max_rounds=rounds, **loop)
+    cfg.train_cfg.type = 'ltmm.FlowerServerLoop'
+    runner = Runner.from_cfg(cfg)
+    loop, found = runner.train_loop, []
+    average = loop._communicate
+
+    def recorded(state, *args):
+        new = average(state, *args)
+        found.append(new['head.fc.bias'][0].item() - state['head.fc.bias'][0].item())
+        return new
+
+    loop._communicate = recorded
+    loop.connect(grid, timeout)
+    runner.train()
+    return found
+
+
+def mean_of(*clients):
+    return sum((1 + k) * SIZES[k] for k in clients) / sum(SIZES[k] for k in clients)
+
+
+def with_tensors(change):
+    """Return an edit of the answer of client 1."""
+    from flwr.app import Message
+
+    def edit(client, message, answer):
+        if client != 1:
+            return answer
+        return Message(content_of({}, state=change(tensors_of(answer.content, 'state'))), reply_to=message)
+
+    return edit
+
+
+def error(client, message, answer):
+    from flwr.app import Error, Message
+
+    return answer if client != 1 else Message(Error(code=0, reason='its disk is full'), reply_to=message)
+
+
+def empty(client, message, answer):
+    from flwr.app import Message
+
+    return answer if client != 1 else Message(content_of({}), reply_to=message)
+
+
+@pytest.mark.parametrize('fault', ['none', 'nan', 'other tensors', 'other shapes', 'empty', 'error', 'silent', 'gone'])
+def test_a_faulty_client_does_not_stop_or_poison_a_round(flwr, tmp_path, fault):
+    edits = {
+        'nan': with_tensors(lambda state: {n: v * float('nan') for n, v in state.items()}),
+        'other tensors': with_tensors(lambda state: {'weight': torch.zeros(3)}),
+        'other shapes': with_tensors(lambda state: {n: v.new_zeros(2, 2) for n, v in state.items()}),
+        'empty': empty,
+        'error': error,
+        'silent': lambda client, message, answer: None if client == 1 else answer,
+    }
+    grid = Grid(AddingClients(edits.get(fault, lambda client, message, answer: answer)))
+    if fault == 'gone':
+        del grid.nodes[1]
+    expected = mean_of(0, 1, 2) if fault == 'none' else mean_of(0, 2)
+    assert grown(grid, tmp_path) == pytest.approx([expected], rel=1e-5)
+
+
+def test_late_answers_count_in_the_next_average(flwr, tmp_path):
+    answers = AddingClients()
+    kept = []
+
+    def late(kind, client, message):
+        answer = answers(kind, client, message)
+        if kind == 'train' and client == 1 and not kept:
+            kept.append(answer)
+            return None
+        return answer
+
+    grid = Grid(late)
+    pull = grid.pull_messages
+
+    def pull_messages(ids):
+        if kept and kept[0].metadata.reply_to_message_id in ids and len([x for x in grid.sent if x[0] == 'train']) > 3:
+            grid.answers[kept[0].metadata.reply_to_message_id] = kept[0]
+        return pull(ids)
+
+    grid.pull_messages = pull_messages
+    steps = grown(grid, tmp_path, rounds=3, timeout=0.5, late_weight=0.25)
+    weights = [(2, 0.25 * SIZES[1]), *((1 + k, SIZES[k]) for k in range(3))]
+    late_mean = sum(step * weight for step, weight in weights) / sum(weight for _, weight in weights)
+    assert steps == pytest.approx([mean_of(0, 2), mean_of(0, 1, 2), late_mean], rel=1e-5)
+
+
+def test_clients_that_come_back_or_fit_in_later(flwr, tmp_path):
+    grid = Grid(AddingClients())
+    late_node = grid.nodes.pop(2)
+    answer = grid.answer
+
+    def comes(kind, client, message):
+        if kind == 'train' and late_node not in grid.nodes:
+            grid.nodes.append(late_node)
+        return answer(kind, client, message)
+
+    grid.answer = comes
+    assert grown(grid, tmp_path, rounds=2) == pytest.approx([mean_of(0, 1), mean_of(0, 1, 2)], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('loop', 'message'),
+    [
+        (dict(published=['estimate']), 'all clients in one process'),
+        (dict(clients=2, prior='global'), 'Nobody knows'),
+        (dict(clients=0, prior='local'), '`clients`'),
+    ],
+)
+def test_bad_settings(tmp_path, loop, message):
+    cfg = config(tmp_path, **loop)
+    cfg.train_cfg.type = 'ltmm.FlowerServerLoop'
+    with pytest.raises(InputError, match=message):
+        Runner.from_cfg(cfg).train_loop  # noqa: B018 (built by the property)
+
+
+def test_nobody_there(flwr, tmp_path):
+    with pytest.raises(InputError, match=r'No client came within 0.3 s'):
+        grown(Grid(None, num_clients=0), tmp_path, timeout=0.3)
+
+
+def test_bad_clients(flwr, tmp_path):
+    from flwr.app import Message
+
+    run, answer = apps(tmp_path, config(tmp_path))
+    message = Message(content_of({}), 101, 'query')
+    with pytest.raises(Exception, match='partition-id=0'):
+        apps(tmp_path, config(tmp_path), lambda client: {'partition-id': None})[1]('query', 1, message)
+    _, answer = apps(tmp_path, config(tmp_path, type='EpochBasedTrainLoop'))
+    with pytest.raises(Exception, match='to be ltmm.FederatedTrainLoop'):
+        answer('query', 1, message)
+
+
+def test_noise_of_a_client_is_unknown_to_the_server(flwr, tmp_path):
+    from flwr.app import Message
+
+    cfg = config(tmp_path, noise=dict(kind='laplace', multiplier=2.0), prior='proxy')
+    _, answer = apps(tmp_path, cfg)
+    request = {'task': 'estimate', 'round': 0, 'expert': -1, 'seed': 0}
+    state = {n: v for n, v in Runner.from_cfg(cfg).model.state_dict().items() if 'class_distribution' not in n}
+    growths = []
+    for _ in range(2):
+        message = Message(content_of(request, state=state), 101, 'train')
+        growths.append(tensors_of(answer('train', 1, message).content, 'growth')['growth'])
+    assert (growths[0] - growths[1]).abs().min() > 1e-4
+
+
+def test_missing_flwr(monkeypatch):
+    monkeypatch.setattr('ltmm.utils.environment.find_spec', lambda name: None)
+    for app in (client_app, server_app):
+        with pytest.raises(EnvironmentProblem, match=r'flwr is not installed.*pip install "ltmm\[federated\]"'):
+            app()
