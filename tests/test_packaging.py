@@ -18,7 +18,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-PINS = dict(re.findall(r'^([\w.-]+)==([\w.+]+)', (ROOT / 'constraints.txt').read_text(), re.MULTILINE))
+
+
+def pins(file):
+    return dict(re.findall(r'^([\w.-]+)==([\w.+]+)', (ROOT / file).read_text(), re.MULTILINE))
+
+
+PINS = pins('constraints.txt')
+APART = dict(federated='tools/flower/constraints.txt')  # extras with an environment of their own
 SHIPPED = ('configs/_base_/default_runtime.py', 'tools/train.py', 'model-index.yml')
 
 
@@ -32,7 +39,7 @@ def of_section(section):
 
 
 def requirements():
-    sections = [CONFIG['options']['install_requires'], *EXTRAS.values()]
+    sections = [CONFIG['options']['install_requires'], *(EXTRAS[name] for name in EXTRAS if name not in APART)]
     found = [requirement for section in sections for requirement in of_section(section)]
     return [requirement for requirement in found if requirement.name != 'ltmm']  # an extra with the content of another
 
@@ -40,6 +47,14 @@ def requirements():
 @pytest.mark.parametrize('requirement', requirements(), ids=lambda requirement: requirement.name)
 def test_tested_version_is_pinned_and_in_range(requirement):
     assert requirement.specifier.contains(PINS[requirement.name])
+
+
+@pytest.mark.parametrize('extra', APART)
+def test_environment_apart_has_tested_versions_in_range(extra):
+    found, sections = pins(APART[extra]), [CONFIG['options']['install_requires'], EXTRAS['cls'], EXTRAS[extra]]
+    for requirement in (requirement for section in sections for requirement in of_section(section)):
+        assert requirement.specifier.contains(found[requirement.name]), requirement
+    assert all(extra not in of.extras for section in EXTRAS.values() for of in of_section(section))
 
 
 def test_extras_of_extras_exist():

@@ -280,7 +280,7 @@ def test_nobody_there(flwr, tmp_path):
 def test_bad_clients(flwr, tmp_path):
     from flwr.app import Message
 
-    run, answer = apps(tmp_path, config(tmp_path))
+    _, answer = apps(tmp_path, config(tmp_path))
     message = Message(content_of({}), 101, 'query')
     with pytest.raises(Exception, match='partition-id=0'):
         apps(tmp_path, config(tmp_path), lambda client: {'partition-id': None})[1]('query', 1, message)
