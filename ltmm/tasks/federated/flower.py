@@ -62,6 +62,7 @@ class RemoteClients:
         self.grid, self.sizes, self.timeout, self.log = grid, sizes, timeout, log
         self.nodes: dict[int, int] = {}  # of each client that is there
         self._asked: set[int] = set()  # nodes that were asked who they are
+        self._failed: set[int] = set()  # those that could not say it
         self._queries: dict[str, int] = {}  # their nodes, by message
         self._unanswered: dict[str, tuple[int, State]] = {}  # client, and the weights that it got, by message
 
@@ -85,6 +86,7 @@ class RemoteClients:
             node = self._queries.pop(message.metadata.reply_to_message_id)
             if message.has_error():
                 self.log.warning(f'Node {node} does not say which client it is: {message.error.reason}')
+                self._failed.add(node)
             else:
                 self._add(node, message.content['config'])
         return len(self.nodes)
@@ -116,6 +118,8 @@ class RemoteClients:
             content: What they are sent.
             sent: The weights in it; a later answer then is for :meth:`late`.
         """
+        self._asked -= self._failed  # once a round
+        self._failed.clear()
         self.find()
         for client in sorted({*clients} - self.nodes.keys()):
             self.log.warning(f'Client {client} is not there.')
@@ -136,6 +140,8 @@ class RemoteClients:
             self.log.warning(f'Client {clients[i]} has not answered within {self.timeout} s.')
             if sent is not None:
                 self._unanswered[message_id] = (clients[i], sent)
+        for message_id in list(self._unanswered)[: -len(self.sizes)]:
+            del self._unanswered[message_id]  # of a client that will hardly answer any more
         return answers
 
     def late(self) -> list[tuple[int, State, 'RecordDict']]:
@@ -229,6 +235,11 @@ class FlowerServerLoop(_OwnData):
     def _steps_per_client(self) -> float:
         return 0.0  # it takes none itself
 
+    def run(self) -> torch.nn.Module:
+        if self.remote is None:
+            raise InputError('FlowerServerLoop runs in a server of Flower: flwr run tools/flower.')
+        return super().run()
+
     def connect(self, grid: 'Grid', timeout: float = 3600.0) -> None:
         """Wait for the clients.
 
@@ -252,6 +263,8 @@ class FlowerServerLoop(_OwnData):
 
     def estimated_growth(self, state: State) -> Tensor:
         answers = self.remote.ask(range(self.num_clients), content_of(self._request('estimate'), state=state))
+        if answers == [None] * self.num_clients:
+            raise InputError(f'No client answered within {self.remote.timeout} s: their logs say why; raise timeout.')
         unknown = torch.full((self._classifier_weight().shape[1],), torch.nan)
         found = [{} if answer is None else tensors_of(answer, 'growth') for answer in answers]
         growth = [tensors.get('growth', unknown) for tensors in found]

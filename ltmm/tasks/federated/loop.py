@@ -107,7 +107,8 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         dataloader: Config of the dataloader of all training data.
         max_rounds: T.
         clients: Arguments of :func:`dirichlet_partition` without labels (``num_clients``, ``alpha``, ``min_size``, and
-            the seed, ``generator``), or the list of image indices of each client.
+            the seed, ``generator``), or the list of image indices of each client. With Flower also K,
+            where each client has a training set of its own.
         clients_per_round: m.
         local_epochs: Passes of a client over its data in a round.
         prior: Prior in the losses: ``'proxy'``; ``'global'``, the counts of all training data, which no server knows;
@@ -197,6 +198,8 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         table = LabelTable.from_dataset(dataset)
         if not table.is_single_label:
             raise InputError(f'FederatedTrainLoop needs one label per image, which {type(dataset).__name__} has not.')
+        if isinstance(clients, int):
+            raise InputError(f'clients={clients}, with data of their own, needs Flower: flwr run tools/flower.')
         if isinstance(clients, dict):
             self.clients = dirichlet_partition(table.labels, **clients)
         else:

@@ -1,14 +1,17 @@
 """Clients behind Flower train to the same weights as in one process, and may be gone, late or broken."""
 
 import copy
+import logging
+import runpy
+import uuid
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from toy import toy_config
+from toy import ROOT, toy_config
 
-from ltmm.tasks.federated import client_app, server_app
+from ltmm.tasks.federated import RemoteClients, client_app, server_app
 from ltmm.tasks.federated.flower import content_of, tensors_of
 from ltmm.utils.environment import EnvironmentProblem
 from ltmm.utils.errors import InputError
@@ -30,7 +33,7 @@ def config(folder, **loop):
     cfg = toy_config(folder / 'work')
     if 'experts' in loop:
         cfg.merge_from_dict(dict(model=copy.deepcopy(EXPERTS)))
-    cfg.pop('experiment_name')
+    cfg.experiment_name = uuid.uuid4().hex
     settings = dict(clients=dict(num_clients=3, alpha=0.5, min_size=4), clients_per_round=2, max_rounds=2)
     cfg.train_cfg = {'type': 'ltmm.FederatedTrainLoop', 'val_interval': 9, **settings, **loop}
     cfg.param_scheduler[0].milestones = [1]
@@ -155,7 +158,8 @@ class AddingClients:
 
 def grown(grid, folder, rounds=1, timeout=0.5, **loop):
     """Run a server; return how much its first bias grows by each average."""
-    cfg = config(folder, clients=CLIENTS, prior='global', clients_per_round=3, max_rounds=rounds, **loop)
+    settings = dict(clients=CLIENTS, prior='global', clients_per_round=3, max_rounds=rounds)
+    cfg = config(folder, **{**settings, **loop})
     cfg.train_cfg.type = 'ltmm.FlowerServerLoop'
     runner = Runner.from_cfg(cfg)
     loop, found = runner.train_loop, []
@@ -301,6 +305,71 @@ def test_noise_of_a_client_is_unknown_to_the_server(flwr, tmp_path):
         message = Message(content_of(request, state=state), 101, 'train')
         growths.append(tensors_of(answer('train', 1, message).content, 'growth')['growth'])
     assert (growths[0] - growths[1]).abs().min() > 1e-4
+
+
+def test_schedule_by_iteration(flwr, tmp_path):
+    from flwr.app import Message
+
+    cfg = config(tmp_path, prior='local')
+    cfg.param_scheduler[0].by_epoch = False
+    _, answer = apps(tmp_path, cfg)
+    message = Message(content_of({'task': 'round', 'round': 1, 'expert': -1, 'seed': 0}), 101, 'train')
+    with pytest.raises(Exception, match='param_scheduler.by_epoch'):
+        answer('train', 1, message)
+
+
+def test_nobody_answers_the_estimate(flwr, tmp_path):
+    clients = AddingClients()
+    grid = Grid(lambda kind, client, message: clients(kind, client, message) if kind == 'query' else None)
+    with pytest.raises(InputError, match='No client answered within 0.3 s'):
+        grown(grid, tmp_path, timeout=0.3, prior='proxy')
+
+
+def test_node_that_fails_once_is_asked_again(flwr, tmp_path):
+    clients, failed = AddingClients(), []
+
+    def answer(kind, client, message):
+        if kind == 'query' and client == 1 and not failed:
+            failed.append(client)
+            return error(client, message, None)
+        return clients(kind, client, message)
+
+    grid = Grid(answer)
+    assert grown(grid, tmp_path, rounds=2, timeout=1.0) == pytest.approx([mean_of(0, 1, 2)] * 2, rel=1e-5)
+    assert [x for x in grid.sent if x[0] == 'query'] == [('query', k) for k in (0, 1, 2, 1)]
+
+
+def test_nodes_that_are_no_client_are_left_out(flwr):
+    from flwr.app import Message
+
+    def answer(kind, client, message):
+        return Message(content_of({'client': {0: 7}.get(client, client), 'num-examples': 11}), reply_to=message)
+
+    log = logging.getLogger('test_flower')
+    remote = RemoteClients(Grid(answer), [10, 11, 0], 1.0, log)
+    assert remote.find() == 2
+    assert remote.nodes == {1: 101, 2: 102}
+    assert remote.sizes == [10, 11, 11]
+
+
+def test_app_of_the_tools(flwr):
+    tomllib = pytest.importorskip('tomllib')
+    folder = ROOT / 'tools/flower'
+    app = tomllib.loads((folder / 'pyproject.toml').read_text())['tool']['flwr']['app']
+    assert app['config'].keys() == {'config', 'cfg-options', 'work-dir', 'timeout', 'resume'}
+    assert (ROOT / app['config']['config']).is_file()
+    built = runpy.run_path(str(folder / 'app.py'))
+    assert {type(built[ref.removeprefix('app:')]).__name__ for ref in app['components'].values()} == {
+        'ClientApp',
+        'ServerApp',
+    }
+
+
+def test_server_without_flower(tmp_path):
+    cfg = config(tmp_path)
+    cfg.train_cfg.type = 'ltmm.FlowerServerLoop'
+    with pytest.raises(InputError, match='flwr run tools/flower'):
+        Runner.from_cfg(cfg).train()
 
 
 def test_missing_flwr(monkeypatch):

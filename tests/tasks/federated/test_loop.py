@@ -235,6 +235,7 @@ def test_faults():
         (dict(clients=[[0, 1], [64]]), r'Client 1: expected indices in \[0, 64\)'),
         (dict(clients=[[0, 1], []]), 'Client 1'),
         (dict(clients=dict(num_clients=30, alpha=1.0)), 'at least 300 images'),
+        (dict(clients=3), 'needs Flower'),
         (dict(clients_per_round=0), '`clients_per_round`'),
         (dict(clients_per_round=5), '<= 4 clients, but got 5'),
         (dict(faults=dict(late=-1)), '`late`'),
