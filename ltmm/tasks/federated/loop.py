@@ -181,6 +181,7 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         self.faults = _settings(Faults, 'faults', faults) or Faults()
         self.min_count, self.classifier = min_count, classifier
         self.late_weight, self.published = late_weight, frozenset(published)
+        self._data: dict[int, ClientData] = {}
         self._split(clients)
         if clients_per_round > self.num_clients:
             raise InputError(
@@ -218,8 +219,9 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         Args:
             client: Index of the client.
         """
-        data = ClientData(self.dataloader.dataset, self.clients[client])
-        cfg = dict(copy.deepcopy({**self._loader_cfg, 'dataset': None}), dataset=data)
+        if client not in self._data:  # reading the labels takes time
+            self._data[client] = ClientData(self.dataloader.dataset, self.clients[client])
+        cfg = dict(copy.deepcopy({**self._loader_cfg, 'dataset': None}), dataset=self._data[client])
         seed = self.runner.seed
         loader = self.runner.build_dataloader(cfg, seed=None if seed is None else seed + client)
         loader.worker_init_fn = None  # as EpochSeedHook does for the training data

@@ -129,5 +129,8 @@ class ClientData(Selection):
         self.chosen = np.asarray(chosen)
         super().__init__(dataset)
 
+    def __deepcopy__(self, memo: dict) -> 'ClientData':
+        return self  # MMEngine copies the config of a loader, and would copy the whole training set for each client
+
     def choose(self, table: LabelTable) -> np.ndarray:
         return self.chosen

@@ -88,6 +88,7 @@ def test_rounds(straight):
     assert [len(x) for x in loop.clients] == loop.counts.sum(1).tolist()
     assert loop.counts.sum(0).tolist() == [40, 16, 8]
     assert loop.estimate.shape == (4, 3)
+    assert loop.build_loader(0).dataset.dataset is loop.dataloader.dataset  # one copy of the images for all
     assert loop.build_loader(0).worker_init_fn is None  # it would draw the same augmentations every round
     assert checkpoint['state_dict']['head.class_distribution.instance_counts'].tolist() == [40, 16, 8]
     assert checkpoint['state_dict']['head.loss_module.class_distribution.instance_counts'].tolist() == [40, 16, 8]
