@@ -109,20 +109,21 @@ class RemoteClients:
             self.nodes[client], self.sizes[client] = node, size
 
     def ask(
-        self, clients: Sequence[int], content: 'RecordDict', sent: State | None = None
+        self, clients: Sequence[int], content: 'RecordDict', turn: str, sent: State | None = None
     ) -> list['RecordDict | None']:
         """Send a message to clients, and return the answers in their order; None where there is none in time.
 
         Args:
             clients: Indices of the clients.
             content: What they are sent.
+            turn: What the log calls it; MMEngine's logger shows the same warning only once.
             sent: The weights in it; a later answer then is for :meth:`late`.
         """
         self._asked -= self._failed  # once a round
         self._failed.clear()
         self.find()
         for client in sorted({*clients} - self.nodes.keys()):
-            self.log.warning(f'Client {client} is not there.')
+            self.log.warning(f'{turn}: client {client} is not there.')
         there = [i for i, client in enumerate(clients) if client in self.nodes]
         waiting = dict(zip(self._push('train', [self.nodes[clients[i]] for i in there], content), there))
         answers: list[RecordDict | None] = [None] * len(clients)
@@ -131,13 +132,13 @@ class RemoteClients:
             for message in self._pull(waiting):
                 i = waiting.pop(message.metadata.reply_to_message_id)
                 if message.has_error():
-                    self.log.warning(f'Client {clients[i]} is left out: {message.error.reason}')
+                    self.log.warning(f'{turn}: client {clients[i]} is left out. {message.error.reason}')
                 else:
                     answers[i] = message.content
             if waiting:
                 time.sleep(POLL)
         for message_id, i in waiting.items():
-            self.log.warning(f'Client {clients[i]} has not answered within {self.timeout} s.')
+            self.log.warning(f'{turn}: client {clients[i]} has not answered within {self.timeout} s.')
             if sent is not None:
                 self._unanswered[message_id] = (clients[i], sent)
         for message_id in list(self._unanswered)[: -len(self.sizes)]:
@@ -254,7 +255,8 @@ class FlowerServerLoop(_OwnData):
         request = self._request('round', expert)
         if self.prior != 'local':
             request['counts'] = self.common_distribution().instance_counts.tolist()
-        answers = self.remote.ask(clients, content_of(request, state=state), state)
+        turn = f'Round {self._epoch + 1}' + ('' if expert is None else f', expert {expert}')
+        answers = self.remote.ask(clients, content_of(request, state=state), turn, state)
         return [None if answer is None else tensors_of(answer, 'state', state) for answer in answers]
 
     def arrived_late(self) -> list[dict]:
@@ -262,7 +264,8 @@ class FlowerServerLoop(_OwnData):
         return [self.late_change(*late) for late in found if self.is_valid(late[0], late[2], late[1])]
 
     def estimated_growth(self, state: State) -> Tensor:
-        answers = self.remote.ask(range(self.num_clients), content_of(self._request('estimate'), state=state))
+        content = content_of(self._request('estimate'), state=state)
+        answers = self.remote.ask(range(self.num_clients), content, 'Estimate')
         if answers == [None] * self.num_clients:
             raise InputError(f'No client answered within {self.remote.timeout} s: their logs say why; raise timeout.')
         unknown = torch.full((self._classifier_weight().shape[1],), torch.nan)

@@ -339,17 +339,22 @@ def test_node_that_fails_once_is_asked_again(flwr, tmp_path):
     assert [x for x in grid.sent if x[0] == 'query'] == [('query', k) for k in (0, 1, 2, 1)]
 
 
-def test_nodes_that_are_no_client_are_left_out(flwr):
+def test_nodes_that_are_no_client_are_left_out(flwr, caplog):
     from flwr.app import Message
 
     def answer(kind, client, message):
         return Message(content_of({'client': {0: 7}.get(client, client), 'num-examples': 11}), reply_to=message)
 
     log = logging.getLogger('test_flower')
-    remote = RemoteClients(Grid(answer), [10, 11, 0], 1.0, log)
+    remote = RemoteClients(Grid(answer), [10, 11, 0], 0.3, log)
     assert remote.find() == 2
     assert remote.nodes == {1: 101, 2: 102}
     assert remote.sizes == [10, 11, 11]
+    remote.grid.answer = lambda kind, client, message: None
+    with caplog.at_level('WARNING', 'test_flower'):
+        assert remote.ask([2, 0], content_of({}), 'Round 5') == [None, None]
+    assert 'Round 5: client 0 is not there.' in caplog.text
+    assert 'Round 5: client 2 has not answered within 0.3 s.' in caplog.text
 
 
 def test_app_of_the_tools(flwr):
