@@ -10,7 +10,7 @@ from mmdet.datasets.transforms import LoadAnnotations
 from mmengine.logging import print_log
 
 from ltmm.datasets.annotations import Annotations, UncacheableError, load_annotations
-from ltmm.datasets.annotations.columns import DROPPED
+from ltmm.datasets.annotations.columns import DROPPED, IGNORED
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.datasets.labels.lvis_annotations import AnnotationFileError, category_ids, image_file_name
 from ltmm.registry import DATASETS
@@ -62,29 +62,15 @@ class CachedLVISDataset(LVISDataset):
             return super().full_init()
         self.serialize_data = False
         self._read_meta()
-        self.data_list = self.filter_data()
+        labels = self._read_labels()
+        self.data_list = self._keep_rows(labels)
         if self._indices is not None:
             self.data_list = self._get_unserialized_subset(self._indices)
         if self.check_files:
             paths = [self._image_path(row) for row in self.data_list]
             check_images(Path(), [path for path in paths if '://' not in path], self.image_source())
+        self._label_table = self._build_label_table(labels)
         self._fully_initialized = True
-
-    def filter_data(self) -> Any:
-        """Return the rows of the images that ``filter_cfg`` keeps, as mmdet does."""
-        data = self._annotations
-        if data is None:
-            return super().filter_data()
-        keep = np.ones(len(data), dtype=bool)
-        if not self.test_mode and self.filter_cfg is not None:
-            keep &= data.image_size.min(1) >= self.filter_cfg.get('min_size', 0)
-            if self.filter_cfg.get('filter_empty_gt', False):
-                keep &= np.bincount(data.image[self._labels >= 0], minlength=len(data)) > 0
-        if not keep.any():
-            raise AnnotationFileError(
-                f'No image is left of the {len(data)} of {self.ann_file} with filter_cfg={self.filter_cfg}.'
-            )
-        return np.flatnonzero(keep)
 
     def get_data_info(self, idx: int) -> dict:
         """Build the record of one image, as mmdet's datasets have it."""
@@ -106,15 +92,8 @@ class CachedLVISDataset(LVISDataset):
         self.full_init()
         if self._annotations is None:
             return super().get_label_table()
-        if self._label_table is None:
-            data, labels = self._annotations, self._labels
-            kept = (labels >= 0) & (data.drop == 0) & (data.flags == 0)
-            offsets = np.r_[0, np.cumsum(np.bincount(data.image[kept], minlength=len(data)))]
-            names = tuple(self.metainfo['classes'])
-            table = LabelTable(labels[kept].astype(np.int64), offsets, len(names), names, is_multi_label=False)
-            is_whole = len(self.data_list) == len(data)  # rows are distinct and ascending unless it is a subset
-            is_whole = is_whole and bool((self.data_list == np.arange(len(data))).all())
-            self._label_table = table if is_whole else table.take(self.data_list)
+        if self._label_table is None:  # of a subset
+            self._label_table = self._build_label_table(self._read_labels())
         return self._label_table
 
     def _get_unserialized_subset(self, indices: Sequence[int] | int) -> Any:
@@ -134,17 +113,40 @@ class CachedLVISDataset(LVISDataset):
         self._metainfo['classes'] = tuple(ids)
         self.cat_ids = list(ids.values())
         self.cat2label = {cat_id: label for label, cat_id in enumerate(self.cat_ids)}
+
+    def _read_labels(self) -> np.ndarray:
+        """Return the label of each object of the file, (M,); -1 for categories that are not classes."""
+        data = self._annotations
+        return np.array([self.cat2label.get(c, -1) for c in data.category_ids], np.int32)[data.category]
+
+    def _keep_rows(self, labels: np.ndarray) -> np.ndarray:
+        """Return the rows of the images that ``filter_cfg`` keeps, as mmdet does; log which boxes are dropped."""
+        data = self._annotations
+        keep = np.ones(len(data), dtype=bool)
         if not self.test_mode:
-            used = (self._labels >= 0) & (data.flags < 2)
+            used = (labels >= 0) & (data.flags < IGNORED)
             counts = np.bincount(data.drop[used], minlength=len(DROPPED))
             reasons = {reason: int(count) for reason, count in zip(DROPPED[1:], counts[1:]) if count}
             log_dropped_boxes(reasons, int(used.sum()), self.ann_file)
+        if not self.test_mode and self.filter_cfg is not None:
+            keep &= data.image_size.min(1) >= self.filter_cfg.get('min_size', 0)
+            if self.filter_cfg.get('filter_empty_gt', False):
+                keep &= np.bincount(data.image[labels >= 0], minlength=len(data)) > 0
+        if not keep.any():
+            raise AnnotationFileError(
+                f'No image is left of the {len(data)} of {self.ann_file} with filter_cfg={self.filter_cfg}.'
+            )
+        return np.flatnonzero(keep)
 
-    @property
-    def _labels(self) -> np.ndarray:
-        """Label of each object of the file, (M,); -1 for categories that are not classes."""
+    def _build_label_table(self, labels: np.ndarray) -> LabelTable:
         data = self._annotations
-        return np.array([self.cat2label.get(c, -1) for c in data.category_ids], np.int32)[data.category]
+        kept = (labels >= 0) & (data.drop == 0) & (data.flags == 0)
+        offsets = np.r_[0, np.cumsum(np.bincount(data.image[kept], minlength=len(data)))]
+        names = tuple(self.metainfo['classes'])
+        table = LabelTable(labels[kept].astype(np.int64), offsets, len(names), names, is_multi_label=False)
+        is_whole = len(self.data_list) == len(data)  # rows are distinct and ascending unless it is a subset
+        is_whole = is_whole and bool((self.data_list == np.arange(len(data))).all())
+        return table if is_whole else table.take(self.data_list)
 
     def _image_path(self, row: int) -> str:
         image = self._annotations.image_record(row)

@@ -142,6 +142,20 @@ def test_loads_without_cache_where_there_can_be_none(tmp_path, content, monkeypa
     assert records(cached) == records(plain)
     assert len(lines) == 2 and 'is not cached' in lines[1]
 
+    monkeypatch.setenv('LTMM_CACHE', '~nobody_of_this_name')
+    cached, plain = pair(tmp_path)
+    assert records(cached) == records(plain)
+    assert len(lines) == 3 and 'set LTMM_CACHE to a folder' in lines[2]
+
+
+def test_labels_are_computed_once(tmp_path, content, monkeypatch):
+    calls, compute = [], CachedLVISDataset._read_labels
+    monkeypatch.setattr(CachedLVISDataset, '_read_labels', lambda self: calls.append(1) or compute(self))
+    write_lvis(tmp_path, content)
+    cached, _ = pair(tmp_path, filter_cfg=dict(filter_empty_gt=True))
+    cached.get_label_table()
+    assert len(calls) == 1
+
 
 def test_invalid_options(tmp_path, content):
     write_lvis(tmp_path, content)

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from ltmm.datasets.labels.lvis_annotations import read_lvis_annotations
 from ltmm.utils.data_files import REMOTE
+from ltmm.utils.environment import check_extra
 
 from .columns import VERSION, Annotations, UncacheableError, write_columns
 from .records import iterate_blocks, slices
@@ -24,8 +25,15 @@ def cache_folder() -> Path:
     """Return the folder of caches: ``$LTMM_CACHE``, or ``ltmm`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     named = os.environ.get(CACHE_VARIABLE)
     if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache').expanduser() / 'ltmm'
+        return _expanded(named)
+    return _expanded(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'ltmm'
+
+
+def _expanded(folder: str | Path) -> Path:
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        raise UncacheableError(f'{folder} has no home directory: set {CACHE_VARIABLE} to a folder') from None
 
 
 def sha256_of(path: str | Path) -> str:
@@ -51,14 +59,16 @@ def load_annotations(ann_file: str | Path, folder: Path | None = None) -> Annota
 
     Raises:
         FileNotFoundError, InputError: See :func:`read_lvis_annotations`.
-        UncacheableError: The file is valid but has no columns: ids are texts, or there are no objects.
+        UncacheableError: The file is valid but has no columns: ids are texts, or there are no objects; or the folder of
+            caches is in a home that does not exist.
         OSError: The cache cannot be written.
     """
     if str(ann_file).startswith(REMOTE):
         raise UncacheableError('the file is not local')
     if not Path(ann_file).is_file():
         read_lvis_annotations(str(ann_file))  # raises
-    root = cache_folder() / 'annotations' if folder is None else Path(folder)
+    check_extra('det', 'orjson', 'filelock')
+    root = cache_folder() / 'annotations' if folder is None else _expanded(folder)
     target = root / f'{sha256_of(ann_file)}-{VERSION}'
     if (found := _open(target)) is not None:
         return found

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ltmm.datasets.labels.lvis_annotations import MAX_ID, check_records
-from ltmm.datasets.labels.lvis_masks import find_invalid_mask
+from ltmm.datasets.labels.lvis_masks import find_invalid_mask, may_exceed_limit
 from ltmm.utils.data_files import DataFileError
 
 __all__ = ['Annotations', 'UncacheableError', 'write_columns']
@@ -110,7 +110,10 @@ class Annotations:
         try:
             return orjson.loads(self._texts[name][start:end].data)
         except orjson.JSONDecodeError as e:
-            raise DataFileError(f'{self.folder / name} is damaged ({e}): remove {self.folder}.') from None
+            raise DataFileError(
+                f'{self.folder / name} is invalid json from byte {start} ({e}), as the annotation file was. Correct '
+                f'that file; if it is valid, remove {self.folder}.'
+            ) from None
 
     def _map(self, name: str, dtype: Any) -> np.ndarray:
         path = self.folder / name
@@ -142,8 +145,8 @@ def write_columns(blocks: Iterable[tuple[str, list[dict]]], folder: Path) -> Non
         ends = dict.fromkeys(TEXTS, 0)
 
         def write_texts(name: str, values: list) -> np.ndarray:
-            """Write values as json, an empty text for None; return where each ends."""
-            texts = [b'' if value is None else orjson.dumps(value) for value in values]
+            """Write values as json, unless they are texts in bytes; return where each ends."""
+            texts = [value if isinstance(value, bytes) else orjson.dumps(value) for value in values]
             files[name].write(b''.join(texts))
             places = ends[name] + np.cumsum([len(text) for text in texts])
             ends[name] = int(places[-1])
@@ -162,7 +165,7 @@ def write_columns(blocks: Iterable[tuple[str, list[dict]]], folder: Path) -> Non
                 write('annotation_id', _ids(records, 'id'), np.int64)
                 write('image_of', _ids(records, 'image_id'), np.int64)
                 write('category_of', _ids(records, 'category_id'), np.int64)
-                masks = [ann.get('segmentation') or None for ann in records]
+                masks = [ann.get('segmentation') or b'' for ann in records]
                 boxes = _numbers([ann['bbox'] for ann in records]).astype(np.float64)
                 if boxes.shape != (len(records), 4):
                     raise ValueError('boxes are not four numbers')
@@ -170,7 +173,7 @@ def write_columns(blocks: Iterable[tuple[str, list[dict]]], folder: Path) -> Non
                 write(
                     'area',
                     [
-                        ann['area'] if mask is not None or ann.get('area') else max(w, 0) * max(h, 0)
+                        ann['area'] if mask or ann.get('area') else max(w, 0) * max(h, 0)
                         for ann, mask, (_, _, w, h) in zip(records, masks, boxes.tolist())
                     ],
                     np.float64,
@@ -183,15 +186,9 @@ def write_columns(blocks: Iterable[tuple[str, list[dict]]], folder: Path) -> Non
                 start = ends['mask_json']
                 places = write_texts('mask_json', masks)
                 np.stack([np.r_[start, places[:-1]], places], 1).tofile(files['mask'])
-                codes = [i for i, mask in enumerate(masks) if not isinstance(mask, (list, type(None)))]
+                codes = [i for i, mask in enumerate(masks) if not isinstance(mask, (list, bytes))]
                 (num_objects + np.array(codes, np.int64)).tofile(files['codes'])
-                if invalid_mask is None:
-                    polygons = [(i, mask) for i, mask in enumerate(masks) if isinstance(mask, list)]
-                    found = find_invalid_mask([mask for _, mask in polygons], [(0, 0)] * len(polygons))
-                    if found:
-                        invalid_mask = records[polygons[found[0]][0]]['id'], found[1]
-                    elif None in masks:
-                        invalid_mask = records[masks.index(None)]['id'], 'is missing'
+                invalid_mask = invalid_mask or _invalid_polygons(records, masks)
                 num_objects += len(records)
     if not {'images', 'annotations', 'categories'} <= seen:
         raise ValueError('images, annotations or categories are missing or empty')
@@ -203,6 +200,23 @@ def write_columns(blocks: Iterable[tuple[str, list[dict]]], folder: Path) -> Non
     sizes = {name: (folder / name).stat().st_size for name in (*COLUMNS, *TEXTS)}
     meta = dict(version=VERSION, categories=categories, invalid_mask=invalid_mask, sizes=sizes)
     (folder / META).write_text(json.dumps(meta))
+
+
+def _invalid_polygons(records: list[dict], masks: list) -> tuple[int, str] | None:
+    """Return the id of the first object whose polygons are invalid, or else whose mask is missing, and the problem.
+
+    Polygons as texts are parsed only where one of them may be invalid.
+    """
+    import orjson
+
+    if may_exceed_limit(b''.join(mask for mask in masks if isinstance(mask, bytes))):
+        masks = [orjson.loads(mask or b'null') if isinstance(mask, bytes) else mask for mask in masks]
+    polygons = [i for i, mask in enumerate(masks) if isinstance(mask, list)]
+    found = find_invalid_mask([masks[i] for i in polygons], [(0, 0)] * len(polygons))
+    if found:
+        return records[polygons[found[0]]]['id'], found[1]
+    missing = next((record for record, mask in zip(records, masks) if not mask), None)
+    return missing and (missing['id'], 'is missing')
 
 
 def _ids(records: list[Mapping], key: str) -> np.ndarray:

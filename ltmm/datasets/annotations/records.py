@@ -9,19 +9,26 @@ from typing import Any
 
 __all__ = ['iterate_blocks']
 
-BLOCK = 1 << 22  # bytes
+BLOCK = 1 << 19  # bytes
+MAX_VALUE = 1 << 22  # bytes of a value that is skipped
 MAX_CUTS = 8
 SPACE = re.compile(rb'[ \t\r\n]*')
 KEY = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*')
 BETWEEN = re.compile(rb'\}[ \t\r\n]*,[ \t\r\n]*\{')
 LAST = re.compile(rb'\}[ \t\r\n]*\][ \t\r\n]*(?:,[ \t\r\n]*"|\}[ \t\r\n]*\Z)')
+# The negative look-behind leaves alone a key that ends in this word, '...\"segmentation'.
+POLYGONS = re.compile(
+    rb'"segmentation"(?<!\\"segmentation")\s*:\s*(\[\s*\[[-0-9., \t\r\n]*\](?:\s*,\s*\[[-0-9., \t\r\n]*\])*\s*\])'
+)
+CUT = 'ltmm: polygons'  # key in place of theirs
 
 
 def iterate_blocks(path: str | Path, block: int = BLOCK) -> Iterator[tuple[str, list[dict]]]:
     """Read the lists of dictionaries in a json dictionary: yields (key, some of its items), in the order of the file.
 
     A block ends where ``}, {`` or ``}]`` stands and the text up to there is valid json; as json is read from left to
-    right, no such place lies inside an item or a text. Values of other types are skipped.
+    right, no such place lies inside an item or a text. Values of other types are skipped. Polygons, nearly all of a
+    file, are not parsed: a ``segmentation`` of lists of numbers is its text, as bytes.
 
     Args:
         path: Path of the file.
@@ -90,15 +97,24 @@ def _next_items(data: mmap.mmap, place: int, block: int) -> tuple[list[dict], in
 def _parse(window: bytes, cut: int) -> list[dict] | None:
     import orjson
 
+    text = b'[' + window[:cut] + b']'
+    pieces = POLYGONS.split(text)  # others, polygons, others, ...
+    polygons = pieces[1::2]
     try:
-        return orjson.loads(b'[' + window[:cut] + b']')
+        items = orjson.loads(f'"{CUT}":0'.encode().join(pieces[::2]))
+        owners = [item for item in items if isinstance(item, dict) and item.pop(CUT, None) == 0]
+        if len(owners) != len(polygons):  # some are inside another field
+            return orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
+    for item, own in zip(owners, polygons):
+        item['segmentation'] = own
+    return items
 
 
 def _skip(data: mmap.mmap, place: int) -> int:
     """Return the place after a value that is not a list of dictionaries: a short one, such as ``info``."""
-    text = data[place : place + BLOCK].decode(errors='surrogateescape')
+    text = data[place : place + MAX_VALUE].decode(errors='surrogateescape')
     try:
         _, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ['find_invalid_mask']
+__all__ = ['find_invalid_mask', 'may_exceed_limit']
 
 MAX_COORDINATE = 1e6  # pixels; pycocotools hangs on polygons with much larger coordinates
 MAX_CHARACTERS = 7  # of a compressed run length, which has 32 bits
@@ -29,6 +29,20 @@ def find_invalid_mask(masks: Sequence[Any], sizes: Sequence[Sequence[int]]) -> t
         if not is_polygons:
             codes.append(i)
     return _first_wrong_sum(masks, sizes, codes) or (problem and (i, problem))
+
+
+def may_exceed_limit(text: bytes) -> bool:
+    """Whether a number of a json text of polygons may be ``MAX_COORDINATE`` or more: has seven digits before the point.
+
+    A hundred times as fast as parsing it. The text consists of digits, signs, points, commas, brackets and space.
+    """
+    characters = np.frombuffer(b' ' + text, np.uint8)
+    digit = characters - ord('0') < 10  # uint8: characters before '0' wrap around
+    run = digit[1:]
+    for step in (1, 2, 3):
+        run = run[:-step] & run[step:]  # of 2, 4 and 7 digits
+    starts = ~digit[: len(run)] & (characters[: len(run)] != ord('.'))
+    return bool((run & starts).any())
 
 
 def _problem_of_polygons(polygons: list) -> str | None:

@@ -41,6 +41,25 @@ def test_blocks(tmp_path, block, indent):
     assert read == dict(records=content['records'], last=content['last'])
 
 
+@pytest.mark.parametrize('block', [1, 300, 10**6])
+@pytest.mark.parametrize('indent', [None, 1])
+def test_polygons_stay_texts(tmp_path, block, indent):
+    polygons = [[[1, 2.5, -3]], [[0.25], []], [[12.5, 7], [3, 4]]]
+    parsed = [[], [1, 2], [[[1]]], [[1e-7]], [['1']], dict(counts=[[1]]), None, True, 'a "segmentation": [[1]]']
+    records = [dict(segmentation=mask, name='segmentation') for mask in polygons + parsed]
+    nested = [dict(a=dict(segmentation=[[1]])), {'"segmentation': [[1]]}, dict(segmentation=True)]
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(dict(first=records, second=nested), indent=indent))
+    read = {'first': [], 'second': []}
+    for key, items in iterate_blocks(path, block):
+        read[key] += items
+    masks = [item['segmentation'] for item in read['first']]
+    assert all(isinstance(mask, bytes) for mask in masks[: len(polygons)])
+    assert [json.loads(mask) for mask in masks[: len(polygons)]] == polygons
+    assert masks[len(polygons) :] == parsed
+    assert read['second'] == nested
+
+
 @pytest.mark.parametrize('text', ['a }, {', 'Zürich 北京'])
 def test_long_value_of_another_type(tmp_path, text):
     path = tmp_path / 'a.json'
@@ -139,6 +158,45 @@ def test_invalid_records(file, part, change, message):
     change(content[part][0])
     file.write_text(json.dumps(content))
     with pytest.raises(AnnotationFileError, match=message):
+        load_annotations(file)
+
+
+@pytest.mark.parametrize(
+    ('polygons', 'problem'),
+    [
+        ([[1, 2, 999999.99, 4]], None),
+        ([[1, 2, -0.123456789, 4]], None),
+        ([[1, 2, 3, 1000000]], 'below 1000000'),
+        ([[1, 2, -1234567.5, 4]], 'below 1000000'),
+        ([[1, 2, 3e7, 4]], 'below 1000000'),
+        ([1, 2, 3, 4], 'not a list of finite numbers'),
+        ([[[1, 2, 3, 4]]], 'not a list of finite numbers'),
+        ([[1, 2, '3', 4]], 'not a list of finite numbers'),
+    ],
+)
+def test_polygons(file, polygons, problem):
+    content = lvis_content()
+    content['annotations'][1].update(segmentation=polygons, image_id=content['images'][-1]['id'])
+    file.write_text(json.dumps(content))
+    annotations = load_annotations(file)
+    invalid = annotations.meta['invalid_mask']
+    assert invalid == problem if problem is None else invalid[0] == content['annotations'][1]['id']
+    assert problem is None or problem in invalid[1]
+    assert polygons in [record['segmentation'] for record in annotations.object_records(len(annotations) - 1)]
+
+
+def test_malformed_number_of_polygon(file):
+    content = lvis_content()
+    content['annotations'] = [dict(content['annotations'][0], segmentation=[[1, 2, 3]])]
+    file.write_text(json.dumps(content).replace('[[1, 2, 3]]', '[[1, 2..5, 3]]'))
+    annotations = load_annotations(file)
+    with pytest.raises(InputError, match='is invalid json from byte 0 .* as the annotation file was'):
+        annotations.object_records(int(annotations.image[0]))
+
+
+def test_home_that_does_not_exist(file, monkeypatch):
+    monkeypatch.setenv('LTMM_CACHE', '~nobody_of_this_name/cache')
+    with pytest.raises(UncacheableError, match='~nobody_of_this_name/cache has no home directory: set LTMM_CACHE'):
         load_annotations(file)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
-from ltmm.datasets.labels.lvis_masks import find_invalid_mask
+from ltmm.datasets.labels.lvis_masks import find_invalid_mask, may_exceed_limit
 
 RNG = np.random.default_rng(0)
 SIZE = [9, 7]
@@ -105,3 +105,13 @@ def test_damaged_codes():
 def test_invalid_masks(mask, problem):
     i, text = find_invalid_mask([GOOD, POLYGONS, mask, dict(GOOD, counts=[1])], [SIZE] * 4)
     assert i == 2 and re.search(problem, text), text
+
+
+@pytest.mark.parametrize('text', ['', '[[]]', '[[1,999999]]', '[[-999999.1234567,2]]', '[[0.12345678,\n123456]][[7]]'])
+def test_small_polygons(text):
+    assert not may_exceed_limit(text.encode())
+
+
+@pytest.mark.parametrize('text', ['1000000', '[[1,-1000000.5]]', '[[1.5,12345678]]', '[[0.1234567]][[ 1234567,1]]'])
+def test_large_polygons(text):
+    assert may_exceed_limit(text.encode())
