@@ -170,19 +170,11 @@ def write_columns(blocks: Iterable[tuple[str, list[dict]]], folder: Path) -> Non
                 if boxes.shape != (len(records), 4):
                     raise ValueError('boxes are not four numbers')
                 boxes.tofile(files['box'])
-                write(
-                    'area',
-                    [
-                        ann['area'] if mask or ann.get('area') else max(w, 0) * max(h, 0)
-                        for ann, mask, (_, _, w, h) in zip(records, masks, boxes.tolist())
-                    ],
-                    np.float64,
-                )
-                write(
-                    'flags',
-                    [CROWD * bool(ann.get('iscrowd')) + IGNORED * bool(ann.get('ignore', False)) for ann in records],
-                    np.uint8,
-                )
+                areas = [ann.get('area') if mask else ann.get('area') or np.nan for ann, mask in zip(records, masks)]
+                areas = _numbers(areas).astype(np.float64)
+                np.where(np.isnan(areas), boxes[:, 2:].clip(0).prod(1), areas).tofile(files['area'])
+                crowd, ignored = (np.array([ann.get(key) for ann in records], bool) for key in ('iscrowd', 'ignore'))
+                (CROWD * crowd + IGNORED * ignored).astype(np.uint8).tofile(files['flags'])
                 start = ends['mask_json']
                 places = write_texts('mask_json', masks)
                 np.stack([np.r_[start, places[:-1]], places], 1).tofile(files['mask'])
@@ -209,7 +201,7 @@ def _invalid_polygons(records: list[dict], masks: list) -> tuple[int, str] | Non
     """
     import orjson
 
-    if may_exceed_limit(b''.join(mask for mask in masks if isinstance(mask, bytes))):
+    if may_exceed_limit(b''.join([mask for mask in masks if isinstance(mask, bytes)])):
         masks = [orjson.loads(mask or b'null') if isinstance(mask, bytes) else mask for mask in masks]
     polygons = [i for i, mask in enumerate(masks) if isinstance(mask, list)]
     found = find_invalid_mask([masks[i] for i in polygons], [(0, 0)] * len(polygons))
