@@ -21,9 +21,8 @@ __all__ = ['RepeatFactorSampler', 'image_repeat_factors', 'stochastic_round']
 
 def image_repeat_factors(table: LabelTable, class_factors: np.ndarray) -> np.ndarray:
     """Return the largest of the ``class_factors`` (C,) in each image, (N,); 1 for an image without labels."""
-    images, classes = table.unique_pairs()
     factors = np.ones(len(table))
-    np.maximum.at(factors, images, class_factors[classes])
+    np.maximum.at(factors, table.samples, class_factors[table.labels])
     return factors
 
 
