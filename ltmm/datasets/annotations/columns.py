@@ -270,10 +270,15 @@ def _rows(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         if len(wanted):
             raise ValueError('an object without image or category')
         return np.zeros(0, np.int32)
-    rows = order[np.searchsorted(ids, wanted, sorter=order).clip(max=len(ids) - 1)]
-    if (ids[rows] != wanted).any():
-        raise ValueError('an object of an unknown image or category')
-    return rows.astype(np.int32)
+    ids = ids[order]
+    rows = np.empty(len(wanted), np.int32)
+    for start in range(0, len(wanted), STEP):
+        part = wanted[start : start + STEP]
+        places = np.searchsorted(ids, part).clip(max=len(ids) - 1)
+        if (ids[places] != part).any():
+            raise ValueError('an object of an unknown image or category')
+        rows[start : start + STEP] = order[places]
+    return rows
 
 
 def _drop(box: np.ndarray, area: np.ndarray, size: np.ndarray) -> np.ndarray:
