@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import subprocess
@@ -117,6 +118,7 @@ def test_failed_build_leaves_nothing(file, monkeypatch):
     with pytest.raises(OSError, match='No space left'):
         load_annotations(file)
     assert not [path for path in (cache_folder() / 'annotations').iterdir() if path.is_dir()]
+    assert gc.isenabled()
     monkeypatch.undo()
     assert len(load_annotations(file, file.parent / 'cache')) == 8
 
