@@ -61,7 +61,7 @@ def test_security_supports_this_version():
 
 
 def test_workflow_runs_the_command_of_developers():
-    (job,) = read(WORKFLOW)['jobs'].values()
+    job = read(WORKFLOW)['jobs']['test']
     assert [step['run'] for step in job['steps'] if 'run' in step] == ['.ci/run']
     assert (ROOT / '.ci/run').stat().st_mode & 0o111
     assert job['env']['LTMM_CONSTRAINTS'] == '${{ matrix.constraints }}'
@@ -74,6 +74,16 @@ def test_workflow_runs_the_command_of_developers():
     config.read(ROOT / 'setup.cfg')
     assert config['options']['python_requires'] == f'>={stacks[0]["python"]}'
     assert f'Python :: {stacks[1]["python"]}' in config['metadata']['classifiers'].splitlines()[-2]
+
+
+def test_workflow_tests_flower_in_its_own_environment():
+    """With the command of its README; the tests are skipped in the environment of the others."""
+    (command,) = (step['run'] for step in read(WORKFLOW)['jobs']['flower']['steps'] if 'run' in step)
+    install = '-c tools/flower/constraints.txt'
+    assert install in command and '".[cls,federated]"' in command
+    readme = (ROOT / 'ltmm/tasks/federated/README.md').read_text()
+    assert f'pip install {install} ".[cls,federated]"' in readme
+    assert (ROOT / command.split()[-1]).is_file()
 
 
 def requirements():

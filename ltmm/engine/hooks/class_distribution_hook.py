@@ -21,8 +21,8 @@ from ltmm.models.losses.objective import Objective
 from ltmm.models.state.class_distribution import (
     ClassDistributionBuffer,
     UsesClassDistribution,
-    hand_out,
     move_to_state_dict,
+    set_class_distribution,
 )
 from ltmm.registry import HOOKS
 from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
@@ -110,6 +110,16 @@ class ClassDistributionHook(Hook):
             )
         self._hand_out(runner)
 
+    def set_distribution(self, runner: Runner, distribution: ClassDistribution) -> None:
+        """Hand out a distribution that becomes known only in training, such as an estimate.
+
+        Args:
+            runner: The runner.
+            distribution: The class distribution.
+        """
+        self.distribution = distribution
+        self._hand_out(runner)
+
     def before_val(self, runner: Runner) -> None:
         """Hand out the counts of the checkpoint, if there was no training."""
         self._hand_out_from_checkpoint(runner)
@@ -150,7 +160,7 @@ class ClassDistributionHook(Hook):
 
     def _hand_out(self, runner: Runner) -> None:
         """Set the distribution of all modules and metrics that take one."""
-        hand_out(unwrap_model(runner.model), self.distribution)
+        set_class_distribution(unwrap_model(runner.model), self.distribution)
         if self._foreign_class_weights is not None:
             self._foreign_class_weights.set_class_distribution(self.distribution)
         for where, names in _class_names(runner).items():

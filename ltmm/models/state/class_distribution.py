@@ -16,10 +16,10 @@ __all__ = [
     'ClassDistributionBuffer',
     'UsesClassDistribution',
     'check_head_classes',
-    'hand_out',
     'head_class_mask',
     'move_to_meta',
     'move_to_state_dict',
+    'set_class_distribution',
 ]
 
 TOP_LEVEL = 'class_distribution.'  # of a model without a module that takes the distribution
@@ -234,7 +234,7 @@ class UsesClassDistribution:
         self.on_class_distribution(distribution)
 
 
-def hand_out(model: nn.Module, distribution: ClassDistribution) -> None:
+def set_class_distribution(model: nn.Module, distribution: ClassDistribution) -> None:
     """Set the distribution of all modules of a model that take one, and that of the model itself.
 
     Args:

@@ -2,7 +2,7 @@
 
 from .aggregate import ClientUpdate, fedavg, why_invalid
 from .client import copy_state, cross_entropy_step, load_state, train_client, train_one_expert
-from .flower import FlowerClientLoop, FlowerServerLoop, RemoteClients, UnknownImages, client_app, server_app
+from .flower import FlowerClientLoop, FlowerServerLoop, PlaceholderDataset, RemoteClients, client_app, server_app
 from .loop import ExpertRounds, Faults, FederatedTrainLoop
 from .losses import GBMELoss, LADELoss, lade_regularizer
 from .partition import ClientData, client_class_counts, dirichlet_partition
@@ -20,9 +20,9 @@ __all__ = [
     'FlowerServerLoop',
     'GBMELoss',
     'LADELoss',
+    'PlaceholderDataset',
     'ProxyNoise',
     'RemoteClients',
-    'UnknownImages',
     'class_growth',
     'client_app',
     'client_class_counts',

@@ -58,7 +58,7 @@ def fedavg(states: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> 
 
 
 def why_invalid(state: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> str | None:
-    """Say why the server must not average a state: other tensors or shapes than its own, or values that are not finite.
+    """Say why the server must not average a state: its tensors are others than its own, or not finite.
 
     Args:
         state: Tensors of a client.
@@ -73,7 +73,11 @@ def why_invalid(state: Mapping[str, Tensor], reference: Mapping[str, Tensor]) ->
     if shapes:
         name = shapes[0]
         return f'{name} of shape {tuple(state[name].shape)}, not {tuple(reference[name].shape)}'
+    for name, value in state.items():
+        own = reference[name].dtype
+        if value.dtype != own and (value.is_floating_point() or own != torch.float64):  # which the mean of integers is
+            return f'{name} of type {value.dtype}, not {own}'
     floating = [value for value in state.values() if value.is_floating_point()]
-    if not torch.stack([value.isfinite().all() for value in floating]).all():
+    if floating and not torch.stack([value.isfinite().all() for value in floating]).all():
         return 'values that are not finite'
     return None

@@ -1,11 +1,13 @@
 """Clients on other machines, through Flower: the same rounds, and the same weights, as in one process.
 
-Flower carries messages. What server and clients do is that of :class:`FederatedTrainLoop`: at the server its clients
-answer from elsewhere (:class:`FlowerServerLoop`), and each of them is such a loop itself (:class:`FlowerClientLoop`).
-flwr is imported only where it is used.
+Flower carries the messages. :class:`FlowerServerLoop` is a :class:`FederatedTrainLoop` whose clients are remote; each
+client runs a :class:`FlowerClientLoop`. flwr is imported only where it is used.
 """
 
+import math
+import platform
 import shlex
+import sys
 import time
 import uuid
 import warnings
@@ -21,10 +23,11 @@ from torch import Tensor
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.labels import LabelTable, class_distribution_of
+from ltmm.engine.hooks import ClassDistributionHook
 from ltmm.registry import DATASETS, LOOPS
 from ltmm.utils.checks import check
 from ltmm.utils.configs import load_config
-from ltmm.utils.environment import check_extra
+from ltmm.utils.environment import EnvironmentProblem, check_extra
 from ltmm.utils.errors import InputError
 from ltmm.utils.launch import build_runner
 from ltmm.utils.parsers import common_parser
@@ -42,17 +45,18 @@ if TYPE_CHECKING:
     from flwr.clientapp import ClientApp
     from flwr.serverapp import Grid, ServerApp
 
-__all__ = ['FlowerClientLoop', 'FlowerServerLoop', 'RemoteClients', 'UnknownImages', 'client_app', 'server_app']
+__all__ = ['FlowerClientLoop', 'FlowerServerLoop', 'PlaceholderDataset', 'RemoteClients', 'client_app', 'server_app']
 
 POLL = 0.2  # seconds from one look for answers to the next
+RETRY = 30.0  # seconds until a node whose query failed is asked again
 
 
 class RemoteClients:
-    """The clients that Flower reaches, by their index; asks them, and remembers who has not answered yet.
+    """The clients that Flower reaches, by their index; sends them requests and keeps track of missing answers.
 
     Args:
         grid: Flower's connection to the nodes.
-        sizes: Images of each client, (K,); 0 where it will say so itself, which changes the list.
+        sizes: Images of each client, (K,); 0 if unknown; set in place when the client reports it.
         timeout: Seconds to wait for clients at the start, and for the answers of a round.
         log: Logger.
     """
@@ -60,14 +64,13 @@ class RemoteClients:
     def __init__(self, grid: 'Grid', sizes: list[int], timeout: float, log: Any) -> None:
         check(timeout=(timeout, '> 0'))
         self.grid, self.sizes, self.timeout, self.log = grid, sizes, timeout, log
-        self.nodes: dict[int, int] = {}  # of each client that is there
-        self._asked: set[int] = set()  # nodes that were asked who they are
-        self._failed: set[int] = set()  # those that could not say it
-        self._queries: dict[str, int] = {}  # their nodes, by message
-        self._unanswered: dict[str, tuple[int, State]] = {}  # client, and the weights that it got, by message
+        self.nodes: dict[int, int] = {}  # node id of each connected client
+        self._next_query: dict[int, float] = {}  # time from which a node may be asked for its client, by node id
+        self._queries: dict[str, int] = {}  # node of each open query, by message id
+        self._unanswered: dict[str, tuple[int, State]] = {}  # client and the weights that it got, by message id
 
     def wait(self) -> None:
-        """Wait until all clients are there, or for the timeout; then those that are there have to do."""
+        """Wait until all clients are connected, or for the timeout; then continue with those that are."""
         end = time.monotonic() + self.timeout
         while self.find() < len(self.sizes) and time.monotonic() < end:
             time.sleep(POLL)
@@ -77,16 +80,20 @@ class RemoteClients:
 
     def find(self) -> int:
         """Ask new nodes which client they are, forget those that are gone, and return how many are there."""
-        present = set(self.grid.get_node_ids())
+        present, now = set(self.grid.get_node_ids()), time.monotonic()
         self.nodes = {client: node for client, node in self.nodes.items() if node in present}
-        new = sorted(present - self._asked)
-        self._queries.update(zip(self._push('query', new, content_of({})), new))
-        self._asked = present
+        self._queries = {message: node for message, node in self._queries.items() if node in present}
+        self._next_query = {node: self._next_query.get(node, now) for node in present}
+        new = sorted(node for node, start in self._next_query.items() if start <= now)
+        for node, message in zip(new, self._push('query', new, content_of({}))):
+            self._next_query[node] = math.inf
+            if message is not None:
+                self._queries[message] = node
         for message in self._pull(self._queries):
             node = self._queries.pop(message.metadata.reply_to_message_id)
             if message.has_error():
                 self.log.warning(f'Node {node} does not say which client it is: {message.error.reason}')
-                self._failed.add(node)
+                self._next_query[node] = now + RETRY
             else:
                 self._add(node, message.content['config'])
         return len(self.nodes)
@@ -101,7 +108,7 @@ class RemoteClients:
         elif self.sizes[client] not in (0, size):
             self.log.warning(
                 f'Client {client} is left out: it has {size} images, and {self.sizes[client]} in the split of the '
-                'server. Give all machines the same config, seed and data, or set train_cfg.clients to their number.'
+                'server. Give all machines the same config and data, or set train_cfg.clients to their number.'
             )
         else:
             if client in self.nodes:
@@ -116,18 +123,22 @@ class RemoteClients:
         Args:
             clients: Indices of the clients.
             content: What they are sent.
-            turn: What the log calls it; MMEngine's logger shows the same warning only once.
+            turn: Name of the round in the log; MMEngine's logger shows the same warning only once.
             sent: The weights in it; a later answer then is for :meth:`late`.
         """
-        self._asked -= self._failed  # once a round
-        self._failed.clear()
+        end = time.monotonic() + self.timeout
         self.find()
+        while self._queries and {*clients} - self.nodes.keys() and time.monotonic() < end:
+            time.sleep(POLL)
+            self.find()
         for client in sorted({*clients} - self.nodes.keys()):
             self.log.warning(f'{turn}: client {client} is not there.')
         there = [i for i, client in enumerate(clients) if client in self.nodes]
         waiting = dict(zip(self._push('train', [self.nodes[clients[i]] for i in there], content), there))
+        if None in waiting:
+            self.log.warning(f'{turn}: Flower did not send the messages; the log above says why.')
+            del waiting[None]
         answers: list[RecordDict | None] = [None] * len(clients)
-        end = time.monotonic() + self.timeout
         while waiting and time.monotonic() < end:
             for message in self._pull(waiting):
                 i = waiting.pop(message.metadata.reply_to_message_id)
@@ -142,7 +153,7 @@ class RemoteClients:
             if sent is not None:
                 self._unanswered[message_id] = (clients[i], sent)
         for message_id in list(self._unanswered)[: -len(self.sizes)]:
-            del self._unanswered[message_id]  # of a client that will hardly answer any more
+            del self._unanswered[message_id]  # of a client that is unlikely to answer
         return answers
 
     def late(self) -> list[tuple[int, State, 'RecordDict']]:
@@ -150,21 +161,22 @@ class RemoteClients:
         found = [(*self._unanswered.pop(m.metadata.reply_to_message_id), m) for m in self._pull(self._unanswered)]
         return [(client, sent, message.content) for client, sent, message in found if message.has_content()]
 
-    def _push(self, kind: str, nodes: Sequence[int], content: 'RecordDict') -> list[str]:
+    def _push(self, kind: str, nodes: Sequence[int], content: 'RecordDict') -> list[str | None]:
+        """Send a message to nodes; return the id of each, None for one that Flower refuses."""
         from flwr.app import Message
 
         ids = list(self.grid.push_messages([Message(content, node, kind) for node in nodes])) if nodes else []
-        ids = ids if len(ids) == len(nodes) else [None] * len(nodes)  # a message is too large for Flower
-        return [i or f'refused {uuid.uuid4()}' for i in ids]  # for which no answer will come
+        if len(ids) != len(nodes):  # too large for Flower, which refuses all of them
+            return [None] * len(nodes)
+        return [message or None for message in ids]
 
-    def _pull(self, message_ids: Mapping[str, Any]) -> list['Message']:
-        ids = [i for i in message_ids if not i.startswith('refused')]
-        return list(self.grid.pull_messages(ids)) if ids else []
+    def _pull(self, message_ids: Iterable[str]) -> list['Message']:
+        return list(self.grid.pull_messages(list(message_ids))) if message_ids else []
 
 
 @DATASETS.register_module()
-class UnknownImages(BaseDataset):
-    """Stands at a server for training images that it never sees: one label per class, and no image.
+class PlaceholderDataset(BaseDataset):
+    """Stands for the training set on a server without data: one label per head and tail class, no images.
 
     Args:
         num_classes: C.
@@ -175,14 +187,14 @@ class UnknownImages(BaseDataset):
         super().__init__()
 
     def get_label_table(self) -> LabelTable:
-        """Return the labels; nobody told the names of the classes."""
+        """Return the labels; the names of the classes are unknown."""
         return LabelTable.from_lists([[c] for c in range(self.num_classes)], self.num_classes)
 
     def load_data_list(self) -> list[dict]:
         return [dict(gt_label=c) for c in range(self.num_classes)]
 
 
-class _OwnData(FederatedTrainLoop):
+class _OwnDataLoop(FederatedTrainLoop):
     """The loop where ``clients`` may also be K: then each client has a training set of its own."""
 
     has_own_data = False
@@ -193,12 +205,15 @@ class _OwnData(FederatedTrainLoop):
             return
         check(clients=(clients, 'int >= 1'))
         if self.prior == 'global':
-            raise InputError("Nobody knows prior='global' where clients have their own data: use 'proxy' or 'local'.")
+            raise InputError(
+                "prior='global' needs the counts of all training data, which a server without data does not have: use "
+                "'proxy' or 'local'."
+            )
         self.has_own_data, self.num_clients = True, clients
 
 
 @LOOPS.register_module()
-class FlowerServerLoop(_OwnData):
+class FlowerServerLoop(_OwnDataLoop):
     """Rounds of federated learning whose clients train on other machines, so that head and tail images stay there.
 
     Validation, checkpoints and resume are the runner's. The estimate, the choice of clients and the average are those
@@ -227,18 +242,20 @@ class FlowerServerLoop(_OwnData):
             return self._distribution
         if self.estimate is None:
             return class_distribution_of(self.dataloader.dataset)
-        return ClassDistribution(total_counts(self.estimate, self.min_count).numpy())
+        return self.estimated_distribution()
 
     @distribution.setter
     def distribution(self, value: ClassDistribution) -> None:
         self._distribution = value
 
     def _steps_per_client(self) -> float:
-        return 0.0  # it takes none itself
+        return 0.0  # the server takes no steps
 
     def run(self) -> torch.nn.Module:
         if self.remote is None:
             raise InputError('FlowerServerLoop runs in a server of Flower: flwr run tools/flower.')
+        if self.estimate is not None:  # of the resumed checkpoint
+            self._use_estimate()
         return super().run()
 
     def connect(self, grid: 'Grid', timeout: float = 3600.0) -> None:
@@ -273,7 +290,18 @@ class FlowerServerLoop(_OwnData):
         growth = [tensors.get('growth', unknown) for tensors in found]
         return torch.stack([x if x.shape == unknown.shape else unknown for x in growth])
 
+    @property
+    def needs_estimate(self) -> bool:
+        return super().needs_estimate or self.has_own_data  # for the metrics and the checkpoints
+
+    def _use_estimate(self) -> None:
+        """Give the estimated class counts to the metrics, and to checkpoints, in place of those of the placeholder."""
+        for hook in self.runner.hooks:
+            if self.has_own_data and isinstance(hook, ClassDistributionHook):
+                hook.set_distribution(self.runner, self.distribution)
+
     def log_estimate(self, estimate: Tensor) -> None:
+        self._use_estimate()
         if not self.has_own_data:
             super().log_estimate(estimate)
             return
@@ -285,7 +313,7 @@ class FlowerServerLoop(_OwnData):
 
 
 @LOOPS.register_module()
-class FlowerClientLoop(_OwnData):
+class FlowerClientLoop(_OwnDataLoop):
     """A client of :class:`FlowerServerLoop`, which answers one message by training on its own head and tail classes.
 
     Args:
@@ -298,7 +326,7 @@ class FlowerClientLoop(_OwnData):
         super()._split(clients)
         if self.has_own_data:
             table = LabelTable.from_dataset(self.dataloader.dataset)
-            self.clients = [np.arange(len(table.labels))] * self.num_clients  # whichever it is
+            self.clients = [np.arange(len(table.labels))] * self.num_clients  # the same data under each index
             self.counts = client_class_counts(table.labels, self.clients, table.num_classes)
             self.sizes = [len(table.labels)] * self.num_clients
 
@@ -323,6 +351,7 @@ class FlowerClientLoop(_OwnData):
 
     def run(self) -> torch.nn.Module:
         """Train, once the runner is ready."""
+        self.check_optimizer()
         self.runner.call_hook('before_train')
         self._step_schedules()
         self.runner.call_hook('before_train_epoch')
@@ -334,8 +363,11 @@ class FlowerClientLoop(_OwnData):
     def _step_schedules(self) -> None:
         """Bring the schedules to the round, as :class:`ParamSchedulerHook` does after each one."""
         for scheduler in self.runner.param_schedulers or []:
-            if not scheduler.by_epoch:
-                raise InputError('A client elsewhere knows the round, not the iteration: set param_scheduler.by_epoch.')
+            if not scheduler.by_epoch or getattr(scheduler, 'need_val_args', False):
+                raise InputError(
+                    f'A remote client knows the round only, so that param_scheduler has to go by epochs, but got '
+                    f'{type(scheduler).__name__} with by_epoch={scheduler.by_epoch}.'
+                )
             with warnings.catch_warnings():
                 warnings.filterwarnings('ignore', message='Detected call of `scheduler.step')  # before the first step
                 for _ in range(self._epoch):
@@ -355,7 +387,7 @@ class FlowerClientLoop(_OwnData):
         expert = self.request['expert']
         new = self._train(self.client, self.state, None if expert < 0 else expert)
         if new is None:
-            raise FloatingPointError('Its loss is not finite; the log of the client says where.')
+            raise FloatingPointError(f'The loss of client {self.client} is not finite; see its log.')
         return dict(state=new)
 
     def common_distribution(self) -> ClassDistribution:
@@ -376,7 +408,7 @@ def content_of(settings: Mapping[str, Any], **tensors: State) -> 'RecordDict':
 
 
 def tensors_of(content: 'RecordDict', name: str, like: State | None = None) -> State:
-    """Unpack tensors of :func:`content_of`; none where the sender gave something else.
+    """Unpack tensors of :func:`content_of`; an empty dict if the content is not as expected.
 
     Args:
         content: Content of a message.
@@ -385,9 +417,15 @@ def tensors_of(content: 'RecordDict', name: str, like: State | None = None) -> S
     """
     try:
         state = dict(content[name].to_torch_state_dict())
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, EOFError, KeyError, TypeError, ValueError):
         return {}
     return {n: v.to(like[n].device) if like and n in like else v for n, v in state.items()}
+
+
+def _check_flower() -> None:
+    if sys.version_info < (3, 11):
+        raise EnvironmentProblem(f'Flower needs Python >= 3.11, but this is {platform.python_version()}.')
+    check_extra('federated', 'flwr')
 
 
 def client_app() -> 'ClientApp':
@@ -396,7 +434,7 @@ def client_app() -> 'ClientApp':
     The run's config has ``config``, the path of a config with a :class:`FederatedTrainLoop`, and ``cfg-options``. The
     node's has ``partition-id``, the index of the client, and may have ``cfg-options`` of its own.
     """
-    check_extra('federated', 'flwr')
+    _check_flower()
     from flwr.app import Message
     from flwr.clientapp import ClientApp
 
@@ -425,7 +463,7 @@ def server_app() -> 'ServerApp':
     The run's config has ``config``, the path of a config with a :class:`FederatedTrainLoop`, and may have
     ``cfg-options``, ``work-dir``, ``timeout`` in seconds, and ``resume``.
     """
-    check_extra('federated', 'flwr')
+    _check_flower()
     from flwr.serverapp import ServerApp
 
     app = ServerApp()
@@ -435,9 +473,12 @@ def server_app() -> 'ServerApp':
         run = context.run_config
         cfg = _read(run, 'ltmm.FlowerServerLoop')
         if isinstance(cfg.train_cfg.clients, int):
-            cfg.train_dataloader.dataset = dict(type='ltmm.UnknownImages', num_classes=cfg.model.head.num_classes)
+            cfg.train_dataloader.dataset = dict(type='ltmm.PlaceholderDataset', num_classes=cfg.model.head.num_classes)
+            for hook in cfg.custom_hooks:
+                if hook.type == 'ltmm.ClassDistributionHook':
+                    hook.max_table_rows = 0  # nobody knows the counts yet
             cfg.train_dataloader.update(batch_size=1, num_workers=0, persistent_workers=False)
-        cfg.param_scheduler = None  # of the clients, as the optimizer is
+        cfg.param_scheduler = None  # only clients step schedules
         lock_work_dir(cfg.work_dir)
         cfg.resume = bool(run.get('resume', False))
         use_trackers(cfg)
@@ -455,7 +496,8 @@ def _read(run: Mapping[str, Any], loop: str, own: str = '') -> Config:
     words += ['--cfg-options', *options] if options else []
     cfg = load_config(common_parser('A run of Flower.').parse_args(words))
     if cfg.train_cfg.get('type') != 'ltmm.FederatedTrainLoop':
-        raise InputError(f'{run["config"]}: expected train_cfg.type to be ltmm.FederatedTrainLoop.')
+        found = cfg.train_cfg.get('type')
+        raise InputError(f'{run["config"]}: expected train_cfg.type to be ltmm.FederatedTrainLoop, but got {found}.')
     cfg.train_cfg.type = loop
     return cfg
 
@@ -473,4 +515,9 @@ def _client_of(context: 'Context', work_dir: str, seed: int | None = None) -> tu
     cfg.visualizer = dict(type='Visualizer')
     if seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
-    return int(node['partition-id']), build_runner(cfg).train_loop
+    client, loop = int(node['partition-id']), build_runner(cfg).train_loop
+    if not 0 <= client < loop.num_clients:
+        raise InputError(
+            f'Expected partition-id to be in 0 to {loop.num_clients - 1}, but got {client}: set it in --node-config.'
+        )
+    return client, loop

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.labels import LabelTable, class_distribution_of
-from ltmm.models.state.class_distribution import hand_out
+from ltmm.models.state.class_distribution import set_class_distribution
 from ltmm.registry import LOOPS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, InputTypeError
@@ -132,7 +132,7 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         runner: Runner,
         dataloader: dict,
         max_rounds: int,
-        clients: dict | Sequence[Sequence[int]],
+        clients: dict | Sequence[Sequence[int]] | int,
         clients_per_round: int,
         local_epochs: int = 1,
         prior: str = 'proxy',
@@ -194,13 +194,13 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         self._max_iters = int(steps * turns)  # on average, for the remaining time in the log
         runner.message_hub.update_info(KEY, {})
 
-    def _split(self, clients: dict | Sequence[Sequence[int]]) -> None:
+    def _split(self, clients: dict | Sequence[Sequence[int]] | int) -> None:
+        if isinstance(clients, int):
+            raise InputError(f'clients={clients}, with data of their own, needs Flower: flwr run tools/flower.')
         dataset = self.dataloader.dataset
         table = LabelTable.from_dataset(dataset)
         if not table.is_single_label:
             raise InputError(f'FederatedTrainLoop needs one label per image, which {type(dataset).__name__} has not.')
-        if isinstance(clients, int):
-            raise InputError(f'clients={clients}, with data of their own, needs Flower: flwr run tools/flower.')
         if isinstance(clients, dict):
             self.clients = dirichlet_partition(table.labels, **clients)
         else:
@@ -241,18 +241,27 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         """Estimated images per client and class, (K, C); None before they are known."""
         return self.runner.message_hub.get_info(KEY).get('estimate')
 
+    @property
+    def needs_estimate(self) -> bool:
+        """Whether rounds need the estimated class counts."""
+        return self.prior == 'proxy' or self.experts is not None
+
+    def check_optimizer(self) -> None:
+        """Raise unless the model has one optimizer."""
+        if not isinstance(self.runner.optim_wrapper, OptimWrapper):
+            raise InputTypeError('FederatedTrainLoop expects one optimizer, not an OptimWrapperDict.')
+
     def run_epoch(self) -> None:
         """Run one round."""
         self.runner.call_hook('before_train_epoch')
-        if not isinstance(self.runner.optim_wrapper, OptimWrapper):
-            raise InputTypeError('FederatedTrainLoop expects one optimizer, not an OptimWrapperDict.')
-        if self.estimate is None and (self.prior == 'proxy' or self.experts):
+        self.check_optimizer()
+        if self.estimate is None and self.needs_estimate:
             self._estimate()
         state = copy_state(self.model)
         for expert, clients in self.turns():
             state = self._communicate(state, clients, expert)
         load_state(self.model, state)
-        hand_out(self.model, self.distribution)
+        set_class_distribution(self.model, self.distribution)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
@@ -323,7 +332,7 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
         return fedavg([update.state for update in updates], [update.weight for update in updates])
 
     def is_valid(self, client: int, new: State | None, sent: State) -> bool:
-        """Check what a client sends at the door of the server; the log says why it is refused.
+        """Return whether the weights of a client may be averaged; log why not.
 
         Args:
             client: Index of the client.
@@ -364,7 +373,7 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
 
     def _train(self, client: int, state: State, expert: int | None) -> State | None:
         """Train one client; None where its loss is not finite."""
-        hand_out(self.model, self._distribution_of(client))
+        set_class_distribution(self.model, self._distribution_of(client))
         self._seed(client, expert)
         index = 0
 
@@ -404,8 +413,10 @@ class FederatedTrainLoop(EpochBasedTrainLoop):
 
     def common_distribution(self) -> ClassDistribution:
         """Return the prior in the losses of all clients, where they have a common one."""
-        if self.prior == 'global':
-            return self.distribution
+        return self.distribution if self.prior == 'global' else self.estimated_distribution()
+
+    def estimated_distribution(self) -> ClassDistribution:
+        """Return the sum of the estimated class counts of all clients."""
         return ClassDistribution(total_counts(self.estimate, self.min_count).numpy())
 
     def _classifier_weight(self) -> Tensor:

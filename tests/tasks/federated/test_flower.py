@@ -1,6 +1,7 @@
 """Clients behind Flower train to the same weights as in one process, and may be gone, late or broken."""
 
 import copy
+import itertools
 import logging
 import runpy
 import uuid
@@ -11,10 +12,11 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from toy import ROOT, toy_config
 
-from ltmm.tasks.federated import RemoteClients, client_app, server_app
+from ltmm.tasks.federated import RemoteClients, client_app, flower, server_app
 from ltmm.tasks.federated.flower import content_of, tensors_of
 from ltmm.utils.environment import EnvironmentProblem
 from ltmm.utils.errors import InputError
+from ltmm.utils.launch import build_runner
 
 EXPERTS = dict(
     backbone=dict(_delete_=True, type='ltmm.MultiExpertResNetCIFAR', depth=8, channels=(4, 4, 8), num_experts=2),
@@ -136,6 +138,19 @@ def test_own_data_and_resume(flwr, tmp_path):
     assert all(value.isfinite().all() for value in second['state_dict'].values())
 
 
+def test_metrics_of_a_server_without_data_take_the_estimate(flwr, tmp_path, monkeypatch):
+    built = []
+    monkeypatch.setattr(flower, 'build_runner', lambda cfg: built.append(build_runner(cfg)) or built[-1])
+    cfg = config(tmp_path, clients=2, prior='local', max_rounds=1)
+    cfg.val_evaluator = dict(type='ltmm.LongTailMetric')
+    run, answer = apps(tmp_path, cfg)
+    serve(Grid(answer, num_clients=2), run)
+    server = built[0]
+    expected = checkpoint(tmp_path, 1)['state_dict']['head.class_distribution.instance_counts'].tolist()
+    assert expected == server.train_loop.estimate.sum(0).clamp(min=5).tolist()
+    assert [metric.distribution.instance_counts.tolist() for metric in server.val_evaluator.metrics] == [expected]
+
+
 SIZES = (10, 20, 34)
 CLIENTS = [list(range(10)), list(range(10, 30)), list(range(30, 64))]
 
@@ -204,13 +219,27 @@ def empty(client, message, answer):
     return answer if client != 1 else Message(content_of({}), reply_to=message)
 
 
-@pytest.mark.parametrize('fault', ['none', 'nan', 'other tensors', 'other shapes', 'empty', 'error', 'silent', 'gone'])
+def no_bytes(client, message, answer):
+    from flwr.app import Array, ArrayRecord, Message, RecordDict
+
+    arrays = ArrayRecord({'head.fc.bias': Array('float32', (3,), 'numpy.ndarray', b'')})
+    content = RecordDict({'config': content_of({})['config'], 'state': arrays})
+    return answer if client != 1 else Message(content, reply_to=message)
+
+
+FAULTS = ['none', 'nan', 'other tensors', 'other shapes', 'integers', 'float64', 'empty', 'no bytes', 'error', 'silent']
+
+
+@pytest.mark.parametrize('fault', [*FAULTS, 'gone'])
 def test_a_faulty_client_does_not_stop_or_poison_a_round(flwr, tmp_path, fault):
     edits = {
         'nan': with_tensors(lambda state: {n: v * float('nan') for n, v in state.items()}),
         'other tensors': with_tensors(lambda state: {'weight': torch.zeros(3)}),
         'other shapes': with_tensors(lambda state: {n: v.new_zeros(2, 2) for n, v in state.items()}),
+        'integers': with_tensors(lambda state: {n: v.long() for n, v in state.items()}),
+        'float64': with_tensors(lambda state: {n: 1e300 * v.double() for n, v in state.items()}),
         'empty': empty,
+        'no bytes': no_bytes,
         'error': error,
         'silent': lambda client, message, answer: None if client == 1 else answer,
     }
@@ -265,7 +294,7 @@ def test_clients_that_come_back_or_fit_in_later(flwr, tmp_path):
     ('loop', 'message'),
     [
         (dict(published=['estimate']), 'all clients in one process'),
-        (dict(clients=2, prior='global'), 'Nobody knows'),
+        (dict(clients=2, prior='global'), "prior='global' needs"),
         (dict(clients=0, prior='local'), '`clients`'),
     ],
 )
@@ -284,12 +313,14 @@ def test_nobody_there(flwr, tmp_path):
 def test_bad_clients(flwr, tmp_path):
     from flwr.app import Message
 
-    _, answer = apps(tmp_path, config(tmp_path))
     message = Message(content_of({}), 101, 'query')
     with pytest.raises(Exception, match='partition-id=0'):
         apps(tmp_path, config(tmp_path), lambda client: {'partition-id': None})[1]('query', 1, message)
+    _, answer = apps(tmp_path, config(tmp_path), lambda client: {'partition-id': 3})
+    with pytest.raises(Exception, match='partition-id to be in 0 to 2, but got 3'):
+        answer('query', 1, message)
     _, answer = apps(tmp_path, config(tmp_path, type='EpochBasedTrainLoop'))
-    with pytest.raises(Exception, match='to be ltmm.FederatedTrainLoop'):
+    with pytest.raises(Exception, match='to be ltmm.FederatedTrainLoop, but got EpochBasedTrainLoop'):
         answer('query', 1, message)
 
 
@@ -314,7 +345,7 @@ def test_schedule_by_iteration(flwr, tmp_path):
     cfg.param_scheduler[0].by_epoch = False
     _, answer = apps(tmp_path, cfg)
     message = Message(content_of({'task': 'round', 'round': 1, 'expert': -1, 'seed': 0}), 101, 'train')
-    with pytest.raises(Exception, match='param_scheduler.by_epoch'):
+    with pytest.raises(Exception, match='MultiStepLR with by_epoch=False'):
         answer('train', 1, message)
 
 
@@ -325,7 +356,8 @@ def test_nobody_answers_the_estimate(flwr, tmp_path):
         grown(grid, tmp_path, timeout=0.3, prior='proxy')
 
 
-def test_node_that_fails_once_is_asked_again(flwr, tmp_path):
+def test_node_that_fails_once_is_asked_again(flwr, tmp_path, monkeypatch):
+    monkeypatch.setattr(flower, 'RETRY', 0.1)
     clients, failed = AddingClients(), []
 
     def answer(kind, client, message):
@@ -337,6 +369,40 @@ def test_node_that_fails_once_is_asked_again(flwr, tmp_path):
     grid = Grid(answer)
     assert grown(grid, tmp_path, rounds=2, timeout=1.0) == pytest.approx([mean_of(0, 1, 2)] * 2, rel=1e-5)
     assert [x for x in grid.sent if x[0] == 'query'] == [('query', k) for k in (0, 1, 2, 1)]
+
+
+def test_messages_that_flower_refuses(flwr, caplog):
+    remote = RemoteClients(Grid(AddingClients()), list(SIZES), 60.0, logging.getLogger('test_flower'))
+    remote.find()
+    remote.grid.push_messages = lambda messages: []  # too large
+    with caplog.at_level('WARNING', 'test_flower'):
+        assert remote.ask([0, 1], content_of({}), 'Round 1') == [None, None]  # at once
+    assert 'Round 1: Flower did not send the messages' in caplog.text
+
+
+def test_a_node_that_says_late_who_it_is_takes_part(flwr):
+    clients, held = AddingClients(), []
+
+    def answer(kind, client, message):
+        if kind == 'query' and client == 1:
+            held.append(message)
+            return None
+        return clients(kind, client, message)
+
+    remote = RemoteClients(grid := Grid(answer), list(SIZES), 60.0, logging.getLogger('test_flower'))
+    pull, looks = grid.pull_messages, itertools.count(1)
+
+    def pull_messages(ids):
+        if next(looks) == 3:  # the first is before the round
+            grid.answers[held[0].metadata.message_id] = clients('query', 1, held[0])
+        return pull(ids)
+
+    grid.pull_messages = pull_messages
+    remote.find()
+    assert 1 not in remote.nodes
+    state = {'w': torch.zeros(2)}
+    (answered,) = remote.ask([1], content_of({}, state=state), 'Estimate')
+    assert tensors_of(answered, 'state')['w'].tolist() == [2.0, 2.0]
 
 
 def test_nodes_that_are_no_client_are_left_out(flwr, caplog):
