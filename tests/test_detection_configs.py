@@ -238,8 +238,8 @@ def test_second_stage_trains_the_classifier_and_loads_all_that_is_frozen(name, t
         assert new is None or new in parameters
 
 
-def test_eql_on_openimages_takes_half_of_the_classes_for_tail():
-    """The 250th of the 500 classes has 1,652 boxes."""
+def test_eql_threshold_on_openimages():
+    """The 250th most frequent of the 500 classes has 1,652 boxes; the rarer ones are tail."""
     softmax, eql = (read_config(ROOT / f'configs/openimages/{name}_faster-rcnn_r50.py') for name in ('softmax', 'eql'))
     with DefaultScope.overwrite_default_scope('mmdet'):
         loss = MODELS.build(eql.model.roi_head.bbox_head.pop('loss_cls'))

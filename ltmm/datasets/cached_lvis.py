@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ class CachedLVISDataset(LVISDataset):
 
     Samples, filters, checks and label table are those of :class:`LVISDataset`. The first start writes the cache, see
     :func:`ltmm.datasets.annotations.load_annotations`; a sample is built from it when it is read. Where there can be no
-    cache (a remote file, ids that are texts, a full disk), it warns and loads the annotations as LVISDataset does.
+    cache (a remote file, ids that are texts, a full disk), it warns and loads the annotations as LVISDataset does. A
+    number of a polygon that is invalid json raises an error only when its image is read.
 
     Args:
         *args: See :class:`LVISDataset`; without ``proposal_file``.
@@ -36,7 +38,9 @@ class CachedLVISDataset(LVISDataset):
         **kwargs: See :class:`LVISDataset`.
     """
 
-    def __init__(self, *args: Any, cache_dir: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, cache_dir: str | Path | None = None, **kwargs: Any) -> None:
+        if not isinstance(cache_dir, (str, Path, NoneType)):
+            raise InputError(f'Expected `cache_dir` to be a folder, but got {cache_dir!r}.')
         self.cache_dir = cache_dir
         self._annotations: Annotations | None = None
         if kwargs.get('proposal_file') is not None:

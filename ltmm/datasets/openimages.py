@@ -9,7 +9,7 @@ __all__ = ['OpenImagesChallengeDataset']
 
 @DATASETS.register_module()
 class OpenImagesChallengeDataset(MMDetOpenImagesChallengeDataset):
-    """mmdet's OpenImagesChallengeDataset, whose boxes of groups bear the name that the metric reads, ``is_group_of``.
+    """mmdet's OpenImagesChallengeDataset, with group boxes flagged as ``is_group_of``, the key that the metric reads.
 
     Args:
         **kwargs: See :class:`mmdet.datasets.OpenImagesChallengeDataset`.

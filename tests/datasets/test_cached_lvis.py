@@ -145,7 +145,7 @@ def test_loads_without_cache_where_there_can_be_none(tmp_path, content, monkeypa
     monkeypatch.setenv('LTMM_CACHE', '~nobody_of_this_name')
     cached, plain = pair(tmp_path)
     assert records(cached) == records(plain)
-    assert len(lines) == 3 and 'set LTMM_CACHE to a folder' in lines[2]
+    assert len(lines) == 3 and 'set `cache_dir` or LTMM_CACHE' in lines[2]
 
 
 def test_labels_are_computed_once(tmp_path, content, monkeypatch):

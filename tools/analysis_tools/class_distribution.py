@@ -31,12 +31,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--thresholds', nargs='+', type=limit, help='limits of many- and few-shot classes, such as 50 10, or auto'
     )
     parser.add_argument('--max-rows', type=int, default=20, help='rows of the printed table')
+    parser.add_argument('--trust', action='store_true', help='run the code in .pkl and .yaml files, see SECURITY.md')
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, args.trust)
     distribution = class_distribution_of(cfg.train_dataloader.dataset, args.co_occurrence)
     groups = 'multi_label' if 'MultiLabelMetric' in str(cfg.get('test_evaluator')) else 'shots'
     groups = 'lvis' if cfg.get('default_scope') == 'mmdet' else groups
@@ -64,9 +65,9 @@ def limit(text: str) -> int | str:
     return text if text == 'auto' else int(text)
 
 
-def read_config(config: str, cfg_options: dict | None) -> Config:
+def read_config(config: str, cfg_options: dict | None, trust: bool) -> Config:
     """Read a config file with a training set, and set its scope."""
-    forbid_code()
+    forbid_code(trust)
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(cfg_options or {})
     check_environment(detection=cfg.get('default_scope') == 'mmdet')

@@ -34,7 +34,10 @@ def _expanded(folder: str | Path) -> Path:
     try:
         return Path(folder).expanduser()
     except RuntimeError:
-        raise UncacheableError(f'{folder} has no home directory: set {CACHE_VARIABLE} to a folder') from None
+        raise UncacheableError(
+            f'the folder of caches, {folder}, is in a home directory that does not exist: set `cache_dir` or '
+            f'{CACHE_VARIABLE}'
+        ) from None
 
 
 def sha256_of(path: str | Path) -> str:
@@ -60,6 +63,7 @@ def load_annotations(ann_file: str | Path, folder: Path | None = None) -> Annota
 
     Raises:
         FileNotFoundError, InputError: See :func:`read_lvis_annotations`.
+        EnvironmentProblem: The extra ``det`` is not installed.
         UncacheableError: The file is valid but has no columns: ids are texts, or there are no objects; or the folder of
             caches is in a home that does not exist.
         OSError: The cache cannot be written.
@@ -87,7 +91,7 @@ def load_annotations(ann_file: str | Path, folder: Path | None = None) -> Annota
             shutil.rmtree(left, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
         collects = gc.isenabled()
-        gc.disable()  # records have no cycles; the search for some takes a fifth of the time
+        gc.disable()  # records have no cycles, and collection takes a fifth of the time
         try:
             _build(str(ann_file), temporary)
             if f'{sha256_of(ann_file)}-{VERSION}' != target.name:

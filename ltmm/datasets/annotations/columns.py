@@ -111,8 +111,8 @@ class Annotations:
             return orjson.loads(self._texts[name][start:end].data)
         except orjson.JSONDecodeError as e:
             raise DataFileError(
-                f'{self.folder / name} is invalid json from byte {start} ({e}), as the annotation file was. Correct '
-                f'that file; if it is valid, remove {self.folder}.'
+                f'{self.folder / name} is invalid json from byte {start} ({e}), copied from the annotation file. '
+                f'Correct that file; if it is valid, remove {self.folder}.'
             ) from None
 
     def _map(self, name: str, dtype: Any) -> np.ndarray:

@@ -32,7 +32,7 @@ def find_invalid_mask(masks: Sequence[Any], sizes: Sequence[Sequence[int]]) -> t
 
 
 def may_exceed_limit(text: bytes) -> bool:
-    """Whether a number of a json text of polygons may be ``MAX_COORDINATE`` or more: has seven digits before the point.
+    """Return whether a number in the text may reach ``MAX_COORDINATE``, that is, has seven digits before the point.
 
     A hundred times as fast as parsing it. The text consists of digits, signs, points, commas, brackets and space.
     """

@@ -35,6 +35,8 @@ class OpenImagesMetric(MMDetOpenImagesMetric):
         if 'scale_ranges' in kwargs:
             raise InputError('OpenImagesMetric has figures of all sizes together: leave out `scale_ranges`.')
         super().__init__(iou_thrs=iou_thrs, ioa_thrs=ioa_thrs, **kwargs)
+        if self.use_group_of and None in self.ioa_thrs:
+            raise InputError(f'Expected `ioa_thrs` to be numbers with use_group_of=True, but got {ioa_thrs}.')
         self.distribution: ClassDistribution | None = None
 
     def set_class_distribution(self, distribution: ClassDistribution) -> None:
@@ -66,7 +68,7 @@ class OpenImagesMetric(MMDetOpenImagesMetric):
                 ground_truths,
                 iou_thr=iou_thr,
                 ioa_thr=ioa_thr,
-                dataset=self.dataset_meta['dataset_type'],
+                dataset=self.dataset_meta.get('dataset_type', 'oid_v6'),
                 logger=MMLogger.get_current_instance(),
                 use_group_of=self.use_group_of,
             )

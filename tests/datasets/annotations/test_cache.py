@@ -192,13 +192,13 @@ def test_malformed_number_of_polygon(file):
     content['annotations'] = [dict(content['annotations'][0], segmentation=[[1, 2, 3]])]
     file.write_text(json.dumps(content).replace('[[1, 2, 3]]', '[[1, 2..5, 3]]'))
     annotations = load_annotations(file)
-    with pytest.raises(InputError, match='is invalid json from byte 0 .* as the annotation file was'):
+    with pytest.raises(InputError, match='is invalid json from byte 0 .* copied from the annotation file'):
         annotations.object_records(int(annotations.image[0]))
 
 
 def test_home_that_does_not_exist(file, monkeypatch):
     monkeypatch.setenv('LTMM_CACHE', '~nobody_of_this_name/cache')
-    with pytest.raises(UncacheableError, match='~nobody_of_this_name/cache has no home directory: set LTMM_CACHE'):
+    with pytest.raises(UncacheableError, match='~nobody_of_this_name/cache, is in a home directory that does not exist: set `cache_dir` or LTMM_CACHE'):
         load_annotations(file)
 
 
