@@ -198,7 +198,8 @@ def test_malformed_number_of_polygon(file):
 
 def test_home_that_does_not_exist(file, monkeypatch):
     monkeypatch.setenv('LTMM_CACHE', '~nobody_of_this_name/cache')
-    with pytest.raises(UncacheableError, match='~nobody_of_this_name/cache, is in a home directory that does not exist: set `cache_dir` or LTMM_CACHE'):
+    match = '~nobody_of_this_name/cache, is in a home directory that does not exist: set `cache_dir` or LTMM_CACHE'
+    with pytest.raises(UncacheableError, match=match):
         load_annotations(file)
 
 
