@@ -61,5 +61,7 @@ def test_classes_of_another_order_are_refused():
 def test_bad_input():
     with pytest.raises(InputError, match='leave out `scale_ranges`'):
         OpenImagesMetric(scale_ranges=[(0, 32)])
+    with pytest.raises(InputError, match='`ioa_thrs` to be numbers with use_group_of=True, but got None'):
+        OpenImagesMetric(ioa_thrs=None)
     with pytest.raises(InputError, match='test set is empty'):
         OpenImagesMetric().evaluate(0)
