@@ -234,19 +234,7 @@ class FlowerServerLoop(_OwnDataLoop):
         super()._split(clients)
         if self.has_own_data:
             self.sizes = [0] * self.num_clients  # until they say
-
-    @property
-    def distribution(self) -> ClassDistribution:
-        """What checkpoints say about the training data: their counts, or as much as is known of them."""
-        if not self.has_own_data:
-            return self._distribution
-        if self.estimate is None:
-            return class_distribution_of(self.dataloader.dataset)
-        return self.estimated_distribution()
-
-    @distribution.setter
-    def distribution(self, value: ClassDistribution) -> None:
-        self._distribution = value
+            self.distribution = class_distribution_of(self.dataloader.dataset)  # of the placeholder, until the estimate
 
     def _steps_per_client(self) -> float:
         return 0.0  # the server takes no steps
@@ -296,12 +284,18 @@ class FlowerServerLoop(_OwnDataLoop):
 
     def _use_estimate(self) -> None:
         """Give the estimated class counts to the metrics, and to checkpoints, in place of those of the placeholder."""
+        if not self.has_own_data:
+            return
+        self.distribution = self.estimated_distribution()
         for hook in self.runner.hooks:
-            if self.has_own_data and isinstance(hook, ClassDistributionHook):
+            if isinstance(hook, ClassDistributionHook):
                 hook.set_distribution(self.runner, self.distribution)
 
-    def log_estimate(self, estimate: Tensor) -> None:
+    def _estimate(self) -> None:
+        super()._estimate()
         self._use_estimate()
+
+    def log_estimate(self, estimate: Tensor) -> None:
         if not self.has_own_data:
             super().log_estimate(estimate)
             return
