@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.fileio.handlers.registry_utils import file_handlers
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 import ltmm  # noqa: F401  (before any test imports mmcv.ops)
 
+FILE_HANDLERS = dict(file_handlers)  # of MMEngine, which the tools replace
 torch.set_num_threads(1)  # as in the processes that toy_processes starts: runs are equal bit by bit only on as many
 
 
@@ -39,6 +41,7 @@ def fresh_start() -> None:
         closed = [handler for handler in logger.handlers if isinstance(handler, FileHandler) and handler.stream is None]
         logger.handlers = [handler for handler in logger.handlers if handler not in closed]
     os.environ.pop('TORCH_FORCE_WEIGHTS_ONLY_LOAD', None)  # the tools set it
+    file_handlers.update(FILE_HANDLERS)
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
