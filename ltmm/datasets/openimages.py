@@ -1,8 +1,11 @@
 """OpenImages Challenge 2019, for detectors."""
 
+import numpy as np
 from mmdet.datasets import OpenImagesChallengeDataset as MMDetOpenImagesChallengeDataset
+from mmengine.fileio import get_local_path
 
 from ltmm.registry import DATASETS
+from ltmm.utils.checkpoints import read_pickle
 
 __all__ = ['OpenImagesChallengeDataset']
 
@@ -10,6 +13,8 @@ __all__ = ['OpenImagesChallengeDataset']
 @DATASETS.register_module()
 class OpenImagesChallengeDataset(MMDetOpenImagesChallengeDataset):
     """mmdet's OpenImagesChallengeDataset, with group boxes flagged as ``is_group_of``, the key that the metric reads.
+
+    The class tree is read as data: code in the file is not run.
 
     Args:
         **kwargs: See :class:`mmdet.datasets.OpenImagesChallengeDataset`.
@@ -22,3 +27,12 @@ class OpenImagesChallengeDataset(MMDetOpenImagesChallengeDataset):
             for instance in image['instances']:
                 instance['is_group_of'] = instance.pop('is_group_ofs')
         return images
+
+    def _get_relation_matrix(self, hierarchy_file: str) -> np.ndarray:
+        with get_local_path(hierarchy_file, backend_args=self.backend_args) as path, open(path, 'rb') as file:
+            try:
+                tree = np.load(file, allow_pickle=False)
+            except ValueError:  # no .npy
+                file.seek(0)
+                tree = read_pickle(file)
+        return tree.view(np.ndarray)[1:, 1:]

@@ -1,6 +1,7 @@
 """Read checkpoints as data: code in a file is never run, whoever wrote it."""
 
 import os
+import pickle
 import re
 import reprlib
 import sys
@@ -22,9 +23,9 @@ from mmengine.fileio import PickleHandler, YamlHandler, register_handler
 from torch import nn
 
 from .errors import InputError
-from .pickled_types import PickledArray, allowed_types
+from .pickled_types import PickledArray, PlainUnpickler, allowed_types
 
-__all__ = ['check_checkpoint', 'forbid_code', 'load_whole', 'read_checkpoint', 'use_safe_loader']
+__all__ = ['check_checkpoint', 'forbid_code', 'load_whole', 'read_checkpoint', 'read_pickle', 'use_safe_loader']
 
 MAX_DEPTH, MAX_VALUES = 100, 10**6  # of nested containers; of all values
 FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'  # torch.load obeys it, whatever its arguments
@@ -57,6 +58,27 @@ def read_checkpoint(file: str | Path | BytesIO, map_location: Any = 'cpu') -> di
         for key in ('cfg', 'config'):
             holder.pop(key, None)  # MMEngine executes them on resume and in its inferencers
     return content
+
+
+def read_pickle(file: IO[bytes]) -> Any:
+    """Read a pickle of plain values and numeric arrays.
+
+    Args:
+        file: An open file.
+
+    Raises:
+        InputError: The file is damaged, or has to run code.
+    """
+    name = getattr(file, 'name', 'The .pkl file')
+    with _one_line(name):
+        try:
+            return PlainUnpickler(file).load()
+        except UnpicklingError as e:
+            if not (found := re.fullmatch(r'GLOBAL (\S+)', str(e))):
+                raise
+        _require_trust(name, f'has to run code, {found[1]}')
+        file.seek(0)
+        return pickle.load(file)
 
 
 def use_safe_loader() -> None:
@@ -148,12 +170,7 @@ def _load(file: Path | BytesIO, name: str, map_location: Any) -> Any:
     except UnpicklingError as e:
         found, reason = re.search(r'GLOBAL (\S+)', str(e)), re.search(r'WeightsUnpickler error:\s*(.*)', str(e))
         needs = f'has to run code, {found[1]}' if found else f'is no file of weights ({reason[1] if reason else e})'
-        if not _trusted:
-            raise InputError(
-                f'{name} {needs}. Nothing was run. --trust runs it, which lets the author of the file do on this '
-                'machine all that you can.'
-            ) from None
-        _warn_loudly(name, needs)
+        _require_trust(name, needs)
         if isinstance(file, BytesIO):
             file.seek(0)
         return torch.load(file, map_location=map_location, weights_only=False)
@@ -247,21 +264,20 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def _warn_loudly(name: str, needs: str) -> None:
+def _require_trust(name: str, needs: str) -> None:
+    if not _trusted:
+        raise InputError(
+            f'{name} {needs}. Nothing was run. --trust runs it, which lets the author of the file do on this '
+            'machine all that you can.'
+        ) from None
     print(f'WARNING: --trust: {name} {needs}. RUNNING IT.', file=sys.stderr, flush=True)
 
 
 class _PickleHandler(PickleHandler):
-    """MMEngine's handler of .pkl files, which executes them, for files that are trusted."""
+    """MMEngine's handler of .pkl files, which executes them, for plain values."""
 
     def load_from_fileobj(self, file: IO[bytes], **kwargs: Any) -> Any:
-        name = getattr(file, 'name', 'The .pkl file')
-        if not _trusted:
-            raise InputError(
-                f'{name} is a pickle, which can run code when it is read. Nothing was run. --trust runs it.'
-            )
-        _warn_loudly(name, 'is a pickle')
-        return super().load_from_fileobj(file, **kwargs)
+        return read_pickle(file)
 
 
 class _YamlHandler(YamlHandler):

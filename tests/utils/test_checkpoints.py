@@ -2,13 +2,15 @@ import os
 import pickle
 import tarfile
 import zipfile
+from io import BytesIO
 
+import mmengine
 import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from ltmm.utils.checkpoints import check_checkpoint, read_checkpoint
+from ltmm.utils.checkpoints import check_checkpoint, forbid_code, read_checkpoint, read_pickle
 from ltmm.utils.errors import InputError
 
 
@@ -160,3 +162,34 @@ def test_broken_pickles(path):
         repacked(path, data=data)
         with pytest.raises(InputError, match=r'epoch_1.pth (cannot be read|is no file)'):
             read_checkpoint(path)
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickle_of_plain_values(tmp_path, protocol):
+    forbid_code()
+    boxes = np.arange(6, dtype='>f4').reshape(2, 3).T
+    content = [dict(filename='a.jpg', ori_shape=(10, 20, 3), score=np.float32(0.5), boxes=boxes)]
+    (tmp_path / 'x.pkl').write_bytes(pickle.dumps(content, protocol))
+    (record,) = mmengine.load(tmp_path / 'x.pkl')
+    read = pickle.loads(pickle.dumps(record.pop('boxes')))  # as when a worker is given it
+    np.testing.assert_array_equal(read, boxes.astype('f4'), strict=True)
+    assert record == dict(filename='a.jpg', ori_shape=(10, 20, 3), score=0.5)
+
+
+@pytest.mark.parametrize(
+    ('data', 'reason'),
+    [
+        (pickle.dumps(Code(os.mkdir, 'executed')), 'has to run code, posix.mkdir. Nothing was run'),
+        (pickle.dumps(Code(getattr, Code(__import__, 'os'), 'mkdir')), 'has to run code, builtins.__import__. Nothing'),
+        (pickle.dumps(np.array([Code(os.mkdir, 'executed')])), 'dtype'),
+        (pickle.dumps([1, 2])[:-2], 'cannot be read'),
+        (b'\x80\x02' + b'(' * 50, 'cannot be read'),
+        (b'not a pickle', 'cannot be read'),
+        (b'', 'cannot be read'),
+    ],
+)
+def test_hostile_pickle(data, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f'The .pkl file .*{reason}'):
+        read_pickle(BytesIO(data))
+    assert not os.listdir(tmp_path)
