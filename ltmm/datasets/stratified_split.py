@@ -83,7 +83,7 @@ def warn_of_missing_classes(table: LabelTable, parts: Sequence[np.ndarray], name
     """Log the classes that have images, but none in some part."""
     for name, part in zip(names, parts):
         present = np.bincount(table.take(part).labels, minlength=table.num_classes) > 0
-        counts = np.bincount(table.unique_pairs()[1], minlength=table.num_classes)
+        counts = table.image_counts
         missing = np.flatnonzero(~present & (counts > 0))
         if len(missing):
             known = table.class_names or range(table.num_classes)

@@ -24,7 +24,7 @@ def advise(part: Part, cfg: Mapping) -> list[str]:
         part: The training data.
         cfg: The config.
     """
-    counts = part.counts()
+    counts = part.table.image_counts
     counts = counts[counts > 0]
     if len(counts) < 2:
         return ['There is one class, or none: nothing to balance.']

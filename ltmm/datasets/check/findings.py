@@ -145,7 +145,7 @@ def _same_between(part: Part, other: Part) -> Iterable[Finding]:
 def _classes(parts: Sequence[Part]) -> Iterable[Finding]:
     train, *others = parts
     names = train.table.class_names or tuple(map(str, range(train.table.num_classes)))
-    counts = train.counts()
+    counts = train.table.image_counts
     without = [name for name, count in zip(names, counts) if not count]
     if without:
         yield Finding(
@@ -157,7 +157,7 @@ def _classes(parts: Sequence[Part]) -> Iterable[Finding]:
         except ClassDistributionError as error:
             yield Finding(ERROR, str(error))
             continue
-        other = part.counts()
+        other = part.table.image_counts
         missing = [f'{name} ({count} in train)' for name, count, n in zip(names, counts, other) if not n and count]
         if missing:
             yield Finding(WARNING, f'{part.name}: {len(missing)} of {len(names)} classes have no image: no score of '

@@ -50,10 +50,6 @@ class Part:
             path: tuple(sorted(set(labels[offsets[i] : offsets[i + 1]].tolist()))) for i, path in enumerate(self.paths)
         }
 
-    def counts(self) -> np.ndarray:
-        """Return the images of each class, (C,)."""
-        return np.bincount(self.table.unique_pairs()[1], minlength=self.table.num_classes)
-
 
 def load_parts(cfg: Mapping) -> list[Part]:
     """Build the datasets of a config; equal ones, such as validation and test set, once.

@@ -109,8 +109,10 @@ class Report:
         train = self.parts[0]
         loaded = [part for part in self.parts if not part.failed and part.table.num_classes == train.table.num_classes]
         names = train.table.class_names or tuple(map(str, range(train.table.num_classes)))
-        shots = train.table.class_distribution().shots().names() if train.counts().any() else [''] * len(names)
-        columns = [part.counts() for part in loaded]
+        shots = [''] * len(names)
+        if train.table.image_counts.any():
+            shots = train.table.class_distribution().shots().names()
+        columns = [part.table.image_counts for part in loaded]
         order = np.argsort(-columns[0], kind='stable')
         header = ['class', 'shot', *(part.name for part in loaded)]
         return header, [[names[c], shots[c], *(int(column[c]) for column in columns)] for c in order]

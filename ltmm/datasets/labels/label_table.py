@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -175,6 +176,11 @@ class LabelTable:
         """Sample of each label, (M,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
+    @cached_property
+    def image_counts(self) -> np.ndarray:
+        """Number of samples that hold each class, (C,)."""
+        return np.bincount(self.unique_pairs()[1], minlength=self.num_classes)
+
     def unique_pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the distinct (sample, class) pairs, sorted by sample: two arrays (P,)."""
         if self.is_single_label:
@@ -220,11 +226,10 @@ class LabelTable:
             co_occurrence: Count the co-occurrence of multi-label data too, see :meth:`co_occurrence`.
         """
         instances = np.bincount(self.labels, minlength=self.num_classes)
-        images = np.bincount(self.unique_pairs()[1], minlength=self.num_classes)
         is_multi_label = not self.is_single_label if self.is_multi_label is None else self.is_multi_label
         num_images = len(self) if is_multi_label else int((np.diff(self.offsets) > 0).sum())
         together = self.co_occurrence() if co_occurrence and is_multi_label else None
-        return ClassDistribution(instances, images, num_images, self.class_names, together)
+        return ClassDistribution(instances, self.image_counts, num_images, self.class_names, together)
 
 
 def _as_labels(labels: Sequence[float]) -> np.ndarray:

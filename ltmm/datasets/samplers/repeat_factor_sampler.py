@@ -136,8 +136,7 @@ class RepeatFactorSampler(LongTailSampler):
     @cached_property
     def _image_distribution(self) -> ClassDistribution:
         """Images per class; ``num_images`` includes those without labels."""
-        image_counts = np.bincount(self.table.unique_pairs()[1], minlength=self.table.num_classes)
-        return ClassDistribution(image_counts, num_images=len(self.table))
+        return ClassDistribution(self.table.image_counts, num_images=len(self.table))
 
     def _per_group(self, name: str, value: float | Sequence[float]) -> tuple[float, ...]:
         num_groups = 1 if self.group_bounds is None else len(self.group_bounds) + 1

@@ -53,6 +53,6 @@ REPEATED = dict(sampler=dict(type='ltmm.RepeatFactorSampler', threshold=0.05))
     ],
 )
 def test_advice_for_a_detector_says_what_is_still_open(loader, model, words, absent):
-    part = SimpleNamespace(counts=lambda: np.array([400, 20]), boxes=[1])
+    part = SimpleNamespace(table=SimpleNamespace(image_counts=np.array([400, 20])), boxes=[1])
     text = ' '.join(advise(part, dict(train_dataloader=loader, model=model)))
     assert words in text and absent not in text
