@@ -11,6 +11,7 @@ from .errors import InputError
 
 __all__ = ['check']
 
+LIST = 'a list of '
 CONDITIONS = {
     'finite': lambda x: np.isfinite(x),
     '>= 0': lambda x: (x >= 0) & (x < inf),
@@ -30,8 +31,9 @@ def check(**arguments: tuple[Any, str | Container]) -> None:
 
     Args:
         arguments: ``name=(value, condition)``. A condition is a key of ``CONDITIONS``, which has to hold for each
-            element of a sequence; the same after ``'int '``, for whole numbers; either followed by ``' or None'``;
-            ``'a file name'``, without a folder; or a container of the allowed values.
+            element of a sequence; the same after ``'int '``, for whole numbers; either after ``'a list of '``, where a
+            single number does not do; any of them followed by ``' or None'``; ``'a file name'``, without a
+            folder; or a container of the allowed values.
 
     Examples:
         >>> check(tau=(1.0, '>= 0'), stages=(3, 'int >= 1'), reduction=('mean', ('none', 'mean', 'sum')))
@@ -53,7 +55,13 @@ def _holds(value: Any, condition: str | Container) -> bool:
     if value is None:
         return condition.endswith(' or None')
     condition = condition.removesuffix(' or None')
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return False
+    if condition.startswith(LIST) and not array.ndim:
+        return False
+    condition = condition.removeprefix(LIST).replace('numbers', '').strip()
     kinds = 'iu' if condition.startswith('int ') else 'iuf'
     return (
         array.dtype.kind in kinds and array.size > 0 and bool(CONDITIONS[condition.removeprefix('int ')](array).all())

@@ -38,7 +38,7 @@ class SemiSupervisedSampler(DefaultSampler):
         seed: int | None = None,
         round_up: bool = True,
     ) -> None:
-        check(ratio=(ratio, 'int >= 1'), length=(length, 'int >= 1 or None'))
+        check(ratio=(ratio, 'a list of int >= 1'), length=(length, 'int >= 1 or None'))
         if np.shape(ratio) != (2,):
             raise InputError(f'Expected `ratio` to be two numbers, labeled and unlabeled images, but got {ratio!r}.')
         if not hasattr(dataset, 'sizes'):

@@ -59,7 +59,7 @@ class PreActResNetCIFAR(BaseModule):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        check(num_blocks=(num_blocks, 'int >= 1'), channels=([*channels, len(channels)], 'int >= 1'))
+        check(num_blocks=(num_blocks, 'a list of int >= 1'), channels=(channels, 'a list of int >= 1'))
         self.conv1 = nn.Conv2d(in_channels, channels[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels[0])
         self.num_stages, width = len(channels), channels[0]

@@ -36,7 +36,7 @@ class WeightedAggregation(nn.Module):
 
     def __init__(self, weights: Sequence[float]) -> None:
         super().__init__()
-        check(weights=(weights, '>= 0'))
+        check(weights=(weights, 'a list of numbers >= 0'))
         if not np.isclose(sum(weights), 1, atol=1e-3):
             raise InputError(f'Expected `weights` to have sum 1, but got {list(weights)}.')
         self.num_experts = len(weights)

@@ -126,7 +126,11 @@ class FRACAL(UsesClassDistribution, DetectorCorrection):
         class_counts: Sequence[int] | dict[str, int] | str | None = None,
     ) -> None:
         super().__init__()
-        check(fractal_weight=(fractal_weight, '>= 0'), base=(base, '> 1'), dimensions=(dimensions, '>= 1 or None'))
+        check(
+            fractal_weight=(fractal_weight, '>= 0'),
+            base=(base, '> 1'),
+            dimensions=(dimensions, 'a list of numbers >= 1 or None'),
+        )
         self.fractal_weight, self.base = fractal_weight, base
         self.dimensions = None if dimensions is None else np.asarray(dimensions, dtype=float)
         self._class_counts = class_counts

@@ -130,7 +130,12 @@ class ImportanceWeightedTemperatureScaling(UsesClassDistribution, TemperatureSca
     ) -> None:
         super().__init__(1.0 if temperature is None else temperature)
         self.temperature = temperature  # None until fitted
-        check(alpha=(alpha, 'in [0, 1]'), clip=(clip, '> 0'), bounds=(bounds, '> 0'), eps=(eps, '> 0'))
+        check(
+            alpha=(alpha, 'in [0, 1]'),
+            clip=(clip, 'a list of numbers > 0'),
+            bounds=(bounds, 'a list of numbers > 0'),
+            eps=(eps, '> 0'),
+        )
         check_head_classes(head_classes)
         for name, pair in dict(clip=clip, bounds=bounds).items():
             if np.size(pair) != 2 or pair[0] > pair[1]:

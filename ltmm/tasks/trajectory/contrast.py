@@ -69,8 +69,12 @@ class PrototypeContrast(NeedsWholeBatch, UsesProgress, nn.Module):
         min_hardness: float = 0.0,
         as_published: bool = False,
     ) -> None:
-        check(feat_dim=(feat_dim, 'int >= 1'), num_clusters=(num_clusters, 'int >= 1'))
-        check(temperature=(temperature, '> 0'), warmup_epochs=(warmup_epochs, 'int >= 1'), weights=(weights, '>= 0'))
+        check(feat_dim=(feat_dim, 'int >= 1'), num_clusters=(num_clusters, 'a list of int >= 1'))
+        check(
+            temperature=(temperature, '> 0'),
+            warmup_epochs=(warmup_epochs, 'int >= 1'),
+            weights=(weights, 'a list of numbers >= 0'),
+        )
         check(interval=(interval, 'int >= 1'), min_hardness=(min_hardness, '>= 0'))
         super().__init__()
         self.num_clusters, self.temperature, self.warmup_epochs = tuple(num_clusters), temperature, warmup_epochs

@@ -115,7 +115,9 @@ class SyntheticTrajectories(TrajectoryDataset):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        check(num_tracks=(num_tracks, 'int >= 1'), shares=(shares, 'in [0, 1]'), noise=(noise, '>= 0'))
+        check(
+            num_tracks=(num_tracks, 'int >= 1'), shares=(shares, 'a list of numbers in [0, 1]'), noise=(noise, '>= 0')
+        )
         check(seed=(seed, 'int >= 0'))
         if len(shares) != len(self.kinds) or not np.isclose(sum(shares), 1):
             raise InputError(f'Expected `shares` to be {len(self.kinds)} numbers with sum 1, but got {shares}.')

@@ -61,7 +61,7 @@ def test_order_depends_on_seed_and_epoch_only():
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(ratio=(1, 0)), '`ratio` to be int >= 1'),
+        (dict(ratio=(1, 0)), '`ratio` to be a list of int >= 1'),
         (dict(ratio=(1, 2, 3)), 'two numbers'),
         (dict(length=0), '`length`'),
     ],

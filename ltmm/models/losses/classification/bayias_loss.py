@@ -41,7 +41,7 @@ class BayiasLoss(AdjustedCrossEntropyLoss):
 
     def __init__(self, *, test_prior: Sequence[float] | None = None, **kwargs: Any) -> None:
         if test_prior is not None:
-            check(test_prior=(test_prior, '> 0'))
+            check(test_prior=(test_prior, 'a list of numbers > 0'))
             test_prior = np.asarray(test_prior, dtype=float)
         self.test_prior = test_prior
         super().__init__(**kwargs)

@@ -74,7 +74,7 @@ class BalancedContrastiveLoss(NeedsWholeBatch, Objective):
     ) -> None:
         super().__init__()
         check(in_channels=(in_channels, 'int >= 1'), feat_dim=(feat_dim, 'int >= 1'))
-        check(temperature=(temperature, '> 0'), views=(views, 'int >= 0'))
+        check(temperature=(temperature, '> 0'), views=(views, 'a list of int >= 0'))
         self.temperature, self.views = temperature, tuple(views)
         self.in_channels = in_channels
         self.projector, self.prototype_projector = (projector(in_channels, feat_dim, batch_norm=True) for _ in range(2))

@@ -98,8 +98,12 @@ class BalancedGroupSoftmaxLoss(NeedsWholeBatch, UsesClassDistribution, BoxHeadLo
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
-        check(group_bounds=(group_bounds, 'int >= 1'), beta=(beta, '> 0'), loss_weight=(loss_weight, '>= 0'))
-        if np.isscalar(group_bounds) or any(low >= high for low, high in itertools.pairwise(group_bounds)):
+        check(
+            group_bounds=(group_bounds, 'a list of int >= 1'),
+            beta=(beta, '> 0'),
+            loss_weight=(loss_weight, '>= 0'),
+        )
+        if any(low >= high for low, high in itertools.pairwise(group_bounds)):
             raise InputError(f'Expected `group_bounds` to be an ascending list, but got {group_bounds}.')
         self.group_bounds, self.beta, self.loss_weight = tuple(group_bounds), beta, loss_weight
         self.num_columns: int | None = None

@@ -121,7 +121,7 @@ class LFMELoss(UsesProgress, UsesMetrics, UsesTrainFeatures, UsesClassDistributi
         check(
             temperature=(temperature, '> 0'),
             threshold=(threshold, 'in [0, 1)'),
-            lowest_weights=(lowest_weights, 'in [0, 1]'),
+            lowest_weights=(lowest_weights, 'a list of numbers in [0, 1]'),
         )
         if np.shape(lowest_weights) != (len(SHOT_NAMES),):
             raise InputError(f'Expected `lowest_weights` of {SHOT_NAMES}, but got {lowest_weights}.')

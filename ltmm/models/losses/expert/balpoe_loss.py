@@ -40,7 +40,7 @@ class BalPoELoss(ExpertLoss):
     accepts_soft_labels = True
 
     def __init__(self, *, taus: Sequence[float] = (0.0, 1.0, 2.0), **kwargs: Any) -> None:
-        check(taus=(taus, 'finite'))
+        check(taus=(taus, 'a list of finite numbers'))
         self.taus, self.num_experts = tuple(taus), len(taus)
         super().__init__(**kwargs)
 

@@ -74,7 +74,7 @@ class MDCSLoss(NeedsWholeBatch, UsesProgress, ExpertLoss):
         **kwargs: Any,
     ) -> None:
         check(
-            powers=(powers, 'finite'),
+            powers=(powers, 'a list of finite numbers'),
             consistency_weight=(consistency_weight, '>= 0'),
             ramp_epochs=(ramp_epochs, 'int >= 1'),
         )

@@ -117,7 +117,7 @@ def test_nothing_waits_for_the_device():
 def test_bad_input():
     with pytest.raises(ValueError, match=r'`group_bounds` to be an ascending list, but got \[10, 10\]'):
         build(group_bounds=[10, 10])
-    with pytest.raises(ValueError, match=r'`group_bounds` to be an ascending list, but got 10\.'):
+    with pytest.raises(ValueError, match=r'`group_bounds` to be a list of int >= 1, but got 10\.'):
         build(group_bounds=10)
     with pytest.raises(ValueError, match='`reduction_override`'):
         build()(*random_batch(), reduction_override='none')
