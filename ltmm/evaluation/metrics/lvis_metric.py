@@ -20,6 +20,7 @@ from ltmm.datasets.labels.lvis_annotations import (
 from ltmm.evaluation.lvis.hotcoco_eval import fastest_evaluator
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth, encode_masks, packed_masks
 from ltmm.evaluation.lvis.lvis_eval import EMPTY_GROUP, MAX_PER_IMAGE, LVISEvaluator
+from ltmm.evaluation.non_empty import NonEmptyTestSet
 from ltmm.evaluation.reports.detection_report import DetectionReport
 from ltmm.evaluation.reports.log_folder import write_to_log_folder
 from ltmm.registry import METRICS
@@ -32,7 +33,7 @@ FIXED = ('AP', 'APr', 'APc', 'APf')  # also with '_fixed'
 
 
 @METRICS.register_module()
-class LVISMetric(BaseMetric):
+class LVISMetric(NonEmptyTestSet, BaseMetric):
     """Federated average precision of boxes and masks, for annotation files in LVIS or COCO format.
 
     Figures are in [0, 1]: ``bbox_AP``, ``bbox_AP50``, ``bbox_AP75``; ``bbox_APs``, ``bbox_APm``, ``bbox_APl`` for
@@ -228,8 +229,6 @@ class LVISMetric(BaseMetric):
         Args:
             results: (image id, detections) per image, from all ranks.
         """
-        if not results:
-            raise InputError('LVISMetric: the test set is empty.')
         results = sorted(dict(results).items())  # drops the duplicates of DefaultSampler
         evaluator_type, logger = fastest_evaluator(), MMLogger.get_current_instance()
         if evaluator_type is LVISEvaluator:

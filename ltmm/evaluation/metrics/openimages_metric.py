@@ -8,6 +8,7 @@ from mmdet.evaluation import eval_map
 from mmengine.logging import MMLogger
 
 from ltmm.class_distribution import ClassDistribution
+from ltmm.evaluation.non_empty import NonEmptyTestSet
 from ltmm.registry import METRICS
 from ltmm.utils.errors import InputError
 
@@ -17,7 +18,7 @@ NUM_GROUPS = 5
 
 
 @METRICS.register_module()
-class OpenImagesMetric(MMDetOpenImagesMetric):
+class OpenImagesMetric(NonEmptyTestSet, MMDetOpenImagesMetric):
     """The AP of OpenImages Challenge 2019 as mmdet computes it, and its mean over groups of rare to frequent classes.
 
     Figures are in [0, 1]. ``AP50`` is the mean over the classes with objects in the test set, at IoU 0.5. ``AP1`` is
@@ -43,16 +44,6 @@ class OpenImagesMetric(MMDetOpenImagesMetric):
         """Set the class distribution of the training data."""
         distribution.check_classes(self.dataset_meta['classes'] if self.dataset_meta else (), 'the test set')
         self.distribution = distribution
-
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Compute the figures over all ranks.
-
-        Args:
-            size: Number of images in the test set.
-        """
-        if not size:
-            raise InputError('OpenImagesMetric: the test set is empty.')
-        return super().evaluate(size)
 
     def compute_metrics(self, results: Sequence[tuple[dict, list[np.ndarray]]]) -> dict[str, float]:
         """Compute the figures of all images.

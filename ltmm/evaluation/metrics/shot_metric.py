@@ -9,6 +9,7 @@ from mmengine.evaluator import BaseMetric
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.datasets.labels import class_distribution_of
 from ltmm.evaluation.functional import check_convention, shots_by_convention
+from ltmm.evaluation.non_empty import NonEmptyTestSet
 from ltmm.utils.class_counts import is_by_name, read_counts
 from ltmm.utils.errors import InputError
 from ltmm.utils.shots import Shots
@@ -18,7 +19,7 @@ __all__ = ['ShotMetric', 'name_of', 'untested_classes']
 SHOWN = 5  # classes in a message
 
 
-class ShotMetric(BaseMetric):
+class ShotMetric(NonEmptyTestSet, BaseMetric):
     """Base class for metrics with many-, medium- and few-shot groups.
 
     :class:`ltmm.engine.ClassDistributionHook` passes the class distribution of the training data.
@@ -97,16 +98,6 @@ class ShotMetric(BaseMetric):
         self.shots = None if distribution is None else shots_by_convention(distribution, **self.grouping)
 
     # ------------------------------------------------------------------ batches
-
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Compute the figures over all ranks.
-
-        Args:
-            size: Number of images in the test set.
-        """
-        if not size:
-            raise InputError(f'{type(self).__name__}: the test set is empty.')
-        return super().evaluate(size)
 
     def _labels(self, data_samples: Sequence[dict], key: str) -> torch.Tensor:
         """Collect the single label per sample, (N,)."""

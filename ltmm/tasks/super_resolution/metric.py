@@ -9,6 +9,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from ltmm.evaluation.non_empty import NonEmptyTestSet
 from ltmm.registry import METRICS
 from ltmm.utils.checks import check
 from ltmm.utils.environment import check_extra
@@ -41,7 +42,7 @@ def rare_pixels(hr: Tensor, bicubic: Tensor, share: float = 0.1) -> Tensor:
 
 
 @METRICS.register_module()
-class SuperResolutionMetric(BaseMetric):
+class SuperResolutionMetric(NonEmptyTestSet, BaseMetric):
     """PSNR and SSIM on Y and RGB, and PSNR of rare and common pixels (RGB): an average hides the rare ones.
 
     Images are limited to [0, 1] and rounded to 8 bits; borders do not count. Means over images. SSIM has a Gaussian
@@ -97,4 +98,4 @@ class SuperResolutionMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict[str, float]]) -> dict[str, float]:
         """Average over images."""
-        return {name: float(np.mean([result[name] for result in results])) for name in (results or [{}])[0]}
+        return {name: float(np.mean([result[name] for result in results])) for name in results[0]}

@@ -9,6 +9,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from ltmm.evaluation.non_empty import NonEmptyTestSet
 from ltmm.registry import METRICS
 from ltmm.utils.checks import check
 from ltmm.utils.data_files import read_array
@@ -42,7 +43,7 @@ def hardest(hardness: np.ndarray, share: float) -> np.ndarray:
 
 
 @METRICS.register_module()
-class MinADEFDEMetric(BaseMetric):
+class MinADEFDEMetric(NonEmptyTestSet, BaseMetric):
     """Errors of the best of K predicted tracks, on the hardest tracks, on the rest and on all, in meters.
 
     ==================================  ===========================================================================
@@ -73,7 +74,7 @@ class MinADEFDEMetric(BaseMetric):
         errors_out: str | None = None,
         **kwargs: Any,
     ) -> None:
-        check(percents=(percents, 'int >= 1'))
+        check(percents=(percents, 'a list of int >= 1'))
         if list(percents) != sorted({*percents}) or percents[-1] > 100:
             raise InputError(f'Expected `percents` to rise up to 100, but got {percents}.')
         super().__init__(**kwargs)

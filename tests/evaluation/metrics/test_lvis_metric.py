@@ -491,7 +491,7 @@ def test_invalid_argument(tmp_path, content, options, message):
 
 def test_empty_test_set(tmp_path):
     with pytest.raises(ValueError, match='the test set is empty'):
-        metric_on(tmp_path).compute_metrics([])
+        metric_on(tmp_path).evaluate(0)
 
 
 # ------------------------------------------------------------------ end to end

@@ -66,12 +66,13 @@ def test_rare_pixels():
     assert rare_pixels(hr, hr, 0.3).sum() == 6  # also without any detail
 
 
-def test_nothing_evaluated():
-    assert SuperResolutionMetric().compute_metrics([]) == {}
-
-
 def test_small_images_and_arguments():
     with pytest.raises(InputError, match='at least 31 pixels'):
         evaluate(samples(), crop_border=10)
     with pytest.raises(InputError, match='rare_share'):
         SuperResolutionMetric(rare_share=1.0)
+
+
+def test_empty_test_set():
+    with pytest.raises(InputError, match='SuperResolutionMetric: the test set is empty'):
+        SuperResolutionMetric().evaluate(0)

@@ -80,3 +80,8 @@ def test_hardest():
 def test_percents(percents: tuple):
     with pytest.raises(InputError):
         MinADEFDEMetric(percents=percents)
+
+
+def test_empty_test_set():
+    with pytest.raises(InputError, match='MinADEFDEMetric: the test set is empty'):
+        MinADEFDEMetric().evaluate(0)
