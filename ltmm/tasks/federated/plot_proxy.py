@@ -22,9 +22,11 @@ def plot_proxy(true: np.ndarray, estimate: np.ndarray, out: str | Path | None = 
     Args:
         true: Images per client and class, (K, C).
         estimate: Estimated ones, (K, C), as ``FederatedTrainLoop.estimate``.
-        out: File to write, PNG, PDF or SVG.
+        out: Image file (.png, .pdf, .svg).
     """
     from matplotlib.figure import Figure
+
+    from ltmm.visualization.style import save_figure
 
     true, estimate = np.asarray(true, dtype=float), np.asarray(estimate, dtype=float)
     if true.ndim != 2 or true.shape != estimate.shape:
@@ -46,7 +48,7 @@ def plot_proxy(true: np.ndarray, estimate: np.ndarray, out: str | Path | None = 
     axes.set(yscale='log', title=title, xlabel='class, most frequent first', ylabel='images')
     axes.legend()
     if out is not None:
-        figure.savefig(out, dpi=110)
+        save_figure(figure, out)
     return figure
 
 

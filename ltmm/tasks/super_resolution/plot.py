@@ -18,11 +18,13 @@ def plot_super_resolution(
 
     Args:
         results: ``sr``, ``hr`` and ``bicubic`` of the same image by model, as :meth:`ResidualSR.predict` gives them.
-        path: Of the picture.
+        path: Image file (.png, .pdf, .svg).
         weights_of: Model whose error gives the learnable weights.
         size: Edge of the part in pixels.
     """
     from matplotlib.figure import Figure
+
+    from ltmm.visualization.style import save_figure
 
     first = results[weights_of]
     hr, bicubic = (first[name].detach().cpu().float() for name in ('hr', 'bicubic'))
@@ -55,8 +57,7 @@ def plot_super_resolution(
             ax.imshow(part(image).clamp(0, 1).permute(1, 2, 0).numpy(), interpolation='nearest')
             if mse:
                 ax.set_title(f'{title}: {-10 * torch.tensor(mse).log10():.2f} dB', fontsize=9)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    save_figure(figure, path)
 
 
 def _busiest(miss: Tensor, size: int) -> tuple[int, int]:

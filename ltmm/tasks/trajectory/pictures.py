@@ -1,6 +1,7 @@
 """A picture of tracks and their predictions."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ OBSERVED, TRUE, OTHERS, BEST = '#333333', '#0072b2', '#d9d9d9', '#d55e00'
 
 
 def draw_predictions(
-    rows: dict[str, Sequence[Tensor]], past: Tensor, future: Tensor, titles: Sequence[str], path: str
+    rows: dict[str, Sequence[Tensor]], past: Tensor, future: Tensor, titles: Sequence[str], path: str | Path
 ) -> None:
     """Draw tracks of head and tail side by side, and the predictions of several models below each other.
 
@@ -23,10 +24,12 @@ def draw_predictions(
         past: Observed positions, (B, T, 2 or 4).
         future: (B, H, 2).
         titles: Of the tracks, (B,).
-        path: The .png file to write.
+        path: Image file (.png, .pdf, .svg).
     """
     check_extra('report', 'matplotlib')
     from matplotlib.figure import Figure
+
+    from ltmm.visualization.style import save_figure
 
     figure = Figure(figsize=(2.2 * len(titles), 2.3 * len(rows)), layout='constrained')
     axes = np.atleast_2d(figure.subplots(len(rows), len(titles), squeeze=False))
@@ -47,4 +50,4 @@ def draw_predictions(
             axis.set_yticks([])
         line[0].set_ylabel(name, fontsize=9)
     axes[0, 0].legend(fontsize=6, loc='best', frameon=False)
-    figure.savefig(path, dpi=90)
+    save_figure(figure, path)
