@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from toy import ROOT, toy_config
 
-from ltmm.tasks.federated import RemoteClients, client_app, flower, server_app
-from ltmm.tasks.federated.flower import content_of, tensors_of
+from ltmm.tasks.federated import RemoteClients, client_app, server_app
+from ltmm.tasks.federated.flower.messages import content_of, tensors_of
 from ltmm.utils.environment import EnvironmentProblem
 from ltmm.utils.errors import InputError
 from ltmm.utils.launch import build_runner
@@ -140,7 +140,9 @@ def test_own_data_and_resume(flwr, tmp_path):
 
 def test_metrics_of_a_server_without_data_take_the_estimate(flwr, tmp_path, monkeypatch):
     built = []
-    monkeypatch.setattr(flower, 'build_runner', lambda cfg: built.append(build_runner(cfg)) or built[-1])
+    monkeypatch.setattr(
+        'ltmm.tasks.federated.flower.apps.build_runner', lambda cfg: built.append(build_runner(cfg)) or built[-1]
+    )
     cfg = config(tmp_path, clients=2, prior='local', max_rounds=1)
     cfg.val_evaluator = dict(type='ltmm.LongTailMetric')
     run, answer = apps(tmp_path, cfg)
@@ -357,7 +359,7 @@ def test_nobody_answers_the_estimate(flwr, tmp_path):
 
 
 def test_node_that_fails_once_is_asked_again(flwr, tmp_path, monkeypatch):
-    monkeypatch.setattr(flower, 'RETRY', 0.1)
+    monkeypatch.setattr('ltmm.tasks.federated.flower.messages.RETRY', 0.1)
     clients, failed = AddingClients(), []
 
     def answer(kind, client, message):
