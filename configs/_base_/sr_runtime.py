@@ -5,5 +5,6 @@ custom_hooks = [
     dict(type='ltmm.EpochSeedHook'),
     dict(type='ltmm.InvalidLossHook'),
     dict(type='ltmm.ProgressHook'),
+    dict(type='ltmm.CheckpointCompatibilityHook'),
     dict(type='ltmm.RanksHook'),
 ]

@@ -4,6 +4,7 @@ custom_hooks = [
     dict(type='ltmm.EpochSeedHook'),
     dict(type='ltmm.InvalidLossHook'),
     dict(type='ltmm.ProgressHook'),
+    dict(type='ltmm.CheckpointCompatibilityHook'),
     dict(type='ltmm.RanksHook'),
     dict(type='ltmm.PrototypeContrastHook'),
 ]

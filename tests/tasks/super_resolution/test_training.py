@@ -8,6 +8,7 @@ from PIL import Image
 from toy import ROOT, read_config
 
 from ltmm.tasks.super_resolution import plot_super_resolution
+from ltmm.utils.errors import InputError
 
 
 def config(folder, **changes):
@@ -48,6 +49,9 @@ def test_resume_is_exact(folder):
     resumed.train()
     ours, theirs = resumed.model.state_dict(), whole.model.state_dict()
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    other = config(folder, experiment_name='other', load_from=checkpoint, **{'model.backbone.dim': 8})
+    with pytest.raises(InputError, match='differ in shape'):
+        Runner.from_cfg(other).test()
 
 
 def test_picture(tmp_path):

@@ -137,6 +137,10 @@ def test_short_training_improves(tmp_path: Path):
     before = runner.val()['trajectory/ade_all']
     runner.train()
     assert runner.message_hub.get_scalar('val/trajectory/ade_all').current() < before
+    other = config(tmp_path, 'ewta_hyper_synthetic')
+    other.load_from = str(tmp_path / 'epoch_6.pth')
+    with pytest.raises(InputError, match='Expected a checkpoint of this model|differ in shape'):
+        Runner.from_cfg(other).test()
 
 
 def test_contrast_on_two_ranks(tmp_path: Path):
