@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputTypeError
+from ltmm.utils.errors import InputError, InputTypeError
 
 from .focal_pixel_loss import PixelLoss
 from .patches import image_to_patches, patches_to_image
@@ -88,13 +88,24 @@ class ResidualSR(BaseModel):
 
     def loss(self, inputs: Tensor, data_samples: dict[str, Any]) -> dict[str, Tensor]:
         """Compute the loss; the bicubic enlargement is its prior."""
-        hr, output, bicubic = data_samples['hr'], self.backbone(inputs), enlarge(inputs, self.scale)
+        hr, bicubic = self._check_size(data_samples['hr'], inputs), enlarge(inputs, self.scale)
+        output = self.backbone(inputs)
         return dict(loss=self.loss_module(output + bicubic if self.residual else output, hr, bicubic))
 
     def predict(self, inputs: Tensor, data_samples: dict[str, Any]) -> list[dict[str, Tensor]]:
         """Return ``sr``, ``hr`` and ``bicubic`` of each image, (C, scale H, scale W)."""
-        results = self.super_resolve_in_patches(inputs), data_samples['hr'], enlarge(inputs, self.scale)
+        hr = self._check_size(data_samples['hr'], inputs)
+        results = self.super_resolve_in_patches(inputs), hr, enlarge(inputs, self.scale)
         return [dict(sr=sr, hr=hr, bicubic=bicubic) for sr, hr, bicubic in zip(*results, strict=True)]
+
+    def _check_size(self, hr: Tensor, inputs: Tensor) -> Tensor:
+        small, large = tuple(inputs.shape[-2:]), tuple(hr.shape[-2:])
+        if large != tuple(self.scale * size for size in small):
+            raise InputError(
+                f'The model enlarges by {self.scale}, but got images of {small} for {large} pixels: set the same '
+                '`scale` in model and datasets.'
+            )
+        return hr
 
     def super_resolve_in_patches(self, inputs: Tensor) -> Tensor:
         """Enlarge images in patches, if there is a ``patch_size``."""

@@ -59,3 +59,10 @@ def test_invalid_arguments():
         build(patch_size=4, patch_step=5)
     with pytest.raises(InputError, match='mode'):
         build()(*batch(), mode='train')
+
+
+def test_another_scale_in_the_data():
+    lr, samples = batch()
+    for mode in ('loss', 'predict'):
+        with pytest.raises(InputError, match=r'enlarges by 3, but got images of \(6, 9\) for \(12, 18\) pixels'):
+            build(scale=3)(lr, samples, mode=mode)
