@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(head=dict(num_classes=100))
-val_evaluator = dict(class_counts={{_base_.train_dataloader.dataset.dataset}})  # shots by the true labels
+val_evaluator = dict(class_counts='${train_dataloader.dataset.dataset}')  # shots by the true labels
 test_evaluator = [
     dict(type='ltmm.LongTailMetric', **val_evaluator),
     dict(type='ltmm.CalibrationMetric', **val_evaluator),

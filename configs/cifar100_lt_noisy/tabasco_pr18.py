@@ -14,7 +14,7 @@ train_dataloader = dict(
     batch_sampler=dict(type='ltmm.CoDivideBatchSampler'),
     dataset=dict(kind='symmetric', dataset=dict(dataset=dict(pipeline=two_views))),
 )
-shots = dict(class_counts={{_base_.train_dataloader.dataset.dataset}})  # by the true labels
+shots = dict(class_counts='${train_dataloader.dataset.dataset}')  # by the true labels
 val_evaluator = shots
 test_evaluator = [dict(type='ltmm.LongTailMetric', **shots), dict(type='ltmm.CalibrationMetric', **shots)]
 custom_hooks = [*_base_.custom_hooks, dict(type='ltmm.CoDivideHook')]

@@ -1,5 +1,6 @@
 """Values that a config states once and uses in several places: ``num_classes='${num_classes}'``."""
 
+import copy
 import re
 from typing import Any
 
@@ -11,7 +12,7 @@ from .errors import InputError
 
 __all__ = ['count_classes', 'referenced_names', 'resolve_references']
 
-REFERENCE = re.compile(r'\$\{(\w+)\}')
+REFERENCE = re.compile(r'\$\{([\w.]+)\}')
 AUTO = 'auto'
 
 
@@ -37,15 +38,15 @@ def count_classes(cfg: Config) -> None:
 
 def referenced_names(cfg: Config) -> set[str]:
     """Return the names of the top-level values that a config refers to as ``'${name}'``."""
-    return set(REFERENCE.findall(repr(cfg._cfg_dict)))
+    return {name.split('.')[0] for name in REFERENCE.findall(repr(cfg._cfg_dict))}
 
 
 def resolve_references(cfg: Config) -> None:
-    """Replace each ``'${name}'`` in a config by its top-level value ``name``.
+    """Replace each ``'${name}'`` in a config by its value ``name``, or each ``'${a.b}'`` by the value ``b`` of ``a``.
 
     MMEngine's ``{{_base_.name}}`` is replaced while the file is read, before a config that inherits it or the command
     line changes the value; these references are replaced afterwards. A text that is a reference takes the value with
-    its type; references within a longer text are replaced by text.
+    its type, a copy of a list or dictionary; references within a longer text are replaced by text.
 
     Args:
         cfg: Config, changed in place.
@@ -70,10 +71,13 @@ def _resolved(value: Any, cfg: Config, path: tuple[str, ...]) -> Any:
 
 
 def _value(name: str, cfg: Config, path: tuple[str, ...]) -> Any:
-    if name in path[1:] or cfg.get(name) is None:
+    value = cfg
+    for key in name.split('.'):
+        value = value.get(key) if isinstance(value, (dict, Config)) else None
+    if name in path[1:] or value is None:
         problem = 'refers to itself' if name in path[1:] else 'is not set'
         raise InputError(
             f'`{name}` of the config {problem}. Add --cfg-options {name}=... to the command, or a line {name} = ... to '
             'the config.'
         )
-    return _resolved(cfg[name], cfg, (*path, name))
+    return _resolved(copy.deepcopy(value), cfg, (*path, name))

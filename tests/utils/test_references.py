@@ -18,12 +18,15 @@ def test_references_take_the_value_with_its_type():
         size=[4, 5],
         num_classes=3,
         head=dict(num_classes='${num_classes}', losses=[dict(classes='${num_classes}')], sizes=('${size}',)),
+        copy='${neck.first}',
+        neck=dict(first=dict(classes='${num_classes}')),
         file='${root}/${name}.json',
         root='my',
         name='a',
         scale='$5 {root}',
     )
     assert cfg['head'] == dict(num_classes=3, losses=[dict(classes=3)], sizes=([4, 5],))
+    assert cfg['copy'] == dict(classes=3)
     assert cfg['file'] == 'my/a.json' and cfg['scale'] == '$5 {root}'
 
 
@@ -43,6 +46,10 @@ def test_later_values_count():
     [
         (dict(root=None, path='${root}/a'), '`root` of the config is not set.*--cfg-options root='),
         (dict(path='${root}/a'), '`root` of the config is not set'),
+        (dict(a=dict(b=1), path='${a.c}'), '`a.c` of the config is not set'),
+        (dict(a=dict(b=1), path='${a.b.c}'), '`a.b.c` of the config is not set'),
+        (dict(a=dict(b='${a.b}')), 'refers to itself'),
+        (dict(a=dict(b='${a}')), 'refers to itself'),
         (dict(a='${a}'), '`a` of the config is not set|refers to itself'),
         (dict(a='${b}', b='${a}'), 'refers to itself'),
     ],

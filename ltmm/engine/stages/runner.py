@@ -1,6 +1,7 @@
 """Run the stages of a config one after another."""
 
 import argparse
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from ltmm.utils.configs import load_config, use_amp
 from ltmm.utils.errors import InputError, did_you_mean
 
 from .base import Stage
+from .pretrain_stage import PretrainStage
 
 __all__ = ['check_needs_no_stage', 'first_to_run', 'link_result', 'read_stages', 'run_stages']
 
@@ -74,13 +76,21 @@ def read_stages(args: argparse.Namespace) -> list[Stage]:
 
 
 def check_needs_no_stage(cfg: Config) -> None:
-    """Refuse to train a config on its own that refers to the result of a stage."""
+    """Refuse to train a config on its own that refers to the result of a stage, or that is to be pre-trained."""
     own = {key: value for key, value in cfg._cfg_dict.items() if key != 'stages'}
     for name in _references(own):
         raise InputError(
             f'{cfg.filename} needs {REFERENCE}{name}, the result of an earlier stage: run tools/train_stages.py on the '
             'config that lists the stages.'
         )
+    items = cfg.get('stages') or ()
+    for before, item in itertools.pairwise(items):
+        is_pretrained = 'config' not in item and issubclass(STAGES.get(before.type) or Stage, PretrainStage)
+        if is_pretrained and not cfg.get('load_from'):
+            raise InputError(
+                f'{cfg.filename} starts from a backbone that another stage trains: run tools/train_stages.py, or start '
+                'from a checkpoint with --cfg-options load_from=CHECKPOINT.'
+            )
 
 
 def first_to_run(stages: Sequence[Stage], first_checkpoint: Path | None = None) -> int:

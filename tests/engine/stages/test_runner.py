@@ -192,6 +192,15 @@ def test_training_alone_what_needs_another_stage():
     check_needs_no_stage(cfg)
 
 
+def test_training_alone_what_is_to_be_pretrained():
+    config = Path(__file__).parents[3] / 'configs/cifar100_lt_noisy/rcal_r32.py'
+    cfg = Config.fromfile(config)
+    with pytest.raises(InputError, match='rcal_r32.py starts from a backbone that another stage trains.*load_from='):
+        check_needs_no_stage(cfg)
+    cfg.load_from = 'moco.pth'
+    check_needs_no_stage(cfg)
+
+
 def test_stage_without_config_needs_a_stage_before_it(configs, tmp_path):
     cfg = Config.fromfile(configs['tau'])
     cfg.stages = cfg.stages[1:]
