@@ -38,7 +38,9 @@ def main() -> None:
     checkpoint = run_stages(stages, start, args.first_stage)
     if checkpoint is not None:
         link_result(checkpoint, work_dir)
-        print(f'Test it: python tools/test.py {args.config} {checkpoint}')
+        dumped = checkpoint.parent / Path(args.config).name  # with the options of the command line
+        config = dumped if args.cfg_options and dumped.is_file() else args.config
+        print(f'Test it: python tools/test.py {config} {checkpoint}')
 
 
 if __name__ == '__main__':

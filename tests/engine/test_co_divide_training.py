@@ -85,7 +85,7 @@ def test_networks_take_turns_on_what_the_other_one_selects(tmp_path):
         assert record.figures[3][name] == pytest.approx(value)
     assert not record.figures[1] and {'clean_precision_many', 'clean_recall_few'} <= record.figures[3].keys()
     log = next(tmp_path.glob('*/*.log')).read_text()
-    assert 'Selected as clean by network 1 and 2: ' in log and 'Of these: precision ' in log
+    assert 'Selected as clean by network 1 and 2: ' in log and 'Mean of both selections: precision ' in log
     assert 'clean_recall_few: ' in log
 
 

@@ -291,6 +291,7 @@ def test_changed_first_stage_is_not_complete(tool, config, staged, tmp_path):
             ['{config}', '--no-run', '--cfg-options', 'a=(1,2'],
             'ValueError: .*balanced.py: its settings do not fit .*: a=.1,2',
         ),
+        (['{config}', '--no-run', '--work-dir', '{work_dir}'], '--no-run: none of the 3 runs is complete in .*empty'),
         (['{config}', '--compare', 'tpo1'], 'InputError: --compare: there is no column tpo1. Did you mean top1'),
         (
             ['{config}', '--compare', 'top1'],
@@ -302,9 +303,10 @@ def test_changed_first_stage_is_not_complete(tool, config, staged, tmp_path):
         ),
     ],
 )
-def test_bad_arguments(tool, config, args, message):
+def test_bad_arguments(tool, config, tmp_path, args, message):
     with pytest.raises(SystemExit, match=message):
-        tool.main([arg.format(config=config) for arg in args])
+        tool.main([arg.format(config=config, work_dir=tmp_path / 'empty') for arg in args])
+    assert not (tmp_path / 'empty').exists()
 
 
 @pytest.fixture

@@ -104,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except InputError as e:
         sys.exit(f'{e} (--no-run prints a table of complete runs.)')
     metrics |= {'cost': COST} if args.cost else {}
+    if args.no_run and not any(run.is_complete for run in runs):
+        sys.exit(f'--no-run: none of the {len(runs)} runs is complete in {args.work_dir}.')
     command = f'python tools/analysis_tools/run_table.py {shlex.join(sys.argv[1:] if argv is None else argv)}'
     for path in args.out:
         write(path, runs, metrics, command)

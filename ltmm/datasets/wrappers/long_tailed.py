@@ -143,7 +143,7 @@ class LongTailed(Selection):
         lazy_init: bool = False,
     ) -> None:
         check(val_images=(val_images, 'int >= 1 or None'), num_images=(num_images, 'int >= 1 or None'))
-        check(max_images=(max_images, 'int >= 1 or None'))
+        check(max_images=(max_images, 'int >= 1 or None'), imbalance_factor=(imbalance_factor, '>= 1'))
         if None not in (num_images, max_images):
             raise InputError(f'Expected `num_images` or `max_images`, but got both, {num_images} and {max_images}.')
         self.imbalance_factor, self.profile, self.seed, self.val_images = imbalance_factor, profile, seed, val_images

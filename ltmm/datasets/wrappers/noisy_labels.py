@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.dataset import force_full_init
+from mmengine.logging import print_log
 
 from ltmm.datasets.images import base_datasets
 from ltmm.datasets.labels.label_table import LabelTable
@@ -151,6 +152,8 @@ class NoisyLabels:
         labels = self._human_labels(table) if self.file else self._drawn_labels(table)
         self._table = LabelTable.from_labels(labels, table.num_classes, table.class_names)
         self._fully_initialized = True
+        source = self.file or f'kind={self.kind!r}, rate={self.rate}'
+        print_log(f'NoisyLabels: {self.noise_rate:.1%} of {len(self)} labels are wrong ({source}).', 'current')
 
     @property
     def metainfo(self) -> dict:

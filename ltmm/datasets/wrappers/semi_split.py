@@ -135,6 +135,11 @@ class SemiSplit(Selection):
             num_unlabeled=(num_unlabeled, 'int >= 1 or None'),
             seed=(seed, 'int >= 0 or None'),
         )
+        if part == 'labeled' and (not isinstance(prior, str) or prior != 'consistent' or unlabeled_imbalance_factor):
+            raise InputError(
+                'SemiSplit: `prior` and `unlabeled_imbalance_factor` are of the unlabeled part, but got them for the '
+                'labeled one.'
+            )
         self.part, self.include_labeled, self.seed = part, include_labeled, seed
         self.labeled = dict(max_images=max_labeled, imbalance_factor=imbalance_factor)
         self.unlabeled = dict(

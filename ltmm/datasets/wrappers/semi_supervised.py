@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 from mmengine.dataset import default_collate, force_full_init
+from mmengine.logging import print_log
 
 from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.images import base_datasets
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.registry import DATASETS, FUNCTIONS
 from ltmm.utils.errors import InputError, InputTypeError
+
+from .semi_split import PARTS, SemiSplit
 
 __all__ = ['SemiSupervised', 'semi_supervised_collate']
 
@@ -62,6 +65,9 @@ class SemiSupervised:
             raise InputError('SemiSupervised: expected unlabeled images, but got none.')
         self._check_split()
         self._sizes = [len(dataset) for dataset in self.datasets]
+        prior = self.datasets[1].unlabeled['prior'] if isinstance(self.datasets[1], SemiSplit) else None
+        named = f' ({prior} prior)' if isinstance(prior, str) else ''
+        print_log(f'SemiSupervised: {self._sizes[0]} labeled and {self._sizes[1]} unlabeled images{named}.', 'current')
         base, *others = base_datasets(self.datasets[1])
         self._unlabeled_pipeline = None if others else getattr(base, 'pipeline', None)
         self._labeled_table = table
@@ -135,6 +141,9 @@ class SemiSupervised:
 
     def _check_split(self) -> None:
         """Check that both parts, if they are parts of one dataset, agree on which images are labeled."""
+        for name, dataset in zip(PARTS, self.datasets):
+            if isinstance(dataset, SemiSplit) and dataset.part != name:
+                raise InputError(f'SemiSupervised: expected part={name!r} of `{name}`, but got {dataset.part!r}.')
         labeled, unlabeled = (getattr(dataset, 'indices', None) for dataset in self.datasets)
         also_labeled = getattr(self.datasets[1], 'also_labeled', None)
         if labeled is None or unlabeled is None or also_labeled is None:

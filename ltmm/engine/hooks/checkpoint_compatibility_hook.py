@@ -60,7 +60,7 @@ class CheckpointCompatibilityHook(Hook):
             )
             message = (
                 f'{len(differing)} tensors of the checkpoint differ in shape from the model ({rows}). '
-                'Was it trained with another number of classes?'
+                'Was it trained with other classes, or another network?'
             )
             if must_fit:
                 raise InputError(message)

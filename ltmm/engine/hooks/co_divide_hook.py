@@ -68,4 +68,4 @@ class CoDivideHook(Hook):
             rows = self.model.sample_idx.cpu().numpy()
             each = [clean_selection(chosen, rows, self.noisy, self.thresholds) for chosen in selected]
             means = {name: float(np.mean([figures[name] for figures in each])) for name in each[0]}
-            log_clean_selection(runner, means, 'Of these')
+            log_clean_selection(runner, means, 'Mean of both selections')

@@ -60,7 +60,11 @@ def read_stages(args: argparse.Namespace) -> list[Stage]:
         check(name=(name, 'a file name'))
         folder = Path(last.work_dir, f'stage{number}_{name}')
         stage_args = dict(config=str(config), work_dir=str(folder), cfg_options=options)
-        cfg = load_config(argparse.Namespace(**{**vars(args), **stage_args}))
+        try:
+            cfg = load_config(argparse.Namespace(**{**vars(args), **stage_args}))
+        except InputError as e:
+            hint = f' Options of one stage only: --cfg-options stage{number}.KEY=VALUE.' if shared else ''
+            raise InputError(f'Stage {number}, {config}: {e}{hint}') from e
         cfg.pop('stages', None)
         if args.amp and cfg.get('optim_wrapper'):
             use_amp(cfg)

@@ -75,7 +75,7 @@ class SemiSupervisedClassifier(ImageClassifier):
         if not labeled or not unlabeled:
             raise InputError(
                 f'SemiSupervisedClassifier: expected labeled and unlabeled images in every batch, but got '
-                f'{len(labeled)} and {len(unlabeled)}: {USE_PARTS}'
+                f'{len(labeled)} and {len(unlabeled)}: set a batch_size that holds both, and {USE_PARTS}'
             )
         if any('gt_label' in sample or 'gt_score' in sample for sample in unlabeled):
             raise InputError(

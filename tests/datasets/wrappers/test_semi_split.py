@@ -64,6 +64,7 @@ def test_seed_shuffles_both_parts_alike():
         (dict(max_unlabeled=33), 'expected 8 labeled and 33 unlabeled images of class 0, but the dataset has 40'),
         (dict(max_unlabeled=None), 'either `max_unlabeled` or `num_unlabeled`'),
         (dict(num_unlabeled=20), 'either `max_unlabeled` or `num_unlabeled`'),
+        (dict(part='labeled', prior='reversed'), '`prior` and .* are of the unlabeled part'),
         (dict(max_labeled=3), 'leaves no image of the rarest class'),
     ],
 )

@@ -81,6 +81,8 @@ def test_bad_input(dataset):
     ]
     with pytest.raises(ValueError, match='both parts to be of one split, but .* set `max_labeled`'):
         SemiSupervised(*parts)
+    with pytest.raises(ValueError, match="expected part='labeled' of `labeled`, but got 'unlabeled'"):
+        SemiSupervised(*parts[::-1])
     unpacked = SemiSupervised(dataset.datasets[0], ToyImages(counts=(2, 3, 4), pipeline=[]))
     with pytest.raises(ValueError, match='end in PackInputs'):
         unpacked[64]

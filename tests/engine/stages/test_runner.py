@@ -171,6 +171,7 @@ def test_moved_work_dir(configs, tmp_path):
         ('ce', (), 'to have stages = .* with tools/train.py'),
         ('crt', ('stage3.train_cfg.max_epochs=1',), "override of stage1 to stage2, but got 'stage3.train_cfg"),
         ('crt', ('stages.1.type=Unknown',), 'no stage type=.Unknown'),
+        ('crt', ('stage2.modle.x=1',), "Stage 2, .*crt.py: .* the config has no 'modle'"),
         (
             'crt',
             ('stage2.model.teacher_checkpoint=stage://stage9',),
