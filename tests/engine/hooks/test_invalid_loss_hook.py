@@ -35,3 +35,9 @@ def test_images_that_are_not_finite_are_named():
 def test_invalid_interval():
     with pytest.raises(ValueError, match='Expected `interval` to be int >= 1, but got 0'):
         InvalidLossHook(interval=0)
+
+
+def test_labeled_and_unlabeled_images_are_named():
+    labeled, unlabeled = ([DataSample(metainfo=dict(sample_idx=i))] for i in (4, 7))
+    batch = dict(inputs=dict(labeled=[], unlabeled=[]), data_samples=dict(labeled=labeled, unlabeled=unlabeled))
+    assert _images(batch) == 'Images of the batch: [4, 7]'
