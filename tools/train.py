@@ -26,10 +26,10 @@ def main() -> None:
 
     from ltmm.engine.stages import check_needs_no_stage  # slow to import
 
-    lock_work_dir(cfg.work_dir)
     if args.resume and (checkpoint := latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume):
         cfg.resume, cfg.load_from = True, checkpoint
     check_needs_no_stage(cfg)
+    lock_work_dir(cfg.work_dir)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:

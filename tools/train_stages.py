@@ -3,7 +3,7 @@
 The config lists its stages in ``stages``: training, post-processing, exemplar mining, feature extraction or one of your
 own, see ltmm/engine/stages. Each stage has its own folder in the work dir and starts from the last checkpoint before
 it. Completed stages are skipped: run the same command again to continue after an interruption. The work dir gets a link
-to the last checkpoint, to be tested by tools/test.py with the same config.
+to the last checkpoint; the last line of the output is the command that tests it.
 
 `--cfg-options KEY=VALUE` sets all stages, `stage1.KEY=VALUE`, `stage2.KEY=VALUE`, ... the config of one,
 `stages.0.KEY=VALUE`, ... what the config says of a stage itself.

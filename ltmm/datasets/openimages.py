@@ -6,6 +6,7 @@ from mmengine.fileio import get_local_path
 
 from ltmm.registry import DATASETS
 from ltmm.utils.checkpoints import read_pickle
+from ltmm.utils.errors import InputError
 
 __all__ = ['OpenImagesChallengeDataset']
 
@@ -14,7 +15,7 @@ __all__ = ['OpenImagesChallengeDataset']
 class OpenImagesChallengeDataset(MMDetOpenImagesChallengeDataset):
     """mmdet's OpenImagesChallengeDataset, with group boxes flagged as ``is_group_of``, the key that the metric reads.
 
-    The class tree is read as data: code in the file is not run.
+    The class tree is read as an array, so that code in its file is not run.
 
     Args:
         **kwargs: See :class:`mmdet.datasets.OpenImagesChallengeDataset`.
@@ -32,7 +33,11 @@ class OpenImagesChallengeDataset(MMDetOpenImagesChallengeDataset):
         with get_local_path(hierarchy_file, backend_args=self.backend_args) as path, open(path, 'rb') as file:
             try:
                 tree = np.load(file, allow_pickle=False)
-            except ValueError:  # no .npy
+            except (EOFError, ValueError):  # no .npy
                 file.seek(0)
                 tree = read_pickle(file)
-        return tree.view(np.ndarray)[1:, 1:]
+        size = 1 + len(self._metainfo['classes'])
+        if not isinstance(tree, np.ndarray) or tree.shape != (size, size) or tree.dtype.kind not in 'biuf':
+            got = getattr(tree, 'shape', type(tree).__name__)
+            raise InputError(f'Expected a class tree of shape {(size, size)} in {hierarchy_file}, but got {got}.')
+        return tree[1:, 1:]

@@ -6,7 +6,7 @@ __all__ = ['NonEmptyTestSet']
 
 
 class NonEmptyTestSet:
-    """Mixin for metrics, before their base class: without images, there are no figures but an error."""
+    """Mixin for metrics, listed before their base class, that refuses an empty test set."""
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Compute the figures over all ranks.

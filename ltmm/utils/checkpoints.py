@@ -1,4 +1,4 @@
-"""Read checkpoints as data: code in a file is never run, whoever wrote it."""
+"""Read checkpoints, .pkl and .yaml files as data: code in a file is not run, unless the user trusts it."""
 
 import os
 import pickle
@@ -23,7 +23,7 @@ from mmengine.fileio import PickleHandler, YamlHandler, register_handler
 from torch import nn
 
 from .errors import InputError
-from .pickled_types import PickledArray, PlainUnpickler, allowed_types
+from .pickled_types import PickledArray, allowed_types
 
 __all__ = ['check_checkpoint', 'forbid_code', 'load_whole', 'read_checkpoint', 'read_pickle', 'use_safe_loader']
 
@@ -60,11 +60,12 @@ def read_checkpoint(file: str | Path | BytesIO, map_location: Any = 'cpu') -> di
     return content
 
 
-def read_pickle(file: IO[bytes]) -> Any:
-    """Read a pickle of plain values and numeric arrays.
+def read_pickle(file: IO[bytes], **kwargs: Any) -> Any:
+    """Read a pickle of numbers, text, lists, tuples, dictionaries and None.
 
     Args:
         file: An open file.
+        **kwargs: See :class:`pickle.Unpickler`.
 
     Raises:
         InputError: The file is damaged, or has to run code.
@@ -72,13 +73,13 @@ def read_pickle(file: IO[bytes]) -> Any:
     name = getattr(file, 'name', 'The .pkl file')
     with _one_line(name):
         try:
-            return PlainUnpickler(file).load()
+            return _PlainUnpickler(file, **kwargs).load()
         except UnpicklingError as e:
             if not (found := re.fullmatch(r'GLOBAL (\S+)', str(e))):
                 raise
         _require_trust(name, f'has to run code, {found[1]}')
         file.seek(0)
-        return pickle.load(file)
+        return pickle.load(file, **kwargs)
 
 
 def use_safe_loader() -> None:
@@ -265,6 +266,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _require_trust(name: str, needs: str) -> None:
+    needs = ascii(needs)[1:-1]  # no control characters from the file
     if not _trusted:
         raise InputError(
             f'{name} {needs}. Nothing was run. --trust runs it, which lets the author of the file do on this '
@@ -273,11 +275,18 @@ def _require_trust(name: str, needs: str) -> None:
     print(f'WARNING: --trust: {name} {needs}. RUNNING IT.', file=sys.stderr, flush=True)
 
 
+class _PlainUnpickler(pickle.Unpickler):
+    """Calls no function, and so creates no object of a class, of numpy for example."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise UnpicklingError(f'GLOBAL {module}.{name}')
+
+
 class _PickleHandler(PickleHandler):
-    """MMEngine's handler of .pkl files, which executes them, for plain values."""
+    """Handler of .pkl files that reads plain values; MMEngine's own runs their code."""
 
     def load_from_fileobj(self, file: IO[bytes], **kwargs: Any) -> Any:
-        return read_pickle(file)
+        return read_pickle(file, **kwargs)
 
 
 class _YamlHandler(YamlHandler):

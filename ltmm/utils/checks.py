@@ -31,8 +31,8 @@ def check(**arguments: tuple[Any, str | Container]) -> None:
 
     Args:
         arguments: ``name=(value, condition)``. A condition is a key of ``CONDITIONS``, which has to hold for each
-            element of a sequence; the same after ``'int '``, for whole numbers; either after ``'a list of '``, where a
-            single number does not do; any of them followed by ``' or None'``; ``'a file name'``, without a
+            element of a sequence; the same after ``'int '``, for whole numbers; either after ``'a list of '``, which
+            refuses a single number; any of them followed by ``' or None'``; ``'a file name'``, without a
             folder; or a container of the allowed values.
 
     Examples:
@@ -59,7 +59,7 @@ def _holds(value: Any, condition: str | Container) -> bool:
         array = np.asarray(value)
     except ValueError:  # lists of different lengths
         return False
-    if condition.startswith(LIST) and not array.ndim:
+    if condition.startswith(LIST) and array.ndim != 1:
         return False
     condition = condition.removeprefix(LIST).replace('numbers', '').strip()
     kinds = 'iu' if condition.startswith('int ') else 'iuf'

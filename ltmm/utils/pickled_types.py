@@ -1,22 +1,22 @@
 """Types other than tensors that checkpoints may hold: numpy's numbers and arrays, and MMEngine's log of a scalar.
 
-``torch.load(..., weights_only=True)`` and :class:`PlainUnpickler` create objects only from a list of functions and
-classes. numpy's own cannot be on it, as they trust the sizes and flags in a file; MMEngine's list even has ``getattr``.
-Those here stand in for them, and check what they are given.
+``torch.load(..., weights_only=True)`` creates objects only from a list of functions and classes. numpy's own cannot be
+on it, as they trust the sizes and flags in a file; MMEngine's list even has ``getattr``. Those here stand in for them,
+and check what they are given.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
-from pickle import Unpickler, UnpicklingError
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-__all__ = ['PickledArray', 'PlainUnpickler', 'allowed_types']
+__all__ = ['PickledArray', 'allowed_types']
 
 
 class _Dtype:
@@ -41,11 +41,10 @@ class PickledArray(np.ndarray):
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, is_fortran, data = state
-        dtype = dtype.value if isinstance(dtype, _Dtype) else dtype  # numpy's own when an array is copied
-        is_whole = all(type(n) is int and n >= 0 for n in shape) and len(data) == prod(shape) * dtype.itemsize
+        is_whole = all(type(n) is int and n >= 0 for n in shape) and len(data) == prod(shape) * dtype.value.itemsize
         if not is_whole or type(data) is not bytes:
             raise UnpicklingError('Expected an array with as many numbers as its shape says')
-        super().__setstate__((1, tuple(shape), dtype, bool(is_fortran), data))
+        super().__setstate__((1, tuple(shape), dtype.value, bool(is_fortran), data))
 
 
 class _History(HistoryBuffer):
@@ -59,22 +58,8 @@ def _reconstruct(*args: Any) -> PickledArray:
     return np.zeros(0).view(PickledArray)
 
 
-def _frombuffer(data: Any, dtype: _Dtype, shape: tuple, order: str) -> PickledArray:
-    """An array, in pickles of protocol 5."""
-    array = _reconstruct()
-    array.__setstate__((1, shape, dtype, order == 'F', bytes(memoryview(data))))
-    return array
-
-
 def _scalar(dtype: _Dtype, data: bytes) -> Any:
     return np.frombuffer(data, dtype.value, 1).item()
-
-
-def _encode(text: Any, encoding: Any) -> bytes:
-    """Bytes, in pickles of protocols 0 to 2."""
-    if type(text) is not str or encoding != 'latin1':
-        raise UnpicklingError(f'Expected text in latin1, but got {encoding!r}')
-    return text.encode('latin1')
 
 
 def _array_class(*args: Any) -> None:
@@ -105,11 +90,8 @@ ALLOWED = [
     _alias(_array_class, 'numpy.ndarray'),
     _alias(_reconstruct, 'numpy._core.multiarray._reconstruct'),
     _alias(_reconstruct, 'numpy.core.multiarray._reconstruct'),
-    _alias(_frombuffer, 'numpy._core.numeric._frombuffer'),
-    _alias(_frombuffer, 'numpy.core.numeric._frombuffer'),
     _alias(_scalar, 'numpy._core.multiarray.scalar'),
     _alias(_scalar, 'numpy.core.multiarray.scalar'),
-    _alias(_encode, '_codecs.encode'),
     _alias(_statistic, 'builtins.getattr'),
 ]
 
@@ -124,15 +106,3 @@ def allowed_types() -> Iterator[None]:
     finally:
         torch.serialization.clear_safe_globals()
         torch.serialization.add_safe_globals(before)
-
-
-class PlainUnpickler(Unpickler):
-    """Reads plain values and the types above; raises an UnpicklingError before any other function is called."""
-
-    types = {f'{thing.__module__}.{thing.__qualname__}': thing for thing in ALLOWED}
-
-    def find_class(self, module: str, name: str) -> type | Callable:
-        """Return the type or function that stands in for one of a pickle."""
-        if f'{module}.{name}' not in self.types:
-            raise UnpicklingError(f'GLOBAL {module}.{name}')
-        return self.types[f'{module}.{name}']

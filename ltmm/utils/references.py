@@ -76,8 +76,6 @@ def _value(name: str, cfg: Config, path: tuple[str, ...]) -> Any:
         value = value.get(key) if isinstance(value, (dict, Config)) else None
     if name in path[1:] or value is None:
         problem = 'refers to itself' if name in path[1:] else 'is not set'
-        raise InputError(
-            f'`{name}` of the config {problem}. Add --cfg-options {name}=... to the command, or a line {name} = ... to '
-            'the config.'
-        )
+        line = '' if '.' in name else f', or a line {name} = ... to the config'
+        raise InputError(f'`{name}` of the config {problem}. Add --cfg-options {name}=... to the command{line}.')
     return _resolved(copy.deepcopy(value), cfg, (*path, name))

@@ -38,10 +38,10 @@ def check_image_file(path: str | Path) -> None:
     check(suffix=(Path(path).suffix[1:], FigureCanvasAgg.get_supported_filetypes()))
 
 
-def save_figure(figure: Figure, path: str | Path) -> Path:
+def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     """Write the image file and create its folder."""
     path = Path(path)
     check_image_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=dpi)
     return path

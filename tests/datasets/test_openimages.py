@@ -63,9 +63,8 @@ def test_instances_are_counted(dataset):
 
 def test_files_of_openimages_need_no_trust(folder):
     forbid_code()
-    np.arange(16.0).reshape(4, 4).dump(folder / 'tree.np')  # as numpy's ndarray.dump writes it
-    matrix = build(folder, 'tree.np').metainfo['RELATION_MATRIX']
-    assert type(matrix) is np.ndarray
+    np.save(folder / 'tree.npy', np.arange(16.0).reshape(4, 4))
+    matrix = build(folder).metainfo['RELATION_MATRIX']
     assert matrix.tolist() == [[5.0, 6.0, 7.0], [9.0, 10.0, 11.0], [13.0, 14.0, 15.0]]
 
 
@@ -73,3 +72,17 @@ def test_code_in_the_class_tree_is_not_run(folder):
     (folder / 'tree.np').write_bytes(pickle.dumps(print))
     with pytest.raises(InputError, match=r'tree.np has to run code, builtins.print. Nothing was run'):
         build(folder, 'tree.np')
+
+
+@pytest.mark.parametrize('tree', [np.eye(3), np.ones(4), np.full((4, 4), 'a')])
+def test_class_tree_of_another_size(folder, tree):
+    np.save(folder / 'tree.npy', tree)
+    with pytest.raises(InputError, match=r'Expected a class tree of shape \(4, 4\) in .*tree.npy, but got \('):
+        build(folder)
+
+
+def test_class_tree_that_is_no_array(folder):
+    for content, message in ((b'', 'cannot be read'), (pickle.dumps({}), r'of shape \(4, 4\) in .*, but got dict')):
+        (folder / 'tree.np').write_bytes(content)
+        with pytest.raises(InputError, match=f'tree.np.*{message}|{message}'):
+            build(folder, 'tree.np')

@@ -167,21 +167,18 @@ def test_broken_pickles(path):
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
 def test_pickle_of_plain_values(tmp_path, protocol):
     forbid_code()
-    boxes = np.arange(6, dtype='>f4').reshape(2, 3).T
-    content = [dict(filename='a.jpg', ori_shape=(10, 20, 3), score=np.float32(0.5), boxes=boxes)]
+    content = [dict(filename='a.jpg', ori_shape=(10, 20, 3), score=0.5, labels=[1, -(2**70)], is_group=True, note=None)]
     (tmp_path / 'x.pkl').write_bytes(pickle.dumps(content, protocol))
-    (record,) = mmengine.load(tmp_path / 'x.pkl')
-    read = pickle.loads(pickle.dumps(record.pop('boxes')))  # as when a worker is given it
-    np.testing.assert_array_equal(read, boxes.astype('f4'), strict=True)
-    assert record == dict(filename='a.jpg', ori_shape=(10, 20, 3), score=0.5)
+    assert mmengine.load(tmp_path / 'x.pkl') == content
 
 
 @pytest.mark.parametrize(
     ('data', 'reason'),
     [
         (pickle.dumps(Code(os.mkdir, 'executed')), 'has to run code, posix.mkdir. Nothing was run'),
-        (pickle.dumps(Code(getattr, Code(__import__, 'os'), 'mkdir')), 'has to run code, builtins.__import__. Nothing'),
-        (pickle.dumps(np.array([Code(os.mkdir, 'executed')])), 'dtype'),
+        (pickle.dumps(Code(getattr, Code(__import__, 'os'), 'mkdir')), 'has to run code, builtins.getattr. Nothing'),
+        (pickle.dumps(np.ones(3)), 'has to run code, numpy.*_reconstruct'),
+        (b'c\x1b[2K\nx\n.', r'has to run code, \\x1b\[2K.x. Nothing'),
         (pickle.dumps([1, 2])[:-2], 'cannot be read'),
         (b'\x80\x02' + b'(' * 50, 'cannot be read'),
         (b'not a pickle', 'cannot be read'),

@@ -36,6 +36,7 @@ def test_check_passes(value, condition):
         ((), '> 0'),
         ([[1], [1, 2]], '> 0'),
         (1.0, 'a list of numbers > 0'),
+        ([[1, 2], [3, 4]], 'a list of numbers > 0'),
         ((), 'a list of numbers > 0'),
         ((0.5, 0), 'a list of numbers > 0'),
         ((0.5, 1), 'a list of int >= 0'),

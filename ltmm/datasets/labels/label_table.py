@@ -179,7 +179,9 @@ class LabelTable:
     @cached_property
     def image_counts(self) -> np.ndarray:
         """Number of samples that hold each class, (C,)."""
-        return np.bincount(self.unique_pairs()[1], minlength=self.num_classes)
+        counts = np.bincount(self.unique_pairs()[1], minlength=self.num_classes)
+        counts.setflags(write=False)
+        return counts
 
     def unique_pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the distinct (sample, class) pairs, sorted by sample: two arrays (P,)."""

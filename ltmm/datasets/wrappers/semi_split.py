@@ -137,8 +137,8 @@ class SemiSplit(Selection):
         )
         if part == 'labeled' and (not isinstance(prior, str) or prior != 'consistent' or unlabeled_imbalance_factor):
             raise InputError(
-                'SemiSplit: `prior` and `unlabeled_imbalance_factor` are of the unlabeled part, but got them for the '
-                'labeled one.'
+                'SemiSplit: `prior` and `unlabeled_imbalance_factor` are for the unlabeled part, but the labeled one '
+                f'got {prior!r} and {unlabeled_imbalance_factor}.'
             )
         self.part, self.include_labeled, self.seed = part, include_labeled, seed
         self.labeled = dict(max_images=max_labeled, imbalance_factor=imbalance_factor)
@@ -153,7 +153,9 @@ class SemiSplit(Selection):
     def choose(self, table: LabelTable) -> np.ndarray:
         """Take the first images of each class, class by class; in the unlabeled part those after them."""
         first = labeled_counts(num_classes=table.num_classes, **self.labeled)
-        further = unlabeled_counts(table.num_classes, **self.unlabeled)
+        further = 0 * first  # nobody told the labeled part how many the other one has
+        if self.part == 'unlabeled':
+            further = unlabeled_counts(table.num_classes, **self.unlabeled)
         available = np.bincount(table.labels, minlength=table.num_classes)
         short = np.flatnonzero(available < first + further)
         if len(short):

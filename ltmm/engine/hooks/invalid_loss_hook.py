@@ -73,8 +73,8 @@ def _images(data_batch: dict) -> str:
 def _ids(data_batch: dict) -> list:
     """Return the path, image id or index per sample."""
     samples = data_batch.get('data_samples', []) if isinstance(data_batch, dict) else []
-    if isinstance(samples, dict):  # labeled and unlabeled ones
-        samples = [sample for part in samples.values() if isinstance(part, Sequence) for sample in part]
+    if isinstance(samples, dict) and all(isinstance(part, list) for part in samples.values()):  # (un)labeled ones
+        samples = [sample for part in samples.values() for sample in part]
     samples = samples if isinstance(samples, Sequence) else [samples]
     metas = [getattr(sample, 'metainfo', {}) for sample in samples]
     keys = ('img_path', 'img_id', 'sample_idx')

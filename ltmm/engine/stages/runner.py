@@ -63,7 +63,8 @@ def read_stages(args: argparse.Namespace) -> list[Stage]:
         try:
             cfg = load_config(argparse.Namespace(**{**vars(args), **stage_args}))
         except InputError as e:
-            hint = f' Options of one stage only: --cfg-options stage{number}.KEY=VALUE.' if shared else ''
+            is_shared = any(key in str(e) for key in shared)
+            hint = ' For one stage only: --cfg-options stage1.KEY=VALUE, stage2.KEY=VALUE ...' if is_shared else ''
             raise InputError(f'Stage {number}, {config}: {e}{hint}') from e
         cfg.pop('stages', None)
         if args.amp and cfg.get('optim_wrapper'):
@@ -89,12 +90,18 @@ def check_needs_no_stage(cfg: Config) -> None:
         )
     items = cfg.get('stages') or ()
     for before, item in itertools.pairwise(items):
-        is_pretrained = 'config' not in item and issubclass(STAGES.get(before.type) or Stage, PretrainStage)
-        if is_pretrained and not cfg.get('load_from'):
+        if not isinstance(before, dict) or 'config' in item or _loads_weights(cfg):
+            continue
+        if issubclass(STAGES.get(before.get('type', '')) or Stage, PretrainStage):
             raise InputError(
                 f'{cfg.filename} starts from a backbone that another stage trains: run tools/train_stages.py, or start '
                 'from a checkpoint with --cfg-options load_from=CHECKPOINT.'
             )
+
+
+def _loads_weights(cfg: Config) -> bool:
+    init = cfg.model.get('backbone', {}).get('init_cfg')
+    return bool(cfg.get('load_from')) or (isinstance(init, dict) and init.get('type') == 'Pretrained')
 
 
 def first_to_run(stages: Sequence[Stage], first_checkpoint: Path | None = None) -> int:

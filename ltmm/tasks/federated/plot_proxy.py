@@ -48,7 +48,7 @@ def plot_proxy(true: np.ndarray, estimate: np.ndarray, out: str | Path | None = 
     axes.set(yscale='log', title=title, xlabel='class, most frequent first', ylabel='images')
     axes.legend()
     if out is not None:
-        save_figure(figure, out)
+        save_figure(figure, out, dpi=110)
     return figure
 
 

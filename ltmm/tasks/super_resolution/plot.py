@@ -57,7 +57,7 @@ def plot_super_resolution(
             ax.imshow(part(image).clamp(0, 1).permute(1, 2, 0).numpy(), interpolation='nearest')
             if mse:
                 ax.set_title(f'{title}: {-10 * torch.tensor(mse).log10():.2f} dB', fontsize=9)
-    save_figure(figure, path)
+    save_figure(figure, path, dpi=100)
 
 
 def _busiest(miss: Tensor, size: int) -> tuple[int, int]:

@@ -88,24 +88,25 @@ class ResidualSR(BaseModel):
 
     def loss(self, inputs: Tensor, data_samples: dict[str, Any]) -> dict[str, Tensor]:
         """Compute the loss; the bicubic enlargement is its prior."""
-        hr, bicubic = self._check_size(data_samples['hr'], inputs), enlarge(inputs, self.scale)
+        hr, bicubic = data_samples['hr'], enlarge(inputs, self.scale)
+        self._check_sizes(inputs, hr)
         output = self.backbone(inputs)
         return dict(loss=self.loss_module(output + bicubic if self.residual else output, hr, bicubic))
 
     def predict(self, inputs: Tensor, data_samples: dict[str, Any]) -> list[dict[str, Tensor]]:
         """Return ``sr``, ``hr`` and ``bicubic`` of each image, (C, scale H, scale W)."""
-        hr = self._check_size(data_samples['hr'], inputs)
+        hr = data_samples['hr']
+        self._check_sizes(inputs, hr)
         results = self.super_resolve_in_patches(inputs), hr, enlarge(inputs, self.scale)
         return [dict(sr=sr, hr=hr, bicubic=bicubic) for sr, hr, bicubic in zip(*results, strict=True)]
 
-    def _check_size(self, hr: Tensor, inputs: Tensor) -> Tensor:
+    def _check_sizes(self, inputs: Tensor, hr: Tensor) -> None:
         small, large = tuple(inputs.shape[-2:]), tuple(hr.shape[-2:])
         if large != tuple(self.scale * size for size in small):
             raise InputError(
-                f'The model enlarges by {self.scale}, but got images of {small} for {large} pixels: set the same '
-                '`scale` in model and datasets.'
+                f'The model enlarges by {self.scale}, but got small images of {small} and large ones of {large} '
+                'pixels: set the same `scale` in model and datasets.'
             )
-        return hr
 
     def super_resolve_in_patches(self, inputs: Tensor) -> Tensor:
         """Enlarge images in patches, if there is a ``patch_size``."""

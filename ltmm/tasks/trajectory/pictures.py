@@ -50,4 +50,4 @@ def draw_predictions(
             axis.set_yticks([])
         line[0].set_ylabel(name, fontsize=9)
     axes[0, 0].legend(fontsize=6, loc='best', frameon=False)
-    save_figure(figure, path)
+    save_figure(figure, path, dpi=90)

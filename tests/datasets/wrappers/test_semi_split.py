@@ -52,6 +52,14 @@ def test_seed_shuffles_both_parts_alike():
     assert set(labeled.indices) == set(unlabeled.indices[unlabeled.also_labeled])
 
 
+def test_labeled_part_of_a_split_that_only_fits_reversed():
+    reversed_prior = dict(max_labeled=36, imbalance_factor=9, max_unlabeled=18)
+    labeled = split('labeled', **reversed_prior)
+    assert len(split(prior='reversed', **reversed_prior)) > len(labeled) == 36 + 12 + 4
+    with pytest.raises(ValueError, match='expected 36 labeled and 18 unlabeled images of class 0'):
+        split(**reversed_prior)
+
+
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
@@ -64,7 +72,10 @@ def test_seed_shuffles_both_parts_alike():
         (dict(max_unlabeled=33), 'expected 8 labeled and 33 unlabeled images of class 0, but the dataset has 40'),
         (dict(max_unlabeled=None), 'either `max_unlabeled` or `num_unlabeled`'),
         (dict(num_unlabeled=20), 'either `max_unlabeled` or `num_unlabeled`'),
-        (dict(part='labeled', prior='reversed'), '`prior` and .* are of the unlabeled part'),
+        (
+            dict(part='labeled', prior='reversed'),
+            "for the unlabeled part, but the labeled one got 'reversed'",
+        ),
         (dict(max_labeled=3), 'leaves no image of the rarest class'),
     ],
 )

@@ -64,5 +64,5 @@ def test_invalid_arguments():
 def test_another_scale_in_the_data():
     lr, samples = batch()
     for mode in ('loss', 'predict'):
-        with pytest.raises(InputError, match=r'enlarges by 3, but got images of \(6, 9\) for \(12, 18\) pixels'):
+        with pytest.raises(InputError, match=r'by 3, but got small images of \(6, 9\) and large ones of \(12, 18\)'):
             build(scale=3)(lr, samples, mode=mode)

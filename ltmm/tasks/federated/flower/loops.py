@@ -1,4 +1,4 @@
-"""The two sides of a round: a server whose clients are remote, and one of them."""
+"""Training loops of a server of Flower and of its clients."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
