@@ -83,8 +83,8 @@ def shots_by_convention(
         )
         if low < high:
             message += (
-                " Set `thresholds` of the metric: 'auto' for thirds of the classes, or (many, few); by --cfg-options, "
-                'val_evaluator.thresholds=auto test_evaluator.thresholds=auto.'
+                " Set `thresholds` of metrics and hooks: 'auto' for thirds of the classes, or (many, few); by "
+                '--cfg-options, val_evaluator.thresholds=auto test_evaluator.0.thresholds=auto (0: first of a list).'
             )
         _warn_once(message)
     return shots

@@ -75,7 +75,7 @@ def test_one_warning_if_all_classes_are_in_one_group(monkeypatch):
         shots_by_convention(ClassDistribution([1234, 567, 321]))
     (message,) = said
     assert message.startswith('All 3 classes are many-shot')
-    assert 'they have 321 to 1234 training images. Set `thresholds` of the metric' in message
+    assert 'they have 321 to 1234 training images. Set `thresholds` of metrics' in message
     shots_by_convention(ClassDistribution([1235, 567, 321]), thresholds=(2000, 20))  # as asked
     shots_by_convention(ClassDistribution([1234, 567, 32]))
     assert said == [message]
