@@ -8,6 +8,7 @@ from .manifold_plot import plot_manifolds
 from .mlflow_backend import MLflowVisBackend
 from .reliability_diagram import plot_reliability_diagram
 from .selection_plot import plot_selection, read_selection
+from .super_class_plot import plot_super_classes
 
 __all__ = [
     'MLflowVisBackend',
@@ -21,5 +22,6 @@ __all__ = [
     'plot_manifolds',
     'plot_reliability_diagram',
     'plot_selection',
+    'plot_super_classes',
     'read_selection',
 ]
