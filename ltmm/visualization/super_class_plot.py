@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ltmm.class_distribution import ClassDistribution
+from ltmm.models.state.prototypes import class_statistics
 from ltmm.utils.errors import InputError
 
 from .style import new_figure, save_figure
@@ -25,9 +27,7 @@ def plot_super_classes(links: np.ndarray, label: np.ndarray, distribution: Class
     num_classes = len(distribution)
     if links.ndim != 2 or label.shape != links.shape[:1]:
         raise InputError(f'Expected `links` (N, K) and `label` (N,), but got {links.shape} and {label.shape}.')
-    sums = np.zeros((num_classes, links.shape[1]))
-    np.add.at(sums, label, links)
-    shares = sums / np.bincount(label, minlength=num_classes).clip(min=1)[:, None]  # (C, K)
+    shares = class_statistics(torch.as_tensor(links), torch.as_tensor(label), num_classes)[1].numpy()  # (C, K)
     relative = shares / shares.mean(axis=0).clip(min=1e-12)
     classes = np.argsort(-distribution.image_counts, kind='stable')
     names = distribution.class_names or tuple(map(str, range(num_classes)))
