@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container
+from fractions import Fraction
 from math import inf
 from typing import Any
 
@@ -56,7 +57,7 @@ def _holds(value: Any, condition: str | Container) -> bool:
         return condition.endswith(' or None')
     condition = condition.removesuffix(' or None')
     try:
-        array = np.asarray(value)
+        array = np.asarray(float(value) if isinstance(value, Fraction) else value)
     except ValueError:  # lists of different lengths
         return False
     if condition.startswith(LIST) and array.ndim != 1:

@@ -88,11 +88,10 @@ def check_needs_no_stage(cfg: Config) -> None:
             f'{cfg.filename} needs {REFERENCE}{name}, the result of an earlier stage: run tools/train_stages.py on the '
             'config that lists the stages.'
         )
-    if _loads_weights(cfg):
-        return
     for before, item in itertools.pairwise(cfg.get('stages') or ()):
         type_name = before.get('type') if isinstance(before, dict) and 'config' not in item else None
-        if type_name and issubclass(STAGES.get(type_name) or Stage, PretrainStage):
+        pretrains = type_name and issubclass(STAGES.get(type_name) or Stage, PretrainStage)
+        if pretrains and not _loads_weights(cfg):
             raise InputError(
                 f'{cfg.filename} starts from a backbone that another stage trains: run tools/train_stages.py, or start '
                 'from a checkpoint with --cfg-options load_from=CHECKPOINT.'
