@@ -23,17 +23,18 @@ STEP = 1.06  # factor between the positions of runs whose points stand side by s
 def plot_accuracy_against_frequency(runs: Sequence[Run], path: str | Path, title: str = '') -> Path:
     """Plot accuracy or AP per class against its training images: a point per class, a smooth curve per run.
 
-    Below :data:`MIN_SMOOTH_CLASSES` classes there is no curve, and the points of the runs stand side by side.
+    Below :data:`MIN_SMOOTH_CLASSES` classes there is no curve, and the points of the runs stand side by side. Runs of
+    one ``method`` are drawn as one: the mean of the seeds, and a band or bars from the lowest to the highest of them.
 
     Args:
-        runs: Up to seven runs with reports of one kind.
+        runs: Runs of up to seven methods with reports of one kind.
         path: Image file (.png, .pdf, .svg).
         title: Title of the plot.
     """
     figure, axes = new_figure()
     _draw(axes, runs)
     axes.set_title(title, fontsize=10, loc='left')
-    columns = max(80 // (max(len(run.name) for run in runs) + 10), 1)
+    columns = max(80 // (max(map(len, axes.get_legend_handles_labels()[1])) + 10), 1)
     figure.legend(loc='outside lower center', ncols=columns, frameon=False, fontsize=9)
     return save_figure(figure, path)
 
@@ -42,8 +43,8 @@ def plot_groups_against_frequency(groups: Sequence[tuple[str, Sequence[Run]]], p
     """Plot accuracy or AP per class against its training images, each group of runs in a panel, with one legend.
 
     Args:
-        groups: Title and runs of each panel. The runs of all panels have the same names in the same order, such as
-            those of the experts of several models, of which one can have more than another.
+        groups: Title and runs of each panel. The runs of all panels have the same methods in the same order, such as
+            the experts of several models, of which one can have more than another.
         path: Image file (.png, .pdf, .svg).
     """
     columns = 2 if len(groups) == 4 else min(len(groups), 3)
@@ -57,32 +58,34 @@ def plot_groups_against_frequency(groups: Sequence[tuple[str, Sequence[Run]]], p
 
 
 def _draw(axes: Axes, runs: Sequence[Run]) -> None:
-    """Draw the points and the curve of each run."""
+    """Draw the points and the curve of each method."""
+    methods = _by_method(runs)
     kinds = {run.report.value_name for run in runs}
-    if len(kinds) > 1 or len(runs) > len(RUN_COLORS):
-        raise InputError(f'Expected up to {len(RUN_COLORS)} runs of one kind, but got {len(runs)} of {sorted(kinds)}.')
+    if len(kinds) > 1 or len(methods) > len(RUN_COLORS):
+        raise InputError(
+            f'Expected up to {len(RUN_COLORS)} runs of one kind, but got {len(methods)} of {sorted(kinds)}.'
+        )
     axes.set_xscale('log')
     has_zero = False
-    for i, (run, color) in enumerate(zip(runs, RUN_COLORS)):
-        if run.report.train_images is None:
-            raise InputError(
-                f'The per-class CSV of {run.name} has no training images. Test a checkpoint that ltmm trained, with '
-                'ltmm.ClassDistributionHook in the config.'
-            )
-        tested = ~np.isnan(run.report.value)
-        if not tested.any():
-            raise InputError(f'Expected {run.name} to have tested classes, but it has none.')
-        images, values = run.report.train_images[tested], run.report.value[tested]
+    for i, (method, seeds) in enumerate(methods.items()):
+        images, values = _tested(seeds)
         has_zero |= bool((images == 0).any())
         images = np.maximum(images, ZERO_AT)
-        if len(values) < MIN_SMOOTH_CLASSES:
-            images = images * STEP ** (i - (len(runs) - 1) / 2)
-            axes.scatter(images, values, s=40, color=color, linewidths=0, label=run.name, clip_on=False)
+        style = dict(color=RUN_COLORS[i], linewidths=0)
+        label = method if len(seeds) == 1 else f'{method}, {len(seeds)} seeds'
+        if len(images) < MIN_SMOOTH_CLASSES:
+            images = images * STEP ** (i - (len(methods) - 1) / 2)
+            axes.scatter(images, values.mean(0), s=40, label=label, clip_on=False, **style)
+            if len(seeds) > 1:
+                axes.vlines(images, values.min(0), values.max(0), color=RUN_COLORS[i], linewidth=1.2)
             continue
-        size, alpha = np.clip(900 / len(values), 4, 30), np.clip(25 / len(values), 0.04, 0.9)  # of thousands: a haze
-        axes.scatter(images, values, s=size, color=color, alpha=alpha, linewidths=0)
+        size, alpha = np.clip(900 / len(images), 4, 30), np.clip(25 / len(images), 0.04, 0.9)  # of thousands: a haze
+        axes.scatter(images, values.mean(0), s=size, alpha=alpha, **style)
+        x, curve = smooth_over_images(images, values)
+        if len(seeds) > 1:
+            axes.fill_between(x, curve.min(0), curve.max(0), alpha=0.2, **style)
         halo = [Stroke(linewidth=4, foreground='white'), Normal()]
-        axes.plot(*smooth_over_images(images, values), color=color, linewidth=2.2, label=run.name, path_effects=halo)
+        axes.plot(x, curve.mean(0), color=RUN_COLORS[i], linewidth=2.2, label=label, path_effects=halo)
     _mark_groups(axes, runs)
     axes.set_ylim(-2, 114)  # leaves room for the names of the groups
     axes.set_yticks(range(0, 101, 20))
@@ -91,15 +94,43 @@ def _draw(axes: Axes, runs: Sequence[Run]) -> None:
     axes.set_ylabel(f'{kinds.pop()} (%)')
 
 
+def _by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    methods: dict[str, list[Run]] = {}
+    for run in runs:
+        methods.setdefault(run.method, []).append(run)
+    return methods
+
+
+def _tested(seeds: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the training images (C,) and the figures of the seeds (S, C) of the classes that have been tested."""
+    first = seeds[0].report
+    for run in seeds:
+        if run.report.train_images is None:
+            raise InputError(
+                f'The per-class CSV of {run.name} has no training images. Test a checkpoint that ltmm trained, with '
+                'ltmm.ClassDistributionHook in the config.'
+            )
+        if not np.array_equal(run.report.train_images, first.train_images):
+            raise InputError(
+                f'Expected the seeds of {run.method} to have the same training images per class, but {run.name} and '
+                f'{seeds[0].name} have others.'
+            )
+    values = np.stack([run.report.value for run in seeds])
+    tested = ~np.isnan(values).any(0)
+    if not tested.any():
+        raise InputError(f'Expected {seeds[0].name} to have tested classes, but it has none.')
+    return first.train_images[tested], values[:, tested]
+
+
 def smooth_over_images(images: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average the values with a Gaussian kernel over the logarithm of the images; two arrays, (G,)."""
+    """Average the values (..., C) with a Gaussian kernel over the logarithm of the images (C,); (G,) and (..., G)."""
     x = np.log(images)
     span = np.ptp(x)
     if not span:
-        return images[:1], values.mean(keepdims=True)
+        return images[:1], values.mean(-1, keepdims=True)
     grid = np.linspace(x.min(), x.max(), 100)  # (G,)
     weight = np.exp(-0.5 * ((grid[:, None] - x) / (0.07 * span)) ** 2)  # (G, C)
-    return np.exp(grid), weight @ values / weight.sum(1)
+    return np.exp(grid), values @ weight.T / weight.sum(1)
 
 
 def _mark_groups(axes: Axes, runs: Sequence[Run]) -> None:

@@ -9,16 +9,13 @@ from ltmm.visualization.frequency_plot import MIN_SMOOTH_CLASSES, smooth_over_im
 from ltmm.visualization.style import RUN_COLORS
 
 
-def make_run(name, hits, counts=(300, 50, 5)):
+def make_run(name, hits, counts=(300, 50, 5), method=''):
     """A run with hits[c] correct predictions for ten test images of class c."""
     distribution = ClassDistribution(counts, class_names=[f'class {c}' for c in range(len(counts))])
     label = np.repeat(np.arange(len(counts)), 10)
     pred = np.where(np.tile(np.arange(10), len(counts)) < np.repeat(hits, 10), label, (label + 1) % len(counts))
     scores = class_scores(pred, label, len(counts))
-    return Run(name, PerClassReport.from_scores(scores, distribution, distribution.shots()))
-
-
-RUNS = [make_run('ce', (9, 5, 0)), make_run('balanced', (8, 6, 4))]
+    return Run(name, PerClassReport.from_scores(scores, distribution, distribution.shots()), method)
 
 
 @pytest.mark.parametrize('counts', [(300, 50, 5), (300, 50, 0), (7, 7, 7)], ids=['usual', 'zero count', 'balanced'])
@@ -61,9 +58,32 @@ def test_curves_from_30_classes_on(tmp_path, monkeypatch, num_classes):
     assert axes.get_legend_handles_labels()[1] == ['ce', 'balanced']
 
 
+@pytest.mark.parametrize('num_classes', [MIN_SMOOTH_CLASSES - 1, MIN_SMOOTH_CLASSES])
+def test_seeds_are_one_method_with_a_range(tmp_path, monkeypatch, num_classes):
+    drawn = []
+    monkeypatch.setattr(frequency_plot, 'save_figure', lambda figure, path: drawn.append(figure))
+    counts = np.geomspace(300, 5, num_classes).astype(int)
+    seeds = [make_run(f'ce, {n}', np.full(num_classes, n), counts, 'ce') for n in (3, 4, 8)]
+    plot_accuracy_against_frequency([*seeds, make_run('balanced', np.full(num_classes, 9), counts)], tmp_path / 'x.png')
+    (axes,) = drawn[0].axes
+    assert axes.get_legend_handles_labels()[1] == ['ce, 3 seeds', 'balanced']
+    points, span, *rest = axes.collections
+    assert np.allclose(points.get_offsets()[:, 1], 50)  # mean
+    corners = np.concatenate([path.vertices for path in span.get_paths()])[:, 1]
+    assert (corners.min(), corners.max()) == pytest.approx((30, 80))
+    assert len(rest) == 1 and np.allclose(rest[0].get_offsets()[:, 1], 90)  # one seed has no range
+
+
+def test_seeds_of_other_data(tmp_path):
+    seeds = [make_run('a', (9, 5, 0), method='ce'), make_run('b', (9, 5, 0), (300, 50, 6), 'ce')]
+    with pytest.raises(ValueError, match='seeds of ce to have the same training images per class, but b and a'):
+        plot_accuracy_against_frequency(seeds, tmp_path / 'runs.png')
+
+
 def test_more_runs_than_colors(tmp_path):
+    runs = [make_run(str(n), (9, 5, 0)) for n in range(8)]
     with pytest.raises(ValueError, match='up to 7 runs of one kind, but got 8'):
-        plot_accuracy_against_frequency(RUNS * 4, tmp_path / 'runs.png')
+        plot_accuracy_against_frequency(runs, tmp_path / 'runs.png')
 
 
 def test_smooth_is_a_local_mean():

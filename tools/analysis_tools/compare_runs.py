@@ -1,7 +1,8 @@
 """Compare the accuracy of trained models on frequent and rare classes.
 
 Reads the latest per-class CSV that ltmm.LongTailMetric or ltmm.MultiLabelMetric has written in each work dir. For
-detectors, --csv-name per_class_bbox.csv or per_class_segm.csv reads that of ltmm.LVISMetric.
+detectors, --csv-name per_class_bbox.csv or per_class_segm.csv reads that of ltmm.LVISMetric. A work dir with subfolders
+seed_0, seed_1, ... is one method: the table has a row per seed, the plot the mean and the range of the seeds.
 """
 
 import argparse
@@ -55,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def panels(groups: Sequence[Sequence[Run]]) -> list[tuple[str, list[Run]]]:
     """Name the runs of a work dir by their part: that of the model ``'all'``, the others ``'expert 0'``, ..."""
     return [
-        (all_.name, [replace(all_, name='all'), *(replace(run, name=run.name[len(all_.name) + 2 :]) for run in rest)])
-        for all_, *rest in groups
+        (title, [replace(run, method=run.method[len(title) + 2 :] or 'all') for run in runs])
+        for title, runs in ((runs[0].method, runs) for runs in groups)
     ]
 
 

@@ -30,10 +30,20 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A trained model and its per-class report."""
+    """A trained model and its per-class report.
+
+    Args:
+        name: Name in tables.
+        report: Its per-class report.
+        method: What the seeds of a method have in common; plots draw these as one. Default: the name.
+    """
 
     name: str
     report: ClassReport
+    method: str = ''
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'method', self.method or self.name)
 
 
 def read_run(path: str | Path, name: str | None = None, csv_name: str = 'per_class.csv') -> Run:
@@ -53,7 +63,8 @@ def read_runs(path: str | Path, name: str | None = None, csv_name: str = 'per_cl
     """Read all per-class CSVs of the latest evaluation in a work dir, for example of each expert.
 
     Args:
-        path: Work dir, or a per-class CSV.
+        path: Work dir, or a per-class CSV. If it has subfolders ``seed_0``, ``seed_1``, ... (see
+            ``tools/analysis_tools/run_table.py``), these are the seeds of one method, ``'<name>, seed 0'``.
         name: Name of the run. Default: that of the work dir or file.
         csv_name: Pattern of the file names. With ``'per_class*.csv'``, the ``per_class_expert0.csv`` of
             :class:`ltmm.evaluation.ExpertMetric` becomes the run ``'<name>, expert 0'``.
@@ -62,11 +73,14 @@ def read_runs(path: str | Path, name: str | None = None, csv_name: str = 'per_cl
     if path.is_file():
         return [read_run(path, name)]
     name = name or path.resolve().name
+    seeds = {int(n[1]): each for each in path.glob('seed_*') if (n := re.fullmatch(r'seed_(\d+)', each.name))}
     runs = []
-    for file in sorted(latest_evaluation(path, csv_name)):
-        part = file.stem.removeprefix('per_class').strip('_') if '*' in csv_name else ''
-        part = re.sub(r'(?<=[a-z])(?=\d)', ' ', part)
-        runs.append(Run(f'{name}, {part}' if part else name, _read_report(file)))
+    for seed, folder in sorted(seeds.items()) or [('', path)]:
+        for file in sorted(latest_evaluation(folder, csv_name)):
+            part = file.stem.removeprefix('per_class').strip('_') if '*' in csv_name else ''
+            part = re.sub(r'(?<=[a-z])(?=\d)', ' ', part)
+            parts = [name, f'seed {seed}' if seeds else '', part]
+            runs.append(Run(', '.join(filter(None, parts)), _read_report(file), ', '.join(filter(None, parts[::2]))))
     return runs
 
 

@@ -103,6 +103,21 @@ def test_read_runs_of_experts(tmp_path):
     assert [run.name for run in read_runs(tmp_path / 'ride/new/per_class_expert0.csv')] == ['per_class_expert0']
 
 
+def test_read_runs_of_seeds(tmp_path):
+    for folder in ('seed_0', 'seed_10', 'seed_2', 'seed_x'):
+        for name in ('', '_expert0'):
+            path = tmp_path / 'ride' / folder / '20260101' / f'per_class{name}.csv'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(RUNS[0].report.to_csv())
+    runs = read_runs(tmp_path / 'ride')
+    assert [(run.name, run.method) for run in runs] == [(f'ride, seed {n}', 'ride') for n in (0, 2, 10)]
+    runs = read_runs(tmp_path / 'ride', 'mine', csv_name='per_class*.csv')
+    assert [run.name for run in runs[:2]] == ['mine, seed 0', 'mine, seed 0, expert 0']
+    assert [run.method for run in runs] == ['mine', 'mine, expert 0'] * 3
+    (run,) = read_runs(tmp_path / 'ride/seed_2')
+    assert run.name == run.method == 'seed_2'
+
+
 def test_read_run_without_a_file(tmp_path):
     with pytest.raises(FileNotFoundError, match='It is written by ltmm.LongTailMetric in val_evaluator'):
         read_run(tmp_path)
