@@ -23,6 +23,7 @@ from ltmm.models.state.class_distribution import (
     UsesClassDistribution,
     move_to_state_dict,
     set_class_distribution,
+    warn_without_num_images,
 )
 from ltmm.registry import HOOKS
 from ltmm.utils.class_counts import is_by_name, missing_names_error, read_counts
@@ -143,6 +144,9 @@ class ClassDistributionHook(Hook):
         counts, names = read_counts(self.class_counts), class_names_of_dataset(dataset)
         if is_by_name(counts) and not names:
             raise missing_names_error('the training set')
+        for module in model.modules():
+            if isinstance(module, UsesClassDistribution):
+                warn_without_num_images(module, counts)
         return ClassDistribution.build(counts, names)
 
     def _hand_out_from_checkpoint(self, runner: Runner) -> None:

@@ -18,7 +18,12 @@ from ltmm.engine.hooks.checkpoint_compatibility_hook import refuse_missing_param
 from ltmm.engine.runner.model_outputs import build_test_runner
 from ltmm.models.post_process import PostProcess
 from ltmm.models.post_process.base import attach_correction
-from ltmm.models.state.class_distribution import ClassDistributionBuffer, UsesClassDistribution, move_to_meta
+from ltmm.models.state.class_distribution import (
+    ClassDistributionBuffer,
+    UsesClassDistribution,
+    move_to_meta,
+    warn_without_num_images,
+)
 from ltmm.registry import MODELS, POST_PROCESSORS
 from ltmm.utils.atomic_backend import AtomicLocalBackend
 from ltmm.utils.checkpoints import check_checkpoint
@@ -159,10 +164,9 @@ class PostProcessor:
     def _step_config(self) -> dict[str, Any]:
         step = dict(type=f'ltmm.{type(self.step).__name__}', **self.step.settings())
         if self._class_counts is not None and isinstance(self.step, UsesClassDistribution):
-            one_each = (self.distribution.instance_counts == self.distribution.image_counts).all()
-            step['class_counts'] = (
-                self.distribution.instance_counts.tolist() if one_each else self.distribution.to_dict()
-            )
+            counts = self.distribution.instance_counts
+            says_all = ClassDistribution(counts) == self.distribution  # one class per image
+            step['class_counts'] = counts.tolist() if says_all else self.distribution.to_dict()
         return step
 
     def _find_distribution(self) -> ClassDistribution:
@@ -171,6 +175,8 @@ class PostProcessor:
             counts = read_counts(self._class_counts)
             if is_by_name(counts) and not names:
                 raise missing_names_error(self.checkpoint)
+            if isinstance(self.step, UsesClassDistribution):
+                warn_without_num_images(self.step, counts)
             distribution = ClassDistribution.build(counts, names)
             _set_class_distribution(self.model, distribution)
             return distribution

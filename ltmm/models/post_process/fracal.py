@@ -56,7 +56,7 @@ def frequency_weights(image_counts: np.ndarray, num_images: int, base: float = 1
 
     Args:
         image_counts: Training images per class, (C,); 0 counts as 1.
-        num_images: All training images.
+        num_images: All training images; those without an object make no difference between the classes.
         base: Base of the logarithms.
     """
     share = np.maximum(image_counts, 1) / num_images
@@ -96,9 +96,10 @@ class FRACAL(UsesClassDistribution, DetectorCorrection):
             \sigma\Bigl(z_c + w_c - \log_{10} \frac{D_c^\lambda}{\sum_k D_k^\lambda} - \log_{10} C\Bigr), \qquad
         w_c = -\log_{10} p_c - \log_{10} C
 
-    p is the share of the training images that hold the class, from the checkpoint, and D the dimension of its layout,
-    see :func:`fractal_dimensions`, from the boxes of the training data; no image is read. In a softmax this is a shift
-    of the logits, which ``fc_cls`` can hold. Heads: see :class:`DetectorCorrection`.
+    p is the share of the training images with an object that hold the class, from the checkpoint ([1] counts images
+    without an object too, which adds 0.003 to w on LVIS v1), and D the dimension of the layout of the class, see
+    :func:`fractal_dimensions`, from the boxes of the training data; no image is read. In a softmax this is a shift of
+    the logits, which ``fc_cls`` can hold. Heads: see :class:`DetectorCorrection`.
 
     [1] evaluates with an NMS of 0.3 instead of 0.5 and a score threshold of 1e-4: compare with both held equal.
 
@@ -115,6 +116,7 @@ class FRACAL(UsesClassDistribution, DetectorCorrection):
             checkpoint.
     """
 
+    needs_num_images = True
     strength = 'fractal_weight'
     grid = None  # no search unless asked for
 

@@ -1,6 +1,7 @@
 """The class distribution inside a model, saved in its checkpoints."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     'move_to_meta',
     'move_to_state_dict',
     'set_class_distribution',
+    'warn_without_num_images',
 ]
 
 TOP_LEVEL = 'class_distribution.'  # of a model without a module that takes the distribution
@@ -105,6 +107,25 @@ def head_class_mask(distribution: ClassDistribution, head_classes: str | int | S
     return mask
 
 
+def warn_without_num_images(user: 'UsesClassDistribution', counts: Any) -> None:
+    """Warn of counts without the number of images, if a module depends on it.
+
+    Args:
+        user: The module.
+        counts: What :func:`ltmm.utils.class_counts.read_counts` returns.
+    """
+    is_given = isinstance(counts, ClassDistribution) or (
+        isinstance(counts, Mapping) and not is_by_name(counts) and counts.get('num_images') is not None
+    )
+    if user.needs_num_images and not is_given:
+        warnings.warn(
+            f'{type(user).__name__} needs the share of the images that hold each class, but `class_counts` does not '
+            'say how many images there are: their sum is taken, which is right for one class per image only. Give '
+            'the dictionary of ClassDistribution.to_dict(), or its json file.',
+            stacklevel=2,
+        )
+
+
 def move_to_meta(checkpoint: dict) -> None:
     """Keep the distribution of the model itself in ``meta``: elsewhere, a model without the hook takes the weights."""
     state = checkpoint['state_dict']
@@ -129,10 +150,12 @@ class UsesClassDistribution:
 
     Attributes:
         needs_co_occurrence: Whether the hook counts the co-occurrence of the classes too.
+        needs_num_images: Whether the share of the images that hold a class matters, not only the counts.
         background_hint: Sentence for one count too many, in box heads.
     """
 
     needs_co_occurrence = False
+    needs_num_images = False
     background_hint = ''
 
     def init_class_distribution(
@@ -154,6 +177,8 @@ class UsesClassDistribution:
         self._num_classes = num_classes
         counts = read_counts(class_counts)
         self._given = None if counts is None else ClassDistribution.build(counts)
+        if counts is not None:
+            warn_without_num_images(self, counts)
         if counts is not None and not is_by_name(counts):
             self._accept(self._given)
             self.class_distribution.pinned = True

@@ -285,6 +285,9 @@ def test_written_config_has_the_given_counts(trained, tmp_path):
     cfg, checkpoint = trained('cosine')
     (path,) = build_post_processor(cfg, checkpoint, STEPS[0], class_counts=[50, 5, 5]).write(tmp_path, 'new')
     assert Config.fromfile(path).custom_hooks[-1].steps[0].class_counts == [50, 5, 5]
+    counts = dict(instance_counts=[50, 5, 5], num_images=55)  # some images hold two classes
+    (path,) = build_post_processor(cfg, checkpoint, STEPS[0], class_counts=counts).write(tmp_path, 'new')
+    assert Config.fromfile(path).custom_hooks[-1].steps[0].class_counts.num_images == 55
 
 
 def test_data_that_the_config_lacks(trained):

@@ -60,6 +60,10 @@ class EQLLoss(ClassPriorDetectionLoss):
         self.lambda_, self.by = lambda_, by
         super().__init__(**kwargs)
 
+    @property
+    def needs_num_images(self) -> bool:
+        return self.by == 'image_frequency'
+
     def on_class_distribution(self, distribution: ClassDistribution) -> None:
         frequency = getattr(distribution, self.by)
         self.register_derived('is_tail', tail_classes(frequency, self.lambda_, self, self.by))

@@ -142,6 +142,10 @@ class PartialASLLoss(MultiLabelPriorLoss):
     def needs_whole_batch(self) -> bool:
         return self.mode == 'selective' or super().needs_whole_batch
 
+    @property
+    def needs_num_images(self) -> bool:
+        return self.prior_threshold is not None
+
     def check_logits(self, cls_score: Tensor) -> None:
         if self.prior_threshold is not None:  # nothing else depends on the class distribution
             super().check_logits(cls_score)

@@ -76,6 +76,15 @@ def test_warns_unless_there_are_tail_and_head_classes(lambda_, below):
         EQLLoss(lambda_=lambda_, class_counts=counts)
 
 
+def test_shares_of_images_need_their_number(recwarn):
+    with pytest.warns(UserWarning, match='EQLLoss needs the share .* does not say how many images there are'):
+        EQLLoss(lambda_=0.1, class_counts=[500, 60, 20, 3])
+    recwarn.clear()
+    EQLLoss(lambda_=0.1, class_counts=COUNTS)
+    EQLLoss(lambda_=60, by='instance_counts', class_counts=[500, 60, 20, 3])
+    assert not recwarn.list
+
+
 def test_counts_with_background():
     with pytest.raises(ClassDistributionError, match=r'expected .* to have 4 entries, but got 5.*Leave the background'):
         EQLLoss(lambda_=0.1, num_classes=4, class_counts=[5, 4, 3, 2, 100])
