@@ -161,6 +161,8 @@ def main() -> None:
         step[strength], search = args.strength, None
     elif args.grid is not None:
         search['grid'] = parse_grid(args.grid, parser)
+    elif args.method == 'fracal' and search:
+        parser.error(f'--method fracal searches only with --grid: give it, or leave out {option(next(iter(search)))}')
     if args.logits:
         source = Path(args.logits[1])
         processor = build_logit_files(*args.logits, MODELS.build(step), args.class_counts)

@@ -63,6 +63,10 @@ def test_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
             ('--method', 'tau_norm', '--strength', '2', '--grid', '1:2:3'),
             'leaves nothing to fit with --grid',
         ),
+        (
+            ('--method', 'fracal', '--objective', 'bbox_APr'),
+            'fracal searches only with --grid: give it, or leave out --objective',
+        ),
         (('--method', 'gla'), '--method gla needs --zero-shot VAL TEST'),
         (('--method', 'gla', '--zero-shot', 'no.npy', 'no.npy'), 'no.npy is no readable .npy or .npz file of logits'),
         (('--method', 'tau_norm', '--grid', '0:2'), 'Expected --grid to be FIRST:LAST:HOW_MANY, but got 0:2'),

@@ -156,6 +156,12 @@ class LogN(DetectorCorrection):
             head.cascade_stage = stage  # its row of the moments, in copies too
         return heads
 
+    def check(self, head: nn.Module) -> None:
+        super().check(head)
+        loss = head.loss_cls
+        width = loss.get_cls_channels(head.num_classes) if head.custom_cls_channels else head.num_classes + 1
+        self.check_width(width, head.num_classes)
+
     def attach(self, head: nn.Module) -> None:
         self.check(head)
         add_mixin(head, NormalizedHead, step=self, stage=_stage(head))

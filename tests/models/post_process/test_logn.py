@@ -1,9 +1,11 @@
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from toy_heads import CASES, COUNTS, HEADS, C, build_box_head, build_other, logits, scores_of
 from toy_ranks import on_ranks
 
 from ltmm.models.post_process import LogitMoments, LogN, NorCal, normalize_logits
+from ltmm.registry import MODELS
 from ltmm.utils.errors import InputError
 
 MEAN, STD = [-2.0, -4.0, -5.0, -6.0], [2.0, 1.5, 1.0, 0.5]
@@ -76,6 +78,27 @@ def test_dense_and_detr_heads_are_refused(case):
     head = build_other(*CASES[case][:3])
     with pytest.raises(TypeError, match=f"LogN needs a head .* mmdet's BBoxHead, but got {type(head).__name__}"):
         LogN(MEAN, STD).check(head)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(type='ltmm.Shared2FCBBoxHead', loss_cls=dict(type='ltmm.BalancedGroupSoftmaxLoss', class_counts=COUNTS)),
+        dict(
+            type='ltmm.MultiExpertBBoxHead',
+            num_shared_fcs=1,
+            num_cls_fcs=1,
+            loss_cls=dict(type='ltmm.RoIExpertLoss', num_experts=3, loss=dict(type='ltmm.SADELoss')),
+        ),
+    ],
+    ids=['groups', 'experts'],
+)
+def test_other_columns_than_those_of_the_classes_are_refused_at_once(options):
+    sizes = dict(in_channels=4, fc_out_channels=8, roi_feat_size=2, num_classes=C)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        head = MODELS.build(options | sizes)
+    with pytest.raises(InputError, match=r'LogN: expected logits of 4 classes .* BAGS and several experts take ltmm.N'):
+        LogN().check(head)
 
 
 class Train:
