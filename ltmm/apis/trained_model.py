@@ -153,9 +153,7 @@ def _attach_corrections(model: nn.Module, cfg: Config) -> list[PostProcess]:
             )
         for step in hook.steps:
             warn_if_balanced(step, model, cfg)
-            for head in step.heads(model).values():
-                step.check(head)
-                step.attach(head)
+            step.attach_to(model)
         steps += hook.steps
     return steps
 

@@ -63,9 +63,7 @@ class PostProcessHook(Hook):
         self.is_attached = True
         for step in self.steps:
             warn_if_balanced(step, unwrap_model(runner.model), runner.cfg)
-            for head in step.heads(unwrap_model(runner.model)).values():
-                step.check(head)
-                step.attach(head)
+            step.attach_to(unwrap_model(runner.model))
 
     def before_val(self, runner: Runner) -> None:
         """Fit the corrections to the current weights."""

@@ -196,7 +196,7 @@ class DetectorPostProcessor(PostProcessor):
         super().__init__(*args, **kwargs)
         heads = list(self.step.heads(self.model).values())
         self.last_head = heads[-1]
-        for head in heads if self.step.corrects_each_stage else heads[-1:]:
+        for head in self.step.corrected(heads):
             self.step.attach(head)
         add_mixin(self.last_head, RecordingHead, calls=[])
         if isinstance(self.model, TwoStageDetector):

@@ -1,7 +1,7 @@
 """Base class of the corrections of a trained model."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -83,6 +83,18 @@ class PostProcess(nn.Module):
     def heads(self, model: nn.Module) -> dict[str, nn.Module]:
         """Heads of ``model`` to correct, by name."""
         return {'head': classification_head(model, type(self).__name__)}
+
+    def attach_to(self, model: nn.Module) -> None:
+        """Check the heads of ``model`` and correct its predictions."""
+        heads = self.heads(model).values()
+        for head in heads:
+            self.check(head)
+        for head in self.corrected(heads):
+            self.attach(head)
+
+    def corrected(self, heads: Collection[nn.Module]) -> Collection[nn.Module]:
+        """Return those of the :meth:`heads` that :meth:`attach` has to correct: all by default."""
+        return heads
 
     def check(self, head: nn.Module) -> None:
         """Raise a TypeError if the correction does not fit ``head``."""

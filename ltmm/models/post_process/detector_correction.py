@@ -1,6 +1,6 @@
 """Base class of the corrections of a trained detector's scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -38,7 +38,8 @@ class DetectorCorrection(PostProcess):
     A subclass defines :meth:`correct_logits`. It supports all heads derived from mmdet's BBoxHead (Faster, Mask,
     Cascade R-CNN, ...), BaseDenseHead (RetinaNet, ATSS, FCOS, SSD, ...) and DETRHead (DETR, Deformable DETR, DINO) that
     leave the scores to these; YOLOX, GFL, PAA, Sparse R-CNN and others do not. The proposals of a two-stage DETR's
-    encoder stay as they are.
+    encoder stay as they are. In a cascade, the mean of the stages' logits is corrected; if the correction is written
+    into ``fc_cls`` of each stage, boxes that are refined per class can follow another class.
     """
 
     objective = 'bbox_AP'
@@ -76,7 +77,7 @@ class DetectorCorrection(PostProcess):
         if width - num_classes not in (0, 1, 2):
             raise InputError(
                 f'{type(self).__name__}: expected logits of {num_classes} classes and up to 2 columns of background, '
-                f"but got {width}. Several experts take ltmm.NorCal(on='probs', renorm=False)."
+                f"but got {width}. BAGS and several experts take ltmm.NorCal(on='probs', renorm=False)."
             )
 
     def heads(self, model: nn.Module) -> dict[str, nn.Module]:
@@ -89,6 +90,9 @@ class DetectorCorrection(PostProcess):
         if isinstance(head, nn.ModuleList):
             return {f'{name}.{stage}': each for stage, each in enumerate(head)}
         return {name: head}
+
+    def corrected(self, heads: Collection[nn.Module]) -> Collection[nn.Module]:
+        return heads if self.corrects_each_stage else list(heads)[-1:]
 
     def check(self, head: nn.Module) -> None:
         if any(isinstance(part, Corrected) for part in (head, getattr(head, 'loss_cls', None))):

@@ -3,7 +3,7 @@ import torch
 from toy_heads import COUNTS, LOSSES, C, build_box_head, logits, scores_of
 
 from ltmm.models.post_process import FRACAL, LogN, NorCal
-from ltmm.models.post_process.detector_correction import scores_by_sigmoid
+from ltmm.models.post_process.detector_correction import Corrected, scores_by_sigmoid
 
 CASES = [pytest.param(kind, loss, id=f'{loss["type"]}-{kind}') for kind in LOSSES for loss in LOSSES[kind]]
 
@@ -39,6 +39,15 @@ def test_norcal_divides_any_scores(kind, loss):
     step.attach(head)
     divisor = torch.tensor([*COUNTS, 1.0])
     torch.testing.assert_close(scores_of(head, cls_score), plain / divisor[: plain.size(1)])
+
+
+def test_of_a_cascade_the_mean_of_the_stages_is_corrected_unless_each_is(monkeypatch):
+    for step, expected in ((corrections()[0], [False, True]), (LogN([0.0] * C, [2.0] * C), [True, True])):
+        heads = {str(stage): build(dict(type='ltmm.EQLv2Loss')) for stage in range(2)}
+        monkeypatch.setattr(step, 'heads', lambda model, heads=heads: heads)
+        step.attach_to(None)
+        is_corrected = [any(isinstance(x, Corrected) for x in (head, head.loss_cls)) for head in heads.values()]
+        assert is_corrected == expected
 
 
 def test_logn_takes_gumbel_activations():
