@@ -1,9 +1,10 @@
 """Average precision of LVIS by the compiled package hotcoco: the figures of :class:`LVISEvaluator`, much faster."""
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 
 import numpy as np
+
+from ltmm.utils.environment import EnvironmentProblem, check_usable
 
 from .lvis_data import Detections, GroundTruth, mask_areas
 from .lvis_eval import (
@@ -82,7 +83,7 @@ class HotcocoEvaluator:
         return keep[self.found]
 
     def _evaluate(self, keep: np.ndarray) -> ClassAP:
-        """Evaluate the classes of which other detections count than the last time; the rest is known.
+        """Evaluate only the classes whose counted detections have changed since the last call; reuse the others.
 
         Args:
             keep: Whether each evaluated detection counts, (D',).
@@ -162,8 +163,12 @@ class HotcocoEvaluator:
 
 
 def fastest_evaluator() -> type[HotcocoEvaluator] | type[LVISEvaluator]:
-    """Return :class:`HotcocoEvaluator`, or :class:`LVISEvaluator` where hotcoco is not installed."""
-    return LVISEvaluator if find_spec('hotcoco') is None else HotcocoEvaluator
+    """Return :class:`HotcocoEvaluator`, or :class:`LVISEvaluator` where hotcoco is missing, broken or too old."""
+    try:
+        check_usable('hotcoco')
+    except EnvironmentProblem:
+        return LVISEvaluator
+    return HotcocoEvaluator
 
 
 def _sorted(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

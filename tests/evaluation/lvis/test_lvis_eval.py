@@ -1,5 +1,7 @@
 import copy
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from ltmm.evaluation.lvis import hotcoco_eval
 from ltmm.evaluation.lvis.hotcoco_eval import HotcocoEvaluator, fastest_evaluator
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
 from ltmm.evaluation.lvis.lvis_eval import LVISEvaluator
+from ltmm.utils import environment
 
 SIZE = 160
 CATEGORY_IDS = (2, 5, 6, 9, 30, 31)  # with gaps
@@ -305,7 +308,10 @@ def test_parts_of_classes_cover_all_detections(monkeypatch):
 
 def test_hotcoco_is_optional(monkeypatch):
     assert fastest_evaluator() is HotcocoEvaluator
-    monkeypatch.setattr(hotcoco_eval, 'find_spec', lambda name: None)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, 'hotcoco', SimpleNamespace(__version__='1.2', __spec__='installed'))  # too old
+        assert fastest_evaluator() is LVISEvaluator
+    monkeypatch.setattr(environment, 'find_spec', lambda name: None)
     assert fastest_evaluator() is LVISEvaluator
 
 
