@@ -4,7 +4,7 @@ python tools/analysis_tools/compare_lvis.py ANNOTATIONS A.json B.json
 
 A and B are files of detections in COCO format on the same images, as `outfile_prefix` of ltmm.LVISMetric writes them.
 The intervals are from a paired bootstrap: the test images are drawn with replacement, both detectors are evaluated on
-the same draw, 1,000 times. They say nothing of other seeds of the training.
+the same draw, 1,000 times. They do not cover variation between training seeds.
 """
 
 import argparse
@@ -108,7 +108,7 @@ def table(found: Mapping[str, Difference], names: Sequence[str], confidence: flo
     """Figures per group in percent, and a sentence for each."""
     a, b = names
     width = max(10, *map(len, names)) + 2
-    lines = [f'{"":<12}{"classes":>8}{a:>{width}}{b:>{width}}{"A - B":>9}  {f"{confidence:.0%} interval":>18}']
+    lines = [f'{"":<12}{"classes":>8}{a:>{width}}{b:>{width}}{"A - B":>9}  {f"{100 * confidence:g}% interval":>18}']
     sentences = []
     for group, each in found.items():
         difference = 100 * (each.a - each.b)
