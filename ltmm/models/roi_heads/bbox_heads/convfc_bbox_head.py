@@ -105,7 +105,7 @@ class BBoxHeadMixin(ChecksLosses):
             features=features,
             classifier=self.fc_cls,
             weight=label_weights,
-            avg_factor=max((label_weights > 0).sum().item(), 1),  # as mmdet counts it
+            avg_factor=(label_weights > 0).sum().item(),  # as mmdet counts it, but 0 on a rank without proposals
             object_idx=object_idx,
         )
 
