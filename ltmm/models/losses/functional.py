@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ['power', 'sigmoid_focal', 'smooth_labels', 'tail_classes']
+__all__ = ['positives', 'power', 'sigmoid_focal', 'smooth_labels', 'tail_classes']
 
 
 def sigmoid_focal(wrong: Tensor, gamma: float | Tensor) -> Tensor:
@@ -23,6 +23,16 @@ def sigmoid_focal(wrong: Tensor, gamma: float | Tensor) -> Tensor:
     if not isinstance(gamma, Tensor) and gamma == 0:
         return cost
     return cost * (wrong - cost).mul_(gamma).exp_()  # log sigmoid(x) = x - softplus(x)
+
+
+def positives(label: Tensor, num_classes: int) -> Tensor:
+    """Return which entry of each row is that of the label, bool, (N, C).
+
+    Args:
+        label: Class indices, (N,); C or more, background, for none.
+        num_classes: C.
+    """
+    return label.unsqueeze(1) == torch.arange(num_classes, device=label.device)
 
 
 def power(base: Tensor, exponent: float) -> Tensor:

@@ -14,11 +14,11 @@ from ltmm.models.state.base import NeedsWholeBatch, gather_with_own
 from ltmm.models.state.class_distribution import UsesClassDistribution
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import InputError, MissingInputError
+from ltmm.utils.errors import InputError
 
 from ..base import at_least_float32, reduce_loss
 from ..class_weights import takes_no_class_weight
-from .base import BoxHeadLoss
+from .base import BoxHeadLoss, missing_num_classes_error
 
 __all__ = ['BalancedGroupSoftmaxLoss', 'group_softmax_loss', 'sample_others']
 
@@ -70,7 +70,7 @@ class BalancedGroupSoftmaxLoss(NeedsWholeBatch, UsesClassDistribution, BoxHeadLo
 
     The classifier has C + G + 2 columns: the classes in label order, the others of G groups, object and background. The
     terms are ``loss_cls_group0`` (the rarest) and so on, and ``loss_cls_objectness``. A class without instances is in
-    the rarest group. A group without a class is warned of, and has no effect.
+    the rarest group. A group without classes has no effect and gives a warning.
 
     [0] Li et al., Overcoming Classifier Imbalance for Long-Tail Object Detection with Balanced Group Softmax, CVPR
         2020, arXiv 2006.10408.
@@ -180,9 +180,7 @@ class BalancedGroupSoftmaxLoss(NeedsWholeBatch, UsesClassDistribution, BoxHeadLo
             reduction_override: None or ``'mean'``.
         """
         if self.num_columns is None:
-            raise MissingInputError(
-                'BalancedGroupSoftmaxLoss does not know the number of classes: call get_cls_channels(C) first.'
-            )
+            raise missing_num_classes_error('BalancedGroupSoftmaxLoss')
         check(reduction_override=(reduction_override, (None, 'mean')))
         with torch.autocast(cls_score.device.type, enabled=False):
             logits = self.group_logits(cls_score)

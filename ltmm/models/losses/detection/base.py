@@ -27,6 +27,7 @@ __all__ = [
     'DetectionLoss',
     'build_detection_loss',
     'foreground_accuracy',
+    'missing_num_classes_error',
 ]
 
 
@@ -39,6 +40,11 @@ def foreground_accuracy(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """
     foreground = labels < scores.size(1)
     return dict(acc_classes=100 * (scores.argmax(1) == labels).sum() / foreground.sum().clamp(min=1))
+
+
+def missing_num_classes_error(name: str) -> MissingInputError:
+    """Return the error of a loss, by class name, that no head has told its number of classes."""
+    return MissingInputError(f'{name} does not know the number of classes: call get_cls_channels(C) first.')
 
 
 class BoxHeadInterface:
@@ -118,7 +124,7 @@ class BoxHeadObjective(BoxHeadInterface, Objective):
     def _check(self, inputs: LossInputs) -> None:
         name, columns, width = type(self).__name__, inputs.cls_score.size(1), inputs.features.size(1)
         if self.num_classes is None:
-            raise MissingInputError(f'{name} does not know the number of classes: call get_cls_channels(C) first.')
+            raise missing_num_classes_error(name)
         if columns != self.num_classes + 1:
             raise InputError(f'{name}: expected logits (N, {self.num_classes + 1}), but got (N, {columns}).')
         if width != self.feat_dim:
@@ -137,12 +143,14 @@ class DetectionLoss(BoxHeadLoss, LogitLoss):
     Attributes:
         num_background_columns: Columns of the classifier beside those of the C classes.
         num_columns: Columns that the logits must have; None until a head has said how many classes it has.
+        needs_num_classes: Whether the loss cannot be computed before that.
     """
 
     use_sigmoid = True  # mmdet's dense and DETR heads read it
     num_background_columns = 0
     prior_prob = 0.001
     num_columns: int | None = None
+    needs_num_classes = False
     background_hint = ' Leave the background class out.'
 
     def on_num_classes(self, num_classes: int) -> None:
@@ -176,6 +184,8 @@ class DetectionLoss(BoxHeadLoss, LogitLoss):
         return factor if weight is None else factor * weight
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:
+        if self.needs_num_classes and self.num_columns is None:
+            raise missing_num_classes_error(type(self).__name__)
         super()._check(cls_score, label)
         if self.num_columns is not None and cls_score.size(1) != self.num_columns:
             raise InputError(

@@ -11,6 +11,7 @@ from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
 from ..base import at_least_float32, mean_over_ranks
+from ..functional import positives
 from .eql_loss import EQLLoss
 from .gumbel_loss import PRIOR_PROB, gumbel_activation, gumbel_cross_entropy
 
@@ -85,7 +86,7 @@ class DropLoss(EQLLoss):
         return True  # for the share of tail classes
 
     def unreduced(self, cls_score: Tensor, label: Tensor) -> Tensor:
-        target = F.one_hot(label, cls_score.size(1) + 1)[:, :-1].to(cls_score)
+        target = positives(label, cls_score.size(1)).to(cls_score)
         weight = drop_weight(label, self.is_tail, torch.rand_like(cls_score)).maximum(target)  # (N, C)
         if self.activation == 'gumbel':
             return gumbel_cross_entropy(cls_score, target, weight).sum(1)

@@ -11,10 +11,9 @@ from torch import Tensor
 from ltmm.models.state.running_sums import RunningGradients
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import MissingInputError
 
 from ..base import at_least_float32, divisor
-from ..functional import sigmoid_focal
+from ..functional import positives, sigmoid_focal
 from .base import DenseHeadLoss
 
 __all__ = [
@@ -81,9 +80,9 @@ class EqualizedFocalLoss(DenseHeadLoss):
     p_ij is the probability of the right decision about class j; alpha_ij is alpha for positives and 1 - alpha for
     negatives. P_j and Q_j are the absolute gradients of L on positives and negatives of class j, summed over all
     iterations and ranks; they act from the next iteration on, and carry no gradient. r_j is 1 before a class has any:
-    the focal loss. N is the number of positive anchors (``avg_factor`` of mmdet's heads). Dense and DETR heads and box
-    heads have C sigmoids; levels or layers count as one iteration. The gradients are computed in closed form, so that
-    neither clipping nor a scaled loss is in them.
+    the focal loss. N is ``avg_factor`` of mmdet's heads: the positive anchors of dense and DETR heads, as in [0], but
+    all proposals with a weight in box heads. All have C sigmoids; levels or layers count as one iteration. The
+    gradients are computed in closed form, so that neither clipping nor a scaled loss is in them.
 
     [0] Li et al., Equalized Focal Loss for Dense Long-Tailed Object Detection, CVPR 2022, arXiv 2201.02593.
     [1] github.com/ModelTC/United-Perception @52aaeb9, ``EqualizedFocalLoss``. Reproduces [1] to 1e-6
@@ -95,6 +94,8 @@ class EqualizedFocalLoss(DenseHeadLoss):
         alpha: Weight of the positives; 0.25 in [0]. None: all weights are 1.
         **kwargs: ``loss_weight``, ``reduction`` and ``class_weight`` of :class:`DetectionLoss`.
     """
+
+    needs_num_classes = True
 
     def __init__(self, *, gamma: float = 2.0, scale: float = 8.0, alpha: float | None = 0.25, **kwargs: Any) -> None:
         check(gamma=(gamma, '>= 1'), scale=(scale, '>= 0'), alpha=(alpha, 'in [0, 1] or None'))
@@ -125,7 +126,7 @@ class EqualizedFocalLoss(DenseHeadLoss):
 
     def margin_and_weight(self, cls_score: Tensor, label: Tensor) -> tuple[Tensor, Tensor | float]:
         """Return the margins, z of positives and -z of negatives, and their alpha, (N, C)."""
-        is_positive = label.unsqueeze(1) == torch.arange(cls_score.size(1), device=label.device)
+        is_positive = positives(label, cls_score.size(1))
         alpha = 1.0 if self.alpha is None else torch.where(is_positive, self.alpha, 1 - self.alpha).to(cls_score)
         return torch.where(is_positive, cls_score, -cls_score), alpha
 
@@ -174,13 +175,6 @@ class EqualizedFocalLoss(DenseHeadLoss):
         negative = gradient.scatter(1, index.unsqueeze(1), (of_positives * (1 - is_positive)).unsqueeze(1)).sum(0)
         self.gradients.update(positive, negative)
 
-    def _check(self, cls_score: Tensor, label: Tensor) -> None:
-        if self.num_columns is None:
-            raise MissingInputError(
-                f'{type(self).__name__} does not know the number of classes: call get_cls_channels(C) first.'
-            )
-        super()._check(cls_score, label)
-
     def extra_repr(self) -> str:
         return f'gamma={self.gamma}, scale={self.scale}, alpha={self.alpha}, {super().extra_repr()}'
 
@@ -195,7 +189,8 @@ class EqualizedQualityFocalLoss(EqualizedFocalLoss):
 
     q_ij is the quality of the box, its IoU with the object, in the column of its class, and 0 in all others. The
     exponents are those of :class:`EqualizedFocalLoss`; whether an entry is a positive depends on the label alone.
-    ``ltmm.GFLHead`` gives the quality; other heads have none, and q is 1 for the right class.
+    ``ltmm.GFLHead`` gives the quality; other heads have none: there q is 1 for the right class, a focal loss of all
+    anchors or proposals without alpha.
 
     [0] Li et al., Equalized Focal Loss for Dense Long-Tailed Object Detection, CVPR 2022, arXiv 2201.02593.
     [1] github.com/ModelTC/United-Perception @52aaeb9, ``EqualizedQualityFocalLoss``. Reproduces [1] to 1e-6

@@ -9,7 +9,6 @@ from torch import Tensor
 from ltmm.models.state.running_sums import RunningGradients
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import MissingInputError
 
 from ..base import at_least_float32
 from .base import DenseHeadLoss
@@ -86,6 +85,7 @@ class EQLv2Loss(DenseHeadLoss):
     """
 
     num_background_columns = 1
+    needs_num_classes = True
 
     def __init__(
         self, *, gamma: float = 12.0, mu: float = 0.8, alpha: float = 4.0, test_with_obj: bool = True, **kwargs: Any
@@ -144,11 +144,6 @@ class EQLv2Loss(DenseHeadLoss):
     def get_activation(self, cls_score: Tensor) -> Tensor:
         """Return the scores, plain sigmoids without ``test_with_obj``."""
         return super().get_activation(cls_score) if self.test_with_obj else at_least_float32(cls_score).sigmoid()
-
-    def _check(self, cls_score: Tensor, label: Tensor) -> None:
-        if self.num_columns is None:
-            raise MissingInputError('EQLv2Loss does not know the number of classes: call get_cls_channels(C) first.')
-        super()._check(cls_score, label)
 
     def extra_repr(self) -> str:
         return (

@@ -9,7 +9,6 @@ from ltmm.models.state.progress import UsesProgress
 from ltmm.models.state.running_sums import RunningConfusion
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import MissingInputError
 
 from ..base import at_least_float32
 from .base import DetectionLoss
@@ -90,6 +89,7 @@ class FCBLLoss(UsesProgress, DetectionLoss):
     """
 
     num_background_columns = 1
+    needs_num_classes = True
     balances_classes = True
 
     def __init__(
@@ -135,11 +135,6 @@ class FCBLLoss(UsesProgress, DetectionLoss):
     def add_confusions(self, cls_score: Tensor, label: Tensor) -> None:
         """Add the scores of a batch to M; does nothing in evaluation mode."""
         self.confusion.update(at_least_float32(cls_score.detach()[:, :-1]).softmax(1), label)
-
-    def _check(self, cls_score: Tensor, label: Tensor) -> None:
-        if self.num_columns is None:
-            raise MissingInputError('FCBLLoss does not know the number of classes: call get_cls_channels(C) first.')
-        super()._check(cls_score, label)
 
     def extra_repr(self) -> str:
         options = f'alpha={self.alpha}, prob_thr={self.prob_thr}, reweight_epoch={self.reweight_epoch}'

@@ -14,7 +14,7 @@ from ltmm.registry import MODELS
 from ltmm.utils.checks import check
 
 from ..base import at_least_float32
-from ..functional import sigmoid_focal
+from ..functional import positives, sigmoid_focal
 from .base import ClassPriorDetectionLoss
 
 __all__ = ['FederatedLoss', 'draw_federated_classes', 'federated_loss']
@@ -50,7 +50,7 @@ def federated_loss(
         gamma: Focusing strength; 0 gives the cross entropy.
         alpha: Weight of the positives; that of the negatives is 1 - alpha. None: both are 1.
     """
-    is_positive = label.unsqueeze(1) == torch.arange(cls_score.size(1), device=label.device)  # (N, C)
+    is_positive = positives(label, cls_score.size(1))
     loss = sigmoid_focal(torch.where(is_positive, -cls_score, cls_score), gamma)
     if alpha is not None:
         loss = loss * torch.where(is_positive, alpha, 1 - alpha)

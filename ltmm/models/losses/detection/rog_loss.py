@@ -4,10 +4,9 @@ from torch import Tensor, nn
 
 from ltmm.registry import MODELS
 from ltmm.utils.checks import check
-from ltmm.utils.errors import MissingInputError
 
 from ..class_weights import takes_no_class_weight
-from .base import BoxHeadLoss, build_detection_loss
+from .base import BoxHeadLoss, build_detection_loss, missing_num_classes_error
 
 __all__ = ['ROGLoss']
 
@@ -69,7 +68,7 @@ class ROGLoss(BoxHeadLoss):
             reduction_override: None or ``'mean'``.
         """
         if self.loss_rank is None:
-            raise MissingInputError('ROGLoss does not know the number of classes: call get_cls_channels(C) first.')
+            raise missing_num_classes_error('ROGLoss')
         check(reduction_override=(reduction_override, (None, 'mean')))
         loss = self.loss(cls_score, label, weight, avg_factor=avg_factor, reduction_override=reduction_override)
         terms = loss if isinstance(loss, dict) else dict(loss_cls=loss)
