@@ -3,6 +3,7 @@
 ``python tools/benchmarks/lvis_evaluation.py 19809`` evaluates as many images as LVIS v1's val set has, AP_fixed too.
 """
 
+import csv
 import logging
 import subprocess
 import sys
@@ -12,20 +13,22 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from pair import Pair
+from pair import Pair, peak_memory
 
 from ltmm.evaluation.lvis.hotcoco_eval import HotcocoEvaluator
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
 from ltmm.evaluation.lvis.lvis_eval import LVISEvaluator
 
+COUNTS = Path(__file__).parents[1] / 'dataset_tools' / 'lvis_v1_counts.csv'
 NUM_IMAGES, NUM_CLASSES, SIZE = 1_000, 1_203, 640
 OBJECTS, DETECTIONS, NEAR, ABSENT = 12, 300, 75, 20  # per image
 
 
 def random_data(num_images: int) -> tuple[GroundTruth, Detections]:
-    """Objects of power-law classes; detections near them and anywhere, of the same classes."""
+    """Objects of classes as frequent as in LVIS v1; detections near them and anywhere, of the same classes."""
     rng = np.random.default_rng(0)
-    frequency = 1 / np.arange(1, NUM_CLASSES + 1)
+    with open(COUNTS, newline='') as file:
+        frequency = np.array([int(row['instance_count']) for row in csv.DictReader(file)])
 
     def draw(per_image: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Image ids, category ids and boxes."""
@@ -120,12 +123,6 @@ def compare() -> Iterator[Pair]:
         ('without it', LVISEvaluator, dict(max_ratio=1 / 5)),
     ):
         yield Pair(name, lambda kind=kind: figures(kind(truth, found, 'bbox')), reference, **bounds)
-
-
-def peak_memory() -> float:
-    """Peak memory of this process in MB."""
-    (line,) = (line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('VmHWM'))
-    return int(line.split()[1]) / 1024
 
 
 def main(num_images: int) -> None:

@@ -1,7 +1,8 @@
-"""The two sides of a comparison."""
+"""The two sides of a comparison, and the memory of a process."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -25,3 +26,9 @@ class Pair:
     max_seconds: float | None = None
     megabytes: Callable[[], float] | None = None
     max_megabytes: float | None = None
+
+
+def peak_memory() -> float:
+    """Return the peak memory of this process in MB; ``ru_maxrss`` would be that of its parent, if that is larger."""
+    (line,) = (line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('VmHWM'))
+    return int(line.split()[1]) / 1024
