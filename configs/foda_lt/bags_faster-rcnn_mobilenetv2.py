@@ -1,4 +1,5 @@
-_base_ = './softmax_faster-rcnn_mobilenetv2.py'
+# BAGS, after the softmax: a new classifier alone. Run tools/train_stages.py with this config
+_base_ = './crt_faster-rcnn_mobilenetv2.py'
 
 model = dict(
     roi_head=dict(
@@ -8,3 +9,4 @@ model = dict(
         )
     )
 )
+train_dataloader = dict(sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True))
