@@ -29,8 +29,8 @@ class CachedLVISDataset(LVISDataset):
 
     Samples, filters, checks and label table are those of :class:`LVISDataset`. The first start writes the cache, see
     :func:`ltmm.datasets.annotations.load_annotations`; a sample is built from it when it is read. Where there can be no
-    cache (a remote file, ids that are texts, a full disk), it warns and loads the annotations as LVISDataset does. A
-    number of a polygon that is invalid json raises an error only when its image is read.
+    cache (a remote file, ids that are texts, a full disk), it warns and loads the annotations as LVISDataset does.
+    Malformed numbers in polygons raise an error only when their image is read.
 
     Args:
         *args: See :class:`LVISDataset`; without ``proposal_file``.

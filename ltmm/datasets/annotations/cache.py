@@ -54,8 +54,8 @@ def load_annotations(ann_file: str | Path, folder: Path | None = None) -> Annota
 
     The key is the content of the file, read at each start: a changed file of the same size and time is another key.
     Columns are written to a temporary folder that is renamed at the end, while other processes wait for a file lock; a
-    folder with a missing or truncated file is built again, with a warning. Bytes changed in place are not looked for.
-    The data folder is only read.
+    folder with a missing or truncated file is built again, with a warning. Corruption that keeps the size of a file is
+    not detected. The data folder is only read.
 
     Args:
         ann_file: Path of a local json file in the format of COCO or LVIS.

@@ -104,7 +104,10 @@ class DetectionSplit:
         dataset, evaluators = self.loader.dataset, self.processor.cfg.test_evaluator
         cfgs = [e for e in ([evaluators] if isinstance(evaluators, Mapping) else evaluators) if 'ann_file' in e]
         if not cfgs:
-            raise InputError('Expected test_evaluator to be a metric with an `ann_file`, such as ltmm.LVISMetric.')
+            raise InputError(
+                'Expected test_evaluator to be a metric with an `ann_file`, such as ltmm.LVISMetric or '
+                'mmdet.CocoMetric. With another, correct the detector by ltmm.PostProcessHook in custom_hooks.'
+            )
         evaluator = Evaluator(dict(cfgs[0], ann_file=dataset.ann_file, metric='bbox'))
         for metric in evaluator.metrics:
             if hasattr(metric, 'set_class_distribution'):
