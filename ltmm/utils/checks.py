@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Container
-from fractions import Fraction
 from math import inf
 from typing import Any
 
@@ -57,7 +56,7 @@ def _holds(value: Any, condition: str | Container) -> bool:
         return condition.endswith(' or None')
     condition = condition.removesuffix(' or None')
     try:
-        array = np.asarray(float(value) if isinstance(value, Fraction) else value)
+        array = np.asarray(value)
     except ValueError:  # lists of different lengths
         return False
     if condition.startswith(LIST) and array.ndim != 1:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,7 @@ class LongTailed(Selection):
     Args:
         dataset: The dataset, or its config.
         imbalance_factor: Images of the most over those of the least frequent class, for example 100; 1 for a balanced
-            set.
+            set. A ``Fraction`` is exact.
         profile: Shape of the class counts, see :func:`long_tailed_counts`.
         seed: Seed of the selection; 0 selects the images of the authors' code.
         val_images: If given, return a validation set instead: this many of the left-out images of each class. A class
@@ -134,7 +135,7 @@ class LongTailed(Selection):
     def __init__(
         self,
         dataset: Any,
-        imbalance_factor: float,
+        imbalance_factor: float | Fraction,
         profile: str = 'exp',
         seed: int = 0,
         val_images: int | None = None,
@@ -143,7 +144,8 @@ class LongTailed(Selection):
         lazy_init: bool = False,
     ) -> None:
         check(val_images=(val_images, 'int >= 1 or None'), num_images=(num_images, 'int >= 1 or None'))
-        check(max_images=(max_images, 'int >= 1 or None'), imbalance_factor=(imbalance_factor, '>= 1'))
+        factor = float(imbalance_factor) if isinstance(imbalance_factor, Fraction) else imbalance_factor
+        check(max_images=(max_images, 'int >= 1 or None'), imbalance_factor=(factor, '>= 1'))
         if None not in (num_images, max_images):
             raise InputError(f'Expected `num_images` or `max_images`, but got both, {num_images} and {max_images}.')
         self.imbalance_factor, self.profile, self.seed, self.val_images = imbalance_factor, profile, seed, val_images
