@@ -50,29 +50,31 @@ def plot_groups_against_frequency(groups: Sequence[tuple[str, Sequence[Run]]], p
     columns = 2 if len(groups) == 4 else min(len(groups), 3)
     figure, panels = new_panels(len(groups), columns, width=4.6, height=3.3)
     for axes, (title, runs) in zip(panels, groups):
-        _draw(axes, runs)
+        _draw(axes, runs, count_seeds=False)
         axes.set_title(title, fontsize=10, loc='left')
     lines, names = max((axes.get_legend_handles_labels() for axes in panels), key=lambda legend: len(legend[1]))
     figure.legend(lines, names, loc='outside lower center', ncols=len(lines), frameon=False, fontsize=9)
     return save_figure(figure, path)
 
 
-def _draw(axes: Axes, runs: Sequence[Run]) -> None:
-    """Draw the points and the curve of each method."""
+def _draw(axes: Axes, runs: Sequence[Run], count_seeds: bool = True) -> None:
+    """Draw the points and the curve of each method; ``count_seeds`` adds their number to the label."""
     methods = _by_method(runs)
     kinds = {run.report.value_name for run in runs}
     if len(kinds) > 1 or len(methods) > len(RUN_COLORS):
         raise InputError(
-            f'Expected up to {len(RUN_COLORS)} runs of one kind, but got {len(methods)} of {sorted(kinds)}.'
+            f'Expected up to {len(RUN_COLORS)} methods of one kind, but got {len(methods)} of {sorted(kinds)}.'
         )
     axes.set_xscale('log')
     has_zero = False
-    for i, (method, seeds) in enumerate(methods.items()):
+    for i, seeds in enumerate(methods):
         images, values = _tested(seeds)
         has_zero |= bool((images == 0).any())
         images = np.maximum(images, ZERO_AT)
         style = dict(color=RUN_COLORS[i], linewidths=0)
-        label = method if len(seeds) == 1 else f'{method}, {len(seeds)} seeds'
+        label = seeds[0].method or seeds[0].name
+        if count_seeds and len(seeds) > 1:
+            label += f', {len(seeds)} seeds'
         if len(images) < MIN_SMOOTH_CLASSES:
             images = images * STEP ** (i - (len(methods) - 1) / 2)
             axes.scatter(images, values.mean(0), s=40, label=label, clip_on=False, **style)
@@ -94,11 +96,12 @@ def _draw(axes: Axes, runs: Sequence[Run]) -> None:
     axes.set_ylabel(f'{kinds.pop()} (%)')
 
 
-def _by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    methods: dict[str, list[Run]] = {}
-    for run in runs:
-        methods.setdefault(run.method, []).append(run)
-    return methods
+def _by_method(runs: Sequence[Run]) -> list[list[Run]]:
+    """Group the seeds of a method; a run without a method is alone."""
+    methods: dict[str | int, list[Run]] = {}
+    for number, run in enumerate(runs):
+        methods.setdefault(run.method or number, []).append(run)
+    return list(methods.values())
 
 
 def _tested(seeds: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
@@ -112,8 +115,8 @@ def _tested(seeds: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
             )
         if not np.array_equal(run.report.train_images, first.train_images):
             raise InputError(
-                f'Expected the seeds of {run.method} to have the same training images per class, but {run.name} and '
-                f'{seeds[0].name} have others.'
+                f'Expected the seeds of {run.method} to have the same training images per class, but those of '
+                f'{run.name} and {seeds[0].name} differ.'
             )
     values = np.stack([run.report.value for run in seeds])
     tested = ~np.isnan(values).any(0)

@@ -76,13 +76,13 @@ def test_seeds_are_one_method_with_a_range(tmp_path, monkeypatch, num_classes):
 
 def test_seeds_of_other_data(tmp_path):
     seeds = [make_run('a', (9, 5, 0), method='ce'), make_run('b', (9, 5, 0), (300, 50, 6), 'ce')]
-    with pytest.raises(ValueError, match='seeds of ce to have the same training images per class, but b and a'):
+    with pytest.raises(ValueError, match='the same training images per class, but those of b and a differ'):
         plot_accuracy_against_frequency(seeds, tmp_path / 'runs.png')
 
 
 def test_more_runs_than_colors(tmp_path):
     runs = [make_run(str(n), (9, 5, 0)) for n in range(8)]
-    with pytest.raises(ValueError, match='up to 7 runs of one kind, but got 8'):
+    with pytest.raises(ValueError, match='up to 7 methods of one kind, but got 8'):
         plot_accuracy_against_frequency(runs, tmp_path / 'runs.png')
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ltmm.evaluation import Run, comparison_table, per_class_csv, read_runs
+from ltmm.evaluation import Run, comparison_table, per_class_csv, read_seeds
 from ltmm.utils.cli import one_line_errors
 from ltmm.utils.errors import InputError
 from ltmm.visualization import plot_accuracy_against_frequency, plot_groups_against_frequency
@@ -41,8 +41,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f'Expected a name for each of the {len(args.runs)} runs, but got {len(names)}.')
     if args.panels and not (args.out and args.csv_name == 'per_class*.csv'):
         raise InputError("--panels draws the experts of each run: it needs --csv-name 'per_class*.csv' and --out.")
-    groups = [read_runs(path, name, args.csv_name) for path, name in zip(args.runs, names)]
+    groups = [read_seeds(path, name, args.csv_name) for path, name in zip(args.runs, names)]
     runs = [run for group in groups for run in group]
+    found = [run.name for run in runs]
+    if twice := [name for name in found if found.count(name) > 1]:
+        raise InputError(f'Expected a name of its own for each run, but got {twice[0]!r} twice: give --names.')
     print(comparison_table(runs, args.markdown))
     if args.panels:
         print(f'Wrote {plot_groups_against_frequency(panels(groups), args.out)}')
@@ -55,10 +58,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def panels(groups: Sequence[Sequence[Run]]) -> list[tuple[str, list[Run]]]:
     """Name the runs of a work dir by their part: that of the model ``'all'``, the others ``'expert 0'``, ..."""
-    return [
-        (title, [replace(run, method=run.method[len(title) + 2 :] or 'all') for run in runs])
-        for title, runs in ((runs[0].method, runs) for runs in groups)
-    ]
+    found = []
+    for runs in groups:
+        title, *_ = methods = [run.method or run.name for run in runs]
+        parts = [method[len(title) + 2 :] or 'all' for method in methods]
+        found.append((title, [replace(run, method=part) for run, part in zip(runs, parts)]))
+    return found
 
 
 if __name__ == '__main__':

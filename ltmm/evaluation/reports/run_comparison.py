@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ __all__ = [
     'per_class_csv',
     'read_run',
     'read_runs',
+    'read_seeds',
 ]
 
 
@@ -35,15 +36,12 @@ class Run:
     Args:
         name: Name in tables.
         report: Its per-class report.
-        method: What the seeds of a method have in common; plots draw these as one. Default: the name.
+        method: Name of the method, if the run is one of its seeds; plots draw these as one.
     """
 
     name: str
     report: ClassReport
     method: str = ''
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, 'method', self.method or self.name)
 
 
 def read_run(path: str | Path, name: str | None = None, csv_name: str = 'per_class.csv') -> Run:
@@ -63,8 +61,7 @@ def read_runs(path: str | Path, name: str | None = None, csv_name: str = 'per_cl
     """Read all per-class CSVs of the latest evaluation in a work dir, for example of each expert.
 
     Args:
-        path: Work dir, or a per-class CSV. If it has subfolders ``seed_0``, ``seed_1``, ... (see
-            ``tools/analysis_tools/run_table.py``), these are the seeds of one method, ``'<name>, seed 0'``.
+        path: Work dir, or a per-class CSV.
         name: Name of the run. Default: that of the work dir or file.
         csv_name: Pattern of the file names. With ``'per_class*.csv'``, the ``per_class_expert0.csv`` of
             :class:`ltmm.evaluation.ExpertMetric` becomes the run ``'<name>, expert 0'``.
@@ -73,15 +70,35 @@ def read_runs(path: str | Path, name: str | None = None, csv_name: str = 'per_cl
     if path.is_file():
         return [read_run(path, name)]
     name = name or path.resolve().name
-    seeds = {int(n[1]): each for each in path.glob('seed_*') if (n := re.fullmatch(r'seed_(\d+)', each.name))}
     runs = []
-    for seed, folder in sorted(seeds.items()) or [('', path)]:
-        for file in sorted(latest_evaluation(folder, csv_name)):
-            part = file.stem.removeprefix('per_class').strip('_') if '*' in csv_name else ''
-            part = re.sub(r'(?<=[a-z])(?=\d)', ' ', part)
-            parts = [name, f'seed {seed}' if seeds else '', part]
-            runs.append(Run(', '.join(filter(None, parts)), _read_report(file), ', '.join(filter(None, parts[::2]))))
+    for file in sorted(latest_evaluation(path, csv_name)):
+        part = file.stem.removeprefix('per_class').strip('_') if '*' in csv_name else ''
+        part = re.sub(r'(?<=[a-z])(?=\d)', ' ', part)
+        runs.append(Run(f'{name}, {part}' if part else name, _read_report(file)))
     return runs
+
+
+def read_seeds(path: str | Path, name: str | None = None, csv_name: str = 'per_class.csv') -> list[Run]:
+    """Read the runs of a method, :func:`read_runs` of each seed; the same as :func:`read_runs` if there are no seeds.
+
+    Args:
+        path: Folder with subfolders ``seed_0``, ``seed_1``, ... (see ``tools/analysis_tools/run_table.py``), of which
+            those without a CSV are left out; or any other work dir; or a per-class CSV.
+        name: Name of the method; its runs are ``'<name>, seed 0'`` and so on. Default: that of the folder.
+        csv_name: See :func:`read_runs`.
+    """
+    path = Path(path)
+    seeds = {int(n[1]): each for each in path.glob('seed_*') if (n := re.fullmatch(r'seed_(\d+)', each.name))}
+    seeds = {seed: folder for seed, folder in sorted(seeds.items()) if next(folder.rglob(csv_name), None)}
+    if not seeds:
+        is_seed = re.fullmatch(r'seed_\d+', path.resolve().name)
+        return read_runs(path, name or (path.resolve().parent.name if is_seed else None), csv_name)
+    name = name or path.resolve().name
+    return [
+        replace(run, name=f'{name}, seed {seed}{run.name.removeprefix(name)}', method=run.name)
+        for seed, folder in seeds.items()
+        for run in read_runs(folder, name, csv_name)
+    ]
 
 
 def comparison_table(runs: Sequence[Run], markdown: bool = False) -> str:

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 
 from ltmm import ClassDistribution
-from ltmm.evaluation import PerClassReport, Run, class_scores, comparison_table, per_class_csv, read_run, read_runs
+from ltmm.evaluation import (
+    PerClassReport,
+    Run,
+    class_scores,
+    comparison_table,
+    per_class_csv,
+    read_run,
+    read_runs,
+    read_seeds,
+)
 
 
 def make_run(name, hits, counts=(300, 50, 5)):
@@ -109,13 +118,16 @@ def test_read_runs_of_seeds(tmp_path):
             path = tmp_path / 'ride' / folder / '20260101' / f'per_class{name}.csv'
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(RUNS[0].report.to_csv())
-    runs = read_runs(tmp_path / 'ride')
+    (tmp_path / 'ride/seed_3').mkdir()  # not finished
+    runs = read_seeds(tmp_path / 'ride')
     assert [(run.name, run.method) for run in runs] == [(f'ride, seed {n}', 'ride') for n in (0, 2, 10)]
-    runs = read_runs(tmp_path / 'ride', 'mine', csv_name='per_class*.csv')
+    runs = read_seeds(tmp_path / 'ride', 'mine', csv_name='per_class*.csv')
     assert [run.name for run in runs[:2]] == ['mine, seed 0', 'mine, seed 0, expert 0']
     assert [run.method for run in runs] == ['mine', 'mine, expert 0'] * 3
-    (run,) = read_runs(tmp_path / 'ride/seed_2')
-    assert run.name == run.method == 'seed_2'
+    (run,) = read_seeds(tmp_path / 'ride/seed_2')
+    assert (run.name, run.method) == ('ride', '')
+    (run,) = read_runs(tmp_path / 'ride')  # the latest evaluation, whatever folders there are
+    assert run.name == 'ride'
 
 
 def test_read_run_without_a_file(tmp_path):
