@@ -42,12 +42,11 @@ class OpenImagesChallengeDataset(MMDetOpenImagesChallengeDataset):
         """Read the files, and return the rows of the images, (N,)."""
         self._metainfo['classes'], self.label_id_mapping = self._parse_label_file(self.label_file)
         self._metainfo['RELATION_MATRIX'] = self._get_relation_matrix(self.hierarchy_file)
-        labels_file = self.image_level_ann_file
-        self._image_labels = None if labels_file is None else self._parse_img_level_ann(labels_file)
         names, self._sizes = _names_and_sizes(load(self.meta_file, file_format='pkl', backend_args=self.backend_args))
         with get_local_path(self.ann_file, backend_args=self.backend_args) as path:
             self._boxes = _read_boxes(path, len(self._metainfo['classes']))
         self._check_names(names)
+        self._image_labels = self._read_image_labels(names) if self.image_level_ann_file is not None else None
         self.serialize_data = False  # the rows are an array already
         return np.arange(len(self._sizes))
 
@@ -68,9 +67,9 @@ class OpenImagesChallengeDataset(MMDetOpenImagesChallengeDataset):
             sample_idx=idx if idx >= 0 else len(self) + idx,
         )
         if self._image_labels is not None:
-            found = self._image_labels.get(info['img_id'], [])
-            info['image_level_labels'] = np.array([each['image_level_label'] for each in found], dtype=np.int64)
-            info['confidences'] = np.array([each['confidence'] for each in found], dtype=np.float32)
+            offsets, labels, confidences = self._image_labels
+            part = slice(*offsets[row : row + 2])
+            info |= dict(image_level_labels=labels[part].copy(), confidences=confidences[part].copy())
         return info
 
     def get_label_table(self) -> LabelTable:
@@ -80,6 +79,15 @@ class OpenImagesChallengeDataset(MMDetOpenImagesChallengeDataset):
         labels = self._boxes.labels.astype(np.int64)
         table = LabelTable(labels, self._boxes.offsets, len(names), names, is_multi_label=False)
         return table if np.array_equal(self.data_list, np.arange(len(self._sizes))) else table.take(self.data_list)
+
+    def _read_image_labels(self, names: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return offsets (N + 1,), labels and confidences of the human-verified labels of each image."""
+        by_name = self._parse_img_level_ann(self.image_level_ann_file)
+        found = [by_name.get(name.decode(), []) for name in names.tolist()]
+        offsets = np.append(0, np.cumsum([len(each) for each in found]))
+        labels = np.array([int(each['image_level_label']) for image in found for each in image], dtype=np.int64)
+        confidences = np.array([float(each['confidence']) for image in found for each in image], dtype=np.float32)
+        return offsets, labels, confidences
 
     def _check_names(self, names: np.ndarray) -> None:
         """Raise unless the file of sizes has these images in the order of the annotation file."""
@@ -129,7 +137,7 @@ class _Boxes:
 
 
 def _read_boxes(path: str, num_classes: int) -> _Boxes:
-    """Read the text file of the challenge: per image its name, a line that says nothing, the number of boxes, these."""
+    """Read the text file of the challenge: per image its name, an unused line, the number of boxes, and the boxes."""
     names, counts, lines, parts = [], [], [], []
     with open(path, encoding='utf-8') as file:
         while name := file.readline().strip():
@@ -156,9 +164,7 @@ def _read_boxes(path: str, num_classes: int) -> _Boxes:
 def _parse(lines: list[str], path: str, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return labels, shares and group flags of some lines."""
     try:
-        values = np.loadtxt(lines, ndmin=2) if lines else np.empty((0, COLUMNS))
-        if values.shape != (len(lines), COLUMNS):
-            raise ValueError(f'lines have {values.shape[1]} columns')
+        values = np.loadtxt(lines, usecols=range(COLUMNS), ndmin=2) if lines else np.empty((0, COLUMNS))
     except ValueError as e:
         raise InputError(f'Expected boxes as label, x1, y1, x2, y2, group in {path}, but got others ({e}).') from None
     labels = values[:, 0].astype(np.int32) - 1

@@ -87,7 +87,7 @@ def test_parts_of_the_data(folder, monkeypatch):
         (BOXES[:-20], 'Expected 1 boxes of b.jpg in .* the file ends: it is cut off'),
         (BOXES.replace('#\n2\n', '#\nmany\n'), "Expected the number of boxes of a.jpg in .*, but got 'many'"),
         (BOXES.replace('1 0.1 ', '1 left '), r"Expected boxes as label, x1, .* \(could not convert string 'left'"),
-        (BOXES.replace(' 0\n', '\n').replace(' 1\n', '\n'), r'but got others \(lines have 5 columns\)'),
+        (BOXES.replace(' 0\n', '\n').replace(' 1\n', '\n'), r'but got others \(invalid column index 5'),
         (BOXES.replace('3 0.5', '4 0.5'), 'Expected labels from 1 to 3, as in the label file, in .*, but got 1 to 4'),
         (BOXES.replace('b.jpg', 'c.jpg'), 'Expected the sizes of the 2 images .* but got 2; image 1 is the first'),
         (BOXES.partition('b.jpg')[0], 'Expected the sizes of the 1 images .* but got 2; image 1 is the first'),
