@@ -158,9 +158,9 @@ class LogN(DetectorCorrection):
 
     def check(self, head: nn.Module) -> None:
         super().check(head)
-        loss = head.loss_cls
-        width = loss.get_cls_channels(head.num_classes) if head.custom_cls_channels else head.num_classes + 1
-        self.check_width(width, head.num_classes)
+        width = getattr(head.fc_cls, 'out_features', None)  # asking the loss would reset its state
+        if width is not None:
+            self.check_width(width, head.num_classes)
 
     def attach(self, head: nn.Module) -> None:
         self.check(head)

@@ -29,6 +29,7 @@ class ExpertClassifiers(nn.Module):
 
     def __init__(self, cfg: dict, in_features: int, widths: list[int]) -> None:
         super().__init__()
+        self.out_features = sum(widths)
         self.experts = nn.ModuleList(
             MMDET_MODELS.build(dict(cfg, in_features=in_features, out_features=width)) for width in widths
         )
