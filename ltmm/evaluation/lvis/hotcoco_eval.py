@@ -162,13 +162,13 @@ class HotcocoEvaluator:
         )
 
 
-def fastest_evaluator() -> type[HotcocoEvaluator] | type[LVISEvaluator]:
-    """Return :class:`HotcocoEvaluator`, or :class:`LVISEvaluator` where hotcoco is missing, broken or too old."""
+def fastest_evaluator() -> tuple[type[HotcocoEvaluator] | type[LVISEvaluator], str]:
+    """Return :class:`HotcocoEvaluator`, or :class:`LVISEvaluator` and what is wrong with hotcoco."""
     try:
         check_usable('hotcoco')
-    except EnvironmentProblem:
-        return LVISEvaluator
-    return HotcocoEvaluator
+    except EnvironmentProblem as e:
+        return LVISEvaluator, str(e)
+    return HotcocoEvaluator, ''
 
 
 def _sorted(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

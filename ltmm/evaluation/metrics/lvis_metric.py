@@ -19,7 +19,7 @@ from ltmm.datasets.labels.lvis_annotations import (
 )
 from ltmm.evaluation.lvis.hotcoco_eval import fastest_evaluator
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth, encode_masks, packed_masks
-from ltmm.evaluation.lvis.lvis_eval import EMPTY_GROUP, MAX_PER_IMAGE, LVISEvaluator
+from ltmm.evaluation.lvis.lvis_eval import EMPTY_GROUP, MAX_PER_IMAGE
 from ltmm.evaluation.non_empty import NonEmptyTestSet
 from ltmm.evaluation.reports.detection_report import DetectionReport
 from ltmm.evaluation.reports.log_folder import write_to_log_folder
@@ -230,9 +230,9 @@ class LVISMetric(NonEmptyTestSet, BaseMetric):
             results: (image id, detections) per image, from all ranks.
         """
         results = sorted(dict(results).items())  # drops the duplicates of DefaultSampler
-        evaluator_type, logger = fastest_evaluator(), MMLogger.get_current_instance()
-        if evaluator_type is LVISEvaluator:
-            logger.info('LVISMetric is several times faster with hotcoco: pip install "ltmm[det]"')
+        (evaluator_type, problem), logger = fastest_evaluator(), MMLogger.get_current_instance()
+        if problem:
+            logger.info(f'LVISMetric is several times faster with hotcoco. {problem}')
         frequency, cat_ids = self._frequency(), np.array(list(self.cat_ids.values()))
         names, metrics, rows = list(self.cat_ids), {}, []
         for iou_type in self.metrics:

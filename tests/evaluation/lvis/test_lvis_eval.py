@@ -307,12 +307,14 @@ def test_parts_of_classes_cover_all_detections(monkeypatch):
 
 
 def test_hotcoco_is_optional(monkeypatch):
-    assert fastest_evaluator() is HotcocoEvaluator
+    assert fastest_evaluator() == (HotcocoEvaluator, '')
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, 'hotcoco', SimpleNamespace(__version__='1.2', __spec__='installed'))  # too old
-        assert fastest_evaluator() is LVISEvaluator
+        evaluator, problem = fastest_evaluator()
+    assert evaluator is LVISEvaluator and 'but found 1.2. Install it: ' in problem
     monkeypatch.setattr(environment, 'find_spec', lambda name: None)
-    assert fastest_evaluator() is LVISEvaluator
+    evaluator, problem = fastest_evaluator()
+    assert evaluator is LVISEvaluator and problem.startswith('hotcoco is not installed. Install it: ')
 
 
 # ------------------------------------------------------------------ real data

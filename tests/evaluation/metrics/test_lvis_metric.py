@@ -15,9 +15,9 @@ from toy_processes import run_tool
 
 from ltmm.class_distribution import ClassDistribution, ClassDistributionError
 from ltmm.evaluation import DetectionReport, LVISMetric
-from ltmm.evaluation.lvis import hotcoco_eval
 from ltmm.evaluation.lvis.lvis_data import Detections, encode_masks
 from ltmm.evaluation.lvis.lvis_eval import LVISEvaluator
+from ltmm.utils import environment
 
 FIGURES = {'AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf'}
 FIGURES |= {'AR', 'ARs', 'ARm', 'ARl'}
@@ -193,13 +193,13 @@ def test_without_hotcoco(tmp_path, log, monkeypatch):
     expected = evaluate(metric_on(tmp_path, content, **options), samples)
     rows = DetectionReport.read(log / 'per_class_bbox.csv')
     assert 'hotcoco' not in (log / 'run.log').read_text()
-    monkeypatch.setattr(hotcoco_eval, 'find_spec', lambda name: None)
+    monkeypatch.setattr(environment, 'find_spec', lambda name: None)
     figures = evaluate(metric_on(tmp_path, content, **options), samples)
     assert list(figures) == list(expected) and figures == pytest.approx(expected, abs=1e-9)
     assert 0.1 < expected['lvis/bbox_AP'] < 0.9
     again = DetectionReport.read(log / 'per_class_bbox.csv')
     assert again.ap == pytest.approx(rows.ap) and again.ap_fixed == pytest.approx(rows.ap_fixed)
-    assert 'faster with hotcoco: pip install "ltmm[det]"' in (log / 'run.log').read_text()
+    assert 'faster with hotcoco. hotcoco is not installed. Install it: ' in (log / 'run.log').read_text()
 
 
 def test_labels_map_to_categories_by_name(tmp_path):
