@@ -145,7 +145,7 @@ class ClassDistributionHook(Hook):
         if is_by_name(counts) and not names:
             raise missing_names_error('the training set')
         for module in model.modules():
-            if isinstance(module, UsesClassDistribution):
+            if isinstance(module, UsesClassDistribution) and module._given is None:
                 warn_without_num_images(module, counts)
         return ClassDistribution.build(counts, names)
 

@@ -120,8 +120,8 @@ def warn_without_num_images(user: 'UsesClassDistribution', counts: Any) -> None:
     if user.needs_num_images and not is_given:
         warnings.warn(
             f'{type(user).__name__} needs the share of the images that hold each class, but `class_counts` does not '
-            'say how many images there are: their sum is taken, which is right for one class per image only. Give '
-            'the dictionary of ClassDistribution.to_dict(), or its json file.',
+            'say how many images there are: the sum of the counts is taken, which is correct only if each image holds '
+            'one class. Give the dictionary of ClassDistribution.to_dict(), or its json file.',
             stacklevel=2,
         )
 
