@@ -148,9 +148,7 @@ class CachedLVISDataset(LVISDataset):
         offsets = np.r_[0, np.cumsum(np.bincount(data.image[kept], minlength=len(data)))]
         names = tuple(self.metainfo['classes'])
         table = LabelTable(labels[kept].astype(np.int64), offsets, len(names), names, is_multi_label=False)
-        is_whole = len(self.data_list) == len(data)  # rows are distinct and ascending unless it is a subset
-        is_whole = is_whole and bool((self.data_list == np.arange(len(data))).all())
-        return table if is_whole else table.take(self.data_list)
+        return table if np.array_equal(self.data_list, np.arange(len(data))) else table.take(self.data_list)
 
     def _image_path(self, row: int) -> str:
         image = self._annotations.image_record(row)

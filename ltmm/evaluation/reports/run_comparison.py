@@ -22,11 +22,14 @@ __all__ = [
     'check_same_classes',
     'comparison_table',
     'latest_evaluation',
+    'method_folder',
     'per_class_csv',
     'read_run',
     'read_runs',
     'read_seeds',
 ]
+
+SEED_FOLDER = re.compile(r'seed_?(\d+)')  # of a run within the folder of its method
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +91,10 @@ def read_seeds(path: str | Path, name: str | None = None, csv_name: str = 'per_c
         csv_name: See :func:`read_runs`.
     """
     path = Path(path)
-    seeds = {int(n[1]): each for each in path.glob('seed_*') if (n := re.fullmatch(r'seed_(\d+)', each.name))}
+    seeds = {int(n[1]): each for each in path.glob('seed_*') if (n := SEED_FOLDER.fullmatch(each.name))}
     seeds = {seed: folder for seed, folder in sorted(seeds.items()) if next(folder.rglob(csv_name), None)}
     if not seeds:
-        is_seed = re.fullmatch(r'seed_\d+', path.resolve().name)
-        return read_runs(path, name or (path.resolve().parent.name if is_seed else None), csv_name)
+        return read_runs(path, name or (method_folder(path).name if path.is_dir() else None), csv_name)
     name = name or path.resolve().name
     return [
         replace(run, name=f'{name}, seed {seed}{run.name.removeprefix(name)}', method=run.name)
@@ -177,6 +179,12 @@ def check_same_classes(names: Sequence[tuple[str, Sequence[str]]], in_order: boo
                 f'Expected runs with the same labels, but class {i} is {expected[i]!r} in {first} and {got[i]!r} in '
                 f'{name}.'
             )
+
+
+def method_folder(path: Path) -> Path:
+    """Return the folder of a run, or its parent if the folder is that of a seed."""
+    folder = path.resolve()
+    return folder.parent if SEED_FOLDER.fullmatch(folder.name) else folder
 
 
 def latest_evaluation(path: Path, csv_name: str) -> list[Path]:

@@ -16,7 +16,7 @@ from ltmm.evaluation.functional import CalibrationBins
 from ltmm.evaluation.reports.class_report import ClassReport
 from ltmm.evaluation.reports.detection_report import DetectionReport
 from ltmm.evaluation.reports.multi_label_report import MultiLabelReport
-from ltmm.evaluation.reports.run_comparison import latest_evaluation, read_run
+from ltmm.evaluation.reports.run_comparison import latest_evaluation, method_folder, read_run
 from ltmm.utils.checkpoints import read_checkpoint
 from ltmm.utils.data_files import DataFileError, read_json, read_text
 from ltmm.utils.environment import check_extra
@@ -227,8 +227,7 @@ def group_by_config(runs: Sequence[RunFiles]) -> list[Method]:
 def _name_of(run: RunFiles) -> str:
     """Return the name of the dumped config, else of the folder, or of its parent if the folder is a seed."""
     config = _dumped_config(run.folder)
-    folder = run.folder.resolve()
-    return config.stem if config else (folder.parent if re.fullmatch(r'seed_?\d+', folder.name) else folder).name
+    return config.stem if config else method_folder(run.folder).name
 
 
 def _dumped_config(folder: Path) -> Path | None:
