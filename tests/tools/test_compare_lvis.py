@@ -1,4 +1,5 @@
 import json
+import re
 import runpy
 
 import pytest
@@ -36,7 +37,8 @@ def test_better_detector_is_named_per_group(files, tmp_path, capsys):
     tool(*files, '--num-resamples', 50, '--out', tmp_path / 'new/out.json', '--classes', 'kite', 'mug')
     text = capsys.readouterr().out
     assert 'a: ' in text and 'beyond' not in text
-    assert 'AP: a beats b by ' in text and ' +- ' in text
+    assert '30 of 30 images' in text and 'counts as found' not in text and 'outside' not in text
+    assert re.search(r'AP: a beats b by ([\d.]+), between (?!-)[\d.]+ and [\d.]+\.', text)
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line[:2] == 'AP' and ':' not in line}
     assert rows.keys() == {'AP', 'APr', 'APc', 'APf', 'AP_classes'}
     assert rows['AP'][1:3] == ['4', '100.00'] and rows['AP_classes'][1] == '2'
@@ -51,8 +53,24 @@ def test_equal_detectors_and_the_limit_per_image(files, capsys):
     files[0].write_text(json.dumps(content))
     tool(files[0], files[1], files[1], '--names', 'x', 'y', '--num-resamples', 10, '--max-per-image', 1)
     text = capsys.readouterr().out
-    assert 'AP: no difference shown between x and y (+0.00 +- 0.00).' in text and 'APr' not in text
+    assert 'AP: no difference shown between x and y.' in text and 'APr' not in text
     assert 'of which the best 1 count' in text
+
+
+def test_few_images_and_boxes_outside_are_named(files, capsys):
+    found = json.loads(files[1].read_text())
+    found = [record for record in found if record['image_id'] == found[0]['image_id']]
+    files[1].write_text(json.dumps([dict(record, bbox=[64, 0, 5, 5]) for record in found]))
+    tool(*files, '--num-resamples', 10)
+    text = capsys.readouterr().out
+    assert f'a: {len(found)} detections in 1 of 30 images; in the others nothing counts as found; {len(found)} bo' in text
+    assert 'AP: b beats a by ' in text
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit, match='0'):
+        tool('--help')
+    assert 'ann_file A B' in ' '.join(capsys.readouterr().out.split())
 
 
 def test_masks(files, capsys):
@@ -66,6 +84,7 @@ def test_masks(files, capsys):
         (['--num-resamples', 1], '`num_resamples` to be int >= 2'),
         (['--confidence', 1], '`confidence` to be in'),
         (['--max-per-image', 0], '`max_per_image` to be'),
+        (['--seed', -1], '`seed` to be'),
         (['--classes', 'oars'], "no class 'oars'"),
         (['--names', 'a', 'a'], "two different names, but got 'a' twice"),
     ],

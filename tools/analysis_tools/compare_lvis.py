@@ -29,7 +29,8 @@ GROUPS = dict(APr='r', APc='c', APf='f')
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('ann_file', help='annotation file of the test set, in LVIS or COCO format')
-    parser.add_argument('runs', nargs=2, metavar=('A', 'B'), type=Path, help='.json files of detections')
+    parser.add_argument('a', metavar='A', type=Path, help='.json file of detections')
+    parser.add_argument('b', metavar='B', type=Path, help='.json file of detections to compare with')
     parser.add_argument('--names', nargs=2, help='names of the detectors; default: those of the files')
     parser.add_argument('--iou-type', choices=['bbox', 'segm'], default='bbox', help='boxes (default) or masks')
     parser.add_argument(
@@ -51,19 +52,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         num_resamples=(args.num_resamples, 'int >= 2'),
         confidence=(args.confidence, 'in (0, 1)'),
         max_per_image=(args.max_per_image, 'int >= 1'),
+        seed=(args.seed, 'int >= 0'),
     )
-    names = args.names or [path.stem for path in args.runs]
+    runs = [args.a, args.b]
+    names = args.names or [path.stem for path in runs]
     if names[0] == names[1]:
-        names = [str(path) for path in args.runs] if args.names is None else names
+        names = [str(path) for path in runs] if args.names is None else names
     if names[0] == names[1]:
         raise InputError(f'Expected two different names, but got {names[0]!r} twice.')
     segm = args.iou_type == 'segm'
     content = read_lvis_annotations(args.ann_file, masks=segm)
     ground_truth = GroundTruth.from_content(content, args.ann_file, masks=segm)
     evaluators = []
-    for name, path in zip(names, args.runs):
+    for name, path in zip(names, runs):
         detections = Detections.read(path, ground_truth, masks=segm)
-        print(describe(name, detections, args.max_per_image), flush=True)
+        print(describe(name, detections, ground_truth, args.max_per_image), flush=True)
         evaluators.append(LVISEvaluator(ground_truth, detections, args.iou_type))
     found = paired_differences(
         *evaluators,
@@ -84,11 +87,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'Wrote {args.out}')
 
 
-def describe(name: str, detections: Detections, limit: int) -> str:
-    """One line on a run; names the detections beyond the protocol's limit."""
-    line = f'{name}: {len(detections.images)} detections in {len(np.unique(detections.images))} images'
-    beyond = detections.beyond(limit)
-    return f'{line}; {beyond}' if beyond else line
+def describe(name: str, detections: Detections, ground_truth: GroundTruth, limit: int) -> str:
+    """One line on a run; names what a file of other images or other boxes would show, and the protocol's limit."""
+    num_images = len(np.unique(detections.images))
+    notes = [f'{len(detections.images)} detections in {num_images} of {len(ground_truth.image_ids)} images']
+    if num_images < len(ground_truth.image_ids):
+        notes.append('in the others nothing counts as found')
+    if num_outside := detections.num_outside(ground_truth):
+        notes.append(f'{num_outside} boxes lie outside their images: expected [x, y, w, h] in pixels of the image')
+    return f'{name}: ' + '; '.join(filter(None, [*notes, detections.beyond(limit)]))
 
 
 def groups_of(categories: Sequence[Mapping], args: argparse.Namespace) -> dict[str, np.ndarray]:
@@ -112,19 +119,18 @@ def table(found: Mapping[str, Difference], names: Sequence[str], confidence: flo
     sentences = []
     for group, each in found.items():
         difference = 100 * (each.a - each.b)
-        interval = f'[{100 * each.low:+.2f}, {100 * each.high:+.2f}]'
+        low, high = 100 * each.low, 100 * each.high
+        interval = f'[{low:+.2f}, {high:+.2f}]'
         lines.append(
             f'{group:<12}{each.num_classes:>8}{100 * each.a:>{width}.2f}{100 * each.b:>{width}.2f}{difference:>+9.2f}  '
             f'{interval:>18}'
         )
-        better, worse = (a, b) if difference >= 0 else (b, a)
-        size = f'{abs(difference):.2f} +- {100 * each.half_width:.2f}'
-        if each.is_significant:
-            sentences.append(f'{group}: {better} beats {worse} by {size}.')
+        if low > 0:
+            sentences.append(f'{group}: {a} beats {b} by {difference:.2f}, between {low:.2f} and {high:.2f}.')
+        elif high < 0:
+            sentences.append(f'{group}: {b} beats {a} by {-difference:.2f}, between {-high:.2f} and {-low:.2f}.')
         else:
-            sentences.append(
-                f'{group}: no difference shown between {a} and {b} ({difference:+.2f} +- {100 * each.half_width:.2f}).'
-            )
+            sentences.append(f'{group}: no difference shown between {a} and {b}.')
     return '\n'.join([*lines, *sentences])
 
 

@@ -211,6 +211,13 @@ class Detections:
             return f'up to {counts.max()} detections per image, of which the best {limit} count (in {images} images)'
         return ''
 
+    def num_outside(self, ground_truth: GroundTruth) -> int:
+        """Number of boxes of which no part lies in the image."""
+        size_of = dict(zip(ground_truth.image_ids.tolist(), ground_truth.sizes[:, ::-1].tolist()))
+        sizes = np.array([size_of[image] for image in self.images.tolist()]).reshape(-1, 2)  # width, height
+        starts, ends = self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]
+        return int(((starts >= sizes) | (ends < 0)).any(1).sum())
+
     def areas(self) -> np.ndarray:
         """Areas of the masks, or of the boxes without masks, in pixels, (D,)."""
         if self.masks is None:

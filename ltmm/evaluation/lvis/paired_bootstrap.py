@@ -33,16 +33,6 @@ class Difference:
     high: float
     num_classes: int
 
-    @property
-    def half_width(self) -> float:
-        """Half of the interval's width."""
-        return (self.high - self.low) / 2
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
-
 
 def resampled_images(num_images: int, num_resamples: int, seed: int = 0) -> np.ndarray:
     """Draw the images with replacement; return how often each was drawn, (R, I)."""
