@@ -18,7 +18,7 @@ from ltmm.utils.errors import InputError
 
 from ..base import at_least_float32, reduce_loss
 from ..class_weights import takes_no_class_weight
-from .base import BoxHeadLoss, missing_num_classes_error
+from .base import BoxHeadLoss, check_num_classes, missing_num_classes_error
 
 __all__ = ['BalancedGroupSoftmaxLoss', 'group_softmax_loss', 'sample_others']
 
@@ -111,6 +111,7 @@ class BalancedGroupSoftmaxLoss(NeedsWholeBatch, UsesClassDistribution, BoxHeadLo
 
     def get_cls_channels(self, num_classes: int) -> int:
         """Return the width of the classifier, C + G + 2."""
+        check_num_classes(type(self).__name__, num_classes, self._num_classes)
         self._num_classes = num_classes
         self.num_columns = num_classes + len(self.group_bounds) + 3
         return self.num_columns

@@ -26,6 +26,7 @@ __all__ = [
     'DenseHeadLoss',
     'DetectionLoss',
     'build_detection_loss',
+    'check_num_classes',
     'foreground_accuracy',
     'missing_num_classes_error',
 ]
@@ -45,6 +46,12 @@ def foreground_accuracy(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
 def missing_num_classes_error(name: str) -> MissingInputError:
     """Return the error of a loss, by class name, that no head has told its number of classes."""
     return MissingInputError(f'{name} does not know the number of classes: call get_cls_channels(C) first.')
+
+
+def check_num_classes(name: str, num_classes: int, own: int | None) -> None:
+    """Raise an error if the loss ``name`` was told another number of classes than that of its head."""
+    if own not in (None, num_classes):
+        raise InputError(f'{name} has num_classes={own}, but its head {num_classes}. It can be left out.')
 
 
 class BoxHeadInterface:
@@ -238,7 +245,8 @@ class ClassPriorDetectionLoss(UsesClassPrior, DenseHeadLoss):
         self.init_class_distribution(class_counts, num_classes)
 
     def on_num_classes(self, num_classes: int) -> None:
-        """Check all further counts against C."""
+        """Check C, and all further counts against it."""
+        check_num_classes(type(self).__name__, num_classes, self._num_classes)
         self._num_classes = num_classes
 
     def _check(self, cls_score: Tensor, label: Tensor) -> None:

@@ -13,7 +13,7 @@ from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError, MissingInputError
 
 from ..base import ClassificationLoss, at_least_float32, reduce_loss
-from .base import DetectionLoss
+from .base import DetectionLoss, check_num_classes
 
 __all__ = ['SeesawLoss', 'seesaw_loss']
 
@@ -86,10 +86,7 @@ class SeesawLoss(DetectionLoss, ClassificationLoss):
             self.counts = RunningCounts(num_classes)
 
     def on_num_classes(self, num_classes: int) -> None:
-        if self.num_classes not in (None, num_classes):
-            raise InputError(
-                f'SeesawLoss has num_classes={self.num_classes}, but its head {num_classes}. It can be left out.'
-            )
+        check_num_classes('SeesawLoss', num_classes, self.num_classes)
         self.num_classes = num_classes
         self.counts = RunningCounts(num_classes + 1)
 
