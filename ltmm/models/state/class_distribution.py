@@ -188,7 +188,12 @@ class UsesClassDistribution:
         if self._given is not None and self._given.class_names and distribution.class_names:
             self._accept(self._given.in_label_order(distribution.class_names))
         elif self.class_distribution.pinned:
-            self._check_num_classes(distribution, 'the training data')
+            expected, got = distribution.num_classes, self.class_distribution.get().num_classes
+            if expected != got:
+                raise ClassDistributionError(
+                    f'{type(self).__name__}: expected `class_counts` to have {expected} entries, as the training data '
+                    f'have, but got {got}.{self.background_hint if got == expected + 1 else ""}'
+                )
         elif self._given is None:
             self._accept(distribution, 'the training data')
         elif self.class_distribution.get() is None:  # otherwise a checkpoint has them in label order
