@@ -1,5 +1,6 @@
 """FRACAL: calibrate a trained detector by how often, and how widely over the image, the objects of a class occur."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -152,7 +153,9 @@ class FRACAL(UsesClassDistribution, DetectorCorrection):
         """
         if self.dimensions is None:
             num_classes = len(self.get_class_distribution())
-            self.dimensions = found = fractal_dimensions(*train.box_centers(), num_classes)
+            centers, label = train.box_centers()
+            self._warn_of_other_data(label)
+            self.dimensions = found = fractal_dimensions(centers, label, num_classes)
             print_log(
                 f'Fractal dimensions of {num_classes} classes: mean {found.mean():.3f}, largest {found.max():.3f}, '
                 f'{(found == 1).sum()} at 1.',
@@ -160,6 +163,19 @@ class FRACAL(UsesClassDistribution, DetectorCorrection):
             )
         if self.grid is not None:
             super().fit(train, val)
+
+    def _warn_of_other_data(self, label: np.ndarray) -> None:
+        """Warn if the boxes are not those of the class counts."""
+        expected = self.get_class_distribution().instance_counts
+        got = np.bincount(label, minlength=len(expected))
+        if len(different := np.flatnonzero(got != expected)):
+            c = different[0]
+            warnings.warn(
+                f'FRACAL: train_dataloader has {got[c]} boxes of class {c}, but the class counts of the checkpoint say '
+                f'{expected[c]} ({len(different)} classes differ). The layouts have to be those of the training data: '
+                'set train_dataloader to them.',
+                stacklevel=2,
+            )
 
     def correct_logits(self, cls_score: Tensor, uses_sigmoid: bool) -> Tensor:
         distribution = self.get_class_distribution()

@@ -125,7 +125,7 @@ class Train:
 def test_fit_takes_layouts_and_searches_only_on_demand():
     rng = np.random.default_rng(0)
     centers, label = rng.random((400, 2)), rng.integers(0, 3, 400)
-    step = FRACAL(class_counts=COUNTS)
+    step = FRACAL(class_counts=np.bincount(label, minlength=C).tolist())
     with pytest.raises(InputError, match='FRACAL needs `dimensions`'):
         step.correct_logits(logits(C + 1), False)
     assert step.needs_fit
@@ -141,6 +141,12 @@ def test_fit_takes_layouts_and_searches_only_on_demand():
     step.grid = (0, 2, 5)
     step.fit(None, Val())
     assert step.fractal_weight == 1
+
+
+def test_boxes_of_other_data_are_named():
+    label = np.array([0, 0, 1])
+    with pytest.warns(UserWarning, match='has 1 boxes of class 1, .* say 5 .1 classes differ.*train_dataloader to'):
+        FRACAL(class_counts=[2, 5] + [0] * (C - 2)).fit(Train(np.full((3, 2), 0.5), label), None)
 
 
 def test_wrong_number_of_classes():
