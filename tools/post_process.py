@@ -21,7 +21,7 @@ Calibration (temperature, iwts, ets, irm, irova, irovats, histogram) and conform
 class mix of the validation data; only iwts expects a long-tailed validation split for a balanced test set.
 """
 
-from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
 from pathlib import Path
 
 import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
@@ -146,6 +146,8 @@ def main() -> None:
             parser.error('--method gla needs --zero-shot VAL TEST')
         given['zero_shot'] = dict(zip(('val', 'test'), args.zero_shot))
 
+    if args.out is not None and args.out.exists() and not args.out.is_dir():
+        parser.error(f'--out takes a folder, but {args.out} is a file')
     check_source(args, parser)
 
     from ltmm.engine.post_process import build_logit_files, build_post_processor
@@ -208,7 +210,7 @@ def parse_grid(text: str, parser: ArgumentParser) -> tuple[float, float, int]:
     try:
         first, last, num = text.split(':')
         return float(first), float(last), at_least_one(num)
-    except ValueError:
+    except (ArgumentTypeError, ValueError):
         parser.error(f'Expected --grid to be FIRST:LAST:HOW_MANY, but got {text}')
 
 
@@ -221,8 +223,8 @@ def head_classes(text: str) -> str | int | list[int]:
 
 def at_least_one(text: str) -> int:
     """Parse an integer that is at least 1."""
-    if int(text) < 1:
-        raise ValueError(text)
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f'expected a whole number >= 1, but got {text}')
     return int(text)
 
 

@@ -63,7 +63,9 @@ def test_few_images_and_boxes_outside_are_named(files, capsys):
     files[1].write_text(json.dumps([dict(record, bbox=[64, 0, 5, 5]) for record in found]))
     tool(*files, '--num-resamples', 10)
     text = capsys.readouterr().out
-    assert f'a: {len(found)} detections in 1 of 30 images; in the others nothing counts as found; {len(found)} bo' in text
+    assert (
+        f'a: {len(found)} detections in 1 of 30 images; in the others nothing counts as found; {len(found)} bo' in text
+    )
     assert 'AP: b beats a by ' in text
 
 

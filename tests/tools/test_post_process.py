@@ -71,7 +71,12 @@ def test_search_prints_both_tables_and_writes_a_checkpoint(trained, tmp_path):
         (('--method', 'gla', '--zero-shot', 'no.npy', 'no.npy'), 'no.npy is no readable .npy or .npz file of logits'),
         (('--method', 'tau_norm', '--grid', '0:2'), 'Expected --grid to be FIRST:LAST:HOW_MANY, but got 0:2'),
         (('--method', 'tau_norm', '--grid', '0:1:0'), 'Expected --grid to be FIRST:LAST:HOW_MANY, but got 0:1:0'),
-        (('--method', 'tau_norm', '--val-images', '0'), "argument --val-images: invalid at_least_one value: '0'"),
+        (('--method', 'tau_norm', '--grid', 'nan:1:3'), 'Expected `tau` to be >= 0, but got nan'),
+        (('--method', 'tau_norm', '--out', __file__), '--out takes a folder, but '),
+        (
+            ('--method', 'tau_norm', '--val-images', '0'),
+            'argument --val-images: expected a whole number >= 1, but got 0',
+        ),
     ],
 )
 @pytest.mark.slow

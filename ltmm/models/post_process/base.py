@@ -71,13 +71,15 @@ class PostProcess(nn.Module):
         if self.strength is None:
             return
         first, last, num = self.grid
+        for strength in (first, last):
+            type(self)(**{**self.settings(), self.strength: strength})  # refuses what the argument may not be
         strengths = np.linspace(first, last, int(num)).round(9).tolist()  # 1.2, not 1.2000000000000002
         values = val.evaluate(self, strengths)
         best = strengths[int(np.argmin(values) if self.objective in LOWER_IS_BETTER else np.argmax(values))]
         setattr(self, self.strength, best)
         rows = '\n'.join(f'{strength:>10.4g}  {value:.3f}' for strength, value in zip(strengths, values))
         print_log(f'{self.strength}, {self.objective} on the validation split:\n{rows}\nbest: {best:g}', 'current')
-        if len(strengths) > 1 and (best == strengths[-1] or best == strengths[0] != 0):
+        if min(values) < max(values) and (best == strengths[-1] or best == strengths[0] != 0):
             print_log(f'The best {self.strength} is at the end of the grid: widen it.', 'current', logging.WARNING)
 
     def heads(self, model: nn.Module) -> dict[str, nn.Module]:
