@@ -5,9 +5,11 @@ stages = [
     dict(type='ltmm.TrainStage'),
 ]
 head = 'roi_head.bbox_head.'
+trained = ['rpn_head', head + 'fc_cls', head + 'fc_reg']
 custom_hooks = [
     *_base_.custom_hooks,
-    dict(type='ltmm.FreezeHook', keep=['rpn_head', head + 'fc_cls', head + 'fc_reg']),
+    dict(type='ltmm.LoadPartsHook', prefixes=['backbone', 'neck', head + 'shared_fcs', *trained]),
+    dict(type='ltmm.FreezeHook', keep=trained),
 ]
 loss_cls = dict(_delete_=True, type='ltmm.LOCELoss', feat_dim=256)
 model = dict(roi_head=dict(bbox_head=dict(type='ltmm.Shared2FCBBoxHead', loss_cls=loss_cls)))

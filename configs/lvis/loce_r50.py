@@ -6,7 +6,11 @@ stages = [
 ]
 head = 'roi_head.bbox_head.'
 trained = ['rpn_head', 'roi_head.mask_head', head + 'fc_cls', head + 'fc_reg']
-custom_hooks = [*_base_.custom_hooks, dict(type='ltmm.FreezeHook', keep=trained)]
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='ltmm.LoadPartsHook', prefixes=['backbone', 'neck', head + 'shared_fcs', *trained]),
+    dict(type='ltmm.FreezeHook', keep=trained),
+]
 loss_cls = dict(_delete_=True, type='ltmm.LOCELoss', feat_dim=1024, num_memory_classes=64)  # 8 for two images
 model = dict(roi_head=dict(bbox_head=dict(type='ltmm.Shared2FCBBoxHead', loss_cls=loss_cls)))
 
