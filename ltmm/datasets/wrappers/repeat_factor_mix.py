@@ -1,10 +1,12 @@
 """Mosaic, MixUp and the like with partner images drawn by repeat factors."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from mmdet.datasets import MultiImageMixDataset
+from mmengine.logging import print_log
 
 from ltmm.datasets.samplers import RepeatFactorSampler
 from ltmm.registry import DATASETS
@@ -25,8 +27,8 @@ class RepeatFactorMixDataset(MultiImageMixDataset):
         sampler=dict(type='ltmm.RepeatFactorSampler', threshold=1e-3),
         dataset=dict(type='ltmm.RepeatFactorMixDataset', threshold=1e-3, dataset=..., pipeline=[...])
 
-    Class counts are those of the inner dataset. ``CachedMosaic`` and ``CachedMixUp`` take their partners from what the
-    sampler has drawn, and need no wrapper.
+    Sampler and dataset may have different thresholds. Class counts are those of the inner dataset. ``CachedMosaic`` and
+    ``CachedMixUp`` take their partners from what the sampler has drawn, and need no wrapper.
 
     Args:
         *args: See mmdet's MultiImageMixDataset.
@@ -52,7 +54,7 @@ class RepeatFactorMixDataset(MultiImageMixDataset):
         if self._fully_initialized:
             return
         super().full_init()
-        self.partner_probability = RepeatFactorSampler(self.dataset, seed=0, **self._options).sample_probability()
+        self.partner_probability = PartnerSampler(self.dataset, seed=0, **self._options).sample_probability()
         ends = np.cumsum(self.partner_probability)
         self.pipeline = [
             MixWithPartners(transform, ends) if hasattr(transform, 'get_indexes') else transform
@@ -62,6 +64,13 @@ class RepeatFactorMixDataset(MultiImageMixDataset):
     def __getitem__(self, idx: int) -> dict:
         self.full_init()
         return super().__getitem__(idx)
+
+
+class PartnerSampler(RepeatFactorSampler):
+    """The probabilities of the partners; its warnings name the dataset, whose arguments they are about."""
+
+    def warn(self, message: str) -> None:
+        print_log(f'RepeatFactorMixDataset, partners: {message}', logger='current', level=logging.WARNING)
 
 
 class Repeated:

@@ -23,7 +23,8 @@ def build(tmp_path):
 
     def build(pipeline=MIX, **options):
         inner = dataset_config(tmp_path, pipeline=LOAD)
-        cfg = dict(type='ltmm.RepeatFactorMixDataset', threshold=0.9, dataset=inner, pipeline=pipeline, **options)
+        options = dict(threshold=0.9) | options
+        cfg = dict(type='ltmm.RepeatFactorMixDataset', dataset=inner, pipeline=pipeline, **options)
         with DefaultScope.overwrite_default_scope('mmdet'):
             return DATASETS.build(cfg)
 
@@ -39,6 +40,13 @@ def test_partners_by_repeat_factors(build):
     mosaic = dataset.pipeline[0]
     drawn = np.bincount([i for _ in range(8000) for i in mosaic.get_indexes(dataset.dataset)], minlength=len(dataset))
     np.testing.assert_allclose(drawn / drawn.sum(), dataset.partner_probability, atol=0.006)
+
+
+def test_warning_names_the_partners(build, monkeypatch):
+    said = []
+    monkeypatch.setattr('ltmm.datasets.wrappers.repeat_factor_mix.print_log', lambda text, **_: said.append(text))
+    build(threshold=1e-9)
+    assert len(said) == 1 and said[0].startswith('RepeatFactorMixDataset, partners: has no effect')
 
 
 def test_first_and_last_position_are_images(build, monkeypatch):
