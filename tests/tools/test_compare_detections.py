@@ -38,6 +38,8 @@ def test_two_file_formats(data, results, tmp_path, capsys):
     tool(data / 'annotations.json', data, 'oar', *results, '--out', out)
     assert f'Wrote {out}' in capsys.readouterr().out
     assert Image.open(out).width > 1000
+    samples = read_predictions(results[0])
+    write_predictions([*samples, dict(samples[0], img_id=11)], results[0])
     tool(data / 'annotations.json', data, 'oar', *results, '--out', out, '--image-ids', 11, 10, '--names', 'a', 'b')
     assert Image.open(out).height > 800
 
@@ -58,6 +60,8 @@ def test_checkpoint(data, tmp_path):
         (dict(class_name='oars'), "has no class 'oars'. Did you mean oar"),
         (dict(options=['--names', 'one']), '2 different names, one per run'),
         (dict(options=['--image-ids', 99]), 'has no image 99'),
+        (dict(options=['--image-ids', 11]), r'before.npz has no predictions of image 11: a test of other images'),
+        (dict(options=['--num-images', -2]), '`num_images` to be int >= 1'),
         (dict(options=['--configs', 'cfg.py']), 'one config per checkpoint'),
         (dict(runs=['after.pth']), 'one config per checkpoint, or one for all, but got 0 for after.pth'),
         (dict(folder='nowhere'), 'There is no image nowhere/train2017/000000000010.png'),

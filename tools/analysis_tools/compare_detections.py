@@ -19,6 +19,7 @@ import ltmm  # noqa: F401  (registers scope 'ltmm' before the config is read)
 from ltmm.datasets.labels.lvis_annotations import category_ids, read_lvis_annotations
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
 from ltmm.utils.checkpoints import load_whole
+from ltmm.utils.checks import check
 from ltmm.utils.cli import one_line_errors
 from ltmm.utils.configs import load_config
 from ltmm.utils.environment import check_environment
@@ -51,6 +52,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    check(num_images=(args.num_images, 'int >= 1'))
     content = read_lvis_annotations(args.ann_file)
     ground_truth = GroundTruth.from_content(content, args.ann_file)
     ids = category_ids(content, args.ann_file)
@@ -126,6 +128,12 @@ def read_detections(
             'img_id' in s and {'bboxes', 'scores', 'labels'} <= s.get('pred_instances', {}).keys() for s in samples
         ):
             raise InputError(f'Expected predictions of a detector in {run}, but they have no `pred_instances`.')
+    tested = {s['img_id'] for s in samples}
+    if untested := [image_id for image_id in paths if image_id not in tested]:
+        raise InputError(
+            f'{run} has no predictions of image {untested[0]}: a test of other images wrote it. Draw images of '
+            'the test by --image-ids.'
+        )
     results = [
         (s['img_id'], {key: s['pred_instances'][key].numpy() for key in ('bboxes', 'scores', 'labels')})
         for s in samples
