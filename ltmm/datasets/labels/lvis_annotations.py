@@ -34,6 +34,7 @@ RENAMED = {'speaker_(stereo_equipment)': 'speaker_(stero_equipment)'}
 FEDERATED_FIELDS = ('neg_category_ids', 'not_exhaustive_category_ids')
 MAX_ID = 2**63 - 1
 MAX_SIZE = 10**6  # pixels per side
+MAX_SHOWN = 80  # characters of a field in messages
 
 
 class AnnotationFileError(InputError):
@@ -140,8 +141,10 @@ def check_records(content: Any, ann_file: str, masks: bool = False, boxes: bool 
     def refuse(records: Iterable[Mapping], problem: str) -> None:
         records = list(records)
         if records:
-            first = str({key: value for key, value in records[0].items() if key != 'segmentation'})
-            raise AnnotationFileError(f'{ann_file} has {len(records)} {problem}; the first is {first[:200]}.')
+            short = {key: value for key, value in records[0].items() if len(str(value)) <= MAX_SHOWN}
+            raise AnnotationFileError(
+                f'{ann_file} has {len(records)} {problem}; the first is {short}. Correct the file.'
+            )
 
     def refuse_duplicates(values: Iterable, kind: str) -> None:
         repeated = [value for value, count in Counter(values).items() if count > 1]

@@ -80,8 +80,10 @@ def _first_wrong_sum(masks: Sequence[Mapping], sizes: Sequence[Sequence[int]], r
         wrong = np.flatnonzero(sums != expected)
         if len(wrong):
             i, got = block[wrong[0]], sums[wrong[0]]
-            problem = 'that cannot be decoded' if got < 0 else f'of {got} pixels in total'
-            return i, f'has run lengths {problem}, but its image {expected[wrong[0]]}'
+            problem = (
+                'that cannot be decoded' if got < 0 else f'of {got} pixels in total, but its image {expected[wrong[0]]}'
+            )
+            return i, f'has run lengths {problem}'
     return None
 
 

@@ -70,14 +70,14 @@ class GroundTruth:
         """
         images, annotations = content['images'], content['annotations']
         boxes = np.array([ann['bbox'] for ann in annotations], dtype=float).reshape(-1, 4)  # (G, 4)
-        _check_records(ann_file, annotations, (boxes[:, 2:] < 0).any(1), 'annotations have a bbox of negative size')
+        _check_records(ann_file, annotations, (boxes[:, 2:] < 0).any(1), 'annotations whose bbox has a negative size')
         for part in ('images', 'categories'):
             wrong = [not isinstance(record['id'], int) for record in content[part]]
-            _check_records(ann_file, content[part], wrong, f'{part} have an id that is not an integer')
+            _check_records(ann_file, content[part], wrong, f'{part} whose id is not an integer')
         federated = any(field in image for image in images for field in FEDERATED_FIELDS)
         for field in FEDERATED_FIELDS if federated else ():
             wrong = [field not in image for image in images]
-            _check_records(ann_file, images, wrong, f'images lack the field {field!r}, which other images have')
+            _check_records(ann_file, images, wrong, f'images without the field {field!r}, which other images have')
         size = {image['id']: [image['height'], image['width']] for image in images}
         crowds = np.array([bool(ann.get('iscrowd', 0)) for ann in annotations], dtype=bool)
         codes = None
@@ -164,7 +164,7 @@ class Detections:
         size = dict(zip(ground_truth.image_ids.tolist(), ground_truth.sizes.tolist()))
         category_ids = set(ground_truth.category_ids.tolist())
         for key in (*RESULT_FIELDS[:3], 'segmentation' if masks else 'bbox'):
-            _check_records(path, records, [key not in record for record in records], f'detections have no {key!r}')
+            _check_records(path, records, [key not in record for record in records], f'detections without {key!r}')
         for key, is_valid, expected in (
             ('image_id', lambda x: _is_number(x) and x in size, 'in the annotation file'),
             ('category_id', lambda x: _is_number(x) and x in category_ids, 'in the annotation file'),
@@ -172,7 +172,7 @@ class Detections:
             ('bbox', is_box, 'four finite numbers [x, y, w, h]'),
         ):
             wrong = [key in record and not is_valid(record[key]) for record in records]
-            _check_records(path, records, wrong, f'detections have a {key} that is not {expected}')
+            _check_records(path, records, wrong, f'detections whose {key} is not {expected}')
         images = np.array([record['image_id'] for record in records], dtype=int)
         codes = None
         if masks:
@@ -269,7 +269,7 @@ def _check_records(path: str | Path, records: Sequence[dict], is_wrong: Sequence
     """Raise an error with the number of wrong records and the first of them."""
     if len(wrong := np.flatnonzero(is_wrong)):
         first = {key: value for key, value in records[wrong[0]].items() if key in ('id', *RESULT_FIELDS)}
-        raise InputError(f'{path}: {len(wrong)} {problem}. The first is number {wrong[0]}, {first}.')
+        raise InputError(f'{path} has {len(wrong)} {problem}. The first is number {wrong[0]}, {first}.')
 
 
 def _int64(text: str) -> int:

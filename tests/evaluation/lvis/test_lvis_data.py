@@ -92,11 +92,11 @@ def replace_id(content, part, key):
 @pytest.mark.parametrize(
     'change, message',
     [
-        (lambda c: c['annotations'][1].update(bbox=[1, 1, 4, -1]), 'file.json: 1 annotations have a bbox of negative'),
+        (lambda c: c['annotations'][1].update(bbox=[1, 1, 4, -1]), 'file.json has 1 annotations whose bbox has a neg'),
         (lambda c: c['annotations'][1].update(bbox=[1, 1, -4, -4]), "negative size. The first is number 1, {'id': 2"),
-        (lambda c: replace_id(c, 'images', 'image_id'), '1 images have an id that is not an integer'),
-        (lambda c: replace_id(c, 'categories', 'category_id'), '1 categories have an id that is not an integer'),
-        (lambda c: c['images'][3].pop('neg_category_ids'), "1 images lack the field 'neg_category_ids'.*{'id': 13}"),
+        (lambda c: replace_id(c, 'images', 'image_id'), '1 images whose id is not an integer'),
+        (lambda c: replace_id(c, 'categories', 'category_id'), '1 categories whose id is not an integer'),
+        (lambda c: c['images'][3].pop('neg_category_ids'), "1 images without the field 'neg_category_ids'.*{'id': 13}"),
     ],
 )
 def test_invalid_annotations(change, message):
@@ -163,18 +163,18 @@ def test_read_an_empty_list(tmp_path):
 @pytest.mark.parametrize(
     'change, message',
     [
-        (dict(image_id=999), '1 detections have a image_id that is not in the annotation file. The first is number 1'),
+        (dict(image_id=999), '1 detections whose image_id is not in the annotation file. The first is number 1'),
         (dict(image_id='x'), 'image_id'),
         (dict(image_id=10.5), 'image_id'),
         (dict(image_id=[10]), 'image_id'),
-        (dict(category_id=3), '1 detections have a category_id that is not in the annotation file.* number 1'),
+        (dict(category_id=3), '1 detections whose category_id is not in the annotation file.* number 1'),
         (dict(category_id=None), 'category_id'),
-        (dict(score=float('nan')), 'a score that is not a finite number'),
+        (dict(score=float('nan')), 'whose score is not a finite number'),
         (dict(score=None), 'score'),
         (dict(score=10**400), 'a number of 401 digits'),
         (dict(bbox=[1, 2, 3, 10**400]), 'a number of 401 digits'),
         (dict(score='0.5'), 'score'),
-        (dict(bbox=[1, 2, float('nan'), 4]), r'a bbox that is not four finite numbers \[x, y, w, h\]'),
+        (dict(bbox=[1, 2, float('nan'), 4]), r'whose bbox is not four finite numbers \[x, y, w, h\]'),
         (dict(bbox=[1, 2, 3]), r'number 1, .*\[1, 2, 3\]'),
         (dict(bbox=[[1, 2, 3, 4]]), 'bbox'),
         (dict(bbox=None), 'bbox'),
@@ -189,8 +189,8 @@ def test_invalid_detection(tmp_path, change, message):
 @pytest.mark.parametrize(
     'records, masks, message',
     [
-        ([{k: v for k, v in RECORD.items() if k != 'score'}] * 2, False, "2 detections have no 'score'"),
-        ([RECORD], True, "1 detections have no 'segmentation'"),
+        ([{k: v for k, v in RECORD.items() if k != 'score'}] * 2, False, "2 detections without 'score'"),
+        ([RECORD], True, "1 detections without 'segmentation'"),
         ({'annotations': []}, False, 'to be a list of dictionaries'),
         ([1, 2], False, 'to be a list of dictionaries'),
         ('[{"image_id": 1', False, 'found.json is truncated or not a JSON file'),
