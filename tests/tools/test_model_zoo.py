@@ -90,6 +90,15 @@ def test_readme_and_metafile(checkout):
         ('  command: python tools/train.py configs/toy/ce.py\n', '', 'a result has no command'),
         ('    crt: [45.30, ', '    other: [45.30, ', 'but got other'),
         ('    crt: [45.30, ', '    crt: [', '2 cells'),
+        ('results:\n', 'result:\n', "results.yml: 'result' is unknown or missing in the file"),
+        ('recipes:\n', 'recipe:\n', "results.yml: 'recipe' is unknown"),
+        (
+            '- columns: [few]',
+            '- column: [few]',
+            "results.yml: 'column' is unknown or missing in the result, which .* rows",
+        ),
+        ("  sources: '[1]", "  source: '[1]", "'source' is unknown or missing in the paper_figures"),
+        ('columns: [few]', 'columns: [few', 'results.yml is no valid YAML: '),
     ],
 )
 def test_errors(checkout, old, new, message):

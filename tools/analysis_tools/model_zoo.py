@@ -34,7 +34,12 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTING = ('schedule', 'seeds', 'hardware', 'date', 'command')
-FIGURE = re.compile(r'-?\d+\.\d+')
+KEYS = dict(  # of each mapping: those it needs, and further ones
+    file=({'name', 'task', 'recipes'}, {'dataset', 'paper', 'results', 'paper_figures'}),
+    result=({'columns', 'rows'}, {*SETTING, 'dataset', 'paper'}),
+    paper_figures=({'columns', 'rows', 'sources'}, set()),
+)
+FIGURE = re.compile(r'-?\d+\.\d+(?![\w.])')
 BEGIN, END = '<!-- results:begin -->\n', '<!-- results:end -->\n'
 HEADER = '# Written by tools/analysis_tools/model_zoo.py.\n'
 
@@ -53,15 +58,21 @@ def read_results(folder: Path) -> dict:
     """The checked content of ``folder/results.yml``.
 
     Raises:
-        ValueError: a config that the file doesn't name or that doesn't exist, a result without its setting, or a row
-            with the wrong number of cells.
+        ValueError: unreadable YAML, an unknown or missing key, a config that the file doesn't name or that doesn't
+            exist, a result without its setting, or a row with the wrong number of cells.
     """
     path = folder / 'results.yml'
-    source = yaml.load(path.read_text(encoding='utf-8'), Text)
+    try:
+        source = yaml.load(path.read_text(encoding='utf-8'), Text)
+    except yaml.YAMLError as e:
+        raise ValueError(f'{path} is no valid YAML: {" ".join(str(e).split())}') from None
+    check_keys(path, 'file', source)
     configs, recipes = {config.stem for config in folder.glob('*.py')}, set(source['recipes'])
     if configs != recipes:
         raise ValueError(f'{path}: recipes and configs of the folder differ in {sorted(configs ^ recipes)}')
     ours, papers = source.setdefault('results', []), source.get('paper_figures')
+    for kind, record in [*(('result', record) for record in ours), *([('paper_figures', papers)] if papers else [])]:
+        check_keys(path, kind, record)
     for i, record in enumerate(ours):
         missing = [key for key in SETTING if key not in record]
         if missing and (i == 0 or len(missing) < len(SETTING)):
@@ -73,6 +84,16 @@ def read_results(folder: Path) -> dict:
                     f'{path}: expected a recipe and {len(record["columns"])} cells, but got {row}: {cells}'
                 )
     return source
+
+
+def check_keys(path: Path, kind: str, record: object) -> None:
+    """Raise a ValueError unless a mapping of the file has the keys of its kind."""
+    needed, further = KEYS[kind]
+    if not isinstance(record, dict):
+        raise ValueError(f'{path}: expected a {kind} with the keys {", ".join(sorted(needed))}, but got {record!r}')
+    if wrong := sorted((needed - record.keys()) | (record.keys() - needed - further)):
+        keys = ', '.join(sorted(needed | further))
+        raise ValueError(f'{path}: {wrong[0]!r} is unknown or missing in the {kind}, which has the keys {keys}')
 
 
 def config_of(row: str) -> str:
