@@ -58,8 +58,9 @@ class CachedLVISDataset(LVISDataset):
         except (UncacheableError, OSError) as e:
             if isinstance(e, FileNotFoundError) and not Path(self.ann_file).is_file():
                 raise
+            remedy = ' Set `cache_dir` or $LTMM_CACHE to a folder to write to.' if isinstance(e, OSError) else ''
             print_log(
-                f'{self.ann_file} is not cached ({e}): each process holds its annotations in memory.',
+                f'{self.ann_file} is not cached ({e}): each process holds its annotations in memory.{remedy}',
                 'current',
                 logging.WARNING,
             )

@@ -168,7 +168,7 @@ def test_empty_classes_and_images(tmp_path, content):
 
 
 def test_missing_annotation_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match='annotations.json does not exist. Set LTMM_DATA_ROOT'):
+    with pytest.raises(FileNotFoundError, match='annotations.json does not exist. In a config'):
         build(tmp_path)
 
 

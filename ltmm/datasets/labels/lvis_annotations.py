@@ -64,8 +64,8 @@ def read_lvis_annotations(
         is_lvis = re.fullmatch(r'lvis_v(0\.5|1)_\w+\.json', Path(ann_file).name)
         source = ' LVIS is found at https://www.lvisdataset.org/dataset.' if is_lvis else ''
         raise FileNotFoundError(
-            f'Annotation file {ann_file} does not exist. Set LTMM_DATA_ROOT, or `data_root` and `ann_file` of '
-            f'dataloaders and evaluators by --cfg-options.{source}'
+            f'Annotation file {ann_file} does not exist. In a config, it is given by LTMM_DATA_ROOT, or by `data_root` '
+            f'and `ann_file` of dataloaders and evaluators.{source}'
         ) from None
     check_records(content, ann_file, masks, boxes)
     return content

@@ -107,7 +107,8 @@ def test_truncated_cache_is_built_again(file, name, monkeypatch):
     expected = annotations.box.tolist()
     os.truncate(annotations.folder / name, 3)
     assert boxes_of(file) == expected
-    assert len(lines) == 1 and 'is incomplete; it is built again' in lines[0]
+    written = f'Writes the annotations of {file} to the cache {annotations.folder}.'
+    assert lines == [written, f'{annotations.folder} is incomplete; it is built again.', written]
 
 
 def test_failed_build_leaves_nothing(file, monkeypatch):
