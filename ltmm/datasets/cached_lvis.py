@@ -11,6 +11,7 @@ from mmdet.datasets.transforms import LoadAnnotations
 from mmengine.logging import print_log
 
 from ltmm.datasets.annotations import Annotations, UncacheableError, load_annotations
+from ltmm.datasets.annotations.cache import CACHE_VARIABLE
 from ltmm.datasets.annotations.columns import DROPPED, IGNORED
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.datasets.labels.lvis_annotations import AnnotationFileError, category_ids, image_file_name
@@ -58,7 +59,7 @@ class CachedLVISDataset(LVISDataset):
         except (UncacheableError, OSError) as e:
             if isinstance(e, FileNotFoundError) and not Path(self.ann_file).is_file():
                 raise
-            remedy = ' Set `cache_dir` or $LTMM_CACHE to a folder to write to.' if isinstance(e, OSError) else ''
+            remedy = f' Set `cache_dir` or {CACHE_VARIABLE} to a writable folder.' if isinstance(e, OSError) else ''
             print_log(
                 f'{self.ann_file} is not cached ({e}): each process holds its annotations in memory.{remedy}',
                 'current',

@@ -201,6 +201,10 @@ INVALID = [
         lambda c: c['images'][1]['neg_category_ids'].append(77),
         "'neg_category_ids' lists an id .*the first is .*'id': 11",
     ),
+    (
+        lambda c: c['images'][1].update(neg_category_ids=list(range(1000, 1040))),
+        r"'neg_category_ids' lists an id .*'neg_category_ids': '\[1000, 1001, .*\.\.\.'",
+    ),
     (lambda c: c['images'][1].update(not_exhaustive_category_ids=[77]), "'not_exhaustive_category_ids' lists an id"),
     (lambda c: c.update(categories=[], annotations=[]), 'no categories'),
     (lambda c: c.update(images=[], annotations=[]), 'No image is left of the 0'),

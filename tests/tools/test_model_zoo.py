@@ -86,19 +86,24 @@ def test_readme_and_metafile(checkout):
     [
         ('  crt: cRT\n', '', r"differ in \['crt'\]"),
         ('  crt: cRT\n', '  crt: cRT\n  gone: x\n', r"differ in \['gone'\]"),
-        ('  crt: cRT\n', '  crt: cRT\n  crt: x\n', 'crt stands there twice'),
+        ('  crt: cRT\n', '  crt: cRT\n  crt: x\n', 'results.yml is not valid: crt occurs twice .*toy/results.yml'),
         ('  command: python tools/train.py configs/toy/ce.py\n', '', 'a result has no command'),
         ('    crt: [45.30, ', '    other: [45.30, ', 'but got other'),
         ('    crt: [45.30, ', '    crt: [', '2 cells'),
-        ('results:\n', 'result:\n', "results.yml: 'result' is unknown or missing in the file"),
-        ('recipes:\n', 'recipe:\n', "results.yml: 'recipe' is unknown"),
+        (
+            'results:\n',
+            'result:\n',
+            "results.yml: the file has an unknown key 'result'. Keys: dataset, .*, results, task",
+        ),
+        ('task: Image Classification\n', '', "results.yml: the file has no key 'task'"),
+        ('recipes:\n', 'recipe:\n', "results.yml: the file has an unknown key 'recipe'"),
         (
             '- columns: [few]',
             '- column: [few]',
-            "results.yml: 'column' is unknown or missing in the result, which .* rows",
+            "results.yml: the result has an unknown key 'column'",
         ),
-        ("  sources: '[1]", "  source: '[1]", "'source' is unknown or missing in the paper_figures"),
-        ('columns: [few]', 'columns: [few', 'results.yml is no valid YAML: '),
+        ("  sources: '[1]", "  source: '[1]", "the paper_figures has an unknown key 'source'"),
+        ('columns: [few]', 'columns: [few', 'results.yml is not valid: '),
     ],
 )
 def test_errors(checkout, old, new, message):

@@ -88,13 +88,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def describe(name: str, detections: Detections, ground_truth: GroundTruth, limit: int) -> str:
-    """One line on a run; names what a file of other images or other boxes would show, and the protocol's limit."""
+    """Describe a run in one line: images covered, boxes beyond their images, detections beyond the limit."""
     num_images = len(np.unique(detections.images))
     notes = [f'{len(detections.images)} detections in {num_images} of {len(ground_truth.image_ids)} images']
     if num_images < len(ground_truth.image_ids):
-        notes.append('in the others nothing counts as found')
-    if num_outside := detections.num_outside(ground_truth):
-        notes.append(f'{num_outside} boxes lie outside their images: expected [x, y, w, h] in pixels of the image')
+        notes.append('objects in the other images count as missed')
+    if beyond := detections.num_beyond_images(ground_truth):
+        notes.append(f'{beyond} boxes reach beyond their images: expected [x, y, w, h] in pixels')
     return f'{name}: ' + '; '.join(filter(None, [*notes, detections.beyond(limit)]))
 
 
@@ -125,12 +125,12 @@ def table(found: Mapping[str, Difference], names: Sequence[str], confidence: flo
             f'{group:<12}{each.num_classes:>8}{100 * each.a:>{width}.2f}{100 * each.b:>{width}.2f}{difference:>+9.2f}  '
             f'{interval:>18}'
         )
-        if low > 0:
-            sentences.append(f'{group}: {a} beats {b} by {difference:.2f}, between {low:.2f} and {high:.2f}.')
-        elif high < 0:
-            sentences.append(f'{group}: {b} beats {a} by {-difference:.2f}, between {-high:.2f} and {-low:.2f}.')
+        if min(low, difference) > 0:
+            sentences.append(f'{group}: {a} beats {b} by {difference:.2f} (interval {low:.2f} to {high:.2f}).')
+        elif max(high, difference) < 0:
+            sentences.append(f'{group}: {b} beats {a} by {-difference:.2f} (interval {-high:.2f} to {-low:.2f}).')
         else:
-            sentences.append(f'{group}: no difference shown between {a} and {b}.')
+            sentences.append(f'{group}: no difference shown between {a} and {b} (interval {low:+.2f} to {high:+.2f}).')
     return '\n'.join([*lines, *sentences])
 
 

@@ -50,7 +50,7 @@ class Text(yaml.BaseLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [key.value for key, _ in node.value]
         if twice := {key for key in keys if keys.count(key) > 1}:
-            raise ValueError(f'{node.start_mark}: {twice.pop()} stands there twice')
+            raise yaml.MarkedYAMLError(problem=f'{twice.pop()} occurs twice', problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -63,9 +63,10 @@ def read_results(folder: Path) -> dict:
     """
     path = folder / 'results.yml'
     try:
-        source = yaml.load(path.read_text(encoding='utf-8'), Text)
+        with path.open(encoding='utf-8') as file:  # errors name it
+            source = yaml.load(file, Text)
     except yaml.YAMLError as e:
-        raise ValueError(f'{path} is no valid YAML: {" ".join(str(e).split())}') from None
+        raise ValueError(f'{path} is not valid: {" ".join(str(e).split())}') from None
     check_keys(path, 'file', source)
     configs, recipes = {config.stem for config in folder.glob('*.py')}, set(source['recipes'])
     if configs != recipes:
@@ -91,9 +92,10 @@ def check_keys(path: Path, kind: str, record: object) -> None:
     needed, further = KEYS[kind]
     if not isinstance(record, dict):
         raise ValueError(f'{path}: expected a {kind} with the keys {", ".join(sorted(needed))}, but got {record!r}')
-    if wrong := sorted((needed - record.keys()) | (record.keys() - needed - further)):
-        keys = ', '.join(sorted(needed | further))
-        raise ValueError(f'{path}: {wrong[0]!r} is unknown or missing in the {kind}, which has the keys {keys}')
+    unknown, missing = sorted(record.keys() - needed - further), sorted(needed - record.keys())
+    if unknown or missing:
+        problem = f'an unknown key {unknown[0]!r}' if unknown else f'no key {missing[0]!r}'
+        raise ValueError(f'{path}: the {kind} has {problem}. Keys: {", ".join(sorted(needed | further))}')
 
 
 def config_of(row: str) -> str:

@@ -55,7 +55,7 @@ def load_annotations(ann_file: str | Path, folder: Path | None = None) -> Annota
     The key is the content of the file, read at each start: a changed file of the same size and time is another key.
     Columns are written to a temporary folder that is renamed at the end, while other processes wait for a file lock; a
     folder with a missing or truncated file is built again, with a warning. Corruption that keeps the size of a file is
-    not detected. The data folder is only read. The cache of a changed file stays until somebody deletes it.
+    not detected. The data folder is only read. Caches of earlier contents are never deleted.
 
     Args:
         ann_file: Path of a local json file in the format of COCO or LVIS.
@@ -89,7 +89,7 @@ def load_annotations(ann_file: str | Path, folder: Path | None = None) -> Annota
         prefix = f'.{target.name[:16]}-'
         for left in root.glob(f'{prefix}*'):  # by a build that was killed
             shutil.rmtree(left, ignore_errors=True)
-        print_log(f'Writes the annotations of {ann_file} to the cache {target}.', 'current')
+        print_log(f'Writing the annotations of {ann_file} to the cache {target}.', 'current')
         temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
         collects = gc.isenabled()
         gc.disable()  # records have no cycles, and collection takes a fifth of the time

@@ -141,10 +141,8 @@ def check_records(content: Any, ann_file: str, masks: bool = False, boxes: bool 
     def refuse(records: Iterable[Mapping], problem: str) -> None:
         records = list(records)
         if records:
-            short = {key: value for key, value in records[0].items() if len(str(value)) <= MAX_SHOWN}
-            raise AnnotationFileError(
-                f'{ann_file} has {len(records)} {problem}; the first is {short}. Correct the file.'
-            )
+            short = {key: _shortened(value) for key, value in records[0].items() if key != 'segmentation'}
+            raise AnnotationFileError(f'{ann_file} has {len(records)} {problem}; the first is {short}.')
 
     def refuse_duplicates(values: Iterable, kind: str) -> None:
         repeated = [value for value, count in Counter(values).items() if count > 1]
@@ -218,6 +216,11 @@ def check_records(content: Any, ann_file: str, masks: bool = False, boxes: bool 
             raise AnnotationFileError(
                 f'{ann_file}: the mask of annotation {annotations[invalid[0]]["id"]} {invalid[1]}.'
             )
+
+
+def _shortened(value: Any) -> Any:
+    text = str(value)
+    return value if len(text) <= MAX_SHOWN else f'{text[:MAX_SHOWN]}...'
 
 
 def _is_id(value: Any) -> bool:

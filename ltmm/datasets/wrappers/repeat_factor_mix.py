@@ -67,7 +67,7 @@ class RepeatFactorMixDataset(MultiImageMixDataset):
 
 
 class PartnerSampler(RepeatFactorSampler):
-    """The probabilities of the partners; its warnings name the dataset, whose arguments they are about."""
+    """Sampler that computes the probabilities of the partners; its warnings name the dataset."""
 
     def warn(self, message: str) -> None:
         print_log(f'RepeatFactorMixDataset, partners: {message}', logger='current', level=logging.WARNING)

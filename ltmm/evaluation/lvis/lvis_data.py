@@ -164,7 +164,9 @@ class Detections:
         size = dict(zip(ground_truth.image_ids.tolist(), ground_truth.sizes.tolist()))
         category_ids = set(ground_truth.category_ids.tolist())
         for key in (*RESULT_FIELDS[:3], 'segmentation' if masks else 'bbox'):
-            _check_records(path, records, [key not in record for record in records], f'detections without {key!r}')
+            _check_records(
+                path, records, [key not in record for record in records], f'detections without the field {key!r}'
+            )
         for key, is_valid, expected in (
             ('image_id', lambda x: _is_number(x) and x in size, 'in the annotation file'),
             ('category_id', lambda x: _is_number(x) and x in category_ids, 'in the annotation file'),
@@ -211,12 +213,12 @@ class Detections:
             return f'up to {counts.max()} detections per image, of which the best {limit} count (in {images} images)'
         return ''
 
-    def num_outside(self, ground_truth: GroundTruth) -> int:
-        """Number of boxes of which no part lies in the image."""
+    def num_beyond_images(self, ground_truth: GroundTruth) -> int:
+        """Count the boxes that reach more than a pixel beyond their image."""
         size_of = dict(zip(ground_truth.image_ids.tolist(), ground_truth.sizes[:, ::-1].tolist()))
         sizes = np.array([size_of[image] for image in self.images.tolist()]).reshape(-1, 2)  # width, height
         starts, ends = self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]
-        return int(((starts >= sizes) | (ends < 0)).any(1).sum())
+        return int(((starts < -1) | (ends > sizes + 1)).any(1).sum())
 
     def areas(self) -> np.ndarray:
         """Areas of the masks, or of the boxes without masks, in pixels, (D,)."""

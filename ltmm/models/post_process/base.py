@@ -125,7 +125,7 @@ class PostProcess(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def settings(self) -> Mapping[str, Any]:
-        """Arguments that build this correction again, for a config."""
+        """Arguments that build this correction again, for a config and to check the ends of a grid."""
         return {} if self.strength is None else {self.strength: getattr(self, self.strength)}
 
     def extra_repr(self) -> str:

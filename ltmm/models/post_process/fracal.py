@@ -165,13 +165,20 @@ class FRACAL(UsesClassDistribution, DetectorCorrection):
             super().fit(train, val)
 
     def _warn_of_other_data(self, label: np.ndarray) -> None:
-        """Warn if the boxes are not those of the class counts."""
-        expected = self.get_class_distribution().instance_counts
-        got = np.bincount(label, minlength=len(expected))
+        """Warn if the boxes are not those that the class distribution counts, if it counts boxes."""
+        distribution = self.get_class_distribution()
+        expected, got = distribution.instance_counts, np.bincount(label, minlength=len(distribution))
+        if len(got) != len(expected):
+            raise InputError(
+                f'FRACAL: train_dataloader has boxes of class {len(got) - 1}, but the class counts are of '
+                f'{len(expected)} classes. Set train_dataloader to the training data.'
+            )
+        if np.array_equal(expected, distribution.image_counts):  # as in a list of images per class
+            return
         if len(different := np.flatnonzero(got != expected)):
             c = different[0]
             warnings.warn(
-                f'FRACAL: train_dataloader has {got[c]} boxes of class {c}, but the class counts of the checkpoint say '
+                f'FRACAL: train_dataloader has {got[c]} boxes of class {c}, but the class counts say '
                 f'{expected[c]} ({len(different)} classes differ). The layouts have to be those of the training data: '
                 'set train_dataloader to them.',
                 stacklevel=2,

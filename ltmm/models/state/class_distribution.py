@@ -191,8 +191,8 @@ class UsesClassDistribution:
             expected, got = distribution.num_classes, self.class_distribution.get().num_classes
             if expected != got:
                 raise ClassDistributionError(
-                    f'{type(self).__name__}: expected `class_counts` to have {expected} entries, as the training data '
-                    f'have, but got {got}.{self.background_hint if got == expected + 1 else ""}'
+                    f'{type(self).__name__}: expected `class_counts` to have {expected} entries, one per class of '
+                    f'the training data, but got {got}.{self.background_hint if got == expected + 1 else ""}'
                 )
         elif self._given is None:
             self._accept(distribution, 'the training data')

@@ -189,8 +189,8 @@ def test_invalid_detection(tmp_path, change, message):
 @pytest.mark.parametrize(
     'records, masks, message',
     [
-        ([{k: v for k, v in RECORD.items() if k != 'score'}] * 2, False, "2 detections without 'score'"),
-        ([RECORD], True, "1 detections without 'segmentation'"),
+        ([{k: v for k, v in RECORD.items() if k != 'score'}] * 2, False, "2 detections without the field 'score'"),
+        ([RECORD], True, "1 detections without the field 'segmentation'"),
         ({'annotations': []}, False, 'to be a list of dictionaries'),
         ([1, 2], False, 'to be a list of dictionaries'),
         ('[{"image_id": 1', False, 'found.json is truncated or not a JSON file'),

@@ -1,3 +1,4 @@
+import warnings
 from functools import partial
 
 import numpy as np
@@ -145,8 +146,16 @@ def test_fit_takes_layouts_and_searches_only_on_demand():
 
 def test_boxes_of_other_data_are_named():
     label = np.array([0, 0, 1])
+    data, none = Train(np.full((3, 2), 0.5), label), [0] * (C - 2)
+    counts = dict(instance_counts=[2, 5, *none], image_counts=[2, 4, *none], num_images=6)
     with pytest.warns(UserWarning, match='has 1 boxes of class 1, .* say 5 .1 classes differ.*train_dataloader to'):
-        FRACAL(class_counts=[2, 5] + [0] * (C - 2)).fit(Train(np.full((3, 2), 0.5), label), None)
+        FRACAL(class_counts=counts).fit(data, None)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter('always')
+        FRACAL(class_counts=[2, 5, *none]).fit(data, None)  # images, not boxes
+    assert all('train_dataloader' not in str(warning.message) for warning in found)
+    with pytest.raises(InputError, match=f'boxes of class {C}, but the class counts are of {C} classes'):
+        FRACAL(class_counts=counts).fit(Train(np.full((1, 2), 0.5), np.array([C])), None)
 
 
 def test_wrong_number_of_classes():

@@ -53,5 +53,7 @@ def test_prior_of_the_class_distribution(head):
 def test_wrong_number_of_classes(head):
     with pytest.raises(ValueError, match='logits of 3 classes.* but got 4'):
         LogitAdjustment(class_counts=[3, 2, 1])(torch.zeros(1, 4), None, head)
-    with pytest.raises(ClassDistributionError, match='to have 4 entries, as the training data have, but got 3'):
+    with pytest.raises(
+        ClassDistributionError, match='to have 4 entries, one per class of the training data, but got 3'
+    ):
         LogitAdjustment(class_counts=[3, 2, 1]).set_class_distribution(ClassDistribution(COUNTS))

@@ -8,6 +8,7 @@ from ltmm.engine.runner.model_outputs import ModelOutputs
 from ltmm.models.heads import LongTailClsHead
 from ltmm.models.post_process import LogitAdjustment, TauNorm, TemperatureScaling
 from ltmm.models.post_process.search import objective_value
+from ltmm.utils.errors import InputError
 
 
 @pytest.fixture
@@ -39,11 +40,22 @@ def test_best_tau_removes_the_prior(head, data):
     assert values[0] < 100 and values[2] < 100
 
 
-def test_first_of_equally_good_strengths(head, data):
+def test_first_of_equally_good_strengths(head, data, monkeypatch):
+    said = []
+    monkeypatch.setattr('ltmm.models.post_process.base.print_log', lambda text, *_: said.append(text))
     step = TauNorm()
     score, features, label = data
     fit(step, (score, torch.zeros_like(features), label), head, [0.5, 1.0], 'top1')
     assert step.tau == 0.5
+    assert said and 'widen it' not in ''.join(said)
+
+
+@pytest.mark.parametrize(
+    ('step', 'grid'), [(TauNorm(), (np.nan, 1)), (TauNorm(), (-1, 1)), (TemperatureScaling(), (0, 1))]
+)
+def test_grid_of_invalid_strengths(head, data, step, grid):
+    with pytest.raises(InputError, match=f'Expected `{step.strength}` to be >'):
+        fit(step, data, head, grid)
 
 
 def test_temperature_of_least_nll(head, data):

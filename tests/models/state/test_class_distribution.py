@@ -60,7 +60,9 @@ def test_wrong_number_of_counts_is_caught_at_build(counts, hint):
 
 def test_data_with_another_number_of_classes_than_the_explicit_counts():
     loss = BalancedSoftmaxLoss(class_counts=COUNTS)
-    with pytest.raises(ClassDistributionError, match='to have 4 entries, as the training data have, but got 3'):
+    with pytest.raises(
+        ClassDistributionError, match='to have 4 entries, one per class of the training data, but got 3'
+    ):
         loss.set_class_distribution(ClassDistribution([1, 2, 3, 4]))
 
 

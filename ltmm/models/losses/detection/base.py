@@ -51,7 +51,9 @@ def missing_num_classes_error(name: str) -> MissingInputError:
 def check_num_classes(name: str, num_classes: int, own: int | None) -> None:
     """Raise an error if the loss ``name`` was told another number of classes than that of its head."""
     if own not in (None, num_classes):
-        raise InputError(f'{name} has num_classes={own}, but its head {num_classes}. It can be left out.')
+        raise InputError(
+            f'{name} has num_classes={own}, but its head has {num_classes}. Leave num_classes out of the loss.'
+        )
 
 
 class BoxHeadInterface:

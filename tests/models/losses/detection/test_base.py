@@ -54,7 +54,7 @@ def total(value):
 @pytest.mark.parametrize('name', ['bags', 'drop', 'ecm', 'eql', 'federated', 'seesaw'])
 def test_another_number_of_classes_than_that_of_the_head(name):
     loss = MODELS.build(dict(LOSSES[name], num_classes=C - 1))
-    with pytest.raises(ValueError, match=f'Loss has num_classes={C - 1}, but its head {C}. It can be left out'):
+    with pytest.raises(ValueError, match=f'Loss has num_classes={C - 1}, but its head has {C}. Leave num_classes out'):
         loss.get_cls_channels(C)
 
 
