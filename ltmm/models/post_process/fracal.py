@@ -154,7 +154,7 @@ class FRACAL(UsesClassDistribution, DetectorCorrection):
         if self.dimensions is None:
             num_classes = len(self.get_class_distribution())
             centers, label = train.box_centers()
-            self._warn_of_other_data(label)
+            self._check_boxes(label)
             self.dimensions = found = fractal_dimensions(centers, label, num_classes)
             print_log(
                 f'Fractal dimensions of {num_classes} classes: mean {found.mean():.3f}, largest {found.max():.3f}, '
@@ -164,8 +164,8 @@ class FRACAL(UsesClassDistribution, DetectorCorrection):
         if self.grid is not None:
             super().fit(train, val)
 
-    def _warn_of_other_data(self, label: np.ndarray) -> None:
-        """Warn if the boxes are not those that the class distribution counts, if it counts boxes."""
+    def _check_boxes(self, label: np.ndarray) -> None:
+        """Raise or warn if the boxes are not those that the class distribution counts, if it counts boxes."""
         distribution = self.get_class_distribution()
         expected, got = distribution.instance_counts, np.bincount(label, minlength=len(distribution))
         if len(got) != len(expected):

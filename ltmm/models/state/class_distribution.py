@@ -188,12 +188,10 @@ class UsesClassDistribution:
         if self._given is not None and self._given.class_names and distribution.class_names:
             self._accept(self._given.in_label_order(distribution.class_names))
         elif self.class_distribution.pinned:
-            expected, got = distribution.num_classes, self.class_distribution.get().num_classes
-            if expected != got:
-                raise ClassDistributionError(
-                    f'{type(self).__name__}: expected `class_counts` to have {expected} entries, one per class of '
-                    f'the training data, but got {got}.{self.background_hint if got == expected + 1 else ""}'
-                )
+            given = self.class_distribution.get().num_classes
+            self._check_entries(
+                '`class_counts`', given, distribution.num_classes, ', one per class of the training data,'
+            )
         elif self._given is None:
             self._accept(distribution, 'the training data')
         elif self.class_distribution.get() is None:  # otherwise a checkpoint has them in label order
@@ -238,16 +236,16 @@ class UsesClassDistribution:
         self.register_buffer(name, value, persistent=False)
 
     def _accept(self, distribution: ClassDistribution, source: str = '`class_counts`') -> None:
-        self._check_num_classes(distribution, source)
+        self._check_entries(source, distribution.num_classes, self.expected_num_classes())
         self.class_distribution.set(distribution)
         self.on_class_distribution(distribution)
 
-    def _check_num_classes(self, distribution: ClassDistribution, source: str) -> None:
-        expected, got = self.expected_num_classes(), distribution.num_classes
+    def _check_entries(self, source: str, got: int, expected: int | None, meaning: str = ',') -> None:
+        """Raise an error if a source of counts has not the expected number of entries."""
         if expected is not None and got != expected:
             hint = self.background_hint if got == expected + 1 else ''
             raise ClassDistributionError(
-                f'{type(self).__name__}: expected {source} to have {expected} entries, but got {got}.{hint}'
+                f'{type(self).__name__}: expected {source} to have {expected} entries{meaning} but got {got}.{hint}'
             )
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
