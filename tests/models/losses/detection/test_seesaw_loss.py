@@ -92,5 +92,5 @@ def test_nan_is_not_hidden():
 
 
 def test_other_number_of_classes_than_the_head():
-    with pytest.raises(ValueError, match='num_classes=7, but its head 6'):
+    with pytest.raises(ValueError, match='num_classes=7, but its head has 6'):
         build(num_classes=7)
