@@ -100,7 +100,8 @@ def main() -> None:
     )
     parser.add_argument(
         '--objective',
-        help='metric to search by: balanced_accuracy, top1, nll; bbox_AP, bbox_APr, ... (for norcal, fracal)',
+        help='metric to search by: balanced_accuracy, top1, nll; for norcal and fracal, a figure of ltmm.LVISMetric: '
+        'bbox_AP, bbox_APr, ...',
     )
     parser.add_argument('--transform', choices=['un', 'l2n', 'cl2n'], help='feature transform of ncm (cl2n)')
     parser.add_argument('--similarity', choices=['l2', 'dot'], help='similarity of ncm (l2)')

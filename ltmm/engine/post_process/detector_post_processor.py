@@ -10,7 +10,7 @@ import torch
 from mmdet.models.detectors import TwoStageDetector
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_rank, get_world_size
-from mmengine.evaluator import Evaluator
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -21,9 +21,11 @@ from torch.utils.data import DataLoader
 from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.labels.box_centers import box_centers
 from ltmm.engine.runner.model_outputs import build_test_loader, underlying_datasets
+from ltmm.evaluation.metrics.lvis_metric import LVISMetric
 from ltmm.models.post_process import PostProcess
 from ltmm.models.post_process.base import add_mixin
-from ltmm.registry import DATASETS, POST_PROCESSORS
+from ltmm.registry import DATASETS, METRICS, POST_PROCESSORS
+from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
 from .post_processor import PostProcessor
@@ -63,19 +65,36 @@ class DetectionSplit:
         return build_test_loader(self.processor.cfg, self._find_dataset(), True, self.processor.distribution)
 
     def evaluate(self, step: PostProcess, strengths: Sequence[float]) -> list[float]:
-        """Objective of a correction for each strength, in percent; the correction is left at the last one."""
-        figures = self.figures(step, [{step.strength: float(strength)} for strength in strengths])
-        return [100 * _figure(each, step.objective) for each in figures]
+        """Objective of a correction for each strength, in percent; the correction is left at the last one.
 
-    @torch.no_grad()
+        It is a figure of :class:`ltmm.LVISMetric`, whatever the config tests by: mmdet.CocoMetric would count the
+        objects in images that are not in this split as missed.
+        """
+        metric = self._metric()
+        if not isinstance(metric, LVISMetric):
+            cfg = dict(type='ltmm.LVISMetric', ann_file=self.loader.dataset.ann_file)
+            metric = self._prepared(dict(cfg, backend_args=getattr(metric, 'backend_args', None)))
+        check(objective=(step.objective, metric.figure_names))
+        found = self._figures(step, [{step.strength: float(strength)} for strength in strengths], metric)
+        return [100 * _figure(each, step.objective) for each in found]
+
     def figures(self, step: PostProcess, variants: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-        """Figures of the metric for each variant of the correction, from one pass over the images.
+        """Figures of the config's metric for each variant of the correction, from one pass over the images.
 
         Args:
             step: Correction.
             variants: Attributes of ``step`` to set, such as ``dict(gamma=0.6)``.
         """
-        evaluators = [self._evaluator() for _ in variants]
+        return self._figures(step, variants, self._metric())
+
+    @torch.no_grad()
+    def _figures(
+        self, step: PostProcess, variants: Sequence[Mapping[str, Any]], metric: BaseMetric
+    ) -> list[dict[str, float]]:
+        metrics = [copy.copy(metric) for _ in variants]  # all read the same annotations
+        for each in metrics:
+            each.results = []
+        evaluators = [Evaluator([each]) for each in metrics]
         for batch, samples, predict in self._batches():
             for variant, evaluator in zip(variants, evaluators):
                 for name, value in variant.items():
@@ -99,21 +118,24 @@ class DetectionSplit:
         if bar is not None:
             print(flush=True)
 
-    def _evaluator(self) -> Evaluator:
+    def _metric(self) -> BaseMetric:
         """The config's metric of boxes on the annotations of this split."""
-        dataset, evaluators = self.loader.dataset, self.processor.cfg.test_evaluator
+        evaluators = self.processor.cfg.test_evaluator
         cfgs = [e for e in ([evaluators] if isinstance(evaluators, Mapping) else evaluators) if 'ann_file' in e]
         if not cfgs:
             raise InputError(
                 'Expected test_evaluator to be a metric with an `ann_file`, such as ltmm.LVISMetric or '
                 'mmdet.CocoMetric. With another, correct the detector by ltmm.PostProcessHook in custom_hooks.'
             )
-        evaluator = Evaluator(dict(cfgs[0], ann_file=dataset.ann_file, metric='bbox'))
-        for metric in evaluator.metrics:
-            if hasattr(metric, 'set_class_distribution'):
-                metric.set_class_distribution(self.processor.distribution)
-        evaluator.dataset_meta = dataset.metainfo
-        return evaluator
+        return self._prepared(dict(cfgs[0], ann_file=self.loader.dataset.ann_file, metric='bbox'))
+
+    def _prepared(self, cfg: Mapping) -> BaseMetric:
+        """Build a metric, and set what it needs to know of the data."""
+        metric = METRICS.build(cfg)
+        if hasattr(metric, 'set_class_distribution'):
+            metric.set_class_distribution(self.processor.distribution)
+        metric.dataset_meta = self.loader.dataset.metainfo
+        return metric
 
 
 class DetectionTrainSplit:
@@ -274,5 +296,8 @@ def _figure(figures: Mapping[str, float], objective: str) -> float:
     """Return the figure of this name, whatever prefix the metric has."""
     by_name = {name.rpartition('/')[2]: float(value) for name, value in figures.items()}
     if objective not in by_name:
-        raise InputError(f'Expected `objective` to be one of {list(by_name)}, but got {objective!r}.')
+        raise InputError(
+            f'Expected validation images with objects of the classes in {objective}, but there are none. Search by '
+            f'another figure (--objective), such as {next(iter(by_name))}.'
+        )
     return by_name[objective]

@@ -15,6 +15,7 @@ MAX_PER_CLASS = 10_000  # detections per class in AP_fixed
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_LEVELS = np.linspace(0, 1, 101)
 SIZES = dict(all=(0, 1e10), small=(0, 32**2), medium=(32**2, 96**2), large=(96**2, 1e10))  # pixels
+FIGURES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf', 'AR', 'ARs', 'ARm', 'ARl')
 EMPTY_GROUP = -1.0
 TRUE, IGNORED, FALSE = 1, 0, -1
 
@@ -50,23 +51,18 @@ class ClassAP:
         return _mean(self.ap[classes])
 
     def figures(self, frequency: np.ndarray) -> dict[str, float]:
-        """Compute AP, AP50, AP75; APs, APm, APl by object size; APr, APc, APf by frequency; and average recalls.
+        """Compute ``FIGURES``: AP; AP50, AP75; APs, APm, APl by object size; APr, APc, APf by frequency; recalls.
 
         All are in [0, 1]; a group without objects is -1.
 
         Args:
             frequency: 'r', 'c' or 'f' per class, (C,).
         """
-        by_class, recall = self.precision.mean(1), self.recall.mean(1)  # (C, A)
-        return dict(
-            AP=_mean(by_class[:, 0]),
-            AP50=_mean(self.ap50),
-            AP75=_mean(self.precision[:, 5, 0]),
-            **{f'AP{name[0]}': _mean(by_class[:, a]) for a, name in enumerate(SIZES) if a},
-            **{f'AP{letter}': _mean(by_class[frequency == letter, 0]) for letter in 'rcf'},
-            AR=_mean(recall[:, 0]),
-            **{f'AR{name[0]}': _mean(recall[:, a]) for a, name in enumerate(SIZES) if a},
-        )
+        all_sizes, *sizes = self.precision.mean(1).T  # (C,) each
+        values = [all_sizes, self.ap50, self.precision[:, 5, 0], *sizes]
+        values += [all_sizes[frequency == letter] for letter in 'rcf']
+        values += list(self.recall.mean(1).T)
+        return {name: _mean(value) for name, value in zip(FIGURES, values, strict=True)}
 
 
 class LVISEvaluator:

@@ -19,7 +19,7 @@ from ltmm.datasets.labels.lvis_annotations import (
 )
 from ltmm.evaluation.lvis.hotcoco_eval import fastest_evaluator
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth, encode_masks, packed_masks
-from ltmm.evaluation.lvis.lvis_eval import EMPTY_GROUP, MAX_PER_IMAGE
+from ltmm.evaluation.lvis.lvis_eval import EMPTY_GROUP, FIGURES, MAX_PER_IMAGE
 from ltmm.evaluation.non_empty import NonEmptyTestSet
 from ltmm.evaluation.reports.detection_report import DetectionReport
 from ltmm.evaluation.reports.log_folder import write_to_log_folder
@@ -222,6 +222,12 @@ class LVISMetric(NonEmptyTestSet, BaseMetric):
         return encode_masks(masks.cpu().numpy())
 
     # ------------------------------------------------------------------ figures
+
+    @property
+    def figure_names(self) -> list[str]:
+        """Names of all figures, also of groups that may turn out to be without objects."""
+        names = [*FIGURES, *(f'{name}_fixed' for name in FIXED), *(f'AP_{name}' for name in self.groups)]
+        return [f'{iou_type}_{name}' for iou_type in self.metrics for name in names]
 
     def compute_metrics(self, results: list[tuple[int, dict]]) -> dict[str, float]:
         """Compute the figures of the tested images.

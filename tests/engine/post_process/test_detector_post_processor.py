@@ -6,8 +6,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmengine.structures import InstanceData
 from toy_detectors import detector_cfg
-from toy_lvis import CLASSES, detector_config, lvis_content, write_lvis
+from toy_lvis import CATEGORY_IDS, CLASSES, detector_config, lvis_content, write_lvis
 
 pytest.importorskip('mmcv.ops')
 
@@ -51,7 +52,10 @@ def config(folder, kind, **overrides) -> Config:
 def trained(request, tmp_path_factory):
     """Folder, kind and checkpoint of a detector that was trained."""
     folder = tmp_path_factory.mktemp(request.param)
-    write_lvis(folder / 'data', lvis_content())
+    content = lvis_content()
+    for annotation in content['annotations']:
+        annotation['iscrowd'] = 0  # needed by CocoMetric
+    write_lvis(folder / 'data', content)
     Runner.from_cfg(config(folder, request.param)).train()
     return folder, request.param, str(folder / 'work/epoch_1.pth')
 
@@ -171,10 +175,39 @@ def test_search_takes_the_best_of_the_grid(trained, tmp_path):
     assert processor.step.gamma in (0, 0.5, 1)
     processor.fit(grid=(0, 1, 3), val_images=5)
     assert processor.step.gamma == [0, 0.5, 1][values.index(max(values))]
+    passes = []
+    processor.model.data_preprocessor.register_forward_pre_hook(lambda *args: passes.append(args))
     with pytest.raises(ValueError, match="Expected `objective` to be one of .*'bbox_APr'.*, but got 'top1'"):
         processor.fit(grid=(0, 1, 2), objective='top1')
+    assert not passes  # before any image
+    with pytest.raises(ValueError, match='objects of the classes in bbox_APl, but there are none.* such as bbox_AP[.]'):
+        processor.fit(grid=(0, 1, 2), objective='bbox_APl', val_images=5)
     with pytest.raises(ValueError, match='val_dataloader is the test set'):
         processor.fit(val_split='val')
+
+
+def test_search_with_the_metric_of_coco(trained, monkeypatch):
+    folder, kind, checkpoint = trained
+    cfg = config(folder, kind)
+    cfg.test_evaluator = dict(type='mmdet.CocoMetric', ann_file=cfg.test_evaluator.ann_file, metric='bbox')
+    processor = build_post_processor(cfg, checkpoint, dict(type='ltmm.NorCal'))
+    before, after = processor.evaluate()
+    assert before.keys() == after.keys() and 'coco/bbox_mAP' in before
+    split, objects = processor.val_split('train', 5), lvis_content()['annotations']
+
+    def batches():
+        for batch in split.loader:
+            for sample in batch['data_samples']:
+                own = [ann for ann in objects if ann['image_id'] == sample.img_id]
+                boxes = torch.tensor([ann['bbox'] for ann in own]).float().reshape(-1, 4)
+                labels = torch.tensor([CATEGORY_IDS.index(ann['category_id']) for ann in own], dtype=torch.long)
+                boxes[:, 2:] += boxes[:, :2]
+                sample.pred_instances = InstanceData(bboxes=boxes, scores=torch.ones(len(own)), labels=labels)
+            samples = batch['data_samples']
+            yield batch, samples, lambda found=[sample.pred_instances for sample in samples]: found
+
+    monkeypatch.setattr(split, '_batches', batches)
+    assert split.evaluate(processor.step, [0, 1]) == pytest.approx([100, 100])  # of 5 images; CocoMetric's are all 8
 
 
 def test_correction_of_classifiers_is_refused(trained):
