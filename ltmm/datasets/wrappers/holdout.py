@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ltmm.datasets.images import base_datasets
 from ltmm.datasets.labels.label_table import LabelTable
 from ltmm.datasets.stratified_split import check_part_size, stratified_split, warn_of_missing_classes
 from ltmm.registry import DATASETS
@@ -67,6 +68,12 @@ class Holdout(Selection):
 
     def choose(self, table: LabelTable) -> np.ndarray:
         """See :func:`ltmm.datasets.stratified_split.stratified_split`."""
+        for inner in base_datasets(self.dataset):
+            if getattr(inner, 'filter_cfg', None) and inner.test_mode:
+                raise InputError(
+                    f'The {self.part} part of ltmm.Holdout would be of another split than the training part, because '
+                    'test_mode=True switches filter_cfg off. Leave out test_mode, or filter_cfg in all parts.'
+                )
         parts = stratified_split(table, self.sizes, self.seed)
         if self.part == 'train':
             warn_of_missing_classes(table, parts, PARTS)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ltmm.class_distribution import ClassDistribution
+from ltmm.datasets.images import base_datasets
 from ltmm.datasets.labels.box_centers import box_centers
 from ltmm.engine.runner.model_outputs import build_test_loader, underlying_datasets
 from ltmm.evaluation.metrics.lvis_metric import LVISMetric
@@ -72,8 +73,8 @@ class DetectionSplit:
         """
         metric = self._metric()
         if not isinstance(metric, LVISMetric):
-            cfg = dict(type='ltmm.LVISMetric', ann_file=self.loader.dataset.ann_file)
-            metric = self._prepared(dict(cfg, backend_args=getattr(metric, 'backend_args', None)))
+            backend_args = getattr(metric, 'backend_args', None)
+            metric = self._prepared(dict(type='ltmm.LVISMetric', backend_args=backend_args))
         check(objective=(step.objective, metric.figure_names))
         found = self._figures(step, [{step.strength: float(strength)} for strength in strengths], metric)
         return [100 * _figure(each, step.objective) for each in found]
@@ -127,11 +128,12 @@ class DetectionSplit:
                 'Expected test_evaluator to be a metric with an `ann_file`, such as ltmm.LVISMetric or '
                 'mmdet.CocoMetric. With another, correct the detector by ltmm.PostProcessHook in custom_hooks.'
             )
-        return self._prepared(dict(cfgs[0], ann_file=self.loader.dataset.ann_file, metric='bbox'))
+        return self._prepared(cfgs[0])
 
     def _prepared(self, cfg: Mapping) -> BaseMetric:
-        """Build a metric, and set what it needs to know of the data."""
-        metric = METRICS.build(cfg)
+        """Build a metric of boxes, and set what it needs to know of the data."""
+        ann_file = next(base_datasets(self.loader.dataset)).ann_file
+        metric = METRICS.build(dict(cfg, ann_file=ann_file, metric='bbox'))
         if hasattr(metric, 'set_class_distribution'):
             metric.set_class_distribution(self.processor.distribution)
         metric.dataset_meta = self.loader.dataset.metainfo

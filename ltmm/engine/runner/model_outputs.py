@@ -113,7 +113,8 @@ def build_test_loader(
     loader, dataset = copy.deepcopy(cfg.test_dataloader), copy.deepcopy(dataset)
     pipeline = underlying_datasets(loader.dataset)[0].get('pipeline')
     for leaf in [] if augmented else underlying_datasets(dataset):
-        leaf['test_mode'] = True
+        if not leaf.get('filter_cfg'):  # mmdet filters in training only: the images would be others
+            leaf['test_mode'] = True
         if pipeline is not None:
             leaf['pipeline'] = copy.deepcopy(pipeline)
     for key in ('batch_sampler', 'num_batch_per_epoch', 'drop_last'):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from toy_lvis import dataset_config, lvis_content, write_lvis
 
 from ltmm.datasets import LabelTable, class_distribution_of, split_holdout
 from ltmm.registry import DATASETS
@@ -92,3 +93,13 @@ def test_sizes():
         DATASETS.build(dict(type='ltmm.Holdout', dataset=Numbers(), part='test'))
     with pytest.raises(InputError, match=r'Expected per_class \+ test_per_class to be below 1'):
         DATASETS.build(dict(type='ltmm.Holdout', dataset=Numbers(), part='val', per_class=0.5, test_per_class=0.5))
+
+
+def test_filter_that_the_other_parts_do_not_have(tmp_path):
+    pytest.importorskip('mmdet')
+    write_lvis(tmp_path, lvis_content(40))
+    part = dict(type='ltmm.Holdout', part='val', per_class=0.2)
+    dataset = dict(dataset_config(tmp_path), filter_cfg=dict(filter_empty_gt=True))
+    assert len(DATASETS.build(dict(part, dataset=dataset)))
+    with pytest.raises(InputError, match='The val part .* another split .* test_mode=True switches filter_cfg off'):
+        DATASETS.build(dict(part, dataset=dict(dataset, test_mode=True)))

@@ -210,6 +210,24 @@ def test_search_with_the_metric_of_coco(trained, monkeypatch):
     assert split.evaluate(processor.step, [0, 1]) == pytest.approx([100, 100])  # of 5 images; CocoMetric's are all 8
 
 
+def test_search_on_held_out_images(tmp_path):
+    content = lvis_content(40)
+    kept = [ann for ann in content['annotations'] if ann['image_id'] % 4]  # every fourth image has no object
+    write_lvis(tmp_path / 'data', dict(content, annotations=kept))
+    cfg = config(tmp_path, 'mask')
+    dataset = dict(cfg.train_dataloader.dataset, filter_cfg=dict(filter_empty_gt=True))
+    cfg.train_dataloader.dataset = dict(type='ltmm.Holdout', part='train', per_class=0.2, dataset=dataset)
+    runner = Runner.from_cfg(copy.deepcopy(cfg))
+    runner.train()
+    trained = runner.train_dataloader.dataset
+    processor = build_post_processor(cfg, str(tmp_path / 'work/epoch_1.pth'), dict(type='ltmm.NorCal'))
+    split = processor.val_split(None, 1000)
+    processor.step.fit(None, split)
+    held_out = split.loader.dataset
+    ids = [{part.get_data_info(i)['img_id'] for i in range(len(part))} for part in (trained, held_out)]
+    assert not ids[0] & ids[1] and len(ids[0] | ids[1]) == 30
+
+
 def test_correction_of_classifiers_is_refused(trained):
     folder, kind, checkpoint = trained
     with pytest.raises(TypeError, match='TauNorm needs a classifier .* but got'):
