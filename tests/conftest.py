@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from logging import FileHandler
 from pathlib import Path
 
@@ -33,8 +34,10 @@ def fresh_start() -> None:
     """Start every test as a new process does: without a default scope, and from the same random seed.
 
     A web server in an earlier test, as that of tools/demo.py, closes the log files of all loggers: they are let go.
-    Libraries, called by an earlier test, may have set another number of threads.
+    Libraries, called by an earlier test, may have set another number of threads, or, as Ray, a handler of SIGTERM, with
+    which multiprocessing.Pool hangs if it ends a process in the moment of its start.
     """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     DefaultScope._instance_dict.clear()
     for logger in MMLogger._instance_dict.values():
