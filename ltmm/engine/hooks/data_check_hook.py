@@ -1,11 +1,13 @@
 """Check the datasets of training, validation and test."""
 
+import logging
 from contextlib import suppress
 from typing import Any
 
 from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.datasets import BaseDataset as ClassificationDataset
 from mmpretrain.datasets import CustomDataset
@@ -27,6 +29,7 @@ class DataCheckHook(Hook):
     - An image that cannot be read, or is of another size than its annotation says, stops the run with its name, and
       so does an invalid label.
     - Files and boxes that the datasets skip are counted in a warning; a hidden folder must not be a class.
+    - A warning says if a metric of mmdet counts the objects of images that are not tested.
     """
 
     priority = 'VERY_HIGH'
@@ -43,6 +46,8 @@ class DataCheckHook(Hook):
                 _check_class_names(dataset)
                 _check_labels(dataset)
                 check_loaded_images(dataset)
+            if mmdet_is_usable():
+                _check_metrics(loop)
 
 
 def _check_class_names(dataset: Any) -> None:
@@ -71,3 +76,20 @@ def _check_boxes(dataset: BaseDataset) -> None:
     is_other = isinstance(dataset, (LVISDataset, CocoPanopticDataset))
     if isinstance(dataset, CocoDataset) and not is_other and not dataset.test_mode and is_main_process():
         report_dropped_boxes(read_json(dataset.ann_file, dataset.backend_args), dataset.ann_file, dataset.cat2label)
+
+
+def _check_metrics(loop: BaseLoop) -> None:
+    """Warn of metrics that take the images of an annotation file for those that are tested."""
+    from mmdet.evaluation import CocoMetric
+
+    tested = len(loop.dataloader.dataset)
+    for metric in loop.evaluator.metrics if hasattr(loop, 'evaluator') else ():
+        annotations = getattr(metric, '_coco_api', None)
+        if isinstance(metric, CocoMetric) and annotations is not None and (total := len(annotations.imgs)) > tested:
+            print_log(
+                f'mmdet.{type(metric).__name__} counts the objects of all {total} images of its annotation file, but '
+                f'{tested} images are tested: what is in the others counts as missed. Use ltmm.LVISMetric, or a '
+                'file of the tested images.',
+                'current',
+                logging.WARNING,
+            )

@@ -125,3 +125,15 @@ def test_skip_broken_in_the_tools(tmp_path):
 
 def test_hook_is_in_the_runtime():
     assert dict(type=f'ltmm.{DataCheckHook.__name__}') in toy_config('x').custom_hooks
+
+
+@pytest.mark.parametrize('options, is_warned', [({}, False), (dict(indices=5), True)])
+def test_metric_of_more_images_than_are_tested(tmp_path, options, is_warned):
+    content = lvis_content()
+    write_lvis(tmp_path / 'data', dict(content, annotations=[dict(ann, iscrowd=0) for ann in content['annotations']]))
+    cfg = detector_config(tmp_path / 'work', tmp_path / 'data', custom_hooks=[dict(type='ltmm.DataCheckHook')])
+    cfg.test_dataloader.dataset.update(options)
+    cfg.test_evaluator = [cfg.test_evaluator, dict(cfg.test_evaluator, type='mmdet.CocoMetric', metric='bbox')]
+    Runner.from_cfg(cfg).test()
+    log = next((tmp_path / 'work').rglob('*.log')).read_text()
+    assert ('CocoMetric counts the objects of all 8 images of its annotation file, but 5 images' in log) == is_warned
