@@ -95,8 +95,8 @@ def main() -> None:
     parser.add_argument(
         '--val-images',
         type=at_least_one,
-        help='images to search on: per class with ltmm.LongTailed (20), in total for norcal and fracal with train '
-        '(1000)',
+        help='images to search on: per class, from those that ltmm.LongTailed leaves out (20); in total for norcal and '
+        'fracal (all; train: 1000)',
     )
     parser.add_argument(
         '--objective',

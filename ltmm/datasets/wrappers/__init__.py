@@ -5,6 +5,7 @@ from .noisy_labels import NoisyLabels
 from .open_set import OpenSet
 from .partial_labels import PartialLabels
 from .pseudo_labeled import PseudoLabeled
+from .random_subset import RandomSubset
 from .selection import Selection
 from .semi_split import SemiSplit, unlabeled_counts
 from .semi_supervised import SemiSupervised, semi_supervised_collate
@@ -18,6 +19,7 @@ __all__ = [
     'OpenSet',
     'PartialLabels',
     'PseudoLabeled',
+    'RandomSubset',
     'Selection',
     'SemiSplit',
     'SemiSupervised',

@@ -55,8 +55,6 @@ class Evaluation:
 class ClassifierPostProcessor(PostProcessor):
     """A trained classifier with one label per image and a correction of it. See :class:`PostProcessor`."""
 
-    num_val_images = 20  # per class
-
     @staticmethod
     def splits(
         step: PostProcess, model: nn.Module, cfg: Config, distribution: ClassDistribution | None
@@ -70,7 +68,7 @@ class ClassifierPostProcessor(PostProcessor):
     def train_split(self) -> SplitOutputs:
         return train_split(self.model, self.cfg, self.distribution)
 
-    def val_split(self, split: str | None, num_images: int) -> SplitOutputs:
+    def val_split(self, split: str | None, num_images: int | None) -> SplitOutputs:
         check(objective=(self.step.objective, OBJECTIVES))
         val = val_split(self.model, self.cfg, self.distribution, split, num_images)
         if self.step.val_mix is not None:

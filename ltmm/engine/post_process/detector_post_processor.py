@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.models.detectors import TwoStageDetector
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.logging import print_log
@@ -21,19 +21,21 @@ from torch.utils.data import DataLoader
 from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.images import base_datasets
 from ltmm.datasets.labels.box_centers import box_centers
-from ltmm.engine.runner.model_outputs import build_test_loader, underlying_datasets
+from ltmm.engine.runner.model_outputs import build_test_loader
 from ltmm.evaluation.metrics.lvis_metric import LVISMetric
 from ltmm.models.post_process import PostProcess
 from ltmm.models.post_process.base import add_mixin
-from ltmm.registry import DATASETS, METRICS, POST_PROCESSORS
+from ltmm.registry import METRICS, POST_PROCESSORS
 from ltmm.utils.checks import check
 from ltmm.utils.errors import InputError
 
 from .post_processor import PostProcessor
 from .split_outputs import check_held_out
-from .validation_data import validation_dataset
+from .validation_data import trained_dataset, validation_dataset
 
 __all__ = ['DetectionSplit', 'DetectionTrainSplit', 'DetectorPostProcessor']
+
+NUM_TRAIN_IMAGES = 1000  # of a search on training images, as in NorCal's paper
 
 
 class RecordingHead:
@@ -71,31 +73,30 @@ class DetectionSplit:
         It is a figure of :class:`ltmm.LVISMetric`, whatever the config tests by: mmdet.CocoMetric would count the
         objects in images that are not in this split as missed.
         """
-        metric = self._metric()
-        if not isinstance(metric, LVISMetric):
-            backend_args = getattr(metric, 'backend_args', None)
-            metric = self._prepared(dict(type='ltmm.LVISMetric', backend_args=backend_args))
+        metric = self._search_metric()
         check(objective=(step.objective, metric.figure_names))
-        found = self._figures(step, [{step.strength: float(strength)} for strength in strengths], metric)
+        found = self._figures(step, [{step.strength: float(strength)} for strength in strengths], [metric])
         return [100 * _figure(each, step.objective) for each in found]
 
     def figures(self, step: PostProcess, variants: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-        """Figures of the config's metric for each variant of the correction, from one pass over the images.
+        """Figures of the config's metrics for each variant of the correction, from one pass over the images.
 
         Args:
             step: Correction.
             variants: Attributes of ``step`` to set, such as ``dict(gamma=0.6)``.
         """
-        return self._figures(step, variants, self._metric())
+        return self._figures(step, variants, [self._prepared(cfg) for cfg in self._metric_cfgs()])
 
     @torch.no_grad()
     def _figures(
-        self, step: PostProcess, variants: Sequence[Mapping[str, Any]], metric: BaseMetric
+        self, step: PostProcess, variants: Sequence[Mapping[str, Any]], metrics: Sequence[BaseMetric]
     ) -> list[dict[str, float]]:
-        metrics = [copy.copy(metric) for _ in variants]  # all read the same annotations
-        for each in metrics:
-            each.results = []
-        evaluators = [Evaluator([each]) for each in metrics]
+        evaluators = []
+        for _ in variants:
+            own = [copy.copy(metric) for metric in metrics]  # all read the same annotations
+            for metric in own:
+                metric.results = []
+            evaluators.append(Evaluator(own))
         for batch, samples, predict in self._batches():
             for variant, evaluator in zip(variants, evaluators):
                 for name, value in variant.items():
@@ -119,8 +120,7 @@ class DetectionSplit:
         if bar is not None:
             print(flush=True)
 
-    def _metric(self) -> BaseMetric:
-        """The config's metric of boxes on the annotations of this split."""
+    def _metric_cfgs(self) -> list[Mapping]:
         evaluators = self.processor.cfg.test_evaluator
         cfgs = [e for e in ([evaluators] if isinstance(evaluators, Mapping) else evaluators) if 'ann_file' in e]
         if not cfgs:
@@ -128,12 +128,20 @@ class DetectionSplit:
                 'Expected test_evaluator to be a metric with an `ann_file`, such as ltmm.LVISMetric or '
                 'mmdet.CocoMetric. With another, correct the detector by ltmm.PostProcessHook in custom_hooks.'
             )
-        return self._prepared(cfgs[0])
+        return cfgs
+
+    def _search_metric(self) -> LVISMetric:
+        """LVISMetric on the annotations of this split, with the options of the config's, if there is one."""
+        cfgs = self._metric_cfgs()
+        with METRICS.switch_scope_and_registry(None) as registry:
+            own = [cfg for cfg in cfgs if registry.get(cfg['type']) is LVISMetric]
+        cfg = own[0] if own else dict(type='ltmm.LVISMetric', backend_args=cfgs[0].get('backend_args'))
+        ann_file = next(base_datasets(self.loader.dataset)).ann_file
+        return self._prepared(dict(cfg, ann_file=ann_file, csv_name=None))
 
     def _prepared(self, cfg: Mapping) -> BaseMetric:
-        """Build a metric of boxes, and set what it needs to know of the data."""
-        ann_file = next(base_datasets(self.loader.dataset)).ann_file
-        metric = METRICS.build(dict(cfg, ann_file=ann_file, metric='bbox'))
+        """Build a metric of boxes that writes no detections, and set what it needs to know of the data."""
+        metric = METRICS.build(dict(cfg, metric='bbox', outfile_prefix=None))
         if hasattr(metric, 'set_class_distribution'):
             metric.set_class_distribution(self.processor.distribution)
         metric.dataset_meta = self.loader.dataset.metainfo
@@ -217,8 +225,6 @@ class DetectorPostProcessor(PostProcessor):
     Only boxes are predicted and evaluated; masks follow the boxes.
     """
 
-    num_val_images = 1000  # drawn at random from the training images
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         heads = list(self.step.heads(self.model).values())
@@ -239,17 +245,17 @@ class DetectorPostProcessor(PostProcessor):
     def train_split(self) -> DetectionTrainSplit:
         return self.splits(self.step, self.model, self.cfg, self.distribution)[0]
 
-    def val_split(self, split: str | None, num_images: int) -> DetectionSplit:
+    def val_split(self, split: str | None, num_images: int | None) -> DetectionSplit:
         """Validation split.
 
         Args:
             split: ``'val'``, ``'holdout'`` (see :func:`validation_dataset`), or ``'train'``: images that the detector
                 was trained on, as in [0] of :class:`ltmm.models.NorCal`. Default: the first that is possible.
-            num_images: Number of images for ``'train'``.
+            num_images: Number of images, drawn at random. Default: all, and 1000 for ``'train'``.
         """
         return DetectionSplit(self, lambda: self._validation_dataset(split, num_images))
 
-    def _validation_dataset(self, split: str | None, num_images: int) -> ConfigDict:
+    def _validation_dataset(self, split: str | None, num_images: int | None) -> Mapping:
         if split != 'train':
             try:
                 dataset, found = validation_dataset(self.cfg, split)
@@ -259,16 +265,9 @@ class DetectorPostProcessor(PostProcessor):
             else:
                 if found == 'holdout':
                     check_held_out(self.cfg, self.distribution)
-                return dataset
-        if not self.cfg.get('train_dataloader'):
-            raise InputError('Expected data to search the strength on, but the config has no train_dataloader.')
-        dataset = copy.deepcopy(underlying_datasets(self.cfg.train_dataloader.dataset)[0])
-        dataset.test_mode = True
-        num = len(DATASETS.build(dataset))
-        if num > num_images:
-            dataset.indices = sorted(np.random.default_rng(0).choice(num, num_images, replace=False).tolist())
+                return dataset if num_images is None else _random_subset(dataset, num_images)
         print_log('The validation split is a part of the training data.', 'current')
-        return dataset
+        return _random_subset(trained_dataset(self.cfg), num_images or NUM_TRAIN_IMAGES)
 
     def evaluate(self) -> tuple[dict[str, float], dict[str, float]]:
         settings = self.model.roi_head.test_cfg if isinstance(self.model, TwoStageDetector) else self.model.test_cfg
@@ -292,6 +291,10 @@ class DetectorPostProcessor(PostProcessor):
             for name, figures in rows
         ]
         return '\n'.join(lines)
+
+
+def _random_subset(dataset: Mapping, num_images: int) -> dict:
+    return dict(type='ltmm.RandomSubset', dataset=dataset, num_images=num_images)
 
 
 def _figure(figures: Mapping[str, float], objective: str) -> float:

@@ -98,7 +98,7 @@ class LogitFiles(ClassifierPostProcessor):
     def train_split(self) -> LogitSplit:
         return self._split()  # holds no training data: a correction that reads their features is told so
 
-    def val_split(self, split: str | None, num_images: int) -> LogitSplit:
+    def val_split(self, split: str | None, num_images: int | None) -> LogitSplit:
         check(objective=(self.step.objective, OBJECTIVES))
         if self.step.val_mix is not None:
             test = ClassDistribution.from_labels(self._test.label.numpy(), len(self.distribution)).prior

@@ -4,7 +4,7 @@ import copy
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -51,8 +51,6 @@ class PostProcessor:
         class_counts: Training images per class, see :meth:`ltmm.ClassDistribution.build`. Default: taken from the
             checkpoint.
     """
-
-    num_val_images: ClassVar[int]
 
     def __init__(self, cfg: Config, checkpoint: str, step: PostProcess, class_counts: Any = None) -> None:
         hooks = cfg.get('custom_hooks') or []
@@ -106,11 +104,11 @@ class PostProcessor:
         Args:
             grid: First strength of a search, last strength, number of strengths. Default: the correction's.
             val_split: See :func:`~ltmm.engine.post_process.validation_data.validation_dataset`.
-            val_images: Number of validation images, per class for classifiers.
+            val_images: Number of validation images, in total for detectors; see the same for classifiers.
             objective: Figure that a search looks at. Default: the correction's.
         """
         self.step.grid, self.step.objective = grid or self.step.grid, objective or self.step.objective
-        self._fit(self.train_split(), self.val_split(val_split, val_images or self.num_val_images))
+        self._fit(self.train_split(), self.val_split(val_split, val_images))
 
     def _fit(self, train: Any, val: Any) -> None:
         self.step.fit(train, val)

@@ -110,7 +110,7 @@ def val_split(
     cfg: Config,
     distribution: ClassDistribution | None,
     split: str | None = None,
-    num_images: int = 20,
+    num_images: int | None = None,
 ) -> SplitOutputs:
     """Validation split, all of it on every rank.
 

@@ -186,13 +186,16 @@ def test_search_takes_the_best_of_the_grid(trained, tmp_path):
         processor.fit(val_split='val')
 
 
-def test_search_with_the_metric_of_coco(trained, monkeypatch):
+@pytest.mark.parametrize('with_lvis', [False, True])
+def test_search_with_the_metric_of_coco(trained, tmp_path, monkeypatch, with_lvis):
     folder, kind, checkpoint = trained
     cfg = config(folder, kind)
-    cfg.test_evaluator = dict(type='mmdet.CocoMetric', ann_file=cfg.test_evaluator.ann_file, metric='bbox')
+    coco = dict(type='mmdet.CocoMetric', ann_file=cfg.test_evaluator.ann_file, outfile_prefix=str(tmp_path / 'found'))
+    cfg.test_evaluator = [coco, cfg.test_evaluator] if with_lvis else coco
     processor = build_post_processor(cfg, checkpoint, dict(type='ltmm.NorCal'))
     before, after = processor.evaluate()
     assert before.keys() == after.keys() and 'coco/bbox_mAP' in before
+    assert ('lvis/bbox_APr' in before) == with_lvis and not list(tmp_path.iterdir())
     split, objects = processor.val_split('train', 5), lvis_content()['annotations']
 
     def batches():
@@ -210,22 +213,34 @@ def test_search_with_the_metric_of_coco(trained, monkeypatch):
     assert split.evaluate(processor.step, [0, 1]) == pytest.approx([100, 100])  # of 5 images; CocoMetric's are all 8
 
 
-def test_search_on_held_out_images(tmp_path):
-    content = lvis_content(40)
+@pytest.mark.parametrize('split, num_images', [(None, None), ('holdout', 3), ('train', None), ('train', 5)])
+def test_images_of_a_search_with_a_holdout(holdout, split, num_images):
+    cfg, checkpoint, trained = holdout
+    processor = build_post_processor(copy.deepcopy(cfg), checkpoint, dict(type='ltmm.NorCal'))
+    val = processor.val_split(split, num_images)
+    processor.step.fit(None, val)
+    found = image_ids(val.loader.dataset)
+    assert found <= trained if split == 'train' else not found & trained
+    assert len(found) == (num_images or (len(trained) if split == 'train' else 30 - len(trained)))
+
+
+@pytest.fixture(scope='module')
+def holdout(tmp_path_factory):
+    """Config, checkpoint and training images of a detector trained on a part of filtered data."""
+    folder, content = tmp_path_factory.mktemp('holdout'), lvis_content(40)
     kept = [ann for ann in content['annotations'] if ann['image_id'] % 4]  # every fourth image has no object
-    write_lvis(tmp_path / 'data', dict(content, annotations=kept))
-    cfg = config(tmp_path, 'mask')
+    write_lvis(folder / 'data', dict(content, annotations=kept))
+    cfg = config(folder, 'mask')
     dataset = dict(cfg.train_dataloader.dataset, filter_cfg=dict(filter_empty_gt=True))
-    cfg.train_dataloader.dataset = dict(type='ltmm.Holdout', part='train', per_class=0.2, dataset=dataset)
+    part = dict(type='ltmm.Holdout', part='train', per_class=0.2, dataset=dataset)
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=part)
     runner = Runner.from_cfg(copy.deepcopy(cfg))
     runner.train()
-    trained = runner.train_dataloader.dataset
-    processor = build_post_processor(cfg, str(tmp_path / 'work/epoch_1.pth'), dict(type='ltmm.NorCal'))
-    split = processor.val_split(None, 1000)
-    processor.step.fit(None, split)
-    held_out = split.loader.dataset
-    ids = [{part.get_data_info(i)['img_id'] for i in range(len(part))} for part in (trained, held_out)]
-    assert not ids[0] & ids[1] and len(ids[0] | ids[1]) == 30
+    return cfg, str(folder / 'work/epoch_1.pth'), image_ids(runner.train_dataloader.dataset.dataset)
+
+
+def image_ids(dataset) -> set[int]:
+    return {dataset.get_data_info(i)['img_id'] for i in range(len(dataset))}
 
 
 def test_correction_of_classifiers_is_refused(trained):

@@ -202,7 +202,7 @@ def test_data_of_other_classes(trained, loader):
         dataset.counts = (3, 3, 3)
     processor = build_post_processor(cfg, checkpoint, dict(type='ltmm.TauNorm'))
     use = dict(
-        test=processor.evaluate, val=processor.val_split('val', 1).outputs, train=processor.train_split().outputs
+        test=processor.evaluate, val=processor.val_split('val', None).outputs, train=processor.train_split().outputs
     )
     with pytest.raises(ClassDistributionError, match="class 0 is 'class 0' in training and 'class 1' in the dataset"):
         use[loader]()

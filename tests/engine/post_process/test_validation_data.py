@@ -1,7 +1,7 @@
 import pytest
 from mmengine.config import Config
 
-from ltmm.engine.post_process.validation_data import validation_dataset
+from ltmm.engine.post_process.validation_data import trained_dataset, validation_dataset
 
 
 def config(train, val=None, test=None):
@@ -53,3 +53,18 @@ def test_advice_where_images_are_left_out():
     test = dict(type='CIFAR100', split='test')
     with pytest.raises(ValueError, match=r'val_dataloader is the test set\. Use .*--val-split holdout'):
         validation_dataset(config(LONG_TAILED, test, test), 'val')
+
+
+@pytest.mark.parametrize('val', [None, dict(type='CIFAR100', split='val')])
+def test_number_of_images_that_would_be_ignored(val):
+    train = dict(type='ltmm.Holdout', part='train', dataset=PLAIN)
+    with pytest.raises(ValueError, match='`val_images` .* the validation data are .*Leave it out'):
+        validation_dataset(config(train, val), val_images=7)
+
+
+def test_images_that_a_model_was_trained_on():
+    part = dict(type='ltmm.Holdout', part='train', dataset=PLAIN)
+    assert trained_dataset(config(dict(type='RepeatDataset', times=2, dataset=part))) == part
+    assert trained_dataset(config(dict(type='ConcatDataset', datasets=[PLAIN, part]))) == PLAIN
+    with pytest.raises(ValueError, match='the config has no train_dataloader'):
+        trained_dataset(Config(dict()))
