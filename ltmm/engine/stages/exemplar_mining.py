@@ -22,6 +22,7 @@ from ltmm.datasets.labels.lvis_annotations import read_lvis_annotations
 from ltmm.datasets.lvis import LVISDataset
 from ltmm.datasets.wrappers.exemplars import BoxTable, Exemplars, choose_exemplars
 from ltmm.engine.hooks.checkpoint_compatibility_hook import refuse_missing_parameters
+from ltmm.engine.post_process.validation_data import trained_dataset
 from ltmm.engine.runner.model_outputs import build_test_loader, build_test_runner, underlying_datasets
 from ltmm.registry import STAGES
 from ltmm.utils.checks import check
@@ -77,15 +78,18 @@ def mine_exemplars(cfg: Config, checkpoint: str | Path, file: Path, score_thr: f
         score_thr: Annotations above it are taken from as many images as possible; 0.5 in the authors' code.
         max_per_class: Exemplars per class; 500 in the authors' code.
     """
-    datasets = underlying_datasets(cfg.train_dataloader.dataset)
+    train, datasets = trained_dataset(cfg), underlying_datasets(cfg.train_dataloader.dataset)
     runner = build_test_runner(cfg)
     runner.load_checkpoint(str(checkpoint))
     refuse_missing_parameters(runner)
-    loader = build_test_loader(cfg, datasets[0])
+    loader = build_test_loader(cfg, train)
     dataset = loader.dataset
     if len(datasets) > 1 or not isinstance(dataset, LVISDataset):
-        names = ', '.join(str(dataset['type']) for dataset in datasets)
-        raise InputTypeError(f'Expected exemplars of one ltmm.LVISDataset, but the training data are {names}.')
+        names = ', '.join(str(dataset['type']) for dataset in (datasets if len(datasets) > 1 else [train]))
+        raise InputTypeError(
+            f'Expected exemplars of one ltmm.LVISDataset, but the training data are {names}. A part of a dataset needs '
+            'an annotation file of its own: tools/dataset_tools/split.py writes it.'
+        )
     content = read_lvis_annotations(dataset.ann_file, dataset.backend_args)
     table = BoxTable.of(content, dataset.cat2label)
     scores = annotation_scores(unwrap_model(runner.model), loader, table)

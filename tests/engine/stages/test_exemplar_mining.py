@@ -151,3 +151,11 @@ def test_several_datasets_are_refused(cfg, monkeypatch):
     cfg.train_dataloader.dataset = ConfigDict(type='ConcatDataset', datasets=[part, part])
     with pytest.raises(TypeError, match=r'one ltmm.LVISDataset, but the training data are ltmm.LVISDataset, ltmm.LV'):
         mine_exemplars(cfg, 'checkpoint.pth', 'exemplars.json', 0.5, 500)
+
+
+def test_part_of_a_dataset_is_refused(cfg, monkeypatch):
+    monkeypatch.setattr(Runner, 'load_checkpoint', lambda *args, **kwargs: None)
+    part = cfg.train_dataloader.dataset.to_dict()
+    cfg.train_dataloader.dataset = ConfigDict(type='ltmm.Holdout', part='train', dataset=part)
+    with pytest.raises(TypeError, match='training data are ltmm.Holdout. A part .* an annotation file of its own'):
+        mine_exemplars(cfg, 'checkpoint.pth', 'exemplars.json', 0.5, 500)
