@@ -29,7 +29,8 @@ class DataCheckHook(Hook):
     - An image that cannot be read, or is of another size than its annotation says, stops the run with its name, and
       so does an invalid label.
     - Files and boxes that the datasets skip are counted in a warning; a hidden folder must not be a class.
-    - A warning says if a metric of mmdet counts the objects of images that are not tested.
+    - mmdet.CocoMetric must number the classes as the dataset does; a warning says if it counts the objects of images
+      that are not tested.
     """
 
     priority = 'VERY_HIGH'
@@ -79,17 +80,30 @@ def _check_boxes(dataset: BaseDataset) -> None:
 
 
 def _check_metrics(loop: BaseLoop) -> None:
-    """Warn of metrics that take the images of an annotation file for those that are tested."""
+    """Check metrics of mmdet, which take images and labels to be those of their annotation file."""
     from mmdet.evaluation import CocoMetric
 
-    tested = len(loop.dataloader.dataset)
+    dataset = loop.dataloader.dataset
     for metric in loop.evaluator.metrics if hasattr(loop, 'evaluator') else ():
         annotations = getattr(metric, '_coco_api', None)
-        if isinstance(metric, CocoMetric) and annotations is not None and (total := len(annotations.imgs)) > tested:
+        if not isinstance(metric, CocoMetric) or annotations is None:
+            continue
+        name, classes = f'mmdet.{type(metric).__name__}', list(dataset.metainfo['classes'])
+        named = [annotations.cats[i]['name'] for i in annotations.get_cat_ids(cat_names=classes)]
+        if named != classes:
+            raise InputError(
+                f'{name} numbers the classes in the order of its annotation file, {_start(named)}, but those of the '
+                f'dataset are {_start(classes)}. Use ltmm.LVISMetric, which follows their names.'
+            )
+        if len(annotations.imgs) > len(dataset):
             print_log(
-                f'mmdet.{type(metric).__name__} counts the objects of all {total} images of its annotation file, but '
-                f'{tested} images are tested: what is in the others counts as missed. Use ltmm.LVISMetric, or a '
+                f'{name} counts the objects of all {len(annotations.imgs)} images of its annotation file, but '
+                f'{len(dataset)} images are tested: what is in the others counts as missed. Use ltmm.LVISMetric, or a '
                 'file of the tested images.',
                 'current',
                 logging.WARNING,
             )
+
+
+def _start(names: list[str]) -> str:
+    return ', '.join(names[:3]) + ', ...' * (len(names) > 3)

@@ -127,13 +127,28 @@ def test_hook_is_in_the_runtime():
     assert dict(type=f'ltmm.{DataCheckHook.__name__}') in toy_config('x').custom_hooks
 
 
-@pytest.mark.parametrize('options, is_warned', [({}, False), (dict(indices=5), True)])
-def test_metric_of_more_images_than_are_tested(tmp_path, options, is_warned):
-    content = lvis_content()
-    write_lvis(tmp_path / 'data', dict(content, annotations=[dict(ann, iscrowd=0) for ann in content['annotations']]))
-    cfg = detector_config(tmp_path / 'work', tmp_path / 'data', custom_hooks=[dict(type='ltmm.DataCheckHook')])
+def log_of_test(folder, **options):
+    """Test an untrained detector by LVISMetric and CocoMetric; return the log."""
+    cfg = detector_config(folder / 'work', folder / 'data', custom_hooks=[dict(type='ltmm.DataCheckHook')])
     cfg.test_dataloader.dataset.update(options)
     cfg.test_evaluator = [cfg.test_evaluator, dict(cfg.test_evaluator, type='mmdet.CocoMetric', metric='bbox')]
     Runner.from_cfg(cfg).test()
-    log = next((tmp_path / 'work').rglob('*.log')).read_text()
+    return next((folder / 'work').rglob('*.log')).read_text()
+
+
+@pytest.mark.parametrize('options, is_warned', [({}, False), (dict(indices=5), True)])
+def test_coco_metric_of_more_images_than_are_tested(tmp_path, options, is_warned):
+    write_lvis(tmp_path / 'data', coco_content())
+    log = log_of_test(tmp_path, **options)
     assert ('CocoMetric counts the objects of all 8 images of its annotation file, but 5 images' in log) == is_warned
+
+
+def test_coco_metric_of_other_labels(tmp_path):
+    write_lvis(tmp_path / 'data', dict(coco_content(), categories=coco_content()['categories'][::-1]))
+    with pytest.raises(InputError, match='file, oar, mug, ladder, ..., but those of the dataset are kite, ladder, mug'):
+        log_of_test(tmp_path)
+
+
+def coco_content() -> dict:
+    content = lvis_content()
+    return dict(content, annotations=[dict(ann, iscrowd=0) for ann in content['annotations']])
