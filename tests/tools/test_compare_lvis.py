@@ -96,3 +96,27 @@ def test_masks(files, capsys):
 def test_wrong_options(files, options, message):
     with pytest.raises(InputError, match=message):
         tool(*files, *options)
+
+
+def test_part_of_the_annotation_file(files, capsys):
+    first = {ann['image_id'] for ann in json.loads(files[0].read_text())['annotations'][:12]}
+    for path in files[1:]:
+        path.write_text(json.dumps([each for each in json.loads(path.read_text()) if each['image_id'] in first]))
+    tool(*files, '--num-resamples', 10)
+    assert not re.search(perfect := r'^AP +\d +100.00', capsys.readouterr().out, re.M)
+    tool(*files, '--num-resamples', 10, '--covered')
+    text = capsys.readouterr().out
+    assert f'{len(first)} of 30 images have detections: the others are left out' in text
+    assert f'in {len(first)} of {len(first)} images' in text and 'count as missed' not in text
+    assert re.search(perfect, text, re.M)
+
+
+def test_groups_by_class_counts(files, tmp_path, capsys):
+    counts = dict(oar=300, mug=50, ladder=10, kite=3)  # in another order than the categories
+    (tmp_path / 'counts.json').write_text(json.dumps(counts))
+    tool(*files, '--num-resamples', 10, '--class-counts', tmp_path / 'counts.json')
+    rows = dict(re.findall(r'^(AP\w*) +(\d) ', capsys.readouterr().out, re.M))
+    assert rows == dict(AP='4', APr='2', APc='1', APf='1')
+    (tmp_path / 'counts.json').write_text(json.dumps(dict(counts, cup=1)))
+    with pytest.raises(InputError, match="name all 4 classes of the dataset, but 'cup'"):
+        tool(*files, '--class-counts', tmp_path / 'counts.json')

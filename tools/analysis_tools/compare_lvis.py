@@ -5,6 +5,9 @@ python tools/analysis_tools/compare_lvis.py ANNOTATIONS A.json B.json
 A and B are files of detections in COCO format on the same images, as `outfile_prefix` of ltmm.LVISMetric writes them.
 The intervals are from a paired bootstrap: the test images are drawn with replacement, both detectors are evaluated on
 the same draw, 1,000 times. They do not cover variation between training seeds.
+
+Rare, common and frequent classes are those of `frequency` in the annotation file, or of --class-counts. Where the test
+set is a part of the annotation file, as with ltmm.Holdout, --covered leaves out the images without any detection.
 """
 
 import argparse
@@ -14,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ltmm.class_distribution import ClassDistribution
 from ltmm.datasets.labels.lvis_annotations import read_lvis_annotations
 from ltmm.evaluation.lvis.lvis_data import Detections, GroundTruth
 from ltmm.evaluation.lvis.lvis_eval import MAX_PER_IMAGE, LVISEvaluator
@@ -33,6 +37,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('b', metavar='B', type=Path, help='.json file of detections to compare with')
     parser.add_argument('--names', nargs=2, help='names of the detectors; default: those of the files')
     parser.add_argument('--iou-type', choices=['bbox', 'segm'], default='bbox', help='boxes (default) or masks')
+    parser.add_argument(
+        '--covered', action='store_true', help='evaluate only images that have detections in A or B; default: all'
+    )
+    parser.add_argument(
+        '--class-counts',
+        type=Path,
+        help='.json file {class: training images} for rare (up to 10), common (up to 100) and frequent classes',
+    )
     parser.add_argument(
         '--classes', nargs='+', help='names of classes to compare as one more group, such as those of a subset'
     )
@@ -63,13 +75,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     segm = args.iou_type == 'segm'
     content = read_lvis_annotations(args.ann_file, masks=segm)
     ground_truth = GroundTruth.from_content(content, args.ann_file, masks=segm)
-    evaluators = []
-    for name, path in zip(names, runs):
-        detections = Detections.read(path, ground_truth, masks=segm)
-        print(describe(name, detections, ground_truth, args.max_per_image), flush=True)
-        evaluators.append(LVISEvaluator(ground_truth, detections, args.iou_type))
+    detections = [Detections.read(path, ground_truth, masks=segm) for path in runs]
+    images = ground_truth.image_ids
+    if args.covered:
+        images = np.unique(np.concatenate([each.images for each in detections]))
+        print(f'{len(images)} of {len(ground_truth.image_ids)} images have detections: the others are left out')
+    for name, each in zip(names, detections):
+        print(describe(name, each, ground_truth, len(images), args.max_per_image), flush=True)
     found = paired_differences(
-        *evaluators,
+        *(LVISEvaluator(ground_truth, each, args.iou_type, images) for each in detections),
         ground_truth,
         groups_of(content['categories'], args),
         args.num_resamples,
@@ -87,11 +101,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'Wrote {args.out}')
 
 
-def describe(name: str, detections: Detections, ground_truth: GroundTruth, limit: int) -> str:
+def describe(name: str, detections: Detections, ground_truth: GroundTruth, num_images: int, limit: int) -> str:
     """Describe a run in one line: images covered, boxes beyond their images, detections beyond the limit."""
-    num_images = len(np.unique(detections.images))
-    notes = [f'{len(detections.images)} detections in {num_images} of {len(ground_truth.image_ids)} images']
-    if num_images < len(ground_truth.image_ids):
+    covered = len(np.unique(detections.images))
+    notes = [f'{len(detections.images)} detections in {covered} of {num_images} images']
+    if covered < num_images:
         notes.append('objects in the other images count as missed')
     if beyond := detections.num_beyond_images(ground_truth):
         notes.append(f'{beyond} boxes reach beyond their images: expected [x, y, w, h] in pixels')
@@ -100,7 +114,11 @@ def describe(name: str, detections: Detections, ground_truth: GroundTruth, limit
 
 def groups_of(categories: Sequence[Mapping], args: argparse.Namespace) -> dict[str, np.ndarray]:
     """Masks of all classes, of the rare, common and frequent ones, and of those asked for."""
-    letters = np.array([category.get('frequency', '') for category in categories])
+    if args.class_counts is not None:
+        counts = ClassDistribution.build(args.class_counts)
+        letters = counts.in_label_order([category['name'] for category in categories]).lvis_frequency
+    else:
+        letters = np.array([category.get('frequency', '') for category in categories])
     groups = dict(AP=np.ones(len(categories), dtype=bool))
     groups |= {name: letters == letter for name, letter in GROUPS.items() if (letters == letter).any()}
     if args.classes:
