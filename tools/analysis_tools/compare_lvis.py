@@ -43,8 +43,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--class-counts',
         type=Path,
-        help='.json file of class_distribution.py --json, or {class: training images}, for rare (up to 10), common (up to '
-        '100) and frequent classes',
+        help='.json file of class_distribution.py --json, or {class: training images}, for rare (up to 10), common '
+        '(up to 100) and frequent classes',
     )
     parser.add_argument(
         '--classes', nargs='+', help='names of classes to compare as one more group, such as those of a subset'
