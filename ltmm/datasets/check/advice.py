@@ -106,26 +106,28 @@ def _detection(factor: float, cfg: Mapping) -> list[str]:
     if factor < 3:
         return ['The classes are nearly balanced: the softmax of a plain detector is right.']
     types = {str(name).removeprefix('ltmm.') for name in _types([cfg['train_dataloader'], cfg.get('model')])}
-    repeats, has_seesaw = bool(types & {'RepeatFactorSampler', 'ClassBalancedDataset'}), 'SeesawLoss' in types
-    if repeats and has_seesaw:
+    repeats = bool(types & {'RepeatFactorSampler', 'ClassBalancedDataset'})
+    has_experts = 'MultiExpertBBoxHead' in types
+    if repeats and has_experts:
         text = (
-            'The config repeats images of rare classes, which was best on FOD-A-LT, and has Seesaw loss, second there. '
+            'The config has repeated images of rare classes and several experts, which were best together on FOD-A-LT. '
             'Still open: the threshold of the repetition'
         )
     elif repeats:
         text = (
-            'The config repeats images of rare classes, which was best on FOD-A-LT. Still open: the threshold of the '
-            'repetition, and Seesaw loss (ltmm.SeesawLoss), second there'
+            'The config repeats images of rare classes, which was the best single change on FOD-A-LT. Still open: '
+            'three experts (ltmm.MultiExpertBBoxHead), which added 5 AP to it, a new classifier (cRT), which added 2 '
+            '(docs/start/own_boxes.md), and the threshold of the repetition'
         )
-    elif has_seesaw:
+    elif has_experts:
         text = (
-            'The config has Seesaw loss, second on FOD-A-LT. Still open: repeat-factor sampling '
-            '(ltmm.RepeatFactorSampler), best there'
+            'The config has several experts, second on FOD-A-LT. Still open: repeat-factor sampling '
+            '(ltmm.RepeatFactorSampler), best there, and better still with the experts'
         )
     else:
         text = (
-            'Repeat-factor sampling (ltmm.RepeatFactorSampler) was best on FOD-A-LT, then Seesaw loss '
-            '(ltmm.SeesawLoss); EQLv2 needs long schedules'
+            'Repeat-factor sampling (ltmm.RepeatFactorSampler) was the best single change on FOD-A-LT; three experts '
+            '(ltmm.MultiExpertBBoxHead) added 5 AP to it. EQLv2 needs long schedules'
         )
     return [f'{text} (configs/foda_lt/README.md).']
 

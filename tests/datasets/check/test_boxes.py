@@ -38,18 +38,18 @@ def test_boxes(tmp_path):
     assert findings[tiny] == [f'{tmp_path}/b.png: [5.0, 5.0, 7.0, 25.0]']
 
 
-SEESAW = dict(roi_head=dict(bbox_head=[dict(loss_cls=dict(type='ltmm.SeesawLoss'))]))
+EXPERTS = dict(roi_head=dict(bbox_head=[dict(type='ltmm.MultiExpertBBoxHead')]))
 REPEATED = dict(sampler=dict(type='ltmm.RepeatFactorSampler', threshold=0.05))
 
 
 @pytest.mark.parametrize(
     'loader, model, words, absent',
     [
-        ({}, None, 'RepeatFactorSampler) was best', 'Still open'),
-        (REPEATED, None, 'Still open: the threshold of the repetition, and Seesaw loss', 'RepeatFactorSampler'),
-        (dict(dataset=dict(type='ClassBalancedDataset')), {}, 'and Seesaw loss', 'RepeatFactorSampler'),
-        ({}, SEESAW, 'Still open: repeat-factor sampling (ltmm.RepeatFactorSampler)', 'SeesawLoss'),
-        (REPEATED, SEESAW, 'Still open: the threshold of the repetition (', 'Sampler'),
+        ({}, None, 'RepeatFactorSampler) was the best', 'Still open'),
+        (REPEATED, None, 'Still open: three experts', 'RepeatFactorSampler'),
+        (dict(dataset=dict(type='ClassBalancedDataset')), {}, 'three experts', 'RepeatFactorSampler'),
+        ({}, EXPERTS, 'Still open: repeat-factor sampling (ltmm.RepeatFactorSampler)', 'MultiExpert'),
+        (REPEATED, EXPERTS, 'Still open: the threshold of the repetition (', 'Sampler'),
     ],
 )
 def test_advice_for_a_detector_says_what_is_still_open(loader, model, words, absent):
