@@ -109,6 +109,10 @@ def test_part_of_the_annotation_file(files, capsys):
     assert f'{len(first)} of 30 images have detections: the others are left out' in text
     assert f'in {len(first)} of {len(first)} images' in text and 'count as missed' not in text
     assert re.search(perfect, text, re.M)
+    for path in files[1:]:
+        path.write_text('[]')
+    with pytest.raises(InputError, match='--covered: expected detections, but .*a.json and .*b.json have none'):
+        tool(*files, '--covered')
 
 
 def test_groups_by_class_counts(files, tmp_path, capsys):

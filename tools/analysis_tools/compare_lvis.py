@@ -80,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = ground_truth.image_ids
     if args.covered:
         images = np.unique(np.concatenate([each.images for each in detections]))
+        if not len(images):
+            raise InputError(f'--covered: expected detections, but {runs[0]} and {runs[1]} have none.')
         print(f'{len(images)} of {len(ground_truth.image_ids)} images have detections: the others are left out')
     for name, each in zip(names, detections):
         print(describe(name, each, ground_truth, len(images), args.max_per_image), flush=True)

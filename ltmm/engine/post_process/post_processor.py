@@ -104,7 +104,8 @@ class PostProcessor:
         Args:
             grid: First strength of a search, last strength, number of strengths. Default: the correction's.
             val_split: See :func:`~ltmm.engine.post_process.validation_data.validation_dataset`.
-            val_images: Number of validation images, in total for detectors; see the same for classifiers.
+            val_images: Number of validation images: in total for detectors, per class for classifiers on
+                :class:`ltmm.datasets.LongTailed`, and refused for others.
             objective: Figure that a search looks at. Default: the correction's.
         """
         self.step.grid, self.step.objective = grid or self.step.grid, objective or self.step.objective
