@@ -47,6 +47,12 @@ def lvis_content(num_images: int = 8, seed: int = 0) -> dict:
     return dict(images=images, annotations=annotations, categories=categories)
 
 
+def coco_content() -> dict:
+    """The same with the field that mmdet.CocoMetric needs."""
+    content = lvis_content()
+    return dict(content, annotations=[dict(ann, iscrowd=0) for ann in content['annotations']])
+
+
 def write_lvis(folder: Path, content: dict) -> Path:
     """Write ``annotations.json`` and the images, each object a square of its own colour."""
     (folder / 'train2017').mkdir(parents=True, exist_ok=True)

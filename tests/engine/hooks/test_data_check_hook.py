@@ -5,7 +5,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
 from toy import toy_config
-from toy_lvis import dataset_config, detector_config, lvis_content, write_lvis
+from toy_lvis import coco_content, dataset_config, detector_config, lvis_content, write_lvis
 from toy_processes import run_tool
 
 from ltmm.datasets.images import ImageError
@@ -147,8 +147,3 @@ def test_coco_metric_of_other_labels(tmp_path):
     write_lvis(tmp_path / 'data', dict(coco_content(), categories=coco_content()['categories'][::-1]))
     with pytest.raises(InputError, match='file, oar, mug, ladder, ..., but those of the dataset are kite, ladder, mug'):
         log_of_test(tmp_path)
-
-
-def coco_content() -> dict:
-    content = lvis_content()
-    return dict(content, annotations=[dict(ann, iscrowd=0) for ann in content['annotations']])

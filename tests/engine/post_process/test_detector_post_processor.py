@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from toy_detectors import detector_cfg
-from toy_lvis import CATEGORY_IDS, CLASSES, detector_config, lvis_content, write_lvis
+from toy_lvis import CATEGORY_IDS, CLASSES, coco_content, detector_config, lvis_content, write_lvis
 
 pytest.importorskip('mmcv.ops')
 
@@ -52,10 +52,7 @@ def config(folder, kind, **overrides) -> Config:
 def trained(request, tmp_path_factory):
     """Folder, kind and checkpoint of a detector that was trained."""
     folder = tmp_path_factory.mktemp(request.param)
-    content = lvis_content()
-    for annotation in content['annotations']:
-        annotation['iscrowd'] = 0  # needed by CocoMetric
-    write_lvis(folder / 'data', content)
+    write_lvis(folder / 'data', coco_content())
     Runner.from_cfg(config(folder, request.param)).train()
     return folder, request.param, str(folder / 'work/epoch_1.pth')
 
